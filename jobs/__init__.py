@@ -1,0 +1,1 @@
+"""One thin module per job; run one with ``python -m jobs.NAME --recipe RECIPE``."""

@@ -1,0 +1,1 @@
+"""Fine-tune, adjust, search and serve extractive question-answering transformers."""
