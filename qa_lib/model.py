@@ -151,7 +151,7 @@ def maximum_length(config: Any) -> int | None:
     if positions is None or positions <= 0:
         return None
     # RoBERTa's position ids start after the padding id.
-    offset_families = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl"}
+    offset_families = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
     return positions - 2 if config.model_type in offset_families else positions
 
 

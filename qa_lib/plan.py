@@ -1,0 +1,110 @@
+"""The batch plan: which windows make up every optimizer step, and who takes which of them.
+
+The plan is a pure function of the windows' lengths, the global batch and the seed. It knows nothing
+of the world size until a rank asks for its share, so the same windows meet in the same step whether
+one worker trains or sixty-four, and the place to resume from is one integer: the next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPlan:
+    """An ordered list of global batches over all epochs.
+
+    Attributes:
+        lengths: (windows,) int32, tokens of each window, by window index.
+        global_batch: Windows per optimizer step, over all ranks.
+        num_epochs: Passes over the windows.
+        seed: Decides order and batch composition.
+        bucket_batches: Windows are sorted by length within this many shuffled batches at a time, so
+            that a batch holds similar lengths. 1 leaves the batches random.
+        max_steps: Stops the plan early; None runs all epochs.
+    """
+
+    lengths: np.ndarray
+    global_batch: int
+    num_epochs: int
+    seed: int
+    bucket_batches: int = 50
+    max_steps: int | None = None
+
+    @property
+    def num_windows(self) -> int:
+        """Windows in one epoch."""
+        return len(self.lengths)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch; the last batch of an epoch may be short."""
+        return -(-self.num_windows // self.global_batch)
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps in all."""
+        steps = self.steps_per_epoch * self.num_epochs
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def batch(self, step: int) -> np.ndarray:
+        """Return the window indices of one global batch, longest window first.
+
+        Args:
+            step: From 0 to `num_steps` - 1.
+
+        Returns:
+            (at most global_batch,) int64.
+        """
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return self._epoch(epoch)[position]
+
+    def share(
+        self, step: int, rank: int, world_size: int, micro_batch: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what one rank takes of a step: whole micro-batches of exactly `micro_batch` rows.
+
+        The batch, sorted by length, is cut into micro-batches that are dealt to the ranks in turn,
+        so at every moment the ranks hold neighbours in length and wait little for each other. Where
+        the batch is short, rows are repeated with weight 0: every rank takes the same number of
+        micro-batches, and a repeated window adds nothing to the loss.
+
+        Returns:
+            Window indices and weights (1 trained, 0 filler), both of global_batch / world_size rows.
+        """
+        batch = self.batch(step)
+        missing = self.global_batch - len(batch)
+        indices = np.concatenate([batch, np.full(missing, batch[-1])])
+        weights = np.concatenate([np.ones(len(batch), np.int8), np.zeros(missing, np.int8)])
+        hands = (-1, world_size, micro_batch)
+        return (
+            indices.reshape(hands)[:, rank].reshape(-1),
+            weights.reshape(hands)[:, rank].reshape(-1),
+        )
+
+    @lru_cache(maxsize=2)  # noqa: B019 - two epochs of a frozen plan, as long as the plan lives
+    def _epoch(self, epoch: int) -> list[np.ndarray]:
+        random = np.random.default_rng([self.seed, epoch])
+        order = random.permutation(self.num_windows)
+        bucket = self.bucket_batches * self.global_batch
+        batches = []
+        for start in range(0, self.num_windows, bucket):
+            members = order[start : start + bucket]
+            members = members[np.argsort(-self.lengths[members], kind="stable")]
+            batches += np.split(members, range(self.global_batch, len(members), self.global_batch))
+        return [batches[position] for position in random.permutation(len(batches))]
+
+
+def fitting_micro_batch(micro_batch: int, global_batch: int, num_workers: int) -> int:
+    """Return the largest micro-batch of at most `micro_batch` rows that divides a rank's share.
+
+    Args:
+        micro_batch: The wish, in windows.
+        global_batch: Windows per optimizer step; a multiple of `num_workers`.
+        num_workers: Ranks that share it.
+    """
+    share = global_batch // num_workers
+    return next(size for size in range(min(micro_batch, share), 0, -1) if share % size == 0)

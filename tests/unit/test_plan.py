@@ -1,0 +1,84 @@
+"""The batch plan: every window once, the same batches for any number of workers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qa_lib.plan import BatchPlan, fitting_micro_batch
+
+
+def plan_of(num_windows, global_batch=16, seed=3, **fields):
+    lengths = np.random.default_rng(1).integers(20, 384, num_windows).astype(np.int32)
+    return BatchPlan(lengths, global_batch, fields.pop("num_epochs", 2), seed, **fields)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    num_windows=st.integers(1, 700),
+    world_size=st.sampled_from([1, 2, 4, 8]),
+    micro_batch=st.sampled_from([1, 2]),
+    bucket_batches=st.integers(1, 9),
+    seed=st.integers(0, 5),
+)
+def test_every_window_is_trained_once_per_epoch_at_any_world_size(
+    num_windows, world_size, micro_batch, bucket_batches, seed
+):
+    plan = plan_of(num_windows, 16, seed, bucket_batches=bucket_batches)
+    for epoch in range(2):
+        trained = []
+        for step in range(epoch * plan.steps_per_epoch, (epoch + 1) * plan.steps_per_epoch):
+            step_windows = []
+            for rank in range(world_size):
+                indices, weights = plan.share(step, rank, world_size, micro_batch)
+                assert len(indices) == 16 // world_size
+                step_windows += indices[weights == 1].tolist()
+            assert sorted(step_windows) == sorted(plan.batch(step).tolist())
+            trained += step_windows
+        assert sorted(trained) == list(range(num_windows))
+
+
+def test_ranks_hold_neighbours_in_length_at_the_same_moment():
+    plan = plan_of(20_000, global_batch=64)
+    gaps, random_gaps = [], []
+    for step in range(0, plan.steps_per_epoch - 1, 7):
+        longest = [
+            plan.lengths[plan.share(step, rank, 4, 4)[0].reshape(-1, 4)].max(axis=1)
+            for rank in range(4)
+        ]
+        gaps.append(np.ptp(np.stack(longest), axis=0).max())
+        random_gaps.append(np.ptp(plan.lengths[plan.batch(step)]))
+    assert np.mean(gaps) < 4
+    assert np.mean(gaps) <= np.mean(random_gaps)
+
+
+def test_bucketing_wastes_little_padding():
+    plan = plan_of(20_000)
+    batches = [plan.lengths[plan.batch(step)] for step in range(plan.steps_per_epoch)]
+    padded = sum(batch.max() * len(batch) for batch in batches)
+    assert padded / plan.lengths.sum() < 1.03
+    unsorted = plan_of(20_000, bucket_batches=1)
+    batches = [unsorted.lengths[unsorted.batch(step)] for step in range(unsorted.steps_per_epoch)]
+    assert sum(batch.max() * len(batch) for batch in batches) / plan.lengths.sum() > 1.5
+
+
+def test_order_depends_on_seed_and_epoch_and_nothing_else():
+    first, again, other = plan_of(500), plan_of(500), plan_of(500, seed=4)
+    for step in range(first.num_steps):
+        assert (first.batch(step) == again.batch(step)).all()
+    assert any((first.batch(s)[:4] != other.batch(s)[:4]).any() for s in range(5))
+    epoch = first.steps_per_epoch
+    assert any((first.batch(s)[:4] != first.batch(s + epoch)[:4]).any() for s in range(5))
+
+
+def test_max_steps_ends_the_plan_early():
+    assert plan_of(500, max_steps=7).num_steps == 7
+    assert plan_of(500, max_steps=7_000).num_steps == plan_of(500).num_steps == 64
+
+
+@pytest.mark.parametrize(
+    ("wish", "global_batch", "workers", "fits"),
+    [(16, 16, 1, 16), (16, 16, 2, 8), (12, 32, 2, 8), (5, 12, 1, 4), (1, 7, 7, 1)],
+)
+def test_the_micro_batch_fits_a_ranks_share(wish, global_batch, workers, fits):
+    assert fitting_micro_batch(wish, global_batch, workers) == fits
