@@ -1,0 +1,71 @@
+# Everything runs through these targets, in the environment that `make setup` makes from the lock.
+#
+#     make                                        # the list of targets
+#     make train RECIPE=squad ARGS="--train.epochs 1 --run-name first"
+#
+# RECIPE and ARGS go to the job; see `make JOB ARGS=--help`. PYTHON= and ENV= choose the environment.
+# When a job fails, make itself exits with 2; its message "Error N" names the job's own exit code
+# (2: you can fix it, 1: a bug), and `.venv/bin/python -m jobs.JOB` exits with it.
+
+ENV_NAME := $(shell sed -n 's/^name: *//p' environment.yml)
+# conda where this project's own conda environment is the activated one
+ENV ?= $(if $(filter $(ENV_NAME),$(CONDA_DEFAULT_ENV)),conda,venv)
+RUN := $(if $(filter conda,$(ENV)),$(CONDA_PREFIX),.venv)/bin/python
+
+# No library phones home unless asked to.
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+export RAY_USAGE_STATS_ENABLED ?= 0
+export DO_NOT_TRACK ?= 1
+
+.DEFAULT_GOAL := help
+# A job is a module of jobs/; a line `NAME: ## what it does` below puts it into the help.
+JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
+BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))
+
+.PHONY: help setup $(JOBS) test test-fast test-gpu lint types format bench lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+setup: ## Make .venv, or fill the activated conda environment, from the lock (no time when done)
+	@PYTHON='$(PYTHON)' ENV='$(ENV)' scripts/setup.sh
+
+prepare: ## Write the questions as sharded Parquet with a manifest
+train: ## Fine-tune a model; by default the embedded one on the embedded questions
+evaluate: ## Score a model, or a predictions file, on all evaluation questions
+
+$(JOBS): setup
+	$(RUN) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(ARGS)
+
+test: setup ## Run the tests, but for those marked gpu or slow
+	$(RUN) -m pytest -m "not gpu and not slow" $(ARGS)
+
+test-fast: setup ## Run the unit tests only
+	$(RUN) -m pytest tests/unit -m "not gpu and not slow" $(ARGS)
+
+test-gpu: setup ## Run the tests that need a CUDA GPU
+	$(RUN) -m pytest -m gpu $(ARGS)
+
+lint: setup ## Check style and formatting
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: setup ## Check types
+	$(RUN) -m mypy
+
+format: setup ## Rewrite the files in the style that lint asks for
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: setup ## Run every benchmark, one after the other; bench-NAME runs one
+	@set -e; for name in $(BENCHMARKS); do $(RUN) -m benchmarks.$$name $(ARGS); done
+
+bench-%: setup
+	$(RUN) -m benchmarks.$* $(ARGS)
+
+lock: setup ## Resolve pyproject.toml into requirements.txt; ARGS=--upgrade for the newest versions
+	$(RUN) scripts/lock.py $(ARGS)
+
+clean: ## Remove caches; .venv and runs/ stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
