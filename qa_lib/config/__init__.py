@@ -1,0 +1,31 @@
+"""Typed settings of every job: one tree, recipes in YAML, flags that override them.
+
+    settings = config.parse("train", ["--recipe", "squad-cpu", "--train.epochs", "2"])
+
+Precedence: defaults < recipe < flags. Every problem is reported at once, as one ConfigError.
+"""
+
+from __future__ import annotations
+
+from qa_lib.config.command_line import parse
+from qa_lib.config.recipes import RECIPES_FOLDER, recipe_names
+from qa_lib.config.settings import (
+    AdjustSettings,
+    DataSettings,
+    EvaluateSettings,
+    ModelSettings,
+    Settings,
+    TrainSettings,
+)
+
+__all__ = [
+    "RECIPES_FOLDER",
+    "AdjustSettings",
+    "DataSettings",
+    "EvaluateSettings",
+    "ModelSettings",
+    "Settings",
+    "TrainSettings",
+    "parse",
+    "recipe_names",
+]

@@ -1,0 +1,361 @@
+"""The settings tree: every field with its meaning, unit and bound, and the rules between fields.
+
+A bound that concerns one field stands on the field. What concerns several stands in `conflicts`,
+so that the command line can report all of it together. What needs the model, the data or the
+machine to decide (is there a GPU? does the plan fit this checkpoint?) is checked where that is
+known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+from qa_lib.errors import ConfigError
+
+RUN_NAME_PATTERN = r"[A-Za-z0-9._-]+"
+
+FIELDS_ONLY = "fields only"
+"""Validation context that skips the rules between fields; the caller then asks `conflicts`."""
+
+# What a command asked for, and not what the run is: a config.yaml that held them could not be
+# used as the recipe of another run.
+_OF_ONE_COMMAND = {"run_name", "resume", "overwrite", "dry_run"}
+
+Name = Annotated[str, Field(min_length=1)]
+# "auto" is what a user writes for "decide for me"; code reads None.
+_Auto = BeforeValidator(lambda value: None if value == "auto" else value)
+
+# YAML reads an unquoted 1.1 as a number.
+_Text = BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)
+
+
+class _Group(BaseModel):
+    """What all groups share: immutable, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+    )
+
+
+class DataSettings(_Group):
+    """Which questions, and how they are cut into token windows."""
+
+    source: Name = Field(
+        "embedded",
+        description="Where training questions come from: embedded, a hub id, a folder, a file "
+        "(Parquet, JSON lines, official SQuAD JSON), or an fsspec URL.",
+    )
+    eval_source: Name | None = Field(
+        None, description="Where evaluation questions come from; none: the dev split of source."
+    )
+    version: Annotated[Literal["1.1", "2.0"], _Text] = Field(
+        "1.1", description="SQuAD version, where file names carry v1.1 or v2.0."
+    )
+    train_limit: int | None = Field(
+        None, ge=1, description="Train on the first so many questions; none: all."
+    )
+    eval_limit: int | None = Field(
+        None, ge=1, description="Evaluate the first so many questions; none: all."
+    )
+    holdout_articles: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Fraction of train articles set aside by a hash of their title, never "
+        "trained on.",
+    )
+    max_length: int = Field(
+        384, ge=16, le=8192, description="Tokens in a window: question, context, special tokens."
+    )
+    stride: int = Field(
+        128, ge=0, description="Context tokens that consecutive windows of a question share."
+    )
+    bad_row_limit: float = Field(
+        0.001,
+        ge=0.0,
+        le=1.0,
+        description="Fraction of quarantined rows above which the run stops.",
+    )
+
+
+class ModelSettings(_Group):
+    """Which model is trained, evaluated or adjusted."""
+
+    name: Name = Field(
+        "embedded",
+        description="embedded (all-MiniLM-L6-v2), a hub id, a folder, a URL, or a run folder.",
+    )
+
+
+class TrainSettings(_Group):
+    """Fine-tuning on Ray Train workers with DeepSpeed ZeRO."""
+
+    num_workers: int = Field(1, ge=1, le=4096, description="World size: training processes.")
+    zero_stage: int = Field(
+        1,
+        ge=0,
+        le=3,
+        description="What DeepSpeed partitions over the workers: 0 nothing, 1 optimizer state, "
+        "2 gradients too, 3 parameters too.",
+    )
+    epochs: int = Field(1, ge=1, le=1000, description="Passes over the training windows.")
+    max_steps: int | None = Field(
+        None, ge=1, description="Stop after so many optimizer steps; none: after all epochs."
+    )
+    micro_batch: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = Field(
+        16,
+        description="Most windows that a worker puts through the model at once (its share of the "
+        "global batch where that is smaller); auto: the most that fit.",
+    )
+    global_batch: int = Field(
+        16, ge=1, le=65536, description="Windows per optimizer step, over all workers."
+    )
+    learning_rate: float = Field(
+        2e-4, gt=0.0, le=1.0, description="Peak learning rate, reached after the warm-up."
+    )
+    weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="Decoupled weight decay.")
+    warmup_ratio: float = Field(
+        0.1, ge=0.0, le=1.0, description="Fraction of steps with a rising learning rate."
+    )
+    max_grad_norm: float = Field(
+        1.0, ge=0.0, description="Gradients are clipped to this global norm; 0: never."
+    )
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Optimizer.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="Arithmetic of the forward and backward pass; weights stay fp32."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where workers compute; auto: a GPU where there is one."
+    )
+    cpus_per_worker: Annotated[float | None, _Auto] = Field(
+        None, gt=0.0, le=1024, description="CPU cores that Ray reserves per worker; none: derived."
+    )
+    checkpoint_every_steps: int | None = Field(
+        None, ge=1, description="Optimizer steps between checkpoints; none: once per epoch."
+    )
+    bucket_batches: int = Field(
+        50, ge=1, description="Windows are bucketed by length over so many global batches."
+    )
+    offload_optimizer: bool = Field(
+        False, description="Keep the optimizer state in CPU memory (GPU training)."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass, to save memory."
+    )
+    dropout: float | None = Field(
+        None, ge=0.0, lt=1.0, description="Dropout probability; none: the model's own."
+    )
+    max_failures: int = Field(
+        3, ge=0, le=1000, description="Worker failures after which the run gives up."
+    )
+    teacher: Name | None = Field(
+        None, description="Model whose logits are distilled into this one; none: no distillation."
+    )
+    distill_weight: float = Field(
+        0.5, ge=0.0, le=1.0, description="Weight of the teacher's loss; the labels get the rest."
+    )
+    temperature: float = Field(
+        2.0, gt=0.0, le=100.0, description="Softmax temperature of the distillation."
+    )
+
+    @model_validator(mode="after")
+    def _cap_micro_batch(self) -> TrainSettings:
+        """Lower the micro-batch to a worker's share, so that more workers need no second flag."""
+        share = self.global_batch // self.num_workers
+        if self.micro_batch != "auto" and 1 <= share < self.micro_batch:
+            object.__setattr__(self, "micro_batch", share)
+        return self
+
+
+class EvaluateSettings(_Group):
+    """From logits to answers and scores."""
+
+    batch_size: int = Field(64, ge=1, le=65536, description="Windows per forward pass.")
+    num_actors: Annotated[int | None, _Auto] = Field(
+        None, ge=1, le=4096, description="Actors that hold a copy of the model; none: derived."
+    )
+    max_answer_length: int = Field(30, ge=1, le=512, description="Longest answer, in tokens.")
+    n_best: int = Field(20, ge=1, le=1000, description="Candidate answers kept per question.")
+    no_answer_threshold: float = Field(
+        0.0,
+        description="SQuAD 2.0: a question is left unanswered where the null score beats the best "
+        "span by more than this, in logits.",
+    )
+
+
+class AdjustSettings(_Group):
+    """Which layers and widths a smaller model keeps."""
+
+    num_layers: int | None = Field(None, ge=1, description="Layers to keep; none: all.")
+    keep_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="Indices of the layers to keep, counted from 0; none: chosen."
+    )
+    intermediate_size: int | None = Field(
+        None, ge=1, description="Width of the feed-forward layers; none: unchanged."
+    )
+    hidden_size: int | None = Field(
+        None, ge=1, description="Width of the residual stream; alone it keeps the head size."
+    )
+    num_heads: int | None = Field(
+        None, ge=1, description="Attention heads, given with hidden-size; none: derived."
+    )
+    importance: Literal["taylor", "activation", "magnitude", "random"] = Field(
+        "taylor", description="How units are scored."
+    )
+    fold: bool = Field(
+        True, description="Fold what is removed into biases and LayerNorms, from its mean."
+    )
+    calibration_windows: int = Field(
+        64, ge=1, le=65536, description="Training windows that units are scored on."
+    )
+    round_to: int = Field(8, ge=1, le=1024, description="Derived widths are multiples of this.")
+    plan: Name | None = Field(None, description="A plan.json to replay; none: made from the rest.")
+    target_speedup: float | None = Field(
+        None, ge=1.0, le=100.0, description="Find the sizes for so many times the parent's speed."
+    )
+    target_parameters: float | None = Field(
+        None, gt=0.0, le=1.0, description="Find the sizes for this fraction of the parameters."
+    )
+    recover: bool = Field(False, description="Distil the parent into the adjusted model.")
+
+
+class Settings(_Group):
+    """Settings of every job; each job reads the groups that concern it."""
+
+    recipe: Name = Field("quickstart", description="Recipe: a name, or the path of a YAML file.")
+    run_name: str | None = Field(
+        None,
+        pattern=rf"^{RUN_NAME_PATTERN}$",
+        max_length=128,
+        description="Name of the run folder; none: JOB-RECIPE-NNN, the next free one.",
+    )
+    storage: Name = Field("runs", description="Folder or URL (gs://...) that holds run folders.")
+    resume: bool = Field(False, description="Continue the run from its last complete checkpoint.")
+    overwrite: bool = Field(False, description="Replace the run folder if it exists.")
+    dry_run: bool = Field(False, description="Print settings and plan, and do nothing else.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
+    predictions: Name | None = Field(
+        None, description="Score this predictions.json (evaluate), with neither Ray nor a model."
+    )
+    data: DataSettings = Field(default_factory=DataSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    adjust: AdjustSettings = Field(default_factory=AdjustSettings)
+
+    @model_validator(mode="after")
+    def _refuse_conflicts(self, info: ValidationInfo) -> Settings:
+        if info.context != FIELDS_ONLY:
+            problems = [message for _, message in conflicts(self)]
+            if problems:
+                raise ConfigError("\n".join(problems), "Change one of the settings named.")
+        return self
+
+    def to_yaml(self) -> str:
+        """Return what defines the run as YAML, which is a recipe again."""
+        values: dict[str, Any] = self.model_dump(mode="json", exclude=_OF_ONE_COMMAND)
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Settings:
+        """Read back what `to_yaml` wrote."""
+        return cls.model_validate(yaml.safe_load(text))
+
+
+def conflicts(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield (settings concerned, message) for every rule between fields that is broken."""
+    if settings.resume and settings.overwrite:
+        yield ("resume", "overwrite"), "--resume and --overwrite exclude each other"
+    if settings.run_name in (".", ".."):
+        yield ("run_name",), f"run_name {settings.run_name!r} is not a name: use letters and digits"
+    yield from _data_conflicts(settings.data)
+    yield from _train_conflicts(settings.train)
+    yield from _adjust_conflicts(settings.adjust)
+
+
+def _data_conflicts(data: DataSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    if data.stride >= data.max_length:
+        yield (
+            ("data.stride", "data.max_length"),
+            f"data.stride ({data.stride}) must be smaller than data.max_length "
+            f"({data.max_length}), or windows would never advance",
+        )
+
+
+def _train_conflicts(train: TrainSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    batch, workers = train.global_batch, train.num_workers
+    if batch % workers:
+        nearest = max(workers, round(batch / workers) * workers)
+        yield (
+            ("train.global_batch", "train.num_workers"),
+            f"train.global_batch ({batch}) must divide over train.num_workers ({workers}): "
+            f"the nearest batch that does is {nearest}",
+        )
+    elif train.micro_batch != "auto" and (batch // workers) % train.micro_batch:
+        share = batch // workers
+        fitting = max(n for n in range(1, train.micro_batch + 1) if share % n == 0)
+        yield (
+            ("train.micro_batch", "train.global_batch", "train.num_workers"),
+            f"train.micro_batch ({train.micro_batch}) must divide a worker's share of the global "
+            f"batch ({batch} / {workers} = {share}): {fitting} does",
+        )
+    if train.precision == "fp16" and train.device == "cpu":
+        yield (
+            ("train.precision", "train.device"),
+            "train.precision fp16 needs a GPU: on train.device cpu use fp32 or bf16",
+        )
+    if train.offload_optimizer and train.zero_stage == 0:
+        yield (
+            ("train.offload_optimizer", "train.zero_stage"),
+            "train.offload_optimizer needs train.zero_stage 1, 2 or 3",
+        )
+
+
+def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    sizes = ("num_layers", "keep_layers", "intermediate_size", "hidden_size", "num_heads")
+    ways = {
+        "sizes": [name for name in sizes if getattr(adjust, name) is not None],
+        "targets": [
+            name
+            for name in ("target_speedup", "target_parameters")
+            if getattr(adjust, name) is not None
+        ],
+        "plan": ["plan"] if adjust.plan is not None else [],
+    }
+    given = [f"adjust.{names[0]}" for names in ways.values() if names]
+    if len(given) > 1:
+        yield tuple(given), f"{' and '.join(given)} exclude each other: each decides the sizes"
+    if len(ways["targets"]) > 1:
+        yield (
+            ("adjust.target_speedup", "adjust.target_parameters"),
+            "adjust.target_speedup and adjust.target_parameters exclude each other",
+        )
+    layers = adjust.keep_layers
+    if layers is not None and list(layers) != sorted(set(layers)):
+        yield ("adjust.keep_layers",), "adjust.keep_layers must rise, each layer named once"
+    if layers is not None and not layers:
+        yield ("adjust.keep_layers",), "adjust.keep_layers must name at least one layer"
+    if layers is not None and adjust.num_layers not in (None, len(layers)):
+        yield (
+            ("adjust.num_layers", "adjust.keep_layers"),
+            f"adjust.num_layers ({adjust.num_layers}) contradicts adjust.keep_layers "
+            f"({len(layers)} layers)",
+        )
+    hidden, heads = adjust.hidden_size, adjust.num_heads
+    if hidden is not None and heads is not None and hidden % heads:
+        yield (
+            ("adjust.hidden_size", "adjust.num_heads"),
+            f"adjust.num_heads ({heads}) must divide adjust.hidden_size ({hidden}): the nearest "
+            f"size that it divides is {max(heads, round(hidden / heads) * heads)}",
+        )
