@@ -54,9 +54,7 @@ def parse(job: str, argv: Sequence[str] | None = None, description: str | None =
     return settings
 
 
-def _validate(
-    values: dict[str, Any], origins: dict[str, str]
-) -> tuple[Settings | None, list[str]]:
+def _validate(values: dict[str, Any], origins: dict[str, str]) -> tuple[Settings | None, list[str]]:
     """Return the settings and what is wrong with them: every field, then the rules between."""
     problems: list[str] = []
     wrong: set[str] = set()
@@ -189,9 +187,7 @@ def _flag_tree(model: type[BaseModel], values: Any, first: Sequence[str] = ()) -
         group = _group_of(field)
         if group is not None:
             doc = (group.__doc__ or "").splitlines()[0]
-            keys[name] = Annotated[
-                _flag_tree(group, values.get(name)), tyro.conf.arg(help=doc)  # type: ignore[misc]
-            ]
+            keys[name] = Annotated[_flag_tree(group, values.get(name)), tyro.conf.arg(help=doc)]
             continue
         default = values.get(name, field.get_default(call_default_factory=True))
         hint = f"(default: {'none' if default is None else default})"
@@ -201,7 +197,7 @@ def _flag_tree(model: type[BaseModel], values: Any, first: Sequence[str] = ()) -
             help_behavior_hint=hint,
         )
         kind = bool if _is_bool(field) else tuple[str, ...] if _is_list(field) else str
-        keys[name] = Annotated[kind, argument]  # type: ignore[misc,valid-type]
+        keys[name] = Annotated[kind, argument]
     return TypedDict(model.__name__, keys, total=False)  # type: ignore[operator]
 
 

@@ -52,37 +52,43 @@ class DataSettings(_Group):
     """Which questions, and how they are cut into token windows."""
 
     source: Name = Field(
-        "embedded",
+        default="embedded",
         description="Where training questions come from: embedded, a hub id, a folder, a file "
         "(Parquet, JSON lines, official SQuAD JSON), or an fsspec URL.",
     )
     eval_source: Name | None = Field(
-        None, description="Where evaluation questions come from; none: the dev split of source."
+        default=None,
+        description="Where evaluation questions come from; none: the dev split of source.",
     )
     version: Annotated[Literal["1.1", "2.0"], _Text] = Field(
-        "1.1", description="SQuAD version, where file names carry v1.1 or v2.0."
+        default="1.1", description="SQuAD version, where file names carry v1.1 or v2.0."
     )
     train_limit: int | None = Field(
-        None, ge=1, description="Train on the first so many questions; none: all."
+        default=None, ge=1, description="Train on the first so many questions; none: all."
     )
     eval_limit: int | None = Field(
-        None, ge=1, description="Evaluate the first so many questions; none: all."
+        default=None, ge=1, description="Evaluate the first so many questions; none: all."
     )
     holdout_articles: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         lt=1.0,
         description="Fraction of train articles set aside by a hash of their title, never "
         "trained on.",
     )
     max_length: int = Field(
-        384, ge=16, le=8192, description="Tokens in a window: question, context, special tokens."
+        default=384,
+        ge=16,
+        le=8192,
+        description="Tokens in a window: question, context, special tokens.",
     )
     stride: int = Field(
-        128, ge=0, description="Context tokens that consecutive windows of a question share."
+        default=128,
+        ge=0,
+        description="Context tokens that consecutive windows of a question share.",
     )
     bad_row_limit: float = Field(
-        0.001,
+        default=0.001,
         ge=0.0,
         le=1.0,
         description="Fraction of quarantined rows above which the run stops.",
@@ -93,7 +99,7 @@ class ModelSettings(_Group):
     """Which model is trained, evaluated or adjusted."""
 
     name: Name = Field(
-        "embedded",
+        default="embedded",
         description="embedded (all-MiniLM-L6-v2), a hub id, a folder, a URL, or a run folder.",
     )
 
@@ -101,72 +107,84 @@ class ModelSettings(_Group):
 class TrainSettings(_Group):
     """Fine-tuning on Ray Train workers with DeepSpeed ZeRO."""
 
-    num_workers: int = Field(1, ge=1, le=4096, description="World size: training processes.")
+    num_workers: int = Field(
+        default=1, ge=1, le=4096, description="World size: training processes."
+    )
     zero_stage: int = Field(
-        1,
+        default=1,
         ge=0,
         le=3,
         description="What DeepSpeed partitions over the workers: 0 nothing, 1 optimizer state, "
         "2 gradients too, 3 parameters too.",
     )
-    epochs: int = Field(1, ge=1, le=1000, description="Passes over the training windows.")
+    epochs: int = Field(default=1, ge=1, le=1000, description="Passes over the training windows.")
     max_steps: int | None = Field(
-        None, ge=1, description="Stop after so many optimizer steps; none: after all epochs."
+        default=None,
+        ge=1,
+        description="Stop after so many optimizer steps; none: after all epochs.",
     )
     micro_batch: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = Field(
-        16,
+        default=16,
         description="Most windows that a worker puts through the model at once (its share of the "
         "global batch where that is smaller); auto: the most that fit.",
     )
     global_batch: int = Field(
-        16, ge=1, le=65536, description="Windows per optimizer step, over all workers."
+        default=16, ge=1, le=65536, description="Windows per optimizer step, over all workers."
     )
     learning_rate: float = Field(
-        2e-4, gt=0.0, le=1.0, description="Peak learning rate, reached after the warm-up."
+        default=2e-4, gt=0.0, le=1.0, description="Peak learning rate, reached after the warm-up."
     )
-    weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="Decoupled weight decay.")
+    weight_decay: float = Field(default=0.01, ge=0.0, le=1.0, description="Decoupled weight decay.")
     warmup_ratio: float = Field(
-        0.1, ge=0.0, le=1.0, description="Fraction of steps with a rising learning rate."
+        default=0.1, ge=0.0, le=1.0, description="Fraction of steps with a rising learning rate."
     )
     max_grad_norm: float = Field(
-        1.0, ge=0.0, description="Gradients are clipped to this global norm; 0: never."
+        default=1.0, ge=0.0, description="Gradients are clipped to this global norm; 0: never."
     )
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Optimizer.")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="Optimizer.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic of the forward and backward pass; weights stay fp32."
+        default="auto",
+        description="Arithmetic of the forward and backward pass; weights stay fp32.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where workers compute; auto: a GPU where there is one."
+        default="auto", description="Where workers compute; auto: a GPU where there is one."
     )
     cpus_per_worker: Annotated[float | None, _Auto] = Field(
-        None, gt=0.0, le=1024, description="CPU cores that Ray reserves per worker; none: derived."
+        default=None,
+        gt=0.0,
+        le=1024,
+        description="CPU cores that Ray reserves per worker; none: derived.",
     )
     checkpoint_every_steps: int | None = Field(
-        None, ge=1, description="Optimizer steps between checkpoints; none: once per epoch."
+        default=None, ge=1, description="Optimizer steps between checkpoints; none: once per epoch."
     )
     bucket_batches: int = Field(
-        50, ge=1, description="Windows are bucketed by length over so many global batches."
+        default=50, ge=1, description="Windows are bucketed by length over so many global batches."
     )
     offload_optimizer: bool = Field(
-        False, description="Keep the optimizer state in CPU memory (GPU training)."
+        default=False, description="Keep the optimizer state in CPU memory (GPU training)."
     )
     gradient_checkpointing: bool = Field(
-        False, description="Recompute activations in the backward pass, to save memory."
+        default=False, description="Recompute activations in the backward pass, to save memory."
     )
     dropout: float | None = Field(
-        None, ge=0.0, lt=1.0, description="Dropout probability; none: the model's own."
+        default=None, ge=0.0, lt=1.0, description="Dropout probability; none: the model's own."
     )
     max_failures: int = Field(
-        3, ge=0, le=1000, description="Worker failures after which the run gives up."
+        default=3, ge=0, le=1000, description="Worker failures after which the run gives up."
     )
     teacher: Name | None = Field(
-        None, description="Model whose logits are distilled into this one; none: no distillation."
+        default=None,
+        description="Model whose logits are distilled into this one; none: no distillation.",
     )
     distill_weight: float = Field(
-        0.5, ge=0.0, le=1.0, description="Weight of the teacher's loss; the labels get the rest."
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="Weight of the teacher's loss; the labels get the rest.",
     )
     temperature: float = Field(
-        2.0, gt=0.0, le=100.0, description="Softmax temperature of the distillation."
+        default=2.0, gt=0.0, le=100.0, description="Softmax temperature of the distillation."
     )
 
     @model_validator(mode="after")
@@ -181,14 +199,21 @@ class TrainSettings(_Group):
 class EvaluateSettings(_Group):
     """From logits to answers and scores."""
 
-    batch_size: int = Field(64, ge=1, le=65536, description="Windows per forward pass.")
+    batch_size: int = Field(default=64, ge=1, le=65536, description="Windows per forward pass.")
     num_actors: Annotated[int | None, _Auto] = Field(
-        None, ge=1, le=4096, description="Actors that hold a copy of the model; none: derived."
+        default=None,
+        ge=1,
+        le=4096,
+        description="Actors that hold a copy of the model; none: derived.",
     )
-    max_answer_length: int = Field(30, ge=1, le=512, description="Longest answer, in tokens.")
-    n_best: int = Field(20, ge=1, le=1000, description="Candidate answers kept per question.")
+    max_answer_length: int = Field(
+        default=30, ge=1, le=512, description="Longest answer, in tokens."
+    )
+    n_best: int = Field(
+        default=20, ge=1, le=1000, description="Candidate answers kept per question."
+    )
     no_answer_threshold: float = Field(
-        0.0,
+        default=0.0,
         description="SQuAD 2.0: a question is left unanswered where the null score beats the best "
         "span by more than this, in logits.",
     )
@@ -197,56 +222,77 @@ class EvaluateSettings(_Group):
 class AdjustSettings(_Group):
     """Which layers and widths a smaller model keeps."""
 
-    num_layers: int | None = Field(None, ge=1, description="Layers to keep; none: all.")
+    num_layers: int | None = Field(default=None, ge=1, description="Layers to keep; none: all.")
     keep_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, description="Indices of the layers to keep, counted from 0; none: chosen."
+        default=None, description="Indices of the layers to keep, counted from 0; none: chosen."
     )
     intermediate_size: int | None = Field(
-        None, ge=1, description="Width of the feed-forward layers; none: unchanged."
+        default=None, ge=1, description="Width of the feed-forward layers; none: unchanged."
     )
     hidden_size: int | None = Field(
-        None, ge=1, description="Width of the residual stream; alone it keeps the head size."
+        default=None,
+        ge=1,
+        description="Width of the residual stream; alone it keeps the head size.",
     )
     num_heads: int | None = Field(
-        None, ge=1, description="Attention heads, given with hidden-size; none: derived."
+        default=None, ge=1, description="Attention heads, given with hidden-size; none: derived."
     )
     importance: Literal["taylor", "activation", "magnitude", "random"] = Field(
-        "taylor", description="How units are scored."
+        default="taylor", description="How units are scored."
     )
     fold: bool = Field(
-        True, description="Fold what is removed into biases and LayerNorms, from its mean."
+        default=True, description="Fold what is removed into biases and LayerNorms, from its mean."
     )
     calibration_windows: int = Field(
-        64, ge=1, le=65536, description="Training windows that units are scored on."
+        default=64, ge=1, le=65536, description="Training windows that units are scored on."
     )
-    round_to: int = Field(8, ge=1, le=1024, description="Derived widths are multiples of this.")
-    plan: Name | None = Field(None, description="A plan.json to replay; none: made from the rest.")
+    round_to: int = Field(
+        default=8, ge=1, le=1024, description="Derived widths are multiples of this."
+    )
+    plan: Name | None = Field(
+        default=None, description="A plan.json to replay; none: made from the rest."
+    )
     target_speedup: float | None = Field(
-        None, ge=1.0, le=100.0, description="Find the sizes for so many times the parent's speed."
+        default=None,
+        ge=1.0,
+        le=100.0,
+        description="Find the sizes for so many times the parent's speed.",
     )
     target_parameters: float | None = Field(
-        None, gt=0.0, le=1.0, description="Find the sizes for this fraction of the parameters."
+        default=None,
+        gt=0.0,
+        le=1.0,
+        description="Find the sizes for this fraction of the parameters.",
     )
-    recover: bool = Field(False, description="Distil the parent into the adjusted model.")
+    recover: bool = Field(default=False, description="Distil the parent into the adjusted model.")
 
 
 class Settings(_Group):
     """Settings of every job; each job reads the groups that concern it."""
 
-    recipe: Name = Field("quickstart", description="Recipe: a name, or the path of a YAML file.")
+    recipe: Name = Field(
+        default="quickstart", description="Recipe: a name, or the path of a YAML file."
+    )
     run_name: str | None = Field(
-        None,
+        default=None,
         pattern=rf"^{RUN_NAME_PATTERN}$",
         max_length=128,
         description="Name of the run folder; none: JOB-RECIPE-NNN, the next free one.",
     )
-    storage: Name = Field("runs", description="Folder or URL (gs://...) that holds run folders.")
-    resume: bool = Field(False, description="Continue the run from its last complete checkpoint.")
-    overwrite: bool = Field(False, description="Replace the run folder if it exists.")
-    dry_run: bool = Field(False, description="Print settings and plan, and do nothing else.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
+    storage: Name = Field(
+        default="runs", description="Folder or URL (gs://...) that holds run folders."
+    )
+    resume: bool = Field(
+        default=False, description="Continue the run from its last complete checkpoint."
+    )
+    overwrite: bool = Field(default=False, description="Replace the run folder if it exists.")
+    dry_run: bool = Field(
+        default=False, description="Print settings and plan, and do nothing else."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
     predictions: Name | None = Field(
-        None, description="Score this predictions.json (evaluate), with neither Ray nor a model."
+        default=None,
+        description="Score this predictions.json (evaluate), with neither Ray nor a model.",
     )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
