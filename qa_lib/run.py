@@ -17,13 +17,14 @@ import os
 import platform
 import re
 import time
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from qa_lib import storage
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError
 
@@ -45,9 +46,8 @@ _LIBRARIES = (
     "pyarrow",
     "numpy",
 )
+_FIRST_CONTACT_S = 2.0  # a bucket that cannot be reached is reported before anything starts
 _REMOTE_METRICS_EVERY_S = 10.0  # object stores cannot append: the file is written whole each time
-_FIRST_CONTACT_S = 5.0  # a bucket that cannot be reached is reported before anything starts
-_RETRY_FOR_S = 60.0  # later, an outage of this length is waited out
 
 
 class RunFolder:
@@ -63,16 +63,16 @@ class RunFolder:
         resumed: True where `open` continued an existing run.
     """
 
-    def __init__(self, path: str, job: str) -> None:
+    def __init__(self, path: str, job: str, retry_for_s: float = storage.RETRY_FOR_S) -> None:
         """Attach to a folder by path or URL, without touching it."""
-        self.filesystem, self.root = filesystem_of(path)
-        self.path = self.root if _is_local(path) else path.rstrip("/")
+        self.filesystem, self.root = storage.resolve(path, retry_for_s)
+        self.path = self.root if storage.is_local(path) else path.rstrip("/")
         self.job = job
         self.resumed = False
         self._start_s = time.time()
         self._earlier_s = 0.0  # seconds that earlier attempts took
         self._result: dict[str, Any] = {}
-        self._metrics = _Metrics(self.filesystem, f"{self.root}/{METRICS}", _is_local(path))
+        self._metrics = _Metrics(self.filesystem, f"{self.root}/{METRICS}")
 
     # -- opening
 
@@ -87,11 +87,11 @@ class RunFolder:
                 no run folder, or the storage cannot be written.
         """
         name = _chosen_name(settings, job)
-        with _storage_errors(settings.storage):
+        with _storage_errors(settings):
             if name is None:
                 run = cls(_create_next(settings, job), job)
             else:
-                run = cls(_join(settings.storage, name), job)
+                run = cls(_join(settings, name), job)
                 if settings.overwrite and run.exists():
                     run.filesystem.delete_dir(run.root)
                 run.filesystem.create_dir(run.root, recursive=True)
@@ -105,7 +105,7 @@ class RunFolder:
 
     @staticmethod
     def check(settings: Settings, job: str) -> None:
-        """Refuse what `open` would refuse, and create nothing: for ``--dry-run``."""
+        """Refuse the names that `open` would refuse, and create nothing: for ``--dry-run``."""
         _chosen_name(settings, job)
 
     def __enter__(self) -> RunFolder:
@@ -118,17 +118,14 @@ class RunFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Record done, failed or interrupted, whatever the job wrote before."""
+        """Record done, failed or interrupted."""
         if error is None:
             if self._result.get("status") == "running":
                 self.write_result({})
             return
         status: Status = "failed" if isinstance(error, Exception) else "interrupted"
-        first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
-        try:
-            self.write_result({"error": first_line}, status=status)
-        except OSError:
-            pass  # a full disk must not hide the error that is on its way
+        with suppress(OSError):  # a full disk must not hide the error that is on its way
+            self.write_result({"error": storage.first_line(error)}, status=status)
 
     # -- files
 
@@ -158,7 +155,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a UTF-8 file of the folder, whole or not at all."""
-        _write_whole(self.filesystem, self._at(name), text, local=_is_local(self.path))
+        storage.write_text(self.filesystem, self._at(name), text)
 
     def write_config(self, settings: Settings) -> None:
         """Write config.yaml, which can be used as a recipe."""
@@ -169,8 +166,8 @@ class RunFolder:
         return Settings.from_yaml(self.read_text(CONFIG))
 
     def write_result(self, values: Mapping[str, Any], status: Status = "done") -> None:
-        """Add values to result.json, with job, status, seconds (all attempts) and versions."""
-        if status != "failed" and status != "interrupted":
+        """Add values to result.json, with job, status, seconds (of all attempts) and versions."""
+        if status in ("running", "done"):
             self._result.pop("error", None)
         self._result |= values
         self._result |= {
@@ -184,28 +181,37 @@ class RunFolder:
         self.write_text(RESULT, _to_json(self._result, indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any]:
-        """Return result.json, or nothing where there is none yet."""
-        return json.loads(self.read_text(RESULT)) if self.exists(RESULT) else {}
+        """Return result.json, or nothing where there is none yet.
+
+        Raises:
+            ConfigError: The file is damaged.
+        """
+        try:
+            return json.loads(self.read_text(RESULT)) if self.exists(RESULT) else {}
+        except ValueError:
+            raise ConfigError(
+                f"{self.url(RESULT)} is damaged: it holds no JSON.",
+                "Restore it, or start anew under another --run-name.",
+            ) from None
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; in object stores it appears within ten seconds."""
-        self._metrics.append(values)
+        self._metrics.append(_to_json(values) + "\n")
 
     def flush_metrics(self) -> None:
-        """Write metrics that an object store has not got yet; at the end of the job at latest."""
+        """Write metrics that an object store has not got yet.
+
+        `write_result` does it too. A worker that appends must do it itself before it ends.
+        """
         self._metrics.flush()
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl, without one that a crash cut short."""
         self.flush_metrics()
-        if not self.exists(METRICS):
-            return []
         records = []
-        for line in self.read_text(METRICS).splitlines():
-            try:
+        for line in self.read_text(METRICS).splitlines() if self.exists(METRICS) else []:
+            with suppress(json.JSONDecodeError):
                 records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
         return records
 
     def _at(self, name: str) -> str:
@@ -213,44 +219,47 @@ class RunFolder:
 
 
 class _Metrics:
-    """metrics.jsonl: appended to where the filesystem can, else written whole now and then."""
+    """metrics.jsonl: appended to on a disk, elsewhere written whole now and then."""
 
-    def __init__(self, filesystem: FileSystem, path: str, local: bool) -> None:
-        self.filesystem, self.path, self.local = filesystem, path, local
-        self.text: str | None = None  # the file so far, once it was looked at (not kept locally)
+    def __init__(self, filesystem: FileSystem, path: str) -> None:
+        from pyarrow.fs import LocalFileSystem
+
+        self.filesystem, self.path = filesystem, path
+        self.appends = isinstance(filesystem, LocalFileSystem)
+        self.before: str | None = None  # what must stand before `pending`; None: not looked yet
         self.pending = ""
-        self.written_s = 0.0
+        self.flushed_s = -math.inf
 
-    def append(self, values: Mapping[str, Any]) -> None:
-        if self.text is None:
-            self.text = self._unfinished_line()
-        self.pending += _to_json(values) + "\n"
-        if self.local or time.monotonic() - self.written_s > _REMOTE_METRICS_EVERY_S:
+    def append(self, line: str) -> None:
+        if self.before is None:
+            old = self._read()
+            # A line that a crash cut short must not swallow the next one.
+            end = "\n" if old and not old.endswith("\n") else ""
+            self.before = end if self.appends else old + end
+        self.pending += line
+        if self.appends or time.monotonic() - self.flushed_s > _REMOTE_METRICS_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
         if not self.pending:
             return
-        if self.local:
+        text = (self.before or "") + self.pending
+        if self.appends:
             with open(self.path, "a", encoding="utf-8") as stream:
-                stream.write((self.text or "") + self.pending)
-            self.text = ""
+                stream.write(text)
         else:
-            self.text = (self.text or "") + self.pending
-            _write_whole(self.filesystem, self.path, self.text, local=False)
+            storage.write_text(self.filesystem, self.path, text)
+        self.before = "" if self.appends else text
         self.pending = ""
-        self.written_s = time.monotonic()
+        self.flushed_s = time.monotonic()
 
-    def _unfinished_line(self) -> str:
-        """Return what stands before the first new line: the old file, or the end of a cut line."""
+    def _read(self) -> str:
         from pyarrow.fs import FileType
 
         if self.filesystem.get_file_info(self.path).type == FileType.NotFound:
             return ""
         with self.filesystem.open_input_stream(self.path) as stream:
-            old = stream.readall().decode("utf-8", errors="replace")
-        end = "" if old.endswith("\n") or not old else "\n"
-        return end if self.local else old + end
+            return stream.readall().decode("utf-8", errors="replace")
 
 
 # -- names
@@ -258,20 +267,19 @@ class _Metrics:
 
 def _chosen_name(settings: Settings, job: str) -> str | None:
     """Return the run's name, or None for the next free default name; refuse what cannot be."""
-    with _storage_errors(settings.storage):
+    with _storage_errors(settings):
         name = settings.run_name
-        if name is None and settings.resume:
+        if name is None:
             taken = _taken_numbers(settings, job)
+            if not settings.resume:
+                return None
             if not taken:
                 raise ConfigError(
                     f"--resume: {settings.storage} holds no run {_prefix(settings, job)}NNN.",
                     "Name the run with --run-name, or leave --resume to start a new one.",
                 )
             name = f"{_prefix(settings, job)}{max(taken):03d}"
-        if name is None:
-            _probe(settings.storage)
-            return None
-        run = RunFolder(_join(settings.storage, name), job)
+        run = RunFolder(_join(settings, name), job, _FIRST_CONTACT_S)
         exists = run.exists()
         if settings.resume:
             _refuse_resume(run, exists, settings)
@@ -286,7 +294,6 @@ def _chosen_name(settings: Settings, job: str) -> str | None:
                 f"--overwrite would delete {run.path}, which is no run folder.",
                 "Choose another --run-name, or remove it yourself.",
             )
-        _probe(settings.storage)
         return name
 
 
@@ -324,7 +331,7 @@ def _taken_numbers(settings: Settings, job: str) -> list[int]:
     """Return the NNN of the runs JOB-RECIPE-NNN in the storage."""
     from pyarrow.fs import FileSelector
 
-    filesystem, root = filesystem_of(settings.storage, _FIRST_CONTACT_S)
+    filesystem, root = storage.resolve(settings.storage, _FIRST_CONTACT_S)
     entries = filesystem.get_file_info(FileSelector(root, allow_not_found=True))
     pattern = re.compile(re.escape(_prefix(settings, job)) + r"(\d{3,})")
     matches = [pattern.fullmatch(entry.base_name) for entry in entries]
@@ -334,14 +341,14 @@ def _taken_numbers(settings: Settings, job: str) -> list[int]:
 def _create_next(settings: Settings, job: str) -> str:
     """Create the next free JOB-RECIPE-NNN and return its path.
 
-    On a local disk two jobs that start together get two folders. Object stores cannot promise
-    that: there, jobs that start within the same second should be named.
+    On a disk two jobs that start together get two folders. Object stores cannot promise that:
+    jobs that start there within the same second should be named.
     """
     number = max(_taken_numbers(settings, job), default=0) + 1
     while True:
-        path = _join(settings.storage, f"{_prefix(settings, job)}{number:03d}")
-        filesystem, root = filesystem_of(path)
-        if not _is_local(path):
+        path = _join(settings, f"{_prefix(settings, job)}{number:03d}")
+        filesystem, root = storage.resolve(path)
+        if not storage.is_local(path):
             filesystem.create_dir(root, recursive=True)
             return path
         try:
@@ -351,132 +358,41 @@ def _create_next(settings: Settings, job: str) -> str:
             number += 1
 
 
-# -- storage
+def _join(settings: Settings, name: str) -> str:
+    return f"{settings.storage.rstrip('/')}/{name}"
 
 
-def filesystem_of(url: str, retry_for_s: float = _RETRY_FOR_S) -> tuple[FileSystem, str]:
-    """Return the pyarrow filesystem of a path or URL, and the path inside it.
-
-    Args:
-        url: A local path (relative to the working directory), or a URL that pyarrow or an
-            installed fsspec filesystem understands.
-        retry_for_s: How long gs:// requests are tried again, in seconds.
-
-    Raises:
-        ConfigError: Nothing understands the URL, or it climbs (``..``).
-    """
-    from pyarrow import ArrowInvalid, fs
-
-    if _is_local(url):
-        path = url.removeprefix("file://")
-        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
-    if ".." in url.split("/"):
-        raise ConfigError(f"The URL {url} climbs out with '..'.", "Give the URL it leads to.")
-    url = url.rstrip("/")
-    try:
-        if url.startswith(("gs://", "gcs://")) and "?" not in url:
-            return fs.FileSystem.from_uri(f"{url}?retry_limit_seconds={retry_for_s:g}")
-        try:
-            return fs.FileSystem.from_uri(url)
-        except ArrowInvalid:  # not a scheme of pyarrow
-            import fsspec
-
-            filesystem, path = fsspec.core.url_to_fs(url)
-            return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
-    except (ValueError, ImportError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ConfigError(
-            f"{url} cannot be opened: {reason}",
-            "Give a local path or a URL whose filesystem is installed, such as gs://bucket/folder.",
-        ) from None
-
-
-def _is_local(url: str) -> bool:
-    return "://" not in url or url.startswith("file://")
-
-
-def _join(storage: str, name: str) -> str:
-    return f"{storage.rstrip('/') or '/'}/{name}"
-
-
-def _inside(parts: list[str] | tuple[str, ...]) -> list[str]:
+def _inside(parts: tuple[str, ...] | list[str]) -> tuple[str, ...] | list[str]:
     for part in parts:
         if part.startswith("/") or ".." in part.split("/"):
             raise ConfigError(
                 f"The path {part!r} leads out of the run folder.", "Give a path inside it."
             )
-    return list(parts)
+    return parts
 
 
-def _probe(storage: str) -> None:
-    """Write and delete a file, so that storage that refuses is known before the work."""
-    filesystem, root = filesystem_of(storage, _FIRST_CONTACT_S)
-    filesystem.create_dir(root, recursive=True)
-    probe = f"{root}/.probe-{platform.node()}-{os.getpid()}"
-    with filesystem.open_output_stream(probe) as stream:
-        stream.write(b"x")
-    filesystem.delete_file(probe)
-
-
-class _storage_errors:  # noqa: N801 - reads as a statement: `with _storage_errors(storage):`
-    """Turn what a filesystem raises into a ConfigError that names the storage."""
-
-    def __init__(self, storage: str) -> None:
-        self.storage = storage
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, OSError):
-            reason = str(error).strip().split("\n")[0]
-            raise ConfigError(
-                f"The storage {self.storage} cannot be written: {reason}",
-                "Give a folder or bucket that this user may write, with --storage.",
-            ) from None
-
-
-def _write_whole(filesystem: FileSystem, path: str, text: str, *, local: bool) -> None:
-    """Write a file so that readers see the old one or the new one, never a part."""
-    if not local:  # an object appears when its stream is closed
-        with filesystem.open_output_stream(path) as stream:
-            stream.write(text.encode("utf-8"))
-        return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.tmp"
+@contextmanager
+def _storage_errors(settings: Settings) -> Iterator[None]:
+    """Turn what a filesystem raises into an error that names the storage."""
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"The storage {settings.storage} cannot be used: {storage.first_line(error)}",
+            "Give a folder or bucket that this user may write, with --storage.",
+        ) from None
 
 
 # -- content
 
 
-@lru_cache(maxsize=1)
-def _versions() -> tuple[tuple[str, str], ...]:
-    found = [("python", platform.python_version())]
-    for library in _LIBRARIES:
-        try:
-            found.append((library, metadata.version(library)))
-        except metadata.PackageNotFoundError:
-            continue
-    return tuple(found)
-
-
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that decide a run's figures."""
-    return dict(_versions())
+    found = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[library] = metadata.version(library)
+    return found
 
 
 def _to_json(values: Mapping[str, Any], indent: int | None = None) -> str:

@@ -19,7 +19,8 @@ from pydantic.fields import FieldInfo
 
 from qa_lib.config import recipes
 from qa_lib.config.recipes import Recipe
-from qa_lib.config.settings import FIELDS_ONLY, Settings, conflicts
+from qa_lib.config.rules import conflicts
+from qa_lib.config.settings import FIELDS_ONLY, Settings
 from qa_lib.errors import ConfigError
 
 # Groups whose flags a job's help shows first.
@@ -190,7 +191,8 @@ def _flag_tree(model: type[BaseModel], values: Any, first: Sequence[str] = ()) -
             keys[name] = Annotated[_flag_tree(group, values.get(name)), tyro.conf.arg(help=doc)]
             continue
         default = values.get(name, field.get_default(call_default_factory=True))
-        hint = f"(default: {'none' if default is None else default})"
+        bounds = _bounds(field)
+        hint = f"(default: {'none' if default is None else default}{bounds and '; '}{bounds})"
         argument = tyro.conf.arg(
             help=field.description,
             metavar=_metavar(field),
@@ -260,16 +262,40 @@ def _metavar(field: FieldInfo) -> str | None:
     return "|".join([*literals, *plain])
 
 
+def _bounds(field: FieldInfo) -> str:
+    """Return the bounds of a number as words, such as "at least 0, less than 1"."""
+    limits = [*field.metadata]
+    for part in typing.get_args(field.annotation):
+        limits += [limit for info in typing.get_args(part)[1:] for limit in _limits_of(info)]
+    words = [
+        f"{word} {_number(getattr(limit, name))}"
+        for name, word in _BOUND_WORDS.items()
+        for limit in limits
+        if hasattr(limit, name)
+    ]
+    return ", ".join(words)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _limits_of(info: Any) -> list[Any]:
+    return info.metadata if isinstance(info, FieldInfo) else [info]
+
+
+_BOUND_WORDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
 def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    """Return `low` overridden by `high`, group by group; the text "none" of a flag means None."""
+    """Return `low` overridden by `high`, group by group."""
     merged = dict(low)
     for key, value in high.items():
-        if isinstance(value, dict):
-            below = merged.get(key)
-            merged[key] = _merge(below if isinstance(below, dict) else {}, value)
-        else:
-            none = value == "none" or value == ("none",)
-            merged[key] = None if none else value
+        below = merged.get(key) or {}
+        if not isinstance(value, dict):
+            merged[key] = value
+        elif isinstance(below, dict):  # else the recipe is wrong here, and validation says so
+            merged[key] = _merge(below, value)
     return merged
 
 
@@ -296,6 +322,8 @@ def _describe(key: str, details: list[Any], origins: dict[str, str]) -> str:
     where = f" ({origins[key]})" if key in origins else ""
     if details[0]["type"] == "extra_forbidden":
         known = [known for known, _ in _fields()]
+        if "." not in key:
+            known = list(Settings.model_fields)
         same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
         close = same_name or difflib.get_close_matches(key, known, n=1)
         hint = f": perhaps you meant {close[0]}" if close else ""
@@ -303,6 +331,8 @@ def _describe(key: str, details: list[Any], origins: dict[str, str]) -> str:
     if details[0]["type"] in ("model_type", "model_attributes_type"):
         return f"{key}{where} is a group and must hold settings, such as `{key}: {{...}}`"
     musts = " or ".join(dict.fromkeys(_must(item) for item in details))
+    if type(None) in typing.get_args(dict(_fields())[key].annotation):
+        musts += " or none"
     return f"{key} is {details[0]['input']!r}{where} but must be {musts}"
 
 
@@ -319,13 +349,7 @@ def _must(item: Any) -> str:
         return f"{context['expected']}"
     if kind == "string_pattern_mismatch":
         return "a name of letters, digits, dots, dashes and underscores"
-    bounds = {
-        "greater_than": ("more than", "gt"),
-        "greater_than_equal": ("at least", "ge"),
-        "less_than": ("less than", "lt"),
-        "less_than_equal": ("at most", "le"),
-    }
-    if kind in bounds:
-        words, bound = bounds[kind]
-        return f"{words} {context[bound]}"
+    for name, word in _BOUND_WORDS.items():
+        if name in context:
+            return f"{word} {_number(context[name])}"
     return str(item["msg"]).removeprefix("Input should be ").removeprefix("Input should ")

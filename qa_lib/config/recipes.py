@@ -52,7 +52,7 @@ def read(name_or_path: str) -> Recipe:
         recipe.problems.append(f"recipe {path} is no valid YAML: {_one_line(error)}")
     else:
         if values is None or isinstance(values, dict):
-            recipe.values = values or {}
+            recipe.values = _text_keys(values or {})
         else:
             recipe.problems.append(
                 f"recipe {path} must hold settings (`train:` and so on), "
@@ -89,6 +89,14 @@ def _collect_lines(node: yaml.Node | None, prefix: str, recipe: Recipe) -> None:
             )
         recipe.lines[key] = line
         _collect_lines(value_node, f"{key}.", recipe)
+
+
+def _text_keys(values: dict[Any, Any]) -> dict[str, Any]:
+    """Return the values with keys as text: YAML reads an unquoted ``1:`` as a number."""
+    return {
+        str(key): _text_keys(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+    }
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -1,15 +1,14 @@
-"""The settings tree: every field with its meaning, unit and bound, and the rules between fields.
+"""The settings tree: every field with its meaning, unit and bound.
 
-A bound that concerns one field stands on the field. What concerns several stands in `conflicts`,
-so that the command line can report all of it together. What needs the model, the data or the
+A bound that concerns one field stands on the field; what concerns several stands in
+`qa_lib.config.rules`. What needs the model, the data or the
 machine to decide (is there a GPU? does the plan fit this checkpoint?) is checked where that is
 known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -21,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from qa_lib.config.rules import conflicts
 from qa_lib.errors import ConfigError
 
 RUN_NAME_PATTERN = r"[A-Za-z0-9._-]+"
@@ -46,6 +46,22 @@ class _Group(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_none(cls, values: Any) -> Any:
+        """Read the text "none" as None where that is allowed, and a group without content as {}."""
+        if not isinstance(values, dict):
+            return values
+        plain = {}
+        for name, value in values.items():
+            field = cls.model_fields.get(name) if isinstance(name, str) else None
+            if field is not None and value in ("none", ("none",), ["none"]):
+                value = None if type(None) in get_args(field.annotation) else value
+            if value is None and field is not None and field.default_factory is not None:
+                value = {}
+            plain[name] = value
+        return plain
 
 
 class DataSettings(_Group):
@@ -289,7 +305,9 @@ class Settings(_Group):
     dry_run: bool = Field(
         default=False, description="Print settings and plan, and do nothing else."
     )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of everything that is drawn.")
+    seed: int = Field(
+        default=0, ge=0, le=2**32 - 1, description="Seed of everything that is drawn."
+    )
     predictions: Name | None = Field(
         default=None,
         description="Score this predictions.json (evaluate), with neither Ray nor a model.",
@@ -317,91 +335,3 @@ class Settings(_Group):
     def from_yaml(cls, text: str) -> Settings:
         """Read back what `to_yaml` wrote."""
         return cls.model_validate(yaml.safe_load(text))
-
-
-def conflicts(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield (settings concerned, message) for every rule between fields that is broken."""
-    if settings.resume and settings.overwrite:
-        yield ("resume", "overwrite"), "--resume and --overwrite exclude each other"
-    if settings.run_name in (".", ".."):
-        yield ("run_name",), f"run_name {settings.run_name!r} is not a name: use letters and digits"
-    yield from _data_conflicts(settings.data)
-    yield from _train_conflicts(settings.train)
-    yield from _adjust_conflicts(settings.adjust)
-
-
-def _data_conflicts(data: DataSettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    if data.stride >= data.max_length:
-        yield (
-            ("data.stride", "data.max_length"),
-            f"data.stride ({data.stride}) must be smaller than data.max_length "
-            f"({data.max_length}), or windows would never advance",
-        )
-
-
-def _train_conflicts(train: TrainSettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    batch, workers = train.global_batch, train.num_workers
-    if batch % workers:
-        nearest = max(workers, round(batch / workers) * workers)
-        yield (
-            ("train.global_batch", "train.num_workers"),
-            f"train.global_batch ({batch}) must divide over train.num_workers ({workers}): "
-            f"the nearest batch that does is {nearest}",
-        )
-    elif train.micro_batch != "auto" and (batch // workers) % train.micro_batch:
-        share = batch // workers
-        fitting = max(n for n in range(1, train.micro_batch + 1) if share % n == 0)
-        yield (
-            ("train.micro_batch", "train.global_batch", "train.num_workers"),
-            f"train.micro_batch ({train.micro_batch}) must divide a worker's share of the global "
-            f"batch ({batch} / {workers} = {share}): {fitting} does",
-        )
-    if train.precision == "fp16" and train.device == "cpu":
-        yield (
-            ("train.precision", "train.device"),
-            "train.precision fp16 needs a GPU: on train.device cpu use fp32 or bf16",
-        )
-    if train.offload_optimizer and train.zero_stage == 0:
-        yield (
-            ("train.offload_optimizer", "train.zero_stage"),
-            "train.offload_optimizer needs train.zero_stage 1, 2 or 3",
-        )
-
-
-def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    sizes = ("num_layers", "keep_layers", "intermediate_size", "hidden_size", "num_heads")
-    ways = {
-        "sizes": [name for name in sizes if getattr(adjust, name) is not None],
-        "targets": [
-            name
-            for name in ("target_speedup", "target_parameters")
-            if getattr(adjust, name) is not None
-        ],
-        "plan": ["plan"] if adjust.plan is not None else [],
-    }
-    given = [f"adjust.{names[0]}" for names in ways.values() if names]
-    if len(given) > 1:
-        yield tuple(given), f"{' and '.join(given)} exclude each other: each decides the sizes"
-    if len(ways["targets"]) > 1:
-        yield (
-            ("adjust.target_speedup", "adjust.target_parameters"),
-            "adjust.target_speedup and adjust.target_parameters exclude each other",
-        )
-    layers = adjust.keep_layers
-    if layers is not None and list(layers) != sorted(set(layers)):
-        yield ("adjust.keep_layers",), "adjust.keep_layers must rise, each layer named once"
-    if layers is not None and not layers:
-        yield ("adjust.keep_layers",), "adjust.keep_layers must name at least one layer"
-    if layers is not None and adjust.num_layers not in (None, len(layers)):
-        yield (
-            ("adjust.num_layers", "adjust.keep_layers"),
-            f"adjust.num_layers ({adjust.num_layers}) contradicts adjust.keep_layers "
-            f"({len(layers)} layers)",
-        )
-    hidden, heads = adjust.hidden_size, adjust.num_heads
-    if hidden is not None and heads is not None and hidden % heads:
-        yield (
-            ("adjust.hidden_size", "adjust.num_heads"),
-            f"adjust.num_heads ({heads}) must divide adjust.hidden_size ({hidden}): the nearest "
-            f"size that it divides is {max(heads, round(hidden / heads) * heads)}",
-        )

@@ -1,0 +1,97 @@
+"""The rules between settings: what each field allows alone, but not together with another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qa_lib.config.settings import AdjustSettings, DataSettings, Settings, TrainSettings
+
+
+def conflicts(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield (settings concerned, message) for every rule between fields that is broken."""
+    if settings.resume and settings.overwrite:
+        yield ("resume", "overwrite"), "--resume and --overwrite exclude each other"
+    if settings.run_name in (".", ".."):
+        yield ("run_name",), f"run_name {settings.run_name!r} is not a name: use letters and digits"
+    yield from _data_conflicts(settings.data)
+    yield from _train_conflicts(settings.train)
+    yield from _adjust_conflicts(settings.adjust)
+
+
+def _data_conflicts(data: DataSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    if data.stride >= data.max_length:
+        yield (
+            ("data.stride", "data.max_length"),
+            f"data.stride ({data.stride}) must be smaller than data.max_length "
+            f"({data.max_length}), or windows would never advance",
+        )
+
+
+def _train_conflicts(train: TrainSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    batch, workers = train.global_batch, train.num_workers
+    if batch % workers:
+        nearest = max(workers, round(batch / workers) * workers)
+        yield (
+            ("train.global_batch", "train.num_workers"),
+            f"train.global_batch ({batch}) must divide over train.num_workers ({workers}): "
+            f"the nearest batch that does is {nearest}",
+        )
+    elif train.micro_batch != "auto" and (batch // workers) % train.micro_batch:
+        share = batch // workers
+        fitting = max(n for n in range(1, train.micro_batch + 1) if share % n == 0)
+        yield (
+            ("train.micro_batch", "train.global_batch", "train.num_workers"),
+            f"train.micro_batch ({train.micro_batch}) must divide a worker's share of the global "
+            f"batch ({batch} / {workers} = {share}): {fitting} does",
+        )
+    if train.precision == "fp16" and train.device == "cpu":
+        yield (
+            ("train.precision", "train.device"),
+            "train.precision fp16 needs a GPU: on train.device cpu use fp32 or bf16",
+        )
+    if train.offload_optimizer and train.zero_stage == 0:
+        yield (
+            ("train.offload_optimizer", "train.zero_stage"),
+            "train.offload_optimizer needs train.zero_stage 1, 2 or 3",
+        )
+
+
+def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    sizes = ("num_layers", "keep_layers", "intermediate_size", "hidden_size", "num_heads")
+    ways = {
+        "sizes": [name for name in sizes if getattr(adjust, name) is not None],
+        "targets": [
+            name
+            for name in ("target_speedup", "target_parameters")
+            if getattr(adjust, name) is not None
+        ],
+        "plan": ["plan"] if adjust.plan is not None else [],
+    }
+    given = [f"adjust.{names[0]}" for names in ways.values() if names]
+    if len(given) > 1:
+        yield tuple(given), f"{' and '.join(given)} exclude each other: each decides the sizes"
+    if len(ways["targets"]) > 1:
+        yield (
+            ("adjust.target_speedup", "adjust.target_parameters"),
+            "adjust.target_speedup and adjust.target_parameters exclude each other",
+        )
+    layers = adjust.keep_layers
+    if layers is not None and list(layers) != sorted(set(layers)):
+        yield ("adjust.keep_layers",), "adjust.keep_layers must rise, each layer named once"
+    if layers is not None and not layers:
+        yield ("adjust.keep_layers",), "adjust.keep_layers must name at least one layer"
+    if layers is not None and adjust.num_layers not in (None, len(layers)):
+        yield (
+            ("adjust.num_layers", "adjust.keep_layers"),
+            f"adjust.num_layers ({adjust.num_layers}) contradicts adjust.keep_layers "
+            f"({len(layers)} layers)",
+        )
+    hidden, heads = adjust.hidden_size, adjust.num_heads
+    if hidden is not None and heads is not None and hidden % heads:
+        yield (
+            ("adjust.hidden_size", "adjust.num_heads"),
+            f"adjust.num_heads ({heads}) must divide adjust.hidden_size ({hidden}): the nearest "
+            f"size that it divides is {max(heads, round(hidden / heads) * heads)}",
+        )
