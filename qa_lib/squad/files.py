@@ -1,0 +1,192 @@
+"""Files of questions: where they are, which of them make a split, and what is in them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from qa_lib import storage
+from qa_lib.errors import DataError
+from qa_lib.squad import from_json
+from qa_lib.squad.schema import conform
+
+SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json")
+PREFIXES = {"train": ("train",), "eval": ("dev", "validation")}
+_FIRST_CONTACT_S = 2.0  # a bucket that cannot be reached is reported before anything starts
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})$")
+
+
+class SplitNotFound(DataError):
+    """No file of a folder has the name of the split."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or a folder, local or at a URL.
+
+    Attributes:
+        name: What the user called it.
+        filesystem: The pyarrow filesystem that it is on.
+        path: Its path there.
+    """
+
+    name: str
+    filesystem: fs.FileSystem
+    path: str
+
+    @classmethod
+    def of(cls, name: str) -> Place:
+        """Return the place of a local path or URL; whether anything is there is not asked."""
+        return cls(name, *storage.resolve(name))
+
+    def child(self, name: str) -> Place:
+        """Return the file or folder of that name in this folder."""
+        return Place(f"{self.name.rstrip('/')}/{name}", self.filesystem, f"{self.path}/{name}")
+
+    def kind(self) -> fs.FileType:
+        """Return whether it is a file, a folder, or not found; an unreachable one soon says so."""
+        with _naming(self.name):
+            filesystem, path = storage.resolve(self.name, _FIRST_CONTACT_S)
+            return filesystem.get_file_info(path).type
+
+    def file_names(self) -> list[str]:
+        """Return the names of the files of this folder, sorted."""
+        with _naming(self.name):
+            entries = self.filesystem.get_file_info(fs.FileSelector(self.path))
+        return sorted(entry.base_name for entry in entries if entry.type == fs.FileType.File)
+
+    def read_bytes(self) -> pa.Buffer:
+        """Read the file."""
+        with _naming(self.name), self.filesystem.open_input_file(self.path) as file:
+            return file.read_buffer()
+
+    def write_bytes(self, content: pa.Buffer) -> None:
+        """Write the file, and make the folder that it is in."""
+        with _naming(self.name):
+            self.filesystem.create_dir(self.path.rpartition("/")[0], recursive=True)
+            with self.filesystem.open_output_stream(self.path, compression=None) as file:
+                file.write(content)
+
+    def delete(self) -> None:
+        """Delete the file, if it is there."""
+        with _naming(self.name):
+            if self.filesystem.get_file_info(self.path).type == fs.FileType.File:
+                self.filesystem.delete_file(self.path)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Turn what a filesystem raises into a DataError that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"There is no file or folder {name}.", "Check the path.") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(
+            f"{name} cannot be reached: {storage.first_line(error)}.",
+            "Check the path, and that this machine may use it.",
+        ) from None
+
+
+def find(folder: Place, split: str, version: str) -> list[Place]:
+    """Find the files of a split in a folder, by name.
+
+    Names begin with `train`, or with `dev` or `validation`. Those that carry another version
+    (`v1.1`, `v2.0`) are left out; Parquet goes before JSON. Files `NAME-00000-of-00018.*` are one
+    candidate, and all of them must be there.
+
+    Returns:
+        The files in the order of their shards.
+
+    Raises:
+        SplitNotFound: There is no candidate.
+        DataError: There are several, or a shard is missing.
+    """
+    candidates: dict[str, list[str]] = {}
+    names = folder.file_names()
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in SUFFIXES and stem.lower().startswith(PREFIXES[split]):
+            shard = _SHARD.match(stem)
+            pattern = f"{shard['stem']}-*-of-{shard['count']}{suffix}" if shard else name
+            candidates.setdefault(pattern, []).append(name)
+    of_version = [name for name in candidates if not _is_of_other_version(name, version)]
+    parquet = [name for name in of_version if name.lower().endswith(".parquet")]
+    best = parquet or of_version
+    flag = "--data.source" if split == "train" else "--data.eval-source"
+    wanted = " or ".join(f"{prefix}*" for prefix in PREFIXES[split])
+    if not best:
+        found = ", ".join(candidates or names) or "no files"
+        why = f" of version {version}" if candidates else ""
+        raise SplitNotFound(
+            f"{folder.name} holds no {wanted} file{why}; it holds {found}.",
+            f"Name the file with {flag}, or choose the version with --data.version.",
+        )
+    if len(best) > 1:
+        raise DataError(
+            f"{folder.name} holds several candidates for {split}: {', '.join(best)}.",
+            f"Name one of them with {flag}, or choose the version with --data.version.",
+        )
+    return [folder.child(name) for name in _complete(folder, best[0], candidates[best[0]])]
+
+
+def read(file: Place) -> pa.Table:
+    """Read a file of Parquet, JSON lines, or official nested JSON as `schema.conform` leaves it.
+
+    Raises:
+        DataError: It is missing, truncated, of another format, or holds other columns.
+    """
+    content = file.read_bytes()
+    suffix = os.path.splitext(file.path)[1].lower()
+    if suffix == ".parquet":
+        return parquet(content, file.name)
+    if suffix in SUFFIXES:
+        return conform(from_json.read(content, file.name), file.name)
+    raise DataError(
+        f"{file.name} is of no known format.", f"Known are files that end in {', '.join(SUFFIXES)}."
+    )
+
+
+def parquet(content: pa.Buffer, name: str) -> pa.Table:
+    """Read the questions of a Parquet file.
+
+    Raises:
+        DataError: It is truncated or damaged, or holds other columns.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{name} is truncated or damaged: {storage.first_line(error)}.",
+            "Fetch or write it again.",
+        ) from None
+    return conform(table, name)
+
+
+def _is_of_other_version(name: str, version: str) -> bool:
+    tags = re.findall(r"v(\d\.\d)", name)
+    return bool(tags) and version not in tags
+
+
+def _complete(folder: Place, pattern: str, names: list[str]) -> list[str]:
+    """Return the shards of a candidate, all of them."""
+    stem, star, rest = pattern.partition("-*-of-")
+    if not star:
+        return names
+    count = int(rest[:5])
+    wanted = [f"{stem}-{index:05d}-of-{rest}" for index in range(count)]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise DataError(
+            f"{folder.name} lacks {len(missing)} of {count} shards: {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}.",
+            "Fetch or write them again.",
+        )
+    return wanted

@@ -1,0 +1,82 @@
+"""Questions of the Hugging Face hub, through `datasets`."""
+
+from __future__ import annotations
+
+import sys
+
+import pyarrow as pa
+
+from qa_lib import storage
+from qa_lib.errors import DataError
+from qa_lib.squad.schema import conform
+
+_TIMEOUT_S = 4.0
+_SPLITS = {"train": ("train",), "eval": ("validation", "dev")}
+ALTERNATIVES = (
+    "Give --data.source `embedded`, a file or folder (Parquet, JSON lines, official SQuAD JSON), "
+    "a URL of one (gs://...), or a hub id that this machine can reach. HF_HUB_OFFLINE=1 uses what "
+    "was downloaded before."
+)
+
+
+def read(repo_id: str, split: str) -> pa.Table:
+    """Read a split of a hub dataset, from the hub or from the cache of `datasets`.
+
+    Args:
+        repo_id: Such as rajpurkar/squad.
+        split: `train` or `eval`, which the hub calls validation.
+
+    Returns:
+        As `schema.conform` leaves it.
+
+    Raises:
+        DataError: The hub cannot be reached or has no such dataset, or it holds no such split.
+    """
+    _check_reachable(repo_id)
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        splits = datasets.load_dataset(repo_id)
+    except Exception as error:  # from transport, cache, builder or parser: no common base class
+        raise DataError(
+            f"The hub dataset {repo_id} does not load: {storage.first_line(error)}.", ALTERNATIVES
+        ) from error
+    for name in _SPLITS[split]:
+        if name in splits:
+            return conform(splits[name].with_format("arrow")[:], f"The hub dataset {repo_id}")
+    raise DataError(
+        f"The hub dataset {repo_id} has no split {' or '.join(_SPLITS[split])}; "
+        f"it has {', '.join(splits)}.",
+        "Download it and name the file, or choose another with --data.source or "
+        "--data.eval-source.",
+    )
+
+
+def _check_reachable(repo_id: str) -> None:
+    """Ask the hub once, with a timeout: `load_dataset` alone would retry for half a minute."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    here = f"There is no file or folder {repo_id} here"
+    try:
+        HfApi().dataset_info(repo_id, timeout=_TIMEOUT_S)
+    except OfflineModeIsEnabled:
+        return  # asked for: the cache has it or not
+    except GatedRepoError as error:
+        raise DataError(
+            f"The hub dataset {repo_id} is gated: {storage.first_line(error)}.",
+            "Ask for access on its page and log in with `hf auth login`.",
+        ) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise DataError(f"{here}, and no such dataset on the hub.", ALTERNATIVES) from None
+    except Exception as error:  # whatever the transport raises
+        raise DataError(
+            f"{here}, and the hub does not answer: {storage.first_line(error)}.", ALTERNATIVES
+        ) from None

@@ -1,0 +1,245 @@
+"""Loading: find the source, read it, quarantine what cannot be trusted, choose the split's rows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from qa_lib import storage
+from qa_lib.errors import DataError
+from qa_lib.squad import faults, files, hub, shards
+from qa_lib.squad.files import Place
+from qa_lib.squad.schema import SCHEMA, conform, fingerprint
+
+if TYPE_CHECKING:
+    from qa_lib.config import DataSettings
+
+Base = Literal["train", "eval"]  # what sources hold
+Split = Literal["train", "eval", "holdout"]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The questions of a split, all of them sound.
+
+    Attributes:
+        table: Rows of SCHEMA in the order of the source, limits applied.
+        split: Which split they are.
+        source: The name that they were loaded by.
+        num_quarantined: Rows of the source that were left out because something is wrong with them.
+    """
+
+    table: pa.Table
+    split: Split
+    source: str
+    num_quarantined: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of questions."""
+        return self.table.num_rows
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content, whatever file format it came in."""
+        return fingerprint(self.table)
+
+    @cached_property
+    def has_unanswerable(self) -> bool:
+        """Whether some question has no answer, so that SQuAD 2.0 rules apply."""
+        counts = pc.list_value_length(pc.struct_field(self.table["answers"], "text"))
+        return bool(pc.any(pc.equal(counts, 0)).as_py())
+
+    @cached_property
+    def titles(self) -> tuple[str, ...]:
+        """Titles of the articles, in the order in which they appear."""
+        return tuple(self.table["title"].unique().to_pylist())
+
+
+def load(data: DataSettings, split: Split, *, quarantine_dir: str | None = None) -> Questions:
+    """Load the questions of a split, validated.
+
+    `train` and `holdout` part the articles of `data.source`: a fraction `data.holdout_articles` of
+    them, chosen by a hash of the title alone, is never in `train`. The limits then take the first
+    rows (`train_limit` of `train`, `eval_limit` of `eval` and `holdout`). `eval` comes from
+    `data.eval_source` where that is given. A single file is whatever split is asked of it: a job
+    that both trains and evaluates asks `splits` first.
+
+    Args:
+        data: Where from, and which.
+        split: `train`, `eval` or `holdout`.
+        quarantine_dir: Local folder or URL for `quarantine-SPLIT.jsonl`: the rows left out, with
+            reasons. Without it they are only counted.
+
+    Raises:
+        DataError: The questions cannot be found or read, or more than `data.bad_row_limit` of the
+            rows are bad. The quarantine is written all the same.
+    """
+    source = _source_of(data, split)
+    base: Base = "eval" if split == "eval" else "train"
+    parts = _read(source, base, data.version)
+    table = pa.concat_tables([part for _, part in parts])
+    if table.num_rows == 0:
+        raise DataError(f"{source} holds no questions.", hub.ALTERNATIVES)
+    bad = faults.find(table)
+    if bad:
+        table = _quarantine(table, parts, bad, data, base, quarantine_dir)
+    table = table.cast(SCHEMA)
+    if base == "train" and (data.holdout_articles or split == "holdout"):
+        table = _part_articles(table, data.holdout_articles, split, source)
+    limit = data.train_limit if split == "train" else data.eval_limit
+    return Questions(table.slice(0, limit), split, source, len(bad))
+
+
+def splits(data: DataSettings) -> tuple[Split, ...]:
+    """Return the splits that a job which trains and evaluates can have, without reading any rows.
+
+    A single file is the training data: without `data.eval_source` there is no `eval`, but there is
+    `holdout` where `data.holdout_articles` sets articles aside.
+
+    Raises:
+        DataError: A folder is missing, or holds several candidates for a split.
+    """
+    found: list[Split] = []
+    bases: tuple[Base, ...] = ("train", "eval")
+    for split in bases:
+        source = _source_of(data, split)
+        if split == "eval" and data.eval_source is None and _is_single_file(source):
+            continue
+        if _holds(source, split, data.version):
+            found.append(split)
+    if "train" in found and data.holdout_articles > 0:
+        found.append("holdout")
+    return tuple(found)
+
+
+def _source_of(data: DataSettings, split: str) -> str:
+    return data.eval_source or data.source if split == "eval" else data.source
+
+
+def _is_on_hub(source: str) -> bool:
+    """Whether a name can only be a hub id: neither a URL nor here, nor spelt as a path."""
+    if "://" in source or os.path.exists(os.path.expanduser(source)):
+        return False
+    looks_like_path = source.startswith((".", "/", "~")) or source.lower().endswith(files.SUFFIXES)
+    return not looks_like_path and source.count("/") <= 1
+
+
+def _is_single_file(source: str) -> bool:
+    if source == "embedded" or _is_on_hub(source):
+        return False
+    return Place.of(source).kind() == fs.FileType.File
+
+
+def _holds(source: str, split: str, version: str) -> bool:
+    if source == "embedded" or _is_on_hub(source):
+        return True
+    folder = _existing(source)
+    if folder.kind() == fs.FileType.File:
+        return True
+    manifest = shards.manifest_of(folder)
+    if manifest is not None:
+        return split in manifest["splits"]
+    try:
+        files.find(folder, split, version)
+    except files.SplitNotFound:
+        return False
+    return True
+
+
+def _read(source: str, split: Base, version: str) -> list[tuple[str, pa.Table]]:
+    """Return (name, table as `schema.conform` leaves it) of each file of a split."""
+    if source == "embedded":
+        from qa_lib import embedded
+
+        return [(source, conform(embedded.corpus(split), source))]
+    if _is_on_hub(source):
+        return [(source, hub.read(source, split))]
+    place = _existing(source)
+    if place.kind() == fs.FileType.File:
+        return [(place.name, files.read(place))]
+    manifest = shards.manifest_of(place)
+    if manifest is not None:
+        return shards.read_shards(place, manifest, split)
+    return [(file.name, files.read(file)) for file in files.find(place, split, version)]
+
+
+def _existing(source: str) -> Place:
+    place = Place.of(source)
+    if place.kind() == fs.FileType.NotFound:
+        raise DataError(f"There is no file or folder {source}.", hub.ALTERNATIVES)
+    return place
+
+
+def _quarantine(
+    table: pa.Table,
+    parts: list[tuple[str, pa.Table]],
+    bad: list[tuple[int, str]],
+    data: DataSettings,
+    split: str,
+    directory: str | None,
+) -> pa.Table:
+    """Set the bad rows aside and return the others.
+
+    Raises:
+        DataError: There are more of them than `data.bad_row_limit` allows.
+    """
+    ends = np.cumsum([len(part) for _, part in parts])
+    located = []
+    for row, reason in bad:
+        part = int(np.searchsorted(ends, row, side="right"))
+        located.append((parts[part][0], row - int(ends[part]) + len(parts[part][1]), reason))
+    where = ""
+    if directory is not None:
+        file = Place.of(directory).child(f"quarantine-{split}.jsonl")
+        rows = table.take([row for row, _ in bad])
+        storage.write_text(file.filesystem, file.path, "".join(faults.records(rows, located)))
+        where = f" All of them are in {file.name}."
+    if len(bad) > data.bad_row_limit * table.num_rows:
+        counts = Counter(reason for _, reason in bad)
+        examples = "; ".join(f"{name} row {row}: {reason}" for name, row, reason in located[:3])
+        raise DataError(
+            f"{len(bad):,} of {table.num_rows:,} rows cannot be used, more than "
+            f"data.bad_row_limit {data.bad_row_limit:g} allows: "
+            + ", ".join(f"{count:,} because {reason}" for reason, count in counts.most_common())
+            + f". First (rows count from 0): {examples}.{where}",
+            "Repair or remove these rows, or accept their loss with --data.bad-row-limit "
+            f"{_round_up(len(bad) / table.num_rows)}.",
+        )
+    good = np.ones(table.num_rows, bool)
+    good[[row for row, _ in bad]] = False
+    return table.filter(pa.array(good))
+
+
+def _round_up(fraction: float) -> float:
+    """Return a fraction with two significant digits that is no smaller."""
+    digits = 1 - int(np.floor(np.log10(fraction)))
+    return min(1.0, round(float(np.ceil(fraction * 10**digits)) / 10**digits, digits))
+
+
+def _part_articles(table: pa.Table, fraction: float, split: str, source: str) -> pa.Table:
+    """Keep the rows of the articles that are held out, or (`train`) of those that are not."""
+    titles = table["title"].combine_chunks().dictionary_encode()
+    held_out = np.array([_share(title) < fraction for title in titles.dictionary.to_pylist()])
+    mask = held_out[titles.indices.to_numpy()]
+    part = table.filter(pa.array(mask if split == "holdout" else ~mask))
+    if part.num_rows == 0:
+        raise DataError(
+            f"data.holdout_articles {fraction:g} of the {len(held_out):,} articles of {source} "
+            f"leaves none for {split}.",
+            f"Choose a {'larger' if split == 'holdout' else 'smaller'} --data.holdout-articles.",
+        )
+    return part
+
+
+def _share(title: str) -> float:
+    """Map a title to [0, 1), evenly, and by itself: other articles do not matter."""
+    return int.from_bytes(hashlib.sha256(title.encode()).digest()[:8], "big") / 2**64
