@@ -36,9 +36,14 @@ def main(job: str, body: Callable[[Settings], None]) -> NoReturn:
         body: Does the work; it imports torch, ray and transformers itself, so that ``--help`` and
             wrong settings are answered before they load.
     """
+    quiet_libraries()
+    sys.exit(exit_code(job, body))
+
+
+def quiet_libraries() -> None:
+    """Set, before they are imported, what keeps libraries from reporting home."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    sys.exit(exit_code(job, body))
 
 
 def exit_code(job: str, body: Callable[[Settings], None]) -> int:

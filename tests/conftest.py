@@ -1,0 +1,43 @@
+"""What all tests share: a quiet environment, the real SQuAD files, and one Ray per session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from jobs import _entry
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+_entry.quiet_libraries()  # before any test module imports Ray or transformers
+
+# A busy machine is no failure; the same examples everywhere, so that a failure can be repeated.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def squad_dir() -> Path:
+    """Return the folder of the real SQuAD files, or skip and say where they are looked for."""
+    folder = Path(os.environ.get("QA_SQUAD_DIR") or REPOSITORY.parent / "shared" / "squad")
+    if not folder.is_dir():
+        pytest.skip(f"no SQuAD files: set QA_SQUAD_DIR, or put them into {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """Start one local Ray for all tests that need it: a start costs five seconds."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    # Four logical CPUs whatever the machine has: two workers, Ray Data, and one to spare.
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
