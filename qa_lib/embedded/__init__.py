@@ -1,0 +1,124 @@
+"""A reading-comprehension corpus that the project writes itself, in the schema of SQuAD.
+
+Invented passages of several genres, each with several people, places, dates and numbers that only
+their roles tell apart, so that a question is answered by reading who did what. Held-out passages
+share no name with training passages, are told in other words, and are asked about in other words.
+The corpus is a pure function of the code; a test holds its hash, so that it changes on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+import pyarrow as pa
+
+from qa_lib.embedded.draw import Draw, NameStock, Split
+from qa_lib.embedded.genre import Genre
+from qa_lib.embedded.genres import GENRES
+from qa_lib.embedded.grammar import Mention, choose, fill, in_random_order, pick, slots
+
+VERSION = 1
+NUM_PASSAGES_PER_GENRE: dict[Split, int] = {"train": 42, "eval": 8}
+NUM_QUESTIONS_PER_PASSAGE = 6
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("title", pa.string()),
+        ("context", pa.string()),
+        ("question", pa.string()),
+        (
+            "answers",
+            pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int32()))]),
+        ),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One passage with its questions.
+
+    Args:
+        title: The genre and the passage's number in it.
+        context: The prose.
+        entities: Every name that was invented for it.
+        questions: Pairs of a question and its answers; an answer is (first character, text).
+    """
+
+    title: str
+    context: str
+    entities: tuple[str, ...]
+    questions: tuple[tuple[str, tuple[tuple[int, str], ...]], ...]
+
+
+def corpus(split: Split) -> pa.Table:
+    """Return the questions of a split, those of a passage next to each other.
+
+    Args:
+        split: ``train`` (one answer each) or ``eval`` (a person's surname also counts).
+
+    Returns:
+        The columns id, title, context, question: string, and
+        answers: struct<text: list<string>, answer_start: list<int32>>, counted in characters.
+    """
+    rows = [
+        {
+            "id": f"embedded-{VERSION}-{split}-{number:03d}-{nth}",
+            "title": passage.title,
+            "context": passage.context,
+            "question": question,
+            "answers": {
+                "text": [text for _, text in answers],
+                "answer_start": [first_char for first_char, _ in answers],
+            },
+        }
+        for number, passage in enumerate(passages(split))
+        for nth, (question, answers) in enumerate(passage.questions)
+    ]
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+
+def passages(split: Split) -> Iterator[Passage]:
+    """Yield the passages of a split, genres taking turns."""
+    stock = NameStock(split)
+    for number in range(NUM_PASSAGES_PER_GENRE[split]):
+        for genre in GENRES:
+            yield _passage(genre, split, number, stock)
+
+
+def _passage(genre: Genre, split: Split, number: int, stock: NameStock) -> Passage:
+    rng = Random(f"{VERSION}/{split}/{genre.name}/{number}")  # text seeds are hashed by SHA-512
+    draw = Draw(split, stock, rng)
+    facts = genre.facts(draw)
+    templates = genre.train if split == "train" else genre.held_out
+    context, mentions = fill(choose(templates[number % len(templates)], rng), facts)
+
+    spoken = {mention.slot for mention in mentions}
+    questions: list[tuple[str, tuple[tuple[int, str], ...]]] = []
+    for slot in in_random_order(sorted(spoken & genre.questions.keys()), rng):
+        asked = genre.questions[slot]
+        bank = asked.train if split == "train" else asked.held_out
+        phrasings = [choose(line, rng) for line in bank.strip().splitlines()]
+        phrasings = [phrasing for phrasing in phrasings if slots(phrasing) <= spoken]
+        if phrasings:
+            question, _ = fill(pick(rng, phrasings), facts)
+            questions.append((question, _answers(slot, mentions, split)))
+    return Passage(
+        title=f"{genre.name} {split} {number}",
+        context=context,
+        entities=tuple(draw.entities),
+        questions=tuple(questions[:NUM_QUESTIONS_PER_PASSAGE]),
+    )
+
+
+def _answers(
+    slot: str, mentions: list[Mention], split: Split
+) -> tuple[tuple[int, str], ...]:
+    """Return the first mention in full and, where held out, the first by surname."""
+    in_full = [m for m in mentions if m.slot == slot and not m.is_surname]
+    by_surname = [m for m in mentions if m.slot == slot and m.is_surname]
+    accepted = in_full[:1] + (by_surname[:1] if split == "eval" else [])
+    return tuple((mention.first_char, mention.text) for mention in accepted)
