@@ -156,6 +156,7 @@ def test_a_file_that_holds_no_predictions_is_refused(content, cause):
     assert "answers.json" in error.value.problem
 
 
+@pytest.mark.squad
 @needs_squad
 @pytest.mark.parametrize(
     ("data", "file", "published"),

@@ -1,0 +1,135 @@
+"""How far long work has come: a live bar on a terminal, a line now and then elsewhere.
+
+with Progress(10_570, "questions", "evaluating") as progress:
+    progress.update(640, windows_per_s=45.2)
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    import rich.progress
+
+_LINE_EVERY_S = 15.0
+
+
+class Progress:
+    """Shows done and total, the time left, and the caller's figures, on standard error."""
+
+    def __init__(
+        self,
+        total: int,
+        unit: str,
+        title: str,
+        *,
+        stream: TextIO | None = None,
+        line_every_s: float = _LINE_EVERY_S,
+    ) -> None:
+        """Describe the work; nothing is shown before the first update.
+
+        Args:
+            total: Units in all.
+            unit: What is counted, in the plural.
+            title: What is done.
+            stream: Where to write; standard error where None.
+            line_every_s: Seconds between lines where the stream is no terminal.
+        """
+        self._total, self._unit, self._title = total, unit, title
+        self._stream = stream or sys.stderr
+        self._line_every_s = line_every_s
+        self._bar: rich.progress.Progress | None = None
+        self._first: tuple[float, int] | None = None  # time and units done at the first update
+        self._shown_s = float("-inf")
+        self._waiting: tuple[int, dict[str, float | str]] | None = None
+
+    def __enter__(self) -> Progress:
+        """Start the display."""
+        if self._stream.isatty():
+            self._bar = _bar(self._stream)
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=self._total, figures="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Show the last update, and end the display."""
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._waiting is not None:
+            self._line(*self._waiting)
+
+    def update(self, done: int, **figures: float | str) -> None:
+        """Show where the work stands.
+
+        Args:
+            done: Units done so far; work that is resumed begins above 0.
+            **figures: Shown beside it by name, such as `loss` or `windows_per_s`.
+        """
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, done
+        if self._bar is not None:
+            text = "  ".join(f"{name} {_short(value)}" for name, value in figures.items())
+            self._bar.update(self._task, completed=done, figures=text)
+        elif now - self._shown_s >= self._line_every_s:
+            self._line(done, figures)
+        else:
+            self._waiting = done, figures
+
+    def _line(self, done: int, figures: dict[str, float | str]) -> None:
+        parts = [f"{self._title}: {done:,} of {self._total:,} {self._unit}"]
+        parts += [f"{name} {_short(value)}" for name, value in figures.items()]
+        left_s = self._left_s(done)
+        if left_s is not None and done < self._total:
+            parts.append(f"{_clock(left_s)} left")
+        print(", ".join(parts), file=self._stream, flush=True)
+        self._shown_s, self._waiting = time.monotonic(), None
+
+    def _left_s(self, done: int) -> float | None:
+        """Estimate the seconds left from the mean speed since the first update."""
+        assert self._first is not None
+        first_s, first_done = self._first
+        if done == first_done:
+            return None
+        return (time.monotonic() - first_s) / (done - first_done) * (self._total - done)
+
+
+def _bar(stream: TextIO) -> rich.progress.Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+    )
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,330 @@
+"""Logits to answers: the n-best spans of every window, merged over the windows of a question.
+
+The answers are those of the usual loop (for each window the n best starts against the n best ends,
+what is no span inside the context dropped, then the n best of all windows of the question), span
+for span and in the same order, but for thousands of windows at a time. Ties are decided as that
+loop decides them with stable sorts: of equal logits the later token ranks first, of equal scores
+the earlier window, then the better start, then the better end; "no answer" comes last.
+
+One difference: where no span is possible at all, the loop answers with the word "empty", and we
+with the empty text.
+
+Source:
+    Devlin et al. 2019, section 4.2 and 4.3 (score of a span; null score and threshold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from qa_lib import windows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Int32s = NDArray[np.int32]
+    Int64s = NDArray[np.int64]
+    Float32s = NDArray[np.float32]
+
+# Windows decoded at a time: their start-end pairs stay in the processor's cache.
+_WINDOWS_AT_A_TIME = 128
+_LEAST = np.iinfo(np.int64).min
+_INDEX_BITS = 32
+_INDEX_MASK = (1 << _INDEX_BITS) - 1
+
+NO_SPAN_ODDS = float(np.finfo(np.float32).max)
+"""Null odds of a question without a single span: above every threshold, and finite for JSON."""
+
+
+def decode(
+    table: pa.Table,
+    start_logits: Float32s,
+    end_logits: Float32s,
+    *,
+    padding_before: Int32s,
+    n_best: int,
+    max_answer_length: int,
+) -> pa.Table:
+    """Find the n best spans of each window.
+
+    Args:
+        table: (windows) rows that `windows.build` made, with character offsets.
+        start_logits: (windows, tokens) float32, padded.
+        end_logits: (windows, tokens) float32, padded.
+        padding_before: (windows,) int32, padding tokens before each window in the logits.
+        n_best: Starts and ends considered, and spans kept, per window.
+        max_answer_length: Longest span, in tokens.
+
+    Returns:
+        One row per window, in the same order: `row` and `part` of the window; `null_start` and
+        `null_end` (float32), its logits of "no answer"; and its spans, best first, as lists:
+        `char_start`, `char_end` (int32, half-open characters of the context), `start_logit`,
+        `end_logit` (float32).
+    """
+    found = [
+        _decode_chunk(
+            table.slice(first, _WINDOWS_AT_A_TIME),
+            start_logits[first : first + _WINDOWS_AT_A_TIME],
+            end_logits[first : first + _WINDOWS_AT_A_TIME],
+            padding_before[first : first + _WINDOWS_AT_A_TIME],
+            n_best,
+            max_answer_length,
+        )
+        for first in range(0, max(table.num_rows, 1), _WINDOWS_AT_A_TIME)
+    ]
+    return pa.concat_tables(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The n best spans of every question, best first, question after question, end to end.
+
+    "No answer" is a span like the others where the rules know it: of characters 0 to 0.
+
+    Attributes:
+        offsets: (questions + 1,) int64, where each question's spans begin.
+        char_start: (spans,) int32, first character of the context.
+        char_end: (spans,) int32, one past the last.
+        score: (spans,) float32, start logit + end logit.
+        probability: (spans,) float32, softmax of the scores over the question's spans.
+        chosen: (questions,) int64, index of the answer among all spans, -1 for no answer.
+        null_odds: (questions,) float32, score of "no answer" minus that of the best span, or None
+            under rules where every question has an answer.
+    """
+
+    offsets: Int64s
+    char_start: Int32s
+    char_end: Int32s
+    score: Float32s
+    probability: Float32s
+    chosen: Int64s
+    null_odds: Float32s | None
+
+    def texts(self, contexts: Sequence[str]) -> list[str]:
+        """Return the answer to each question, the empty text for no answer.
+
+        Args:
+            contexts: (questions,) context of each question.
+        """
+        starts = np.where(self.chosen < 0, 0, self._of_chosen(self.char_start)).tolist()
+        ends = np.where(self.chosen < 0, 0, self._of_chosen(self.char_end)).tolist()
+        return [text[a:b] for text, a, b in zip(contexts, starts, ends, strict=True)]
+
+    def _of_chosen(self, values: NDArray) -> NDArray:
+        return values[self.chosen] if len(values) else np.zeros(len(self.chosen), values.dtype)
+
+
+def merge(
+    candidates: pa.Table, num_questions: int, *, n_best: int, no_answer_threshold: float | None
+) -> Answers:
+    """Merge the spans of all windows of each question, and choose its answer.
+
+    Args:
+        candidates: What `decode` returned, for the windows of all questions, in any order.
+        num_questions: Questions in all; one without a window gets no answer.
+        n_best: Spans kept per question.
+        no_answer_threshold: SQuAD 2.0: no answer where its score exceeds the best span's by more
+            than this. None: every question has an answer.
+
+    Returns:
+        The answers, in the order of the questions' rows.
+    """
+    candidates = candidates.sort_by([("row", "ascending"), ("part", "ascending")]).combine_chunks()
+    rows = candidates["row"].to_numpy().astype(np.int64)
+    counts, (char_start, char_end, start_logit, end_logit) = _flatten(
+        candidates, ("char_start", "char_end", "start_logit", "end_logit")
+    )
+    question = np.repeat(rows, counts)
+    is_null = np.zeros(len(question), bool)
+    if no_answer_threshold is not None:
+        asked, null_start, null_end = _least_null(candidates, rows)
+        question = np.concatenate([question, asked])
+        zeros = np.zeros(len(asked), np.int32)
+        char_start, char_end = np.append(char_start, zeros), np.append(char_end, zeros)
+        start_logit = np.concatenate([start_logit, null_start])
+        end_logit = np.concatenate([end_logit, null_end])
+        is_null = np.append(is_null, np.ones(len(asked), bool))
+
+    score = start_logit + end_logit
+    order = np.lexsort((-score, question))  # stable: ties keep window order, null last
+    question = question[order]
+    kept = np.arange(len(question)) - _offsets(question, num_questions)[question] < n_best
+    if no_answer_threshold is not None:
+        at_zero = kept & (char_start[order] == 0) & (char_end[order] == 0)
+        knows_null = np.zeros(num_questions, bool)
+        knows_null[question[at_zero]] = True
+        kept |= is_null[order] & ~knows_null[question]
+    order, question = order[kept], question[kept]
+
+    offsets = _offsets(question, num_questions)
+    has_text = (char_start < char_end)[order]
+    chosen = _first(np.ones_like(has_text), offsets, question)
+    null_odds = None
+    if no_answer_threshold is not None:
+        chosen = _first(has_text, offsets, question)
+        null_odds = np.full(num_questions, NO_SPAN_ODDS, np.float32)
+        null_score = np.zeros(num_questions, np.float32)
+        null_score[asked] = null_start + null_end
+        best = order[chosen[chosen >= 0]]
+        null_odds[chosen >= 0] = null_score[chosen >= 0] - start_logit[best] - end_logit[best]
+        chosen = np.where(null_odds > no_answer_threshold, -1, chosen)
+    return Answers(
+        offsets=offsets,
+        char_start=char_start[order],
+        char_end=char_end[order],
+        score=score[order],
+        probability=_softmax(score[order], offsets, question),
+        chosen=chosen,
+        null_odds=null_odds,
+    )
+
+
+def _decode_chunk(
+    table: pa.Table,
+    start_logits: Float32s,
+    end_logits: Float32s,
+    before: Int32s,
+    n_best: int,
+    max_answer_length: int,
+) -> pa.Table:
+    row = np.arange(table.num_rows)
+    position = np.arange(start_logits.shape[1], dtype=np.int32) - before[:, None]
+    real = (position >= 0) & (position < windows.lengths(table)[:, None])
+    # Positions from here on are the logits', padding included.
+    starts = _best_positions(start_logits, real, n_best)
+    ends = _best_positions(end_logits, real, n_best)
+    counts, start_rank, end_rank = _best_pairs(
+        start_logits[row[:, None], starts],
+        end_logits[row[:, None], ends],
+        _possible(
+            starts,
+            ends,
+            before + table["context_begin"].to_numpy(),
+            before + table["context_end"].to_numpy(),
+            max_answer_length,
+        ),
+        n_best,
+    )
+    window = np.repeat(row, counts)
+    start, end = starts[window, start_rank], ends[window, end_rank]
+    char_start, char_end = windows.characters(
+        table, window, start - before[window], end - before[window]
+    )
+    offsets = np.append(0, np.cumsum(counts)).astype(np.int32)
+    null = before + table["null_position"].to_numpy()
+    return pa.table(
+        {
+            "row": table["row"],
+            "part": table["part"],
+            "null_start": start_logits[row, null],
+            "null_end": end_logits[row, null],
+            "char_start": pa.ListArray.from_arrays(offsets, char_start),
+            "char_end": pa.ListArray.from_arrays(offsets, char_end),
+            "start_logit": pa.ListArray.from_arrays(offsets, start_logits[window, start]),
+            "end_logit": pa.ListArray.from_arrays(offsets, end_logits[window, end]),
+        }
+    )
+
+
+def _possible(
+    starts: Int32s, ends: Int32s, context_begin: Int32s, context_end: Int32s, max_length: int
+) -> NDArray[np.bool_]:
+    """Return which starts and ends are a span of the context, (windows, starts, ends)."""
+    limit = np.minimum(starts + np.int32(max_length), context_end[:, None])
+    limit = np.where(starts >= context_begin[:, None], limit, 0)  # no end is below 0
+    return (ends[:, None, :] >= starts[:, :, None]) & (ends[:, None, :] < limit[:, :, None])
+
+
+def _best_pairs(
+    start_logits: Float32s, end_logits: Float32s, possible: NDArray[np.bool_], n_best: int
+) -> tuple[Int64s, Int64s, Int64s]:
+    """Rank pairs of a start and an end by the sum of their logits.
+
+    Args:
+        start_logits: (windows, starts) float32, best first.
+        end_logits: (windows, ends) float32, best first.
+        possible: (windows, starts, ends) pairs to rank.
+        n_best: Pairs to keep per window.
+
+    Returns:
+        (windows,) number of pairs kept; and of all of them, window after window and best first,
+        the indices of start and end.
+    """
+    num_windows, num_starts, num_ends = possible.shape
+    num_pairs = num_starts * num_ends
+    scores = (start_logits[:, :, None] + end_logits[:, None, :]).reshape(num_windows, num_pairs)
+    keys = _keys(scores, descending_index=True)
+    keys[~possible.reshape(num_windows, num_pairs)] = _LEAST
+    best = _largest(keys, n_best)
+    kept = best != _LEAST
+    pair = _INDEX_MASK - (best[kept] & _INDEX_MASK)
+    return kept.sum(axis=1), pair // num_ends, pair % num_ends
+
+
+def _keys(values: Float32s, *, descending_index: bool = False) -> Int64s:
+    """Return integers that rank as the values do, and of equal values by their index in the row.
+
+    A float's bits, read as an integer, rank as the float once the negative ones are flipped. The
+    index below them makes every key distinct, so that any selection decides ties alike.
+    """
+    bits = (values + np.float32(0)).view(np.int32)  # + 0 turns -0.0, which equals 0.0, into it
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << _INDEX_BITS
+    index = np.arange(values.shape[1], dtype=np.int64)
+    return keys | (_INDEX_MASK - index if descending_index else index)
+
+
+def _largest(keys: Int64s, count: int) -> Int64s:
+    """Return the largest `count` keys of each row (all where there are fewer), largest first."""
+    cut = max(keys.shape[1] - count, 0)
+    return np.sort(np.partition(keys, cut, axis=1)[:, cut:], axis=1)[:, ::-1]
+
+
+def _best_positions(logits: Float32s, real: NDArray[np.bool_], count: int) -> Int32s:
+    """Return the positions of the largest logits of real tokens, (windows, count), best first."""
+    keys = _keys(logits)
+    # Padding ranks below -inf. Its positions are outside the context, where no span can be.
+    keys = np.where(real, keys, _LEAST | (keys & _INDEX_MASK))
+    return (_largest(keys, count) & _INDEX_MASK).astype(np.int32)
+
+
+def _flatten(table: pa.Table, names: Sequence[str]) -> tuple[Int64s, list[NDArray]]:
+    """Return the number of elements in each row's lists, and each list column end to end."""
+    arrays = [table[name].combine_chunks() for name in names]
+    counts = np.diff(arrays[0].offsets.to_numpy()).astype(np.int64)
+    return counts, [array.flatten().to_numpy() for array in arrays]
+
+
+def _least_null(candidates: pa.Table, rows: Int64s) -> tuple[Int64s, Float32s, Float32s]:
+    """Return each question that has windows, with the logits of its least null score."""
+    start, end = candidates["null_start"].to_numpy(), candidates["null_end"].to_numpy()
+    order = np.lexsort((start + end, rows))
+    asked, first = np.unique(rows[order], return_index=True)
+    least = order[first]
+    return asked, start[least], end[least]
+
+
+def _offsets(question: Int64s, num_questions: int) -> Int64s:
+    """Return where each question's elements begin, (questions + 1,)."""
+    return np.append(0, np.cumsum(np.bincount(question, minlength=num_questions)))
+
+
+def _first(wanted: NDArray[np.bool_], offsets: Int64s, question: Int64s) -> Int64s:
+    """Return the index of each question's first wanted element, -1 where it has none."""
+    first = np.full(len(offsets) - 1, -1, np.int64)
+    index = np.flatnonzero(wanted)[::-1]
+    first[question[index]] = index  # the last write wins: the first element
+    return first
+
+
+def _softmax(score: Float32s, offsets: Int64s, question: Int64s) -> Float32s:
+    """Softmax over each question's scores, which stand best first."""
+    if not len(score):
+        return score
+    weight = np.exp(score - score[offsets[question]])
+    total = np.bincount(question, weights=weight, minlength=len(offsets) - 1)
+    return (weight / total[question]).astype(np.float32)
