@@ -12,7 +12,6 @@ model/, predictions.json, report.html, checkpoints. result.json always tells the
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import re
@@ -22,14 +21,11 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from qa_lib import storage
 from qa_lib.config import Settings
-from qa_lib.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
+from qa_lib.errors import ConfigError, UserError
 
 CONFIG, RESULT, METRICS = "config.yaml", "result.json", "metrics.jsonl"
 
@@ -47,7 +43,6 @@ _LIBRARIES = (
     "numpy",
 )
 _FIRST_CONTACT_S = 2.0  # a bucket that cannot be reached is reported before anything starts
-_REMOTE_METRICS_EVERY_S = 10.0  # object stores cannot append: the file is written whole each time
 
 
 class RunFolder:
@@ -72,7 +67,7 @@ class RunFolder:
         self._start_s = time.time()
         self._earlier_s = 0.0  # seconds that earlier attempts took
         self._result: dict[str, Any] = {}
-        self._metrics = _Metrics(self.filesystem, f"{self.root}/{METRICS}")
+        self._metrics = storage.LineLog(self.filesystem, f"{self.root}/{METRICS}")
 
     # -- opening
 
@@ -118,14 +113,17 @@ class RunFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Record done, failed or interrupted."""
+        """Record done, failed or interrupted; drop a new folder that a user's error left empty."""
         if error is None:
             if self._result.get("status") == "running":
                 self.write_result({})
             return
         status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         with suppress(OSError):  # a full disk must not hide the error that is on its way
-            self.write_result({"error": storage.first_line(error)}, status=status)
+            if isinstance(error, UserError) and not self.resumed and self._is_empty():
+                self.filesystem.delete_dir(self.root)  # the mended command may use the name again
+            else:
+                self.write_result({"error": storage.first_line(error)}, status=status)
 
     # -- files
 
@@ -178,7 +176,7 @@ class RunFolder:
             "versions": versions(),
         }
         self.flush_metrics()
-        self.write_text(RESULT, _to_json(self._result, indent=2) + "\n")
+        self.write_text(RESULT, storage.to_json(self._result, indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any]:
         """Return result.json, or nothing where there is none yet.
@@ -196,7 +194,7 @@ class RunFolder:
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; in object stores it appears within ten seconds."""
-        self._metrics.append(_to_json(values) + "\n")
+        self._metrics.append(storage.to_json(values) + "\n")
 
     def flush_metrics(self) -> None:
         """Write metrics that an object store has not got yet.
@@ -214,52 +212,14 @@ class RunFolder:
                 records.append(json.loads(line))
         return records
 
+    def _is_empty(self) -> bool:
+        from pyarrow.fs import FileSelector
+
+        entries = self.filesystem.get_file_info(FileSelector(self.root))
+        return {entry.base_name for entry in entries} <= {CONFIG, RESULT}
+
     def _at(self, name: str) -> str:
         return "/".join([self.root, *_inside([name] if name else [])])
-
-
-class _Metrics:
-    """metrics.jsonl: appended to on a disk, elsewhere written whole now and then."""
-
-    def __init__(self, filesystem: FileSystem, path: str) -> None:
-        from pyarrow.fs import LocalFileSystem
-
-        self.filesystem, self.path = filesystem, path
-        self.appends = isinstance(filesystem, LocalFileSystem)
-        self.before: str | None = None  # what must stand before `pending`; None: not looked yet
-        self.pending = ""
-        self.flushed_s = -math.inf
-
-    def append(self, line: str) -> None:
-        if self.before is None:
-            old = self._read()
-            # A line that a crash cut short must not swallow the next one.
-            end = "\n" if old and not old.endswith("\n") else ""
-            self.before = end if self.appends else old + end
-        self.pending += line
-        if self.appends or time.monotonic() - self.flushed_s > _REMOTE_METRICS_EVERY_S:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self.pending:
-            return
-        text = (self.before or "") + self.pending
-        if self.appends:
-            with open(self.path, "a", encoding="utf-8") as stream:
-                stream.write(text)
-        else:
-            storage.write_text(self.filesystem, self.path, text)
-        self.before = "" if self.appends else text
-        self.pending = ""
-        self.flushed_s = time.monotonic()
-
-    def _read(self) -> str:
-        from pyarrow.fs import FileType
-
-        if self.filesystem.get_file_info(self.path).type == FileType.NotFound:
-            return ""
-        with self.filesystem.open_input_stream(self.path) as stream:
-            return stream.readall().decode("utf-8", errors="replace")
 
 
 # -- names
@@ -393,20 +353,3 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[library] = metadata.version(library)
     return found
-
-
-def _to_json(values: Mapping[str, Any], indent: int | None = None) -> str:
-    """Return strict JSON: NaN and infinity, which JSON lacks, become null."""
-    return json.dumps(_plain(values), indent=indent, ensure_ascii=False, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy and torch scalars and arrays
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

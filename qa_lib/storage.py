@@ -1,10 +1,14 @@
-"""Paths and URLs: one way from what a user writes to a filesystem that is ready to use."""
+"""Paths and URLs: from what a user writes to a filesystem, and files that are whole on any."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ConfigError
 
@@ -13,6 +17,8 @@ if TYPE_CHECKING:
 
 RETRY_FOR_S = 60.0
 """An outage of an object store is waited out for so long, in seconds."""
+
+_STORE_EVERY_S = 10.0  # how often a LineLog writes its file to an object store
 
 
 def is_local(url: str) -> bool:
@@ -82,6 +88,73 @@ def write_text(filesystem: FileSystem, path: str, text: str) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+class LineLog:
+    """A text file that grows by lines: appended to on a disk, elsewhere written whole now and then.
+
+    Object stores cannot append. One process may write a log at a time.
+    """
+
+    def __init__(self, filesystem: FileSystem, path: str) -> None:
+        """Attach to the file; nothing is read or written before the first line."""
+        from pyarrow.fs import LocalFileSystem
+
+        self.filesystem, self.path = filesystem, path
+        self.appends = isinstance(filesystem, LocalFileSystem)
+        self.before: str | None = None  # what must stand before `pending`; None: not looked yet
+        self.pending = ""
+        self.flushed_s = -math.inf
+
+    def append(self, line: str) -> None:
+        """Add a line, its newline included; a disk has it at once, a store within ten seconds."""
+        if self.before is None:
+            old = self._read()
+            # A line that a crash cut short must not swallow the next one.
+            end = "\n" if old and not old.endswith("\n") else ""
+            self.before = end if self.appends else old + end
+        self.pending += line
+        if self.appends or time.monotonic() - self.flushed_s > _STORE_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what a store has not got yet."""
+        if not self.pending:
+            return
+        text = (self.before or "") + self.pending
+        if self.appends:
+            with open(self.path, "a", encoding="utf-8") as stream:
+                stream.write(text)
+        else:
+            write_text(self.filesystem, self.path, text)
+        self.before = "" if self.appends else text
+        self.pending = ""
+        self.flushed_s = time.monotonic()
+
+    def _read(self) -> str:
+        from pyarrow.fs import FileType
+
+        if self.filesystem.get_file_info(self.path).type == FileType.NotFound:
+            return ""
+        with self.filesystem.open_input_stream(self.path) as stream:
+            return stream.readall().decode("utf-8", errors="replace")
+
+
+def to_json(values: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return strict JSON: NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(_plain(values), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy and torch scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def first_line(error: BaseException) -> str:

@@ -100,29 +100,20 @@ def _normalise(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     rest = list(argv)
     while rest:
         token = rest.pop(0)
-        if not token.startswith("--"):
+        if not token.startswith("--") or token == "--help":
             tokens.append(token)
             continue
         flag, equals, value = token.partition("=")
-        flag, positive = _split_negation(flag.replace("_", "-"), flags)
-        values = [value] if equals else []
-        while not equals and rest and not rest[0].startswith("--"):
-            if flag in flags and values and not _is_list(flags[flag]):
-                break
-            if flag in flags and _is_bool(flags[flag]) and rest[0].lower() not in _BOOLS:
-                break
-            values.append(rest.pop(0))
-        if flag == "--help":
-            tokens.append(flag)
-        elif flag not in flags:
+        flag, negated = _split_negation(flag.replace("_", "-"), flags)
+        values = [value] if equals else _take_values(rest, flags.get(flag))
+        if flag not in flags:
             problems.append(_unknown_flag(flag, list(flags)))
         elif _is_bool(flags[flag]):
-            if values and values[0].lower() not in _BOOLS:
+            text = (values or ["true"])[0].lower()
+            if text not in _BOOLS:
                 problems.append(f"{flag} is True or False, not {values[0]!r}")
-            elif positive == (not values or _BOOLS[values[0].lower()]):
-                tokens.append(flag)
             else:
-                tokens.append(_negated(flag))
+                tokens.append(_negation(flag) if _BOOLS[text] == negated else flag)
         elif not values:
             problems.append(f"{flag} needs a value")
         elif _is_list(flags[flag]):
@@ -132,20 +123,32 @@ def _normalise(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return tokens, problems
 
 
+def _take_values(rest: list[str], field: FieldInfo | None) -> list[str]:
+    """Remove and return the values of a flag; what follows an unknown one is taken for its own."""
+    most = len(rest) if field is None or _is_list(field) else 1
+    values: list[str] = []
+    while rest and len(values) < most and not rest[0].startswith("--"):
+        if field is not None and _is_bool(field) and rest[0].lower() not in _BOOLS:
+            break
+        values.append(rest.pop(0))
+    return values
+
+
 _BOOLS = {"true": True, "false": False}
 
 
-def _negated(flag: str) -> str:
+def _negation(flag: str) -> str:
     """Return tyro's negative of a boolean flag: --adjust.fold gives --adjust.no-fold."""
     group, dot, name = flag.removeprefix("--").rpartition(".")
     return f"--{group}{dot}no-{name}"
 
 
 def _split_negation(flag: str, flags: dict[str, FieldInfo]) -> tuple[str, bool]:
+    """Return the flag that a negative one denies, and whether it was a negative."""
     for known, field in flags.items():
-        if _is_bool(field) and flag in (_negated(known), known.replace("--", "--no-", 1)):
-            return known, False
-    return flag, True
+        if _is_bool(field) and flag in (_negation(known), known.replace("--", "--no-", 1)):
+            return known, True
+    return flag, False
 
 
 def _unknown_flag(flag: str, flags: list[str]) -> str:

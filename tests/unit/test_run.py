@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 
 from qa_lib import config, storage
 from qa_lib.config import Settings
-from qa_lib.errors import ConfigError
+from qa_lib.errors import ConfigError, DataError
 from qa_lib.run import RunFolder
 
 
@@ -58,13 +58,10 @@ def test_a_recipe_file_lends_its_name(tmp_path: Path):
     assert run.name == "train-my-recipe-001"
 
 
-def _open_one(storage_folder: str) -> str:
-    return RunFolder.open(Settings(storage=storage_folder), "train").name
-
-
 def test_jobs_that_start_together_get_folders_of_their_own(tmp_path: Path):
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        names = pool.map(_open_one, [str(tmp_path)] * 24, chunksize=1)
+    settings = Settings(storage=str(tmp_path))
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda _: RunFolder.open(settings, "train").name, range(24)))
     assert len(set(names)) == 24
 
 
@@ -208,6 +205,17 @@ def test_a_run_that_ends_badly_says_so_and_keeps_what_it_has(
         pass
     assert result(again)["status"] == "done"
     assert "error" not in result(again)
+
+
+def test_a_users_error_leaves_no_folder_that_would_block_the_mended_command(place: str):
+    settings = settings_in(place, "--run-name", "mine")
+    with pytest.raises(DataError), RunFolder.open(settings, "train"):
+        raise DataError("No such file.", "Give another.")
+    with pytest.raises(DataError), RunFolder.open(settings, "train") as run:
+        run.write_text("quarantine.jsonl", "{}")
+        raise DataError("Bad rows.", "See quarantine.jsonl.")
+    assert run.exists("quarantine.jsonl")
+    assert result(run)["status"] == "failed"
 
 
 def test_metrics_reach_the_disk_line_by_line(tmp_path: Path):
