@@ -8,7 +8,7 @@ Rows that cannot be trusted are quarantined with their reason and counted; too m
 
 from __future__ import annotations
 
-from qa_lib.squad.questions import Questions, Split, load, splits
+from qa_lib.squad.questions import Questions, Split, load, load_all, splits
 from qa_lib.squad.schema import SCHEMA, fingerprint
 from qa_lib.squad.shards import read_manifest, write_shards
 
@@ -18,6 +18,7 @@ __all__ = [
     "Split",
     "fingerprint",
     "load",
+    "load_all",
     "read_manifest",
     "splits",
     "write_shards",

@@ -184,9 +184,11 @@ def _encode(text: str) -> bytes:
 def _list_array(counts: Sequence[int | None], values: pa.Array) -> pa.ListArray:
     lengths = [count or 0 for count in counts]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    missing = pa.array([count is None for count in counts])
+    missing = pa.array([count is None for count in counts], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(offsets), values, mask=missing)
 
 
 def _without_null_columns(table: pa.Table) -> pa.Table:
+    if table.num_rows == 0:
+        return table
     return table.select([n for n in table.column_names if table[n].null_count < table.num_rows])

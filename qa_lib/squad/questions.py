@@ -47,6 +47,13 @@ class Questions:
         """Return the number of questions."""
         return self.table.num_rows
 
+    def __str__(self) -> str:
+        """Say how many there are."""
+        return (
+            f"{self.split}: {len(self):,} questions of {len(self.titles):,} articles "
+            f"({self.num_quarantined:,} rows quarantined)"
+        )
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the content, whatever file format it came in."""
@@ -87,16 +94,32 @@ def load(data: DataSettings, split: Split, *, quarantine_dir: str | None = None)
     base: Base = "eval" if split == "eval" else "train"
     parts = _read(source, base, data.version)
     table = pa.concat_tables([part for _, part in parts])
-    if table.num_rows == 0:
-        raise DataError(f"{source} holds no questions.", hub.ALTERNATIVES)
     bad = faults.find(table)
     if bad:
         table = _quarantine(table, parts, bad, data, base, quarantine_dir)
+    if table.num_rows == 0:
+        raise DataError(f"{source} holds no questions that can be used.", hub.ALTERNATIVES)
     table = table.cast(SCHEMA)
     if base == "train" and (data.holdout_articles or split == "holdout"):
         table = _part_articles(table, data.holdout_articles, split, source)
     limit = data.train_limit if split == "train" else data.eval_limit
     return Questions(table.slice(0, limit), split, source, len(bad))
+
+
+def load_all(data: DataSettings, *, quarantine_dir: str | None = None) -> list[Questions]:
+    """Load every split that the sources hold, as `load` does, with no article set aside.
+
+    Which articles are held out is decided by whoever trains, from titles alone, so that the data
+    need not be prepared again.
+
+    Raises:
+        DataError: There is no split, or one cannot be loaded.
+    """
+    data = data.model_copy(update={"holdout_articles": 0.0})
+    # Asked of a source that holds neither, `load` says what it holds instead.
+    return [
+        load(data, split, quarantine_dir=quarantine_dir) for split in splits(data) or ("train",)
+    ]
 
 
 def splits(data: DataSettings) -> tuple[Split, ...]:

@@ -1,6 +1,6 @@
 """A folder of Parquet shards with a manifest: written once, verified whenever it is read.
 
-    train-00000-of-00018.parquet ... dev-00002.parquet  manifest.json (written last)
+    train-00000-of-00018.parquet ... dev-00001-of-00002.parquet  manifest.json (written last)
 
 Rows of one context stay in one shard, so that each shard tokenises its contexts once.
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,9 @@ from pyarrow import fs
 from qa_lib import storage
 from qa_lib.errors import DataError
 from qa_lib.squad.files import Place, parquet
-from qa_lib.squad.schema import fingerprint
+
+if TYPE_CHECKING:
+    from qa_lib.squad.questions import Questions
 
 MANIFEST = "manifest.json"
 FORMAT = "squad-shards"
@@ -31,55 +34,52 @@ _AGAIN = "Write the folder again with jobs.prepare, or copy it again."
 
 
 def write_shards(
-    tables: Mapping[str, pa.Table],
-    directory_url: str,
-    *,
-    source: str,
-    rows_per_shard: int = 5000,
+    splits: Sequence[Questions], directory_url: str, rows_per_shard: int = 5000
 ) -> dict[str, Any]:
     """Write splits as Parquet shards, then the manifest that makes them a prepared folder.
 
     Args:
-        tables: Rows of SCHEMA by split (`train`, `eval`).
+        splits: The questions of `train`, of `eval`, or of both.
         directory_url: Local folder or URL; what an earlier manifest there lists is replaced.
-        source: Where the questions came from, for the manifest.
-        rows_per_shard: Aimed at; a shard ends where the context changes, nearest to it.
+        rows_per_shard: At most, but for the rows that keep the last context of a shard whole.
 
     Returns:
-        The manifest: `format`, `schema_version`, `source` and, per split, `num_rows`, `fingerprint`
-        and `shards` (`name`, `num_rows`, `num_bytes`, `sha256`).
+        The manifest: `format`, `schema_version`, and in `splits` for each of them `source`,
+        `num_rows`, `fingerprint` and `shards` (`name`, `num_rows`, `num_bytes`, `sha256`).
     """
     folder = Place.of(directory_url)
     _remove(folder)
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "schema_version": SCHEMA_VERSION,
-        "source": source,
-        "splits": {},
-    }
-    for split, table in tables.items():
-        edges = _shard_edges(table["context"], rows_per_shard)
-        shards = []
-        for index, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            name = f"{FILE_PREFIXES[split]}-{index:05d}-of-{len(edges) - 1:05d}.parquet"
-            content = _to_parquet(table.slice(begin, end - begin))
-            folder.child(name).write_bytes(content)
-            shards.append(
-                {
-                    "name": name,
-                    "num_rows": int(end - begin),
-                    "num_bytes": content.size,
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                }
-            )
-        manifest["splits"][split] = {
-            "num_rows": table.num_rows,
-            "fingerprint": fingerprint(table),
-            "shards": shards,
+    manifest: dict[str, Any] = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "splits": {}}
+    for questions in splits:
+        manifest["splits"][questions.split] = {
+            "source": questions.source,
+            "num_rows": len(questions),
+            "fingerprint": questions.fingerprint,
+            "shards": _write_split(questions, folder, rows_per_shard),
         }
     file = folder.child(MANIFEST)
     storage.write_text(file.filesystem, file.path, json.dumps(manifest, indent=2) + "\n")
     return manifest
+
+
+def _write_split(
+    questions: Questions, folder: Place, rows_per_shard: int
+) -> list[dict[str, str | int]]:
+    edges = _shard_edges(questions.table["context"], rows_per_shard)
+    shards: list[dict[str, str | int]] = []
+    for index, (begin, end) in enumerate(pairwise(edges)):
+        name = f"{FILE_PREFIXES[questions.split]}-{index:05d}-of-{len(edges) - 1:05d}.parquet"
+        content = _to_parquet(questions.table.slice(begin, end - begin))
+        folder.child(name).write_bytes(content)
+        shards.append(
+            {
+                "name": name,
+                "num_rows": end - begin,
+                "num_bytes": content.size,
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
+        )
+    return shards
 
 
 def read_manifest(directory_url: str) -> dict[str, Any] | None:
@@ -154,17 +154,18 @@ def _remove(folder: Place) -> None:
         folder.child(name).delete()
 
 
-def _shard_edges(contexts: pa.ChunkedArray, rows_per_shard: int) -> np.ndarray:
-    """Return where shards begin and end: changes of context near multiples of `rows_per_shard`."""
+def _shard_edges(contexts: pa.ChunkedArray, rows_per_shard: int) -> list[int]:
+    """Return where shards begin and end: the changes of context nearest to equal shares."""
     num_rows = len(contexts)
     changed = pc.not_equal(contexts.slice(1), contexts.slice(0, num_rows - 1))
     edges = np.concatenate([[0], np.flatnonzero(changed.to_numpy()) + 1, [num_rows]])
-    targets = np.arange(rows_per_shard, num_rows, rows_per_shard)
+    num_shards = -(-num_rows // rows_per_shard)
+    targets = np.arange(1, num_shards) * num_rows / num_shards
     after = np.searchsorted(edges, targets)
     nearer = np.where(
         targets - edges[after - 1] < edges[after] - targets, edges[after - 1], edges[after]
     )
-    return np.unique(np.concatenate([[0], nearer, [num_rows]]))
+    return np.unique(np.concatenate([[0], nearer, [num_rows]])).tolist()
 
 
 def _to_parquet(table: pa.Table) -> pa.Buffer:
