@@ -1,0 +1,268 @@
+"""Checkpoints that are complete or absent.
+
+A checkpoint is a folder `step-000000NNN` with each rank's files and, written last, `manifest.json`
+with the size and SHA-256 of every one of them. A folder without a manifest never was a checkpoint;
+one whose files do not match is damaged, is named, and the one before it is used. Nothing in a
+checkpoint is opened before its hash has matched, because DeepSpeed's files are pickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+from qa_lib.errors import CheckpointError
+
+MANIFEST = "manifest.json"
+NUM_TRIES = 4
+_CHUNK_BYTES = 1 << 20
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """One file of a checkpoint: its name, size and SHA-256."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint.
+
+    Attributes:
+        step: Optimizer steps taken when it was written: the next step to take.
+        directory: Its folder, a path inside the store's filesystem.
+        meta: What the writer noted about it, for example the world size.
+        files: Every file, with size and hash.
+    """
+
+    step: int
+    directory: str
+    meta: dict[str, Any]
+    files: tuple[CheckpointFile, ...]
+
+
+class CheckpointStore:
+    """The checkpoints of one run, on a local disk or at a URL."""
+
+    def __init__(self, location: str) -> None:
+        """Open the folder at `location`, a path or a URL; it need not exist yet."""
+        path = location if "://" in location else str(Path(location).absolute())
+        self.filesystem, self.root = fs.FileSystem.from_uri(path)
+
+    def write(
+        self,
+        step: int,
+        folder: Path,
+        meta: dict[str, Any],
+        *,
+        is_main: bool,
+        gather: Callable[[Any], list[Any]],
+        keep: int = 2,
+    ) -> Checkpoint | None:
+        """Store what every rank has put into its local folder, all of it or nothing.
+
+        Called by every rank at the same step. The previous checkpoints stay until this one is
+        complete; then all but the newest `keep` are removed.
+
+        Args:
+            step: Optimizer steps taken.
+            folder: This rank's files; names must differ between ranks.
+            meta: Noted in the manifest by the main rank.
+            is_main: True on exactly one rank, which writes the manifest.
+            gather: All-gather of a picklable object over the ranks.
+            keep: How many complete checkpoints to leave.
+
+        Returns:
+            The checkpoint, or None where a rank could not write (full disk, storage away): training
+            can go on, and the last good checkpoint is untouched.
+        """
+        directory = f"{self.root}/step-{step:09d}"
+        try:
+            outcome: Any = self._upload(folder, directory)
+        except OSError as error:
+            outcome = str(error)
+        outcomes = gather(outcome)
+        problems = sorted({outcome for outcome in outcomes if isinstance(outcome, str)})
+        checkpoint = None
+        if not problems:
+            files = tuple(file for outcome in outcomes for file in outcome)
+            checkpoint = Checkpoint(step, directory, meta, files)
+            if is_main:
+                try:
+                    self._write_manifest(checkpoint)
+                    self._remove_all_but(keep)
+                except OSError as error:
+                    problems = [str(error)]
+        # The main rank alone knows whether the manifest was written.
+        problems = gather(problems)[0]
+        if problems:
+            if is_main:
+                _log.warning("No checkpoint at step %d: %s", step, "; ".join(problems))
+                self._discard(directory)
+            return None
+        return checkpoint
+
+    def newest_good(self, warn: Callable[[str], None] = _log.warning) -> Checkpoint | None:
+        """Return the newest checkpoint whose every file matches its manifest, or None.
+
+        Args:
+            warn: Receives one line for each damaged checkpoint that is passed over.
+        """
+        for directory in sorted(self._directories(), reverse=True):
+            try:
+                checkpoint = self._read_manifest(directory)
+                if checkpoint is not None:
+                    self._verify(checkpoint)
+                    return checkpoint
+            except CheckpointError as error:
+                warn(error.problem)
+        return None
+
+    def fetch(
+        self, checkpoint: Checkpoint, folder: Path, wanted: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """Copy a checkpoint's files into a local folder.
+
+        Args:
+            checkpoint: What `newest_good` returned.
+            folder: Where to; made where absent.
+            wanted: Chooses by file name.
+
+        Raises:
+            CheckpointError: A file is no longer what the manifest says.
+        """
+        for file in checkpoint.files:
+            if wanted(file.name):
+                target = folder / file.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source = f"{checkpoint.directory}/{file.name}"
+                fs.copy_files(source, str(target), self.filesystem, fs.LocalFileSystem())
+                if _hash_stream(target.open("rb")) != file.sha256:
+                    raise CheckpointError(
+                        f"{source} changed while it was read.", "Run the same command again."
+                    )
+
+    def discard_after(self, step: int) -> None:
+        """Remove what lies beyond the step that a run continues from: damaged or incomplete."""
+        for directory in self._directories():
+            if int(directory.rsplit("-", 1)[1]) > step:
+                self._discard(directory)
+
+    def _upload(self, folder: Path, directory: str) -> list[CheckpointFile]:
+        files = []
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder).as_posix()
+            target = f"{directory}/{name}"
+            _retry(lambda target=target: self._create_parent(target))
+            _retry(
+                lambda path=path, target=target: fs.copy_files(
+                    str(path), target, fs.LocalFileSystem(), self.filesystem
+                )
+            )
+            files.append(CheckpointFile(name, path.stat().st_size, _hash_stream(path.open("rb"))))
+        return files
+
+    def _create_parent(self, target: str) -> None:
+        self.filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
+
+    def _write_manifest(self, checkpoint: Checkpoint) -> None:
+        content = {
+            "step": checkpoint.step,
+            "meta": checkpoint.meta,
+            "files": [asdict(file) for file in checkpoint.files],
+        }
+        target = f"{checkpoint.directory}/{MANIFEST}"
+
+        def write() -> None:
+            # A move is atomic on a disk; an object store shows an object only when it is whole.
+            with self.filesystem.open_output_stream(f"{target}.partial") as stream:
+                stream.write(json.dumps(content, indent=1).encode())
+            self.filesystem.move(f"{target}.partial", target)
+
+        _retry(write)
+
+    def _read_manifest(self, directory: str) -> Checkpoint | None:
+        path = f"{directory}/{MANIFEST}"
+        if self.filesystem.get_file_info(path).type != fs.FileType.File:
+            return None
+        try:
+            with self.filesystem.open_input_stream(path) as stream:
+                content = json.loads(stream.read())
+            files = tuple(CheckpointFile(**file) for file in content["files"])
+            return Checkpoint(content["step"], directory, content["meta"], files)
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(
+                f"Checkpoint {directory} is damaged: {MANIFEST} is not readable.",
+                "The one before it is used.",
+            ) from None
+
+    def _verify(self, checkpoint: Checkpoint) -> None:
+        for file in checkpoint.files:
+            path = f"{checkpoint.directory}/{file.name}"
+            info = self.filesystem.get_file_info(path)
+            if info.type != fs.FileType.File:
+                damage = "is missing"
+            elif info.size != file.num_bytes:
+                damage = f"has {info.size} bytes instead of {file.num_bytes}"
+            elif _hash_stream(self.filesystem.open_input_stream(path)) != file.sha256:
+                damage = "does not match its SHA-256"
+            else:
+                continue
+            raise CheckpointError(
+                f"Checkpoint {checkpoint.directory} is damaged: {file.name} {damage}.",
+                "The one before it is used.",
+            )
+
+    def _directories(self) -> list[str]:
+        selector = fs.FileSelector(self.root, allow_not_found=True)
+        return [
+            info.path
+            for info in self.filesystem.get_file_info(selector)
+            if info.type == fs.FileType.Directory and info.base_name.startswith("step-")
+        ]
+
+    def _remove_all_but(self, keep: int) -> None:
+        for directory in sorted(self._directories())[:-keep]:
+            self._discard(directory)
+
+    def _discard(self, directory: str) -> None:
+        """Remove a checkpoint, its manifest first, so that it is never half there."""
+        try:
+            manifest = f"{directory}/{MANIFEST}"
+            if self.filesystem.get_file_info(manifest).type == fs.FileType.File:
+                self.filesystem.delete_file(manifest)
+            if self.filesystem.get_file_info(directory).type == fs.FileType.Directory:
+                self.filesystem.delete_dir(directory)
+        except OSError as error:
+            _log.warning("%s could not be removed: %s", directory, error)
+
+
+def _retry(action: Callable[[], None]) -> None:
+    """Run a storage operation up to `NUM_TRIES` times, waiting 0.5, 1, 2 s in between."""
+    for attempt in range(NUM_TRIES):
+        try:
+            return action()
+        except OSError as error:
+            if attempt == NUM_TRIES - 1 or error.errno == 28:  # ENOSPC does not mend itself
+                raise
+            time.sleep(0.5 * 2**attempt)
+
+
+def _hash_stream(stream: Any) -> str:
+    digest = hashlib.sha256()
+    with stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

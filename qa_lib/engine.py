@@ -1,0 +1,297 @@
+"""One optimizer step through DeepSpeed, on CPU and GPU alike.
+
+`deepspeed.initialize` is called directly, inside a process group that exists already, so that tests
+without a GPU exercise the very ZeRO engine that a cluster runs. Every setting of DeepSpeed is
+derived here from the typed settings; nobody writes its dictionary by hand.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn.functional import cross_entropy
+
+from qa_lib.config import TrainSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What an optimizer step did, the same on every rank.
+
+    Attributes:
+        loss: Mean over the windows of the global batch.
+        skipped: True where the loss was not finite and no weight moved.
+        stop: True where some rank was asked to stop.
+    """
+
+    loss: float
+    skipped: bool
+    stop: bool
+
+
+def deepspeed_config(
+    train: TrainSettings, precision: str, world_size: int, micro_batch: int
+) -> dict[str, Any]:
+    """Derive DeepSpeed's configuration.
+
+    Args:
+        train: The typed settings.
+        precision: fp32, bf16 or fp16, resolved.
+        world_size: Ranks.
+        micro_batch: Windows per rank and micro-step.
+    """
+    config: dict[str, Any] = {
+        "train_batch_size": train.global_batch,
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": train.global_batch // (world_size * micro_batch),
+        "gradient_clipping": train.max_grad_norm,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "wall_clock_breakdown": False,
+        "steps_per_print": 10**12,
+        "zero_optimization": {
+            "stage": train.zero_stage,
+            "contiguous_gradients": True,
+            "overlap_comm": False,
+            # Every parameter is partitioned: the default threshold would leave a model as small as
+            # MiniLM replicated in good part.
+            "stage3_param_persistence_threshold": 0,
+        },
+    }
+    if train.offload_optimizer:
+        config["zero_optimization"]["offload_optimizer"] = {"device": "cpu", "pin_memory": False}
+    if precision == "bf16":
+        # fp32 master weights, computation autocast: what plain bf16 weights lose is not lost here.
+        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    if precision == "fp16":
+        config["fp16"] = {"enabled": True, "initial_scale_power": 16, "loss_scale_window": 500}
+    return config
+
+
+def learning_rate(train: TrainSettings, step: int, num_steps: int) -> float:
+    """Return the rate of one step: linear warm-up, then linear decay to zero."""
+    num_warmup = math.ceil(train.warmup_ratio * num_steps)
+    if step < num_warmup:
+        return train.learning_rate * (step + 1) / num_warmup
+    return train.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
+
+
+def window_losses(
+    start_logits: torch.Tensor, end_logits: torch.Tensor, batch: Batch
+) -> torch.Tensor:
+    """Return the question-answering loss of each window, (windows,) float32.
+
+    The mean of the two cross entropies, as in Devlin et al. 2019, section 4.2. Padding is masked
+    out of the softmax, so a window's loss does not depend on what it was batched with.
+    """
+    padding = batch["attention_mask"] == 0
+    start = start_logits.float().masked_fill(padding, float("-inf"))
+    end = end_logits.float().masked_fill(padding, float("-inf"))
+    return 0.5 * (
+        cross_entropy(start, batch["start_positions"], reduction="none")
+        + cross_entropy(end, batch["end_positions"], reduction="none")
+    )
+
+
+class Engine:
+    """A model inside a DeepSpeed engine at the asked ZeRO stage, and nothing else beside it."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        train: TrainSettings,
+        *,
+        precision: str,
+        device: torch.device,
+        num_steps: int,
+        micro_batch: int,
+    ) -> None:
+        """Hand the model to DeepSpeed.
+
+        Args:
+            model: In float32, adjusted already: ZeRO partitions what it is given.
+            train: The typed settings.
+            precision: fp32, bf16 or fp16.
+            device: This rank's.
+            num_steps: Optimizer steps of the whole plan, for the learning rate's decay.
+            micro_batch: Windows per rank and micro-step.
+        """
+        import deepspeed
+
+        self.settings = train
+        self.num_steps = num_steps
+        self.device = device
+        self.model = model.to(device).train()
+        if train.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()
+        self.step_number = 0
+        self.num_skipped = 0
+        self._guard = _build_optimizer(self.model, train)
+        world_size = dist.get_world_size()
+        self._engine, *_ = deepspeed.initialize(
+            model=self.model,
+            optimizer=self._guard,
+            config=deepspeed_config(train, precision, world_size, micro_batch),
+            dist_init_required=False,
+        )
+        assert isinstance(self._engine, deepspeed.DeepSpeedEngine)
+        stage = self._engine.zero_optimization_stage()
+        assert stage == train.zero_stage, f"DeepSpeed runs ZeRO {stage}, not {train.zero_stage}"
+
+    @property
+    def zero_stage(self) -> int:
+        """The stage that the engine really runs at."""
+        return self._engine.zero_optimization_stage()
+
+    def step(
+        self, micro_batches: list[tuple[Batch, torch.Tensor]], num_real: int, stop: bool = False
+    ) -> StepResult:
+        """Take one optimizer step over this rank's micro-batches.
+
+        Each window of the global batch has equal weight: a rank's loss is its sum, times the world
+        size that DeepSpeed's mean over ranks divides by, over the windows of the whole batch.
+
+        Args:
+            micro_batches: (collated batch, (windows,) float weights) pairs, as many on every rank.
+            num_real: Windows of weight 1 in the global batch.
+            stop: This rank was asked to stop after the step; every rank learns of it.
+        """
+        scale = dist.get_world_size() * len(micro_batches) / num_real
+        total = torch.zeros((), device=self.device)
+        for position, (batch, weights) in enumerate(micro_batches):
+            batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+            loss = (self._losses(batch) * weights.to(self.device)).sum()
+            total += loss.detach()
+            last = position == len(micro_batches) - 1
+            self._engine.set_gradient_accumulation_boundary(last)
+            self._engine.backward(loss * scale)
+            if last:
+                told = torch.stack([total, torch.tensor(float(stop), device=self.device)])
+                dist.all_reduce(told)
+                mean_loss, stops = told[0].item() / num_real, told[1].item()
+                self._guard.skip = not math.isfinite(mean_loss)
+                self._set_learning_rate(
+                    learning_rate(self.settings, self.step_number, self.num_steps)
+                )
+            self._engine.step()
+        self.step_number += 1
+        self.num_skipped += self._guard.skip
+        return StepResult(mean_loss, self._guard.skip, stops > 0)
+
+    def save(self, folder: Path) -> None:
+        """Write this rank's part of the training state into a local folder."""
+        self._engine.save_checkpoint(str(folder), tag="deepspeed", save_latest=False)
+        state = {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            "numpy": np.random.get_state(),  # noqa: NPY002 - libraries draw from the global state
+            "python": random.getstate(),
+            "step": self.step_number,
+            "num_skipped": self.num_skipped,
+        }
+        torch.save(state, folder / f"rank-{dist.get_rank():05d}.pt")
+
+    def load(self, folder: Path) -> None:
+        """Continue from what `save` wrote at the same world size and ZeRO stage.
+
+        The files are pickles: only hand over files whose hashes have matched a manifest.
+        """
+        path, _ = self._engine.load_checkpoint(str(folder), tag="deepspeed")
+        assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
+        state = torch.load(folder / f"rank-{dist.get_rank():05d}.pt", weights_only=False)
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"])
+        np.random.set_state(state["numpy"])  # noqa: NPY002
+        random.setstate(state["python"])
+        self.step_number = state["step"]
+        self.num_skipped = state["num_skipped"]
+
+    def gather_weights(self) -> dict[str, torch.Tensor]:
+        """Gather the full-precision weights from all ranks; every rank must call it.
+
+        Returns:
+            A float32 CPU state dict on rank 0, an empty one elsewhere.
+        """
+        import deepspeed
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        is_main = dist.get_rank() == 0
+        weights = {}
+        for name, parameter in self.model.named_parameters():
+            if self.zero_stage == 3:
+                with deepspeed.zero.GatheredParameters([parameter]):
+                    full = parameter.detach().float().cpu().clone() if is_main else None
+            else:
+                full = parameter.detach().float().cpu().clone() if is_main else None
+            if parameter.dtype != torch.float32:
+                # fp16 weights are a rounding of the optimizer's: the fp32 master is the model.
+                master = safe_get_full_fp32_param(parameter)
+                full = master.float().cpu().reshape(full.shape) if is_main else None
+            if is_main:
+                weights[name] = full
+        if is_main:
+            weights |= {name: value.cpu() for name, value in self.model.named_buffers()}
+        return weights
+
+    def num_state_bytes(self) -> dict[str, int]:
+        """Measure this rank's bytes of parameters, gradients and optimizer state."""
+        optimizer = sum(
+            tensor.numel() * tensor.element_size()
+            for state in self._guard.state.values()
+            for tensor in state.values()
+            if isinstance(tensor, torch.Tensor)
+        )
+        parameters = sum(_local_bytes(parameter) for parameter in self.model.parameters())
+        return {"parameters": parameters, "optimizer": optimizer}
+
+    def _losses(self, batch: Batch) -> torch.Tensor:
+        inputs = {k: v for k, v in batch.items() if not k.endswith("_positions")}
+        output = self._engine(**inputs)
+        return window_losses(output.start_logits, output.end_logits, batch)
+
+    def _set_learning_rate(self, rate: float) -> None:
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = rate
+
+
+def _build_optimizer(model: PreTrainedModel, train: TrainSettings) -> Any:
+    """Build AdamW or SGD with a switch that makes a step move nothing.
+
+    DeepSpeed has no way to drop a step whose loss is not finite outside fp16. The optimizer it
+    wraps can refuse: everything around it (reduction, clipping, zeroing) stays DeepSpeed's own.
+    """
+    base = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.SGD
+
+    class Guarded(base):  # type: ignore[misc,valid-type]
+        skip = False
+
+        def step(self, closure: Any = None) -> Any:
+            return None if self.skip else super().step(closure)
+
+    decayed, exempt = [], []
+    for name, parameter in model.named_parameters():
+        is_exempt = parameter.ndim < 2 or "layernorm" in name.lower().replace("_", "")
+        (exempt if is_exempt else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": train.weight_decay},
+        {"params": exempt, "weight_decay": 0.0},
+    ]
+    return Guarded([group for group in groups if group["params"]], lr=train.learning_rate)
+
+
+def _local_bytes(parameter: torch.Tensor) -> int:
+    local = getattr(parameter, "ds_tensor", parameter)  # ZeRO 3 keeps a rank's shard there
+    return local.numel() * local.element_size()

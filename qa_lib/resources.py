@@ -1,0 +1,170 @@
+"""What a job asks of a machine or cluster, checked before anything waits for it.
+
+Ray retries what it can never place, so a request that cannot be met would wait for ever. Here it is
+compared with what there is, first.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from qa_lib.config import TrainSettings
+from qa_lib.errors import ConfigError, ResourceError
+
+# Below a quarter of a core each, workers only take turns.
+_MIN_CPUS_PER_WORKER = 0.25
+# The interpreter with torch, transformers and Ray, before any model.
+_WORKER_GIB = 0.9
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What the training workers take.
+
+    Attributes:
+        num_workers: Ranks.
+        device: cpu or cuda.
+        cpus_per_worker: Ray CPUs reserved for each; a scheduling amount, not a thread count.
+    """
+
+    num_workers: int
+    device: str
+    cpus_per_worker: float
+
+
+def start_ray() -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
+
+    A local start never joins a Ray that happens to run already: what an unclean stop left behind
+    would be taken for a cluster.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    # Read by Ray Train's controller: its default of 2 s adds as much to every start and end.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    options: dict[str, Any] = {"log_to_driver": True, "logging_level": "WARNING"}
+    worker_env = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("HF_", "DO_NOT_TRACK", "TOKENIZERS_", "DS_ACCELERATOR"))
+        and not name.endswith("TOKEN")
+    }
+    options["runtime_env"] = {"env_vars": worker_env}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**options)
+    else:
+        ray.init(address="local", num_cpus=num_local_cpus(), include_dashboard=False, **options)
+    quiet_ray_data()
+
+
+def quiet_ray_data() -> None:
+    """Turn off Ray Data's own progress bars and start-up reports in this process."""
+    import logging
+
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def num_local_cpus() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def allocate(train: TrainSettings) -> Allocation:
+    """Decide device and CPUs of the training workers, and refuse what cannot be placed.
+
+    Before `start_ray` it judges by this machine, after it by the cluster.
+
+    Raises:
+        ResourceError: There are too few CPUs or GPUs, or too little memory.
+        ConfigError: The precision does not exist on the device.
+    """
+    num_cpus, num_gpus = _totals()
+    device = train.device if train.device != "auto" else ("cuda" if num_gpus else "cpu")
+    if device == "cuda" and train.num_workers > num_gpus:
+        raise ResourceError(
+            f"--train.num-workers {train.num_workers} needs as many GPUs; there are {num_gpus:g}.",
+            f"Use --train.num-workers {max(1, int(num_gpus))}"
+            + ("." if num_gpus else " --train.device cpu, or a machine with a GPU."),
+        )
+    if device == "cpu" and train.precision == "fp16":
+        raise ConfigError(
+            "--train.precision fp16 needs a GPU: DeepSpeed refuses fp16 on a CPU.",
+            "Use --train.precision auto, bf16 or fp32.",
+        )
+    # One core stays free for Ray Data: without it the workers wait for batches for ever.
+    spare = max(num_cpus - 1, 0.5)
+    cpus = train.cpus_per_worker or min(1.0, spare / train.num_workers)
+    if cpus * train.num_workers > spare or cpus < min(_MIN_CPUS_PER_WORKER, spare):
+        most = max(1, int(spare / (train.cpus_per_worker or _MIN_CPUS_PER_WORKER)))
+        raise ResourceError(
+            f"{train.num_workers} workers do not fit {num_cpus:g} CPUs, of which one stays free "
+            f"for the data; at {train.cpus_per_worker or _MIN_CPUS_PER_WORKER:g} CPU each there is "
+            f"room for {most}.",
+            f"Use --train.num-workers {most} or fewer"
+            + (", or a smaller --train.cpus-per-worker." if train.cpus_per_worker else "."),
+        )
+    return Allocation(train.num_workers, device, cpus)
+
+
+def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
+    """Refuse workers whose training state cannot fit this machine's free memory.
+
+    Args:
+        num_workers: Ranks on this machine.
+        state_bytes_per_rank: Parameters, gradients and optimizer state of one.
+
+    Raises:
+        ResourceError: Together they need more than is free.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available
+    needed = num_workers * (state_bytes_per_rank + int(_WORKER_GIB * 2**30))
+    if needed > free:
+        raise ResourceError(
+            f"{num_workers} workers need about {needed / 2**30:.1f} GiB, "
+            f"{free / 2**30:.1f} GiB are free.",
+            "Use fewer workers, a higher --train.zero-stage, or a smaller model.",
+        )
+
+
+def resolve_precision(wish: str, device: str) -> str:
+    """Return fp32, bf16 or fp16 for a wish of `auto`, judged on the machine that computes.
+
+    Compute capability decides on a GPU: `torch.cuda.is_bf16_supported()` says yes on a T4, which
+    only emulates it.
+    """
+    import torch
+
+    if wish != "auto":
+        return wish
+    if device == "cuda":
+        return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if has_bf16 else "fp32"
+
+
+def _totals() -> tuple[float, float]:
+    """CPUs and GPUs: of the cluster if one is connected, else of this machine."""
+    import sys
+
+    if "ray" in sys.modules:
+        import ray
+
+        if ray.is_initialized():
+            resources = ray.cluster_resources()
+            return resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    import torch
+
+    return float(num_local_cpus()), float(torch.cuda.device_count())

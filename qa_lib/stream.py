@@ -1,0 +1,252 @@
+"""Ray Data: questions become windows on the cluster, and windows reach the ranks in plan order.
+
+Two datasets. The first maps blocks of questions to blocks of token windows, which stay in Ray's
+object store as Arrow tables (all of SQuAD is about 60 MB). The second is one per rank: its rows are
+stretches of the batch plan, which tasks turn into Arrow batches of exactly the windows that the
+plan gives that rank. The plan decides who trains what; Ray Data computes, buffers and moves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from ray.train import DataConfig
+
+from qa_lib import windows
+from qa_lib.checkpoint import CheckpointStore
+from qa_lib.errors import DataError
+from qa_lib.plan import BatchPlan
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.data import DataIterator, Dataset
+
+_QUESTIONS_PER_BLOCK = 2500
+# A task prepares this many windows: some tenths of a second of training, a millisecond of gathering.
+_WINDOWS_PER_TASK = 512
+_TASK_CPUS = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSet:
+    """All windows of a split, in (row, part) order, in the object store.
+
+    Attributes:
+        blocks: Arrow tables with the columns of `windows.build`.
+        starts: (blocks,) int64, the window index of each block's first window.
+        lengths: (windows,) int32, tokens of each window.
+        rows: (windows,) int32, the question of each window.
+        too_long: Rows whose question leaves no room for context; they have no window.
+    """
+
+    blocks: list[ObjectRef]
+    starts: np.ndarray
+    lengths: np.ndarray
+    rows: np.ndarray
+    too_long: list[int]
+
+    @property
+    def num_windows(self) -> int:
+        """Windows of the whole split."""
+        return len(self.lengths)
+
+
+def tokenize(
+    questions: pa.Table, model_name: str, spec: windows.WindowSpec, *, offsets: bool
+) -> WindowSet:
+    """Cut questions into windows with Ray Data.
+
+    Args:
+        questions: Of the SQuAD schema.
+        model_name: Whose tokenizer cuts.
+        spec: Window length and stride.
+        offsets: Keep the character offsets that decoding needs; training does without.
+
+    Raises:
+        DataError: Not one question fits a window.
+    """
+    import ray
+
+    dataset = ray.data.from_arrow(_blocks(questions))
+    # A change of block order between stages would be a change of window indices.
+    dataset.context.execution_options.preserve_order = True
+    cut = dataset.map_batches(
+        _tokenize_block,
+        fn_kwargs={"model_name": model_name, "spec": spec, "offsets": offsets},
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=_TASK_CPUS * 2,
+    ).materialize()
+    blocks = cut.to_arrow_refs()
+    pairs = zip(blocks, ray.get(blocks), strict=True)
+    tables = [(ref, table) for ref, table in pairs if table.num_rows]
+    if not tables:
+        raise DataError(
+            f"No question leaves room for context in windows of {spec.max_length} tokens.",
+            "Raise --data.max-length.",
+        )
+    rows = np.concatenate([table["row"].to_numpy() for _, table in tables])
+    sizes = [table.num_rows for _, table in tables]
+    has_window = np.zeros(questions.num_rows, bool)
+    has_window[rows] = True
+    return WindowSet(
+        blocks=[ref for ref, _ in tables],
+        starts=np.cumsum([0, *sizes[:-1]]),
+        lengths=np.concatenate([table["length"].to_numpy() for _, table in tables]),
+        rows=rows,
+        too_long=np.flatnonzero(~has_window).tolist(),
+    )
+
+
+def take(blocks: list[pa.Table], starts: np.ndarray, indices: np.ndarray) -> pa.Table:
+    """Gather windows from blocks by window index, in the order asked.
+
+    Args:
+        blocks: Arrow tables.
+        starts: (blocks,) window index of each block's first row.
+        indices: (windows,) int64, repeats allowed.
+    """
+    owner = np.searchsorted(starts, indices, side="right") - 1
+    order = np.argsort(owner, kind="stable")
+    parts = []
+    for block in np.unique(owner):
+        members = indices[order][owner[order] == block]
+        parts.append(blocks[block].take(pa.array(members - starts[block])))
+    back = np.empty(len(indices), np.int64)
+    back[order] = np.arange(len(indices))
+    return pa.concat_tables(parts).combine_chunks().take(pa.array(back))
+
+
+@dataclass
+class PlannedData(DataConfig):
+    """Gives each rank of a Ray Train group the windows that the plan deals it.
+
+    Ray Train asks at every start of the group, so after a failure the data go on where the newest
+    good checkpoint stands.
+
+    Attributes:
+        plan: Which windows make up which step.
+        window_set: Where the windows are.
+        micro_batch: Rows per micro-step of a rank; batches of this size come out exactly.
+        checkpoints: The run's checkpoint folder, path or URL.
+        reserved_cpus: CPUs that the workers hold, which Ray Data must not count on.
+    """
+
+    plan: BatchPlan
+    window_set: WindowSet
+    micro_batch: int
+    checkpoints: str
+    reserved_cpus: float
+
+    def __post_init__(self) -> None:
+        """Initialise Ray's side: our datasets are not split, each rank has its own."""
+        super().__init__(datasets_to_split=[])
+
+    def configure(
+        self, datasets: dict[str, Dataset], world_size: int, *_: Any, **__: Any
+    ) -> list[dict[str, DataIterator]]:
+        """Return an iterator per rank, from the resume cursor to the end of the plan."""
+        found = CheckpointStore(self.checkpoints).newest_good(warn=lambda _: None)
+        cursor = found.step if found else 0
+        return [
+            {name: self._rank_dataset(rank, world_size, cursor).iterator() for name in datasets}
+            for rank in range(world_size)
+        ]
+
+    def _rank_dataset(self, rank: int, world_size: int, cursor: int) -> Dataset:
+        import ray
+
+        per_step = self.plan.global_batch // world_size
+        stretch = max(1, _WINDOWS_PER_TASK // per_step)
+        num_stretches = max(1, -(-(self.plan.num_steps - cursor) // stretch))
+        dataset = ray.data.range(num_stretches, override_num_blocks=num_stretches)
+        options = dataset.context.execution_options
+        options.preserve_order = True
+        options.exclude_resources = options.exclude_resources.copy(cpu=self.reserved_cpus)
+        return dataset.map_batches(
+            _gather_stretch,
+            fn_kwargs={
+                "plan": ray.put(self.plan),
+                "blocks": self.window_set.blocks,
+                "starts": self.window_set.starts,
+                "rank": rank,
+                "world_size": world_size,
+                "micro_batch": self.micro_batch,
+                "cursor": cursor,
+                "stretch": stretch,
+            },
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=_TASK_CPUS,
+        )
+
+
+def _gather_stretch(
+    batch: pa.Table,
+    *,
+    plan: Any,
+    blocks: list[ObjectRef],
+    starts: np.ndarray,
+    rank: int,
+    world_size: int,
+    micro_batch: int,
+    cursor: int,
+    stretch: int,
+) -> pa.Table:
+    """Turn stretches of the plan into this rank's windows, with `step`, `window_index`, `weight`."""
+    import ray
+
+    plan = ray.get(plan)
+    steps = [
+        step
+        for number in batch["id"].to_pylist()
+        for step in range(
+            cursor + number * stretch, min(cursor + (number + 1) * stretch, plan.num_steps)
+        )
+    ]
+    shares = [plan.share(step, rank, world_size, micro_batch) for step in steps]
+    if not shares:  # nothing is left to train: Ray Data wants a block all the same
+        return ray.get(blocks[0]).slice(0, 0)
+    indices = np.concatenate([indices for indices, _ in shares])
+    table = take(ray.get(blocks), starts, indices)
+    weights = np.concatenate([weights for _, weights in shares])
+    of_step = np.repeat(np.array(steps, np.int32), [len(indices) for indices, _ in shares])
+    return (
+        table.append_column("step", pa.array(of_step))
+        .append_column("window_index", pa.array(indices))
+        .append_column("weight", pa.array(weights))
+    )
+
+
+def _tokenize_block(
+    questions: pa.Table, *, model_name: str, spec: windows.WindowSpec, offsets: bool
+) -> pa.Table:
+    tokenizer = _tokenizer(model_name)
+    table = windows.build(questions, tokenizer, spec, characters=offsets).table
+    rows = questions["row"].take(table["row"])
+    return table.set_column(table.schema.get_field_index("row"), "row", rows)
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(model_name: str) -> Any:
+    from qa_lib.model import load_tokenizer
+
+    return load_tokenizer(model_name)
+
+
+def _blocks(questions: pa.Table) -> list[pa.Table]:
+    """Cut questions into blocks at changes of context, so that no context is tokenised twice."""
+    table = questions.append_column("row", pa.array(np.arange(questions.num_rows, dtype=np.int32)))
+    if table.num_rows <= _QUESTIONS_PER_BLOCK:
+        return [table]
+    context = table["context"].combine_chunks().dictionary_encode().indices.to_numpy()
+    changes = np.flatnonzero(np.diff(context)) + 1
+    wanted = np.arange(_QUESTIONS_PER_BLOCK, table.num_rows, _QUESTIONS_PER_BLOCK)
+    cuts = np.unique(changes[np.minimum(np.searchsorted(changes, wanted), len(changes) - 1)])
+    edges = [0, *cuts.tolist(), table.num_rows]
+    return [table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False) if b > a]
