@@ -19,6 +19,7 @@ from typing import Any
 
 from pyarrow import fs
 
+from qa_lib import storage
 from qa_lib.errors import CheckpointError
 
 MANIFEST = "manifest.json"
@@ -58,8 +59,7 @@ class CheckpointStore:
 
     def __init__(self, location: str) -> None:
         """Open the folder at `location`, a path or a URL; it need not exist yet."""
-        path = location if "://" in location else str(Path(location).absolute())
-        self.filesystem, self.root = fs.FileSystem.from_uri(path)
+        self.filesystem, self.root = storage.resolve(location)
 
     def write(
         self,
@@ -184,14 +184,7 @@ class CheckpointStore:
             "files": [asdict(file) for file in checkpoint.files],
         }
         target = f"{checkpoint.directory}/{MANIFEST}"
-
-        def write() -> None:
-            # A move is atomic on a disk; an object store shows an object only when it is whole.
-            with self.filesystem.open_output_stream(f"{target}.partial") as stream:
-                stream.write(json.dumps(content, indent=1).encode())
-            self.filesystem.move(f"{target}.partial", target)
-
-        _retry(write)
+        _retry(lambda: storage.write_text(self.filesystem, target, json.dumps(content, indent=1)))
 
     def _read_manifest(self, directory: str) -> Checkpoint | None:
         path = f"{directory}/{MANIFEST}"

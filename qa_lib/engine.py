@@ -88,6 +88,31 @@ def learning_rate(train: TrainSettings, step: int, num_steps: int) -> float:
     return train.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
 
 
+def memory_per_rank(
+    num_parameters: int, train: TrainSettings, precision: str, world_size: int
+) -> dict[str, int]:
+    """Predict a rank's bytes of model states, as Rajbhandari et al. 2020 (ZeRO), section 5.
+
+    Activations come on top: they depend on the micro-batch and not on the stage.
+
+    Args:
+        num_parameters: Of the whole model.
+        train: ZeRO stage and optimizer.
+        precision: fp16 keeps 2-byte weights and gradients beside fp32 masters.
+        world_size: Ranks that share what the stage partitions.
+    """
+    stage, share = train.zero_stage, -(-num_parameters // world_size)
+    width = 2 if precision == "fp16" else 4
+    # Moments of AdamW, and from stage 1 on (or in fp16) a master copy of the rank's part.
+    moments = 8 if train.optimizer == "adamw" else 0
+    master = 4 if stage > 0 or precision == "fp16" else 0
+    return {
+        "parameters": width * (share if stage == 3 else num_parameters),
+        "gradients": width * (share if stage >= 2 else num_parameters),
+        "optimizer": (moments + master) * (share if stage >= 1 else num_parameters),
+    }
+
+
 def window_losses(
     start_logits: torch.Tensor, end_logits: torch.Tensor, batch: Batch
 ) -> torch.Tensor:

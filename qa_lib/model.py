@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qa_lib import storage
 from qa_lib.errors import ModelError
 
 if TYPE_CHECKING:
@@ -106,9 +107,7 @@ def load_config(name: str) -> Any:
     try:
         config = AutoConfig.from_pretrained(resolve(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{name} cannot be loaded: {_first_line(error)}", _ALTERNATIVES
-        ) from None
+        raise ModelError(f"{name} cannot be loaded: {_first_line(error)}", _ALTERNATIVES) from None
     if config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
         raise ModelError(
             f"{name} is a {config.model_type} model, which has no extractive question-answering "
@@ -145,6 +144,15 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def load_empty(name: str) -> PreTrainedModel:
+    """Build a model's architecture on the meta device: shapes, and no weights."""
+    import torch
+    from transformers import AutoModelForQuestionAnswering
+
+    with torch.device("meta"):
+        return AutoModelForQuestionAnswering.from_config(load_config(name))
+
+
 def maximum_length(config: Any) -> int | None:
     """Return the number of tokens that a model's positions can hold, or None if unbounded."""
     positions = getattr(config, "max_position_embeddings", None)
@@ -175,6 +183,15 @@ def describe(model: PreTrainedModel) -> dict[str, Any]:
 def num_parameters(model: PreTrainedModel) -> int:
     """Count a model's parameters, shared tensors once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def num_matrix_parameters(model: PreTrainedModel) -> int:
+    """Count the weights that every token is multiplied with: linear layers, no embeddings."""
+    import torch
+
+    return sum(
+        module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)
+    )
 
 
 def save(
@@ -264,8 +281,8 @@ def _download(url: str) -> str:
     """Copy a model folder from a URL to a temporary folder that lives as long as the process."""
     from pyarrow import fs
 
+    filesystem, root = storage.resolve(url)
     try:
-        filesystem, root = fs.FileSystem.from_uri(url.rstrip("/"))
         for folder in (f"{root}/model", root):
             if filesystem.get_file_info(f"{folder}/config.json").type == fs.FileType.File:
                 target = tempfile.mkdtemp(prefix="qa-model-")

@@ -7,6 +7,7 @@ one worker trains or sixty-four, and the place to resume from is one integer: th
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -50,6 +51,14 @@ class BatchPlan:
         steps = self.steps_per_epoch * self.num_epochs
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides the plan: a checkpoint belongs to one plan only."""
+        rest = (self.global_batch, self.seed, self.bucket_batches, self.num_steps)
+        digest = hashlib.sha256(repr(rest).encode())
+        digest.update(np.asarray(self.lengths, np.int32).tobytes())
+        return digest.hexdigest()
+
     def batch(self, step: int) -> np.ndarray:
         """Return the window indices of one global batch, longest window first.
 
@@ -73,7 +82,7 @@ class BatchPlan:
         micro-batches, and a repeated window adds nothing to the loss.
 
         Returns:
-            Window indices and weights (1 trained, 0 filler), both of global_batch / world_size rows.
+            Window indices and weights (1 trained, 0 filler), global_batch / world_size of each.
         """
         batch = self.batch(step)
         missing = self.global_batch - len(batch)

@@ -17,6 +17,18 @@ from qa_lib.errors import ConfigError, ResourceError
 _MIN_CPUS_PER_WORKER = 0.25
 # The interpreter with torch, transformers and Ray, before any model.
 _WORKER_GIB = 0.9
+# Half-precision tensor-core peaks, from the data sheets.
+_PEAK_TERAFLOPS = {
+    "T4": 65,
+    "V100": 125,
+    "L4": 121,
+    "A100": 312,
+    "A10": 125,
+    "H100": 989,
+    "H200": 989,
+}
+_GPU_UTILISATION = 0.3
+_CPU_UTILISATION = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,8 @@ def start_ray() -> None:
     # Read by Ray Train's controller: its default of 2 s adds as much to every start and end.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    # Ray gives its workers the lowest priority but four; training is what the user waits for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": "WARNING"}
     worker_env = {
         name: value
@@ -153,6 +166,32 @@ def resolve_precision(wish: str, device: str) -> str:
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
     has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if has_bf16 else "fp32"
+
+
+def flops_per_second(device: str, precision: str) -> float:
+    """Estimate the floating-point operations per second that training reaches on this machine.
+
+    Args:
+        device: On a CPU a matrix product is timed; on a GPU the published peak of its model counts.
+        precision: fp32, bf16 or fp16.
+    """
+    import time
+
+    import torch
+
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+        peak = next((tera for key, tera in _PEAK_TERAFLOPS.items() if key in name), 50.0)
+        return peak * 1e12 * _GPU_UTILISATION / (8 if precision == "fp32" else 1)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = torch.ones(2048, 512, dtype=dtype), torch.ones(512, 2048, dtype=dtype)
+    a @ b  # the first call sets the kernel up
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - started)
+    return _CPU_UTILISATION * 2 * a.numel() * b.shape[1] / min(seconds)
 
 
 def _totals() -> tuple[float, float]:

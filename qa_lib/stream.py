@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ray.data import DataIterator, Dataset
 
 _QUESTIONS_PER_BLOCK = 2500
-# A task prepares this many windows: some tenths of a second of training, a millisecond of gathering.
+# A task prepares this many windows: seconds of training, a millisecond of gathering.
 _WINDOWS_PER_TASK = 512
 _TASK_CPUS = 0.25
 
@@ -198,7 +198,7 @@ def _gather_stretch(
     cursor: int,
     stretch: int,
 ) -> pa.Table:
-    """Turn stretches of the plan into this rank's windows, with `step`, `window_index`, `weight`."""
+    """Turn stretches of the plan into a rank's windows with `step`, `window_index`, `weight`."""
     import ray
 
     plan = ray.get(plan)

@@ -7,10 +7,13 @@ can check afterwards, from what the workers recorded, that every window was trai
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +27,8 @@ from qa_lib import model as models
 from qa_lib import resources, stream, windows
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
-from qa_lib.engine import Engine, learning_rate
+from qa_lib.engine import Engine, learning_rate, memory_per_rank
+from qa_lib.errors import CheckpointError, ConfigError
 from qa_lib.plan import BatchPlan, fitting_micro_batch
 from qa_lib.progress import Progress
 from qa_lib.run import RunFolder
@@ -77,12 +81,13 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
     """
     import ray
 
-    resources.allocate(settings.train)
+    _check(settings)
     resources.start_ray()
     allocation = resources.allocate(settings.train)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = plan_of(settings, window_set.lengths)
+    _check_resumable(settings, run, plan)
     monitor = ray.remote(num_cpus=0)(Monitor).remote()
     task = TrainTask(
         settings=settings,
@@ -95,6 +100,14 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
     started = time.monotonic()
     _watch(_trainer(task, window_set, allocation), monitor, plan, run)
     facts = ray.get(monitor.facts.remote())
+    if facts["stopped"]:
+        print(
+            f"stopped after step {facts['steps']} of {plan.num_steps}; go on with\n"
+            f"  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
+            f"{settings.storage} --run-name {run.name} --resume",
+            file=sys.stderr,
+        )
+        raise KeyboardInterrupt
     check_ledger(_read_ledger(run), plan, facts["steps"])
     return {
         "num_train_questions": questions.table.num_rows - len(window_set.too_long),
@@ -103,6 +116,45 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
         "num_quarantined": questions.num_quarantined,
         "train_seconds": round(time.monotonic() - started, 2),
         **facts,
+    }
+
+
+def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
+    """Return what `fine_tune` would do, without Ray: counts, steps, bytes per rank, seconds.
+
+    The seconds are arithmetic: floating-point operations over the speed of a matrix product
+    measured here (CPU) or the GPU's published peak, at a usual utilisation.
+    """
+    _check(settings)
+    train = settings.train
+    allocation = resources.allocate(train)
+    tokenizer = models.load_tokenizer(settings.model.name)
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    cut = windows.build(questions.table, tokenizer, spec, characters=False)
+    plan = plan_of(settings, windows.lengths(cut.table))
+    model = models.load_empty(settings.model.name)
+    precision = resources.resolve_precision(train.precision, allocation.device)
+    num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
+    flops = 6 * models.num_matrix_parameters(model) * num_tokens
+    speed = resources.flops_per_second(allocation.device, precision) * (
+        train.num_workers if allocation.device == "cuda" else 1
+    )
+    return {
+        "num_train_questions": questions.table.num_rows - len(cut.too_long),
+        "num_train_windows": plan.num_windows,
+        "num_too_long": len(cut.too_long),
+        "mean_window_tokens": round(float(plan.lengths.mean()), 1),
+        "steps": plan.num_steps,
+        "num_parameters": models.num_parameters(model),
+        "world_size": train.num_workers,
+        "micro_batch": _micro_batch(settings),
+        "precision": precision,
+        "device": allocation.device,
+        "cpus_per_worker": allocation.cpus_per_worker,
+        "state_bytes_per_rank": memory_per_rank(
+            models.num_parameters(model), train, precision, train.num_workers
+        ),
+        "estimated_train_seconds": round(flops / speed),
     }
 
 
@@ -173,6 +225,45 @@ class Monitor:
 # --- the driver ----------------------------------------------------------------------------------
 
 
+def _check(settings: Settings) -> None:
+    """Refuse, before Ray starts, what this machine or model cannot do."""
+    resources.allocate(settings.train)
+    longest = models.maximum_length(models.load_config(settings.model.name))
+    if longest is not None and settings.data.max_length > longest:
+        raise ConfigError(
+            f"--data.max-length {settings.data.max_length} exceeds the {longest} positions of "
+            f"{settings.model.name}.",
+            f"Use --data.max-length {longest} or less.",
+        )
+    if not os.environ.get("RAY_ADDRESS"):
+        num_parameters = models.num_parameters(models.load_empty(settings.model.name))
+        states = memory_per_rank(
+            num_parameters, settings.train, settings.train.precision, settings.train.num_workers
+        )
+        resources.check_memory(settings.train.num_workers, sum(states.values()))
+
+
+def _check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> None:
+    found = CheckpointStore(_checkpoints(run.path)).newest_good()
+    if found is None:
+        return
+    train = settings.train
+    for name, saved, asked in (
+        ("--train.num-workers", found.meta["world_size"], train.num_workers),
+        ("--train.zero-stage", found.meta["zero_stage"], train.zero_stage),
+    ):
+        if saved != asked:
+            raise CheckpointError(
+                f"{found.directory} was written with {name} {saved}, not {asked}.",
+                f"Resume with {name} {saved}.",
+            )
+    if found.meta["plan"] != plan.fingerprint:
+        raise CheckpointError(
+            f"{found.directory} belongs to other data, seed, batch size or number of steps.",
+            f"Resume with the settings in {run.url('config.yaml')}, or start a new run.",
+        )
+
+
 def _micro_batch(settings: Settings) -> int:
     train = settings.train
     wish = 16 if train.micro_batch == "auto" else train.micro_batch
@@ -229,8 +320,8 @@ def _watch(trainer: Any, monitor: Any, plan: BatchPlan, run: RunFolder) -> None:
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    seen = _last_recorded_step(run)
-    with Progress(plan.num_steps, "step", "training") as progress:
+    seen = max((row["step"] for row in run.read_metrics() if "step" in row), default=0)
+    with Progress(plan.num_steps, "steps", "training") as progress, _stop_signals(monitor):
         while True:
             alive = thread.is_alive()
             for row in ray.get(monitor.drain.remote()):
@@ -246,13 +337,26 @@ def _watch(trainer: Any, monitor: Any, plan: BatchPlan, run: RunFolder) -> None:
         raise failure[0]
 
 
-def _last_recorded_step(run: RunFolder) -> int:
-    import json
+@contextmanager
+def _stop_signals(monitor: Any) -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into a checkpoint; a second one ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    if not run.exists("metrics.jsonl"):
-        return 0
-    rows = [json.loads(line) for line in run.read_text("metrics.jsonl").splitlines() if line]
-    return max((row["step"] for row in rows if "step" in row), default=0)
+    def stop(number: int, _: Any) -> None:
+        print("stopping after this step, with a checkpoint ...", file=sys.stderr)
+        monitor.request_stop.remote()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _read_ledger(run: RunFolder) -> pa.Table:
@@ -393,7 +497,11 @@ class _Keeper:
         with tempfile.TemporaryDirectory(prefix="qa-checkpoint-") as folder:
             self._engine.save(Path(folder))
             pq.write_table(self._merged(), Path(folder) / f"ledger-{self._rank:05d}.parquet")
-            meta = {"world_size": dist.get_world_size(), "zero_stage": self._engine.zero_stage}
+            meta = {
+                "world_size": dist.get_world_size(),
+                "zero_stage": self._engine.zero_stage,
+                "plan": self._task.plan.fingerprint,
+            }
             self._store.write(
                 self._engine.step_number,
                 Path(folder),

@@ -1,0 +1,43 @@
+"""Fine-tune a model on all training questions, then score it on all evaluation questions.
+
+    python -m jobs.train
+    python -m jobs.train --recipe squad-cpu --data.train-limit 8000
+    python -m jobs.train --recipe squad-cpu --dry-run
+
+The run folder gets config.yaml, metrics.jsonl, checkpoints/, ledger.parquet, model/,
+predictions.json and result.json.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobs import _entry
+
+if TYPE_CHECKING:
+    from qa_lib.config import Settings
+
+
+def train(settings: Settings) -> None:
+    """Train, evaluate, and say where the result is."""
+    from qa_lib import evaluate, squad
+    from qa_lib import train as training
+    from qa_lib.run import RunFolder
+    from qa_lib.storage import to_json
+
+    if settings.dry_run:
+        RunFolder.check(settings, "train")
+        print(settings.to_yaml())
+        print(to_json(training.describe(settings, squad.load(settings.data, "train")), indent=2))
+        return
+    with RunFolder.open(settings, "train") as run:
+        questions = squad.load(settings.data, "train", quarantine_dir=run.path)
+        result = training.fine_tune(settings, run, questions)
+        run.write_result(result, status="running")
+        result |= evaluate.evaluate_held_out(settings, run, run.url("model"))
+        run.write_result(result)
+        print(f"{run.url('model')} loads with AutoModelForQuestionAnswering.from_pretrained")
+
+
+if __name__ == "__main__":
+    _entry.main("train", train)
