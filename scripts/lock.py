@@ -3,8 +3,8 @@
     make lock                   # keeps every pin that still fits
     make lock ARGS=--upgrade    # newest versions that fit
 
-Resolve on the oldest Python that the project supports: newer ones run what it can, not the reverse.
-Nothing is installed. The lock holds no platform: PyTorch's CUDA libraries are left to PyTorch itself,
+Resolve on the oldest supported Python: what it can run, the newer ones can, not the reverse.
+Nothing is installed. The lock is of no platform: the CUDA libraries are left to PyTorch itself,
 which pins them exactly where it needs them, and a version's local part (``+cpu``) is dropped.
 """
 

@@ -1,0 +1,161 @@
+"""The Makefile's promises: what set-up makes, repairs and refuses, and how a job is run.
+
+Set-up runs for real, in a copy of the checkout whose lock holds nothing to download.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INTERPRETER = sys._base_executable  # what .venv itself was made from
+# As Debian's Python without python3-venv: `venv` stops where it wants to install pip. The tests use
+# it wherever they can, because virtualenv, the way out, takes a tenth of the time of ensurepip.
+DEBIAN = "./python-of-debian"
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+def executable(path: Path, script: str) -> str:
+    """Write a script for sh, and return its path."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a checkout whose lock is empty and whose one job echoes and exits with 3."""
+    for name in ("Makefile", "environment.yml", "scripts/setup.sh"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "requirements.txt").write_text("# a lock\n")
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/echo.py").write_text("import sys\nprint(sys.argv[1:])\nsys.exit(3)\n")
+    executable(
+        tmp_path / DEBIAN,
+        f"""
+        if [ "$*" = "-m venv .venv" ]; then {INTERPRETER} -m venv --without-pip .venv; exit 1; fi
+        exec {sys.executable} "$@" """,  # this one has virtualenv
+    )
+    return tmp_path
+
+
+def make(checkout: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run make as from a shell in which no environment is activated."""
+    inherited = {
+        name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ
+    }
+    return subprocess.run(
+        ["make", *words],
+        cwd=checkout,
+        env=inherited | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def set_up(checkout: Path, python: str = DEBIAN) -> None:
+    """Run `make setup`, and check that it leaves an environment with pip."""
+    result = make(checkout, "setup", f"PYTHON={python}")
+    assert result.returncode == 0, result.stderr
+    subprocess.run([checkout / ".venv/bin/python", "-m", "pip", "--version"], check=True)
+    assert (checkout / ".venv/requirements.txt").read_text() == "# a lock\n"
+
+
+def mark(checkout: Path) -> Path:
+    """Leave a file in .venv: gone once .venv is built anew."""
+    path = checkout / ".venv/mark"
+    path.touch()
+    return path
+
+
+def test_help_lists_every_job_and_every_other_target() -> None:
+    listed = re.findall(r"^([a-z][a-z-]*) +\S", make(ROOT, "help").stdout, re.MULTILINE)
+    jobs = [path.stem for path in (ROOT / "jobs").glob("[a-z]*.py")]
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    assert sorted(listed) == sorted([*jobs, *phony[1].replace("$(JOBS) ", "").split()])
+
+
+@pytest.mark.parametrize("python", [INTERPRETER, DEBIAN], ids=["venv", "no ensurepip"])
+def test_set_up_does_nothing_the_second_time(checkout: Path, python: str) -> None:
+    set_up(checkout, python)
+    kept = mark(checkout)
+    result = make(checkout, "setup", f"PYTHON={python}")
+    assert "Installing" not in result.stdout
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("fault", ["interrupted", "lock changed", "interpreter gone"])
+def test_set_up_builds_anew_what_it_cannot_trust(checkout: Path, fault: str) -> None:
+    set_up(checkout)
+    python, stamp, doubtful = checkout / ".venv/bin/python", "requirements.txt", mark(checkout)
+    if fault == "interrupted":
+        (checkout / ".venv" / stamp).write_text("")  # as while pip is at work
+    elif fault == "lock changed":
+        (checkout / ".venv" / stamp).write_text("# the lock of last week\n")
+    else:
+        python.unlink()
+        python.symlink_to("/nowhere/python3")
+    set_up(checkout)
+    assert not doubtful.exists()
+
+
+def test_set_up_fills_an_environment_made_by_hand_and_never_deletes_it(checkout: Path) -> None:
+    subprocess.run([sys.executable, "-m", "virtualenv", checkout / ".venv"], check=True)
+    kept = mark(checkout)
+    set_up(checkout)
+    assert kept.exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"PYTHON": "./none"}, "PYTHON=./none is Python ''"),
+        ({"PYTHON": "./old"}, "is Python '3.9.18', and this project needs one of 3.11 3.12"),
+        ({"PYTHON": "./bare"}, "sudo apt install python3.11-venv"),
+        ({"ENV": "conda"}, "no conda environment is activated"),
+        ({"ENV": "conda", "CONDA_PREFIX": "base"}, "base, which belongs to conda itself"),
+        ({"ENV": "conda", "CONDA_PREFIX": "empty"}, "conda env update -f environment.yml --prune"),
+        ({"ENV": "poetry"}, "ENV=poetry is neither venv nor conda"),
+    ],
+)
+def test_set_up_says_what_is_wrong(checkout: Path, variables: dict[str, str], words: str) -> None:
+    executable(checkout / "old", "echo 3.9.18")
+    executable(checkout / "bare", 'if [ "$1" = -c ]; then echo 3.11.2; else exit 1; fi')
+    (checkout / "base/condabin").mkdir(parents=True)
+    result = make(checkout, "setup", **variables)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") or "bare" in result.stderr
+    assert words in result.stderr
+
+
+def test_the_activated_conda_environment_is_used_where_it_is_this_projects(checkout: Path) -> None:
+    conda = checkout / "conda"
+    subprocess.run([sys.executable, "-m", "virtualenv", conda], check=True)  # has bin/python too
+    result = make(checkout, "setup", CONDA_PREFIX=str(conda), CONDA_DEFAULT_ENV="qa-suite")
+    assert result.returncode == 0, result.stderr
+    assert not (checkout / ".venv").exists()
+    assert (conda / "qa-suite-requirements.txt").read_text() == "# a lock\n"
+    again = make(checkout, "setup", CONDA_PREFIX=str(conda), ENV="conda")
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_a_job_gets_its_recipe_and_arguments_and_its_exit_code_is_told(checkout: Path) -> None:
+    environment = checkout / ".venv"
+    subprocess.run([INTERPRETER, "-m", "venv", "--without-pip", environment], check=True)
+    shutil.copy(checkout / "requirements.txt", environment)
+    result = make(checkout, "echo", "RECIPE=squad", "ARGS=--run-name 'two words'")
+    assert "['--recipe', 'squad', '--run-name', 'two words']" in result.stdout
+    assert "Error 3" in result.stderr
+    assert result.returncode == 2
