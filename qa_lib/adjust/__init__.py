@@ -1,0 +1,25 @@
+"""Layer adjustment: a smaller model that any stock transformers loads.
+
+settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the config -> proof.
+"""
+
+from qa_lib.adjust.dimensions import Dimensions, trace
+from qa_lib.adjust.families import FAMILIES
+from qa_lib.adjust.plan import Plan
+from qa_lib.adjust.planning import make_plan
+from qa_lib.adjust.proof import Proof, prove
+from qa_lib.adjust.sizes import Sizes, resolve
+from qa_lib.adjust.surgery import apply
+
+__all__ = [
+    "FAMILIES",
+    "Dimensions",
+    "Plan",
+    "Proof",
+    "Sizes",
+    "apply",
+    "make_plan",
+    "prove",
+    "resolve",
+    "trace",
+]

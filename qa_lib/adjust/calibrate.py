@@ -1,0 +1,145 @@
+"""What a model's units do on calibration windows: means, magnitudes, first-order effects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedModel
+
+Batch = Mapping[str, "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the units at one place of a model do, over the real tokens of the calibration windows.
+
+    Attributes:
+        mean: Mean activation, float64 of shape (units,).
+        magnitude: Mean absolute activation, float64 of shape (units,).
+        products: Sum over a window's tokens of activation x gradient of the window's loss, float64
+            of shape (windows, units); empty where no gradients were asked for.
+        gradients: The same sum of the gradient alone.
+    """
+
+    mean: torch.Tensor
+    magnitude: torch.Tensor
+    products: torch.Tensor
+    gradients: torch.Tensor
+
+
+def calibrate(
+    model: PreTrainedModel,
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    batches: Iterable[Batch],
+    *,
+    gradients: bool,
+) -> dict[str, Statistics]:
+    """Run the model over calibration windows and summarise what flows through some of its modules.
+
+    Args:
+        model: In evaluation mode.
+        inputs: Names of modules to observe what they read.
+        outputs: Names of modules to observe what they write.
+        batches: What `qa_lib.windows.collate` returns, labels included.
+        gradients: Whether to take the loss's gradients too.
+
+    Returns:
+        Statistics by module name.
+    """
+    import torch
+
+    sums = {name: _Sums() for name in (*inputs, *outputs)}
+    num_tokens = 0
+    for batch in batches:
+        batch = {key: value.to(model.device) for key, value in batch.items()}
+        mask = batch["attention_mask"][..., None]
+        with observe(model, inputs, outputs) as seen, torch.set_grad_enabled(gradients):
+            loss = span_loss(model, batch)
+        # Queries, keys and values read one tensor: its gradient is the same for all of them.
+        tensors = {id(tensor): tensor for tensor in seen.values()}
+        found = torch.autograd.grad(loss, list(tensors.values())) if gradients else ()
+        by_id = dict(zip(tensors, found, strict=gradients))
+        for name, tensor in seen.items():
+            sums[name].add(tensor.detach(), by_id.get(id(tensor)), mask)
+        num_tokens += int(mask.sum())
+    return {name: each.statistics(num_tokens) for name, each in sums.items()}
+
+
+def span_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """Return the cross-entropy of start and end, summed over windows; padding takes no part."""
+    import torch
+
+    output = model(**model_inputs(batch))
+    padding = batch["attention_mask"] == 0
+    loss = torch.zeros((), device=padding.device)
+    for logits, label in (
+        (output.start_logits, batch["start_positions"]),
+        (output.end_logits, batch["end_positions"]),
+    ):
+        logits = logits.masked_fill(padding, float("-inf"))
+        loss = loss + torch.nn.functional.cross_entropy(logits, label, reduction="sum") / 2
+    return loss
+
+
+def model_inputs(batch: Batch) -> dict[str, torch.Tensor]:
+    """Return what a model takes of a batch to give logits."""
+    return {key: value for key, value in batch.items() if not key.endswith("_positions")}
+
+
+@contextmanager
+def observe(
+    model: nn.Module, inputs: Iterable[str], outputs: Iterable[str] = ()
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Collect what modules read and write while the model runs, by module name."""
+    seen: dict[str, torch.Tensor] = {}
+
+    def reads(name: str) -> Any:
+        return lambda _, arguments: seen.__setitem__(name, arguments[0])
+
+    def writes(name: str) -> Any:
+        return lambda _, __, output: seen.__setitem__(name, output)
+
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(reads(name)) for name in inputs
+    ] + [model.get_submodule(name).register_forward_hook(writes(name)) for name in outputs]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Sums:
+    def __init__(self) -> None:
+        self.total: Any = 0.0
+        self.absolute: Any = 0.0
+        self.products: list[torch.Tensor] = []
+        self.gradients: list[torch.Tensor] = []
+
+    def add(self, units: torch.Tensor, gradient: torch.Tensor | None, mask: torch.Tensor) -> None:
+        """Add a batch: units and gradient of shape (windows, tokens, units)."""
+        units = units.double() * mask
+        self.total = self.total + units.sum((0, 1))
+        self.absolute = self.absolute + units.abs().sum((0, 1))
+        if gradient is not None:
+            gradient = gradient.double() * mask
+            self.products.append((units * gradient).sum(1))
+            self.gradients.append(gradient.sum(1))
+
+    def statistics(self, num_tokens: int) -> Statistics:
+        import torch
+
+        none = torch.zeros(0, len(self.total), dtype=torch.float64)
+        return Statistics(
+            mean=self.total.cpu() / num_tokens,
+            magnitude=self.absolute.cpu() / num_tokens,
+            products=torch.cat(self.products).cpu() if self.products else none,
+            gradients=torch.cat(self.gradients).cpu() if self.gradients else none,
+        )

@@ -1,0 +1,167 @@
+"""The plan: which units of which dimension stay, and what is folded. Replayable, as plan.json."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+
+from qa_lib.adjust.sizes import Sizes
+from qa_lib.errors import AdjustError
+
+_VERSION = 1
+
+Indices = tuple[NonNegativeInt, ...]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Keep(_Record):
+    """Indices of the parent's units that stay, ascending. Per kept layer where nested.
+
+    Attributes:
+        layers: Layers.
+        hidden: Units of the residual stream.
+        heads: Attention heads.
+        query_key: Rows of the query and key maps: units of the kept heads.
+        value: Rows of the value map, and columns of the map that reads it: likewise.
+        intermediate: Feed-forward units.
+    """
+
+    layers: Indices = Field(min_length=1)
+    hidden: Indices
+    heads: tuple[Indices, ...] = Field(min_length=1)
+    query_key: tuple[Indices, ...]
+    value: tuple[Indices, ...]
+    intermediate: tuple[Indices, ...] = Field(min_length=1)
+
+    def of(self, group: str) -> Indices:
+        """Return the kept units of a group (`hidden` or `LAYER.KIND`) of the kept layers."""
+        if group == "hidden":
+            return self.hidden
+        layer, kind = group.split(".")
+        indices: Indices = getattr(self, kind)[int(layer)]
+        return indices
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes that these indices give."""
+        return Sizes(self.layers, len(self.hidden), len(self.heads[0]), len(self.intermediate[0]))
+
+
+class Norm(_Record):
+    """Gain and shift of a LayerNorm over the kept dimensions, refitted on calibration windows."""
+
+    weight: tuple[float, ...]
+    bias: tuple[float, ...]
+
+
+class Fold(_Record):
+    """What the cut model takes over from what it lost. Modules carry the adjusted model's names.
+
+    Attributes:
+        held: The removed units' mean, in the order of their indices, by the linear map that reads
+            them: its weights on them times this is added to its bias.
+        norms: The LayerNorms that are refitted.
+    """
+
+    held: dict[str, tuple[float, ...]] = {}
+    norms: dict[str, Norm] = {}
+
+
+class Coupling(_Record):
+    """One group of the parent: dimensions that must be cut together.
+
+    Attributes:
+        width: Units before the cut.
+        kept: Units after it.
+        dimensions: The dimensions it ties, as `TENSOR[DIMENSION]`.
+    """
+
+    width: int
+    kept: int
+    dimensions: tuple[str, ...]
+
+
+class Plan(_Record):
+    """Everything that the surgery needs beside the parent.
+
+    Attributes:
+        version: Of this format.
+        family: The parent's architecture.
+        parent_sha256: Identity of the parent's configuration and weights.
+        importance: How the units were scored.
+        keep: What stays.
+        scores: The scores behind it, by group of the kept layers; `LAYER.heads` for heads.
+        groups: What each group ties, by its name in the kept layers.
+        fold: What is folded.
+        changed: Tensors that are not a plain selection of the parent's values, with the reason.
+    """
+
+    version: int = _VERSION
+    family: str
+    parent_sha256: str
+    importance: str
+    keep: Keep
+    scores: dict[str, tuple[float, ...]] = {}
+    groups: dict[str, Coupling] = {}
+    fold: Fold = Fold()
+    changed: dict[str, str] = {}
+
+    def to_json(self) -> str:
+        """Return the plan as JSON, a line for each list of numbers; equal plans are equal text."""
+        return _lines(self.model_dump(mode="json")) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, name: str = "plan.json") -> Plan:
+        """Read a plan.
+
+        Raises:
+            AdjustError: It is no plan, or one of another version.
+        """
+        remedy = "Pass a plan.json that `make adjust` wrote, unchanged."
+        try:
+            plan = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            raise AdjustError(f"{name} is no plan: {place}: {first['msg']}.", remedy) from None
+        if plan.version != _VERSION:
+            raise AdjustError(f"{name} has version {plan.version}, not {_VERSION}.", remedy)
+        return plan
+
+    def check_parent(self, parent_sha256: str, name: str) -> None:
+        """Refuse to cut a checkpoint that the plan was not made for.
+
+        Raises:
+            AdjustError: It was made for another one.
+        """
+        if parent_sha256 != self.parent_sha256:
+            raise AdjustError(
+                f"The plan was made for another checkpoint than {name}: its parent has the"
+                f" fingerprint {self.parent_sha256[:12]}, this one {parent_sha256[:12]}.",
+                "Name the plan's parent with --model.name, or make a plan for this model with"
+                f" sizes of your own: this plan's are {_flags(self.keep.sizes)}.",
+            )
+
+
+def _flags(sizes: Sizes) -> str:
+    return (
+        f"--adjust.num-layers {len(sizes.layers)}"
+        f" --adjust.intermediate-size {sizes.intermediate_size}"
+        f" --adjust.hidden-size {sizes.hidden_size} --adjust.num-heads {sizes.num_heads}"
+    )
+
+
+def _lines(value: Any, indent: str = "") -> str:
+    """Format JSON with dictionaries over several lines and lists of numbers on one."""
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        items = [f"{inner}{json.dumps(key)}: {_lines(item, inner)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(items) + f"\n{indent}}}"
+    if isinstance(value, list) and value and not isinstance(value[0], int | float):
+        return "[\n" + ",\n".join(inner + _lines(item, inner) for item in value) + f"\n{indent}]"
+    return json.dumps(value)

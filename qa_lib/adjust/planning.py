@@ -1,0 +1,90 @@
+"""From sizes to a plan: score every unit on calibration windows, keep the best, measure folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qa_lib.adjust import importance
+from qa_lib.adjust.calibrate import Batch, Statistics, calibrate
+from qa_lib.adjust.dimensions import Dimensions, label
+from qa_lib.adjust.fold import fold
+from qa_lib.adjust.plan import Coupling, Fold, Plan
+from qa_lib.adjust.sizes import Sizes
+from qa_lib.adjust.surgery import changes, drop_layers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def make_plan(
+    model: PreTrainedModel,
+    sizes: Sizes,
+    batches: Sequence[Batch],
+    *,
+    parent_sha256: str,
+    method: importance.Method = "taylor",
+    folds: bool = True,
+    seed: int = 0,
+) -> Plan:
+    """Decide which units stay.
+
+    Layers go first; the units of those that stay are scored, and their folds measured, without
+    them.
+
+    Args:
+        model: The parent, in evaluation mode.
+        sizes: What it is to be cut to.
+        batches: Calibration windows, as `qa_lib.windows.collate` returns them, labels included.
+        parent_sha256: Its fingerprint.
+        method: How units are scored.
+        folds: Whether to fold removed units' means into biases, and to refit LayerNorms.
+        seed: Of `random` importance.
+
+    Raises:
+        AdjustError: The model's family is not declared.
+    """
+    short = drop_layers(model, sizes.layers)
+    dimensions = label(short.config)
+    statistics = _statistics(short, dimensions, batches, method, folds)
+    scores = importance.score(
+        dimensions,
+        method,
+        weights=short.state_dict(),
+        statistics=statistics,
+        folds=folds,
+        seed=seed,
+    )
+    keep = importance.choose(dimensions, scores, sizes)
+    folded = fold(short, dimensions, keep, statistics, batches) if folds else Fold()
+    return Plan(
+        family=model.config.model_type,
+        parent_sha256=parent_sha256,
+        importance=method,
+        keep=keep,
+        scores={name: tuple(values.float().tolist()) for name, values in scores.items()},
+        groups={
+            group.name: Coupling(
+                width=group.width,
+                kept=len(keep.of(group.name)),
+                dimensions=tuple(f"{axis.tensor}[{axis.dim}]" for axis in group.axes),
+            )
+            for group in dimensions.groups
+        },
+        fold=folded,
+        changed=changes(dimensions, keep, folded),
+    )
+
+
+def _statistics(
+    model: PreTrainedModel,
+    dimensions: Dimensions,
+    batches: Sequence[Batch],
+    method: importance.Method,
+    folds: bool,
+) -> dict[str, Statistics]:
+    """Run the calibration windows where scores or folds need them."""
+    if method in ("magnitude", "random") and not folds:
+        return {}
+    readers = [name for group in dimensions.groups for name in group.modules("reads")]
+    return calibrate(model, readers, dimensions.queries, batches, gradients=method == "taylor")

@@ -1,0 +1,305 @@
+"""The proof that an adjusted model is what its plan says, made before anything is written.
+
+Four parts: the shapes are those of a model built anew from the written configuration; kept tensors
+are the parent's, bit for bit; the logits are the parent's with the removed units held at what was
+folded; and the groups are complete, because reordering each one's units changes no logit.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qa_lib.adjust.calibrate import Batch, model_inputs
+from qa_lib.adjust.dimensions import Dimensions, Group, label, shapes_of
+from qa_lib.adjust.fold import complement, normalise
+from qa_lib.adjust.plan import Indices, Plan
+from qa_lib.adjust.surgery import take
+from qa_lib.errors import AdjustError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+LOGIT_TOLERANCE = 1e-5  # of float64 logits: folded biases are rounded to the weights' float32
+PERMUTATION_TOLERANCE = 1e-9  # of float64 logits, relative to the largest
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was shown.
+
+    Attributes:
+        num_tensors: Tensors whose shape is the configuration's.
+        num_identical: Tensors that are the parent's at the plan's indices, bit for bit.
+        max_logit_error: Largest distance to the parent with its removed units held.
+        max_permutation_error: Largest change of the parent's logits when groups are reordered,
+            relative to the largest logit.
+    """
+
+    num_tensors: int
+    num_identical: int
+    max_logit_error: float
+    max_permutation_error: float
+
+
+def prove(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan, batch: Batch) -> Proof:
+    """Prove that `child` is `parent` cut as the plan says.
+
+    Args:
+        parent: The plan's parent, in evaluation mode.
+        child: The adjusted model.
+        plan: What was cut and folded.
+        batch: A few windows, as `qa_lib.windows.collate` returns them.
+
+    Raises:
+        AdjustError: One part fails; nothing of the child can be trusted then.
+    """
+    dimensions = label(parent.config)
+    num_tensors = check_shapes(child)
+    num_identical = check_bits(parent, child, plan)
+    parent, child = _double(parent), _double(child)
+    permutation_error = check_permutation(parent, dimensions, batch)
+    logit_error = check_logits(parent, child, plan, batch)
+    return Proof(num_tensors, num_identical, logit_error, permutation_error)
+
+
+def check_shapes(child: PreTrainedModel) -> int:
+    """Compare every tensor's shape with a model built anew from the configuration."""
+    expected = shapes_of(child.config)
+    found = {name: tuple(tensor.shape) for name, tensor in child.state_dict().items()}
+    wrong = [name for name in expected | found if expected.get(name) != found.get(name)]
+    _require(not wrong, f"these tensors do not fit the configuration: {wrong[:3]}")
+    return len(found)
+
+
+def check_bits(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> int:
+    """Compare the tensors that the plan does not name as changed with the parent's, by bits."""
+    import torch
+
+    dimensions = label(parent.config)
+    layers = dict(enumerate(plan.keep.layers))
+    source = parent.state_dict()
+    groups = _by_child_layer(dimensions, layers)
+    num_identical = 0
+    for name, tensor in child.state_dict().items():
+        if name in plan.changed:
+            continue
+        origin = str(dimensions.rename(name, layers))
+        expected = source[origin]
+        for group, axis in dimensions.axes[origin]:
+            expected = take(expected, groups[group.name], axis, plan.keep)
+        same = torch.equal(expected.cpu(), tensor.cpu())
+        _require(same, f"{name} is not the parent's {origin} at the plan's indices")
+        num_identical += 1
+    return num_identical
+
+
+def check_logits(
+    parent: PreTrainedModel, child: PreTrainedModel, plan: Plan, batch: Batch
+) -> float:
+    """Compare the child's logits with those of the parent with its removed units held.
+
+    Args:
+        parent: In float64.
+        child: In float64.
+        plan: What was cut and folded.
+        batch: A few windows.
+    """
+    with held(parent, plan):
+        expected = logits(parent, batch)
+    error = float((logits(child, batch) - expected).abs().max())
+    _require(
+        error <= LOGIT_TOLERANCE,
+        f"the logits differ by {error:.1e} from the parent's with the removed units held",
+    )
+    return error
+
+
+def check_permutation(parent: PreTrainedModel, dimensions: Dimensions, batch: Batch) -> float:
+    """Reorder the units of every group, which must not change a logit.
+
+    Weights are jittered first: where a LayerNorm's gain is one everywhere, reordering it shows
+    nothing. The softmax over keys hides their bias, which adds the same to every key's score: a
+    wrong dimension there shows in the shapes.
+
+    Args:
+        parent: In float64.
+        dimensions: The groups to test.
+        batch: A few windows.
+
+    Returns:
+        The largest change, relative to the largest logit.
+    """
+    jittered = copy.deepcopy(parent)
+    _jitter(jittered)
+    reference = logits(jittered, batch)
+    error = _permutation_error(jittered, dimensions, dimensions.groups, batch, reference)
+    if error > PERMUTATION_TOLERANCE:
+        wrong = [
+            group.name
+            for group in dimensions.groups
+            if _permutation_error(jittered, dimensions, [group], batch, reference)
+            > PERMUTATION_TOLERANCE
+        ]
+        _require(
+            False, f"reordering the units of {', '.join(wrong)} changes the logits by {error:.1e}"
+        )
+    return error
+
+
+def logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """Return start and end logits of the real tokens, of shape (2, tokens)."""
+    import torch
+
+    inputs = {key: value.to(model.device) for key, value in model_inputs(batch).items()}
+    with torch.no_grad():
+        output = model(**inputs)
+    real = inputs["attention_mask"].bool()
+    return torch.stack([output.start_logits[real], output.end_logits[real]])
+
+
+@contextmanager
+def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
+    """Let a whole model compute what the plan's cut model must compute.
+
+    It keeps all its tensors, so that this shares nothing with the surgery: what goes is held at its
+    folded value where it is read, removed layers hand on what they get, and LayerNorms take their
+    statistics over the kept dimensions.
+    """
+    dimensions = label(parent.config)
+    layers = dict(enumerate(plan.keep.layers))
+    groups = _by_child_layer(dimensions, layers)
+    with ExitStack() as stack:
+
+        def hook(name: str, function: Any, *, before: bool = False) -> None:
+            module = parent.get_submodule(name)
+            register = module.register_forward_pre_hook if before else module.register_forward_hook
+            stack.callback(register(function).remove)
+
+        for index in set(range(len(dimensions.layers))) - set(plan.keep.layers):
+            hook(f"{dimensions.layer_prefix}{index}", lambda _, arguments, __: arguments[0])
+        names = {name: dimensions.rename(name, layers) for name in plan.fold.held}
+        values = {names[name]: value for name, value in plan.fold.held.items()}
+        for group in dimensions.groups:
+            if group.name not in groups:
+                continue
+            removed = complement(plan.keep.of(groups[group.name].name), group.width)
+            for name in group.modules("reads") if removed else ():
+                value = values.get(name, (0.0,) * len(removed))
+                if dimensions.layer_of(name) in (None, *plan.keep.layers):
+                    hook(name, _hold(removed, value, reads=True), before=True)
+            for name in group.modules("writes") if removed else ():
+                if name in dimensions.queries and group.name.endswith("query_key"):
+                    hook(name, _hold(removed, (0.0,) * len(removed), reads=False))
+        for name in dimensions.hidden.modules("normalises"):
+            inverse = {layer: index for index, layer in layers.items()}
+            norm = plan.fold.norms.get(str(dimensions.rename(name, inverse)))
+            if len(plan.keep.hidden) < dimensions.hidden.width:
+                hook(name, _restrict(plan.keep.hidden, norm))
+        yield
+
+
+def _hold(removed: Indices, value: tuple[float, ...], *, reads: bool) -> Any:
+    """Return a hook that holds units of what a module reads or writes."""
+
+    def holding(units: torch.Tensor) -> torch.Tensor:
+        units = units.clone()
+        units[..., list(removed)] = units.new_tensor(value)
+        return units
+
+    if reads:
+        return lambda _, arguments: (holding(arguments[0]), *arguments[1:])
+    return lambda _, __, output: holding(output)
+
+
+def _restrict(kept: Indices, norm: Any) -> Any:
+    """Return a hook that lets a LayerNorm normalise over the kept dimensions only."""
+    index = list(kept)
+
+    def restricted(module: Any, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+        units = arguments[0][..., index]
+        weight = units.new_tensor(norm.weight) if norm else module.weight[index]
+        bias = units.new_tensor(norm.bias) if norm else module.bias[index]
+        result = output.clone()
+        result[..., index] = normalise(units, module.eps) * weight + bias
+        return result
+
+    return restricted
+
+
+def _permutation_error(
+    model: PreTrainedModel,
+    dimensions: Dimensions,
+    groups: list[Group],
+    batch: Batch,
+    reference: torch.Tensor,
+) -> float:
+    import torch
+
+    orders = _orders(dimensions)
+    permuted = copy.deepcopy(model)
+    state = permuted.state_dict()
+    for group in groups:
+        for axis in group.axes:
+            blocks = torch.arange(axis.repeat)[:, None] * group.width
+            order = (blocks + orders[group.name]).flatten().to(state[axis.tensor].device)
+            state[axis.tensor].copy_(state[axis.tensor].index_select(axis.dim, order))
+    change = (logits(permuted, batch) - reference).abs().max()
+    return float(change / reference.abs().max())
+
+
+def _orders(dimensions: Dimensions) -> dict[str, torch.Tensor]:
+    """Draw an order of every group's units: heads move whole, and units inside their head."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    heads = dimensions.num_heads
+
+    def draw(count: int) -> torch.Tensor:
+        return torch.randperm(count, generator=generator)
+
+    orders = {"hidden": draw(dimensions.hidden.width)}
+    for layer in dimensions.layers:
+        orders[layer.intermediate.name] = draw(layer.intermediate.width)
+        head_order = draw(heads)
+        for group in (layer.query_key, layer.value):
+            size = group.width // heads
+            rows = torch.stack([head * size + draw(size) for head in head_order])
+            orders[group.name] = rows.flatten()
+    return orders
+
+
+def _by_child_layer(dimensions: Dimensions, layers: Mapping[int, int]) -> dict[str, Group]:
+    """Return the parent's groups under the name that the plan knows them by, by their own name."""
+    found = {"hidden": dimensions.hidden}
+    for child, parent in layers.items():
+        for group in dimensions.layers[parent]:
+            kind = group.name.split(".")[1]
+            found[group.name] = Group(f"{child}.{kind}", group.width, group.axes)
+    return found
+
+
+def _jitter(model: PreTrainedModel) -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.add_(noise.to(parameter.device), alpha=0.02)
+
+
+def _double(model: PreTrainedModel) -> PreTrainedModel:
+    return copy.deepcopy(model).double().eval()
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AdjustError(
+            f"The adjusted model failed its proof: {otherwise}.",
+            "Nothing was written. Adjust another checkpoint, and report this one.",
+        )

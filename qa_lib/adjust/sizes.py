@@ -1,0 +1,198 @@
+"""How big the adjusted model is to be: read from settings, refused where no model can be so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from qa_lib.adjust.dimensions import changed, shapes_of, tied_keys, width
+from qa_lib.adjust.families import family_of
+from qa_lib.errors import AdjustError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from qa_lib.config import AdjustSettings
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a model.
+
+    Attributes:
+        layers: Indices of the layers it keeps of its parent, ascending.
+        hidden_size: Width of the residual stream.
+        num_heads: Attention heads of each layer.
+        intermediate_size: Width of the feed-forward part of each layer.
+    """
+
+    layers: tuple[int, ...]
+    hidden_size: int
+    num_heads: int
+    intermediate_size: int
+
+    @property
+    def head_size(self) -> int:
+        """Units of one attention head."""
+        return self.hidden_size // self.num_heads
+
+    @classmethod
+    def of(cls, config: Any) -> Sizes:
+        """Read the sizes of a configuration.
+
+        Raises:
+            AdjustError: Its family cannot be adjusted.
+        """
+        return cls(
+            layers=tuple(range(config.num_hidden_layers)),
+            hidden_size=config.hidden_size,
+            num_heads=config.num_attention_heads,
+            intermediate_size=width(config, family_of(config).intermediate_key),
+        )
+
+    def apply(self, config: Any) -> Any:
+        """Return a parent's configuration rewritten to these sizes."""
+        family = family_of(config)
+        return changed(
+            config,
+            num_hidden_layers=len(self.layers),
+            hidden_size=self.hidden_size,
+            num_attention_heads=self.num_heads,
+            **{family.intermediate_key: self.intermediate_size},
+            **dict.fromkeys(tied_keys(config, family), self.hidden_size),
+        )
+
+
+def resolve(config: Any, settings: AdjustSettings) -> Sizes:
+    """Turn settings into the sizes of the adjusted model.
+
+    Hidden size and heads hang together, because these families' configurations fix the head size as
+    hidden size / heads. A hidden size alone keeps the head size and derives the heads; both given
+    change the head size. Without `keep_layers` the first layers stay: dropping the last ones keeps
+    more accuracy than any spread.
+
+    Args:
+        config: The parent's configuration.
+        settings: What to change; targets are not looked at.
+
+    Raises:
+        AdjustError: No model of this family can be so; the nearest one that can is named.
+    """
+    parent = Sizes.of(config)
+    hidden_size, num_heads = _hidden(parent, settings.hidden_size, settings.num_heads)
+    intermediate_size = settings.intermediate_size or parent.intermediate_size
+    _at_most("intermediate size", intermediate_size, parent.intermediate_size)
+    sizes = Sizes(_layers(parent, settings), hidden_size, num_heads, intermediate_size)
+    _check_expressible(config, sizes)
+    return sizes
+
+
+def is_expressible(config: Any, sizes: Sizes) -> bool:
+    """Say whether the family's configuration gives a model of these sizes the same tensors.
+
+    ELECTRA leaves out a projection where the hidden size meets the embedding size.
+    """
+    whole = replace(Sizes.of(config), layers=sizes.layers).apply(config)
+    return shapes_of(sizes.apply(config)).keys() == shapes_of(whole).keys()
+
+
+def _layers(parent: Sizes, settings: AdjustSettings) -> tuple[int, ...]:
+    available = len(parent.layers)
+    if settings.num_layers is not None:
+        _at_most("number of layers", settings.num_layers, available)
+    keep = settings.keep_layers
+    if keep is None:
+        return parent.layers[: settings.num_layers]
+    outside = [index for index in keep if index >= available]
+    valid = sorted({min(index, available - 1) for index in keep})
+    if outside or not keep or list(keep) != valid:
+        raise AdjustError(
+            f"The layers to keep, {_listed(keep)}, are not ascending indices of the model's"
+            f" {available} layers.",
+            f"Layers are counted from 0 to {available - 1}: pass"
+            f" --adjust.keep-layers {_listed(valid or parent.layers)}.",
+        )
+    if settings.num_layers not in (None, len(keep)):
+        raise AdjustError(
+            f"{settings.num_layers} layers were asked for, but {len(keep)} are to be kept.",
+            f"Leave out --adjust.num-layers, or pass --adjust.num-layers {len(keep)}.",
+        )
+    return keep
+
+
+def _hidden(parent: Sizes, hidden_size: int | None, num_heads: int | None) -> tuple[int, int]:
+    if hidden_size is None:
+        if num_heads in (None, parent.num_heads):
+            return parent.hidden_size, parent.num_heads
+        derived = min(num_heads, parent.num_heads) * parent.head_size
+        raise AdjustError(
+            f"{num_heads} heads alone cannot be expressed: in this family the head size is hidden"
+            " size / heads, so that fewer heads need a smaller hidden size.",
+            f"Pass --adjust.hidden-size {derived}, which keeps the head size {parent.head_size}.",
+        )
+    _at_most("hidden size", hidden_size, parent.hidden_size)
+    if num_heads is None:
+        _multiple("hidden size", hidden_size, parent.head_size, parent.hidden_size, "the head size")
+        return hidden_size, hidden_size // parent.head_size
+    _at_most("number of heads", num_heads, parent.num_heads)
+    _multiple("hidden size", hidden_size, num_heads, parent.hidden_size, "the number of heads")
+    if hidden_size // num_heads > parent.head_size:
+        raise AdjustError(
+            f"{num_heads} heads at hidden size {hidden_size} have {hidden_size // num_heads} units"
+            f" each, but the model's have {parent.head_size}, and heads do not grow.",
+            f"Pass --adjust.hidden-size {num_heads * parent.head_size} with"
+            f" --adjust.num-heads {num_heads}.",
+        )
+    return hidden_size, num_heads
+
+
+def _at_most(what: str, value: int, available: int) -> None:
+    if value > available:
+        flag = {"number of layers": "num-layers", "number of heads": "num-heads"}.get(
+            what, what.replace(" ", "-")
+        )
+        raise AdjustError(
+            f"The {what} {value} is more than the model has.",
+            f"The nearest that it can keep is --adjust.{flag} {available}.",
+        )
+
+
+def _multiple(what: str, value: int, step: int, available: int, of: str) -> None:
+    if value % step:
+        valid = _nearest(value, range(step, available + 1, step))
+        raise AdjustError(
+            f"The {what} {value} is not a multiple of {of}, {step}.",
+            f"The nearest that is: --adjust.hidden-size {valid}.",
+        )
+
+
+def _check_expressible(config: Any, sizes: Sizes) -> None:
+    if is_expressible(config, sizes):
+        return
+    parent = Sizes.of(config)
+    keeps_head_size = sizes.head_size == parent.head_size
+    step = parent.head_size if keeps_head_size else sizes.num_heads
+    most = parent.hidden_size if keeps_head_size else sizes.num_heads * parent.head_size
+    candidates = [
+        Sizes(
+            sizes.layers,
+            hidden_size,
+            hidden_size // step if keeps_head_size else sizes.num_heads,
+            sizes.intermediate_size,
+        )
+        for hidden_size in range(step, most + 1, step)
+    ]
+    valid = [c.hidden_size for c in candidates if is_expressible(config, c)]
+    raise AdjustError(
+        f"The hidden size {sizes.hidden_size} cannot be expressed by a {config.model_type}"
+        " configuration: it would leave out a projection that this model has.",
+        f"The nearest that can be: --adjust.hidden-size {_nearest(sizes.hidden_size, valid)}.",
+    )
+
+
+def _nearest(value: int, valid: Iterable[int]) -> int:
+    return min(valid, key=lambda other: (abs(other - value), other))
+
+
+def _listed(values: Iterable[int]) -> str:
+    return " ".join(map(str, values))

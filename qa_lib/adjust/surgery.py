@@ -1,0 +1,191 @@
+"""The cut: every dependent tensor of a parent sliced as a plan says, and its config rewritten."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qa_lib.adjust.dimensions import Axis, Dimensions, Group, label
+from qa_lib.adjust.fold import complement
+from qa_lib.adjust.plan import Fold, Keep, Plan
+from qa_lib.adjust.sizes import Sizes
+from qa_lib.errors import AdjustError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+State = dict[str, "torch.Tensor"]
+
+
+def apply(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
+    """Cut a model as a plan says.
+
+    Args:
+        model: The plan's parent; it is left as it is.
+        plan: What stays, and what is folded.
+
+    Returns:
+        A model of the same class on the CPU, in evaluation mode, built anew from the rewritten
+        configuration.
+
+    Raises:
+        AdjustError: The plan does not fit the model.
+    """
+    short = drop_layers(model, plan.keep.layers)
+    dimensions = label(short.config)
+    check(plan, dimensions)
+    state = cut(short.state_dict(), dimensions, plan.keep, plan.fold)
+    config = plan.keep.sizes.apply(model.config)
+    return build(config, state)
+
+
+def drop_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:
+    """Return the model with these of its layers only, sharing the tensors of the original.
+
+    Raises:
+        AdjustError: There are no such layers.
+    """
+    dimensions = label(model.config)
+    if not layers or max(layers) >= len(dimensions.layers):
+        raise AdjustError(
+            f"The plan keeps layers {list(layers)} of a model of {len(dimensions.layers)}.",
+            "Replay a plan on the checkpoint that it was made for.",
+        )
+    position = {layer: index for index, layer in enumerate(layers)}
+    renamed = {dimensions.rename(name, position): t for name, t in model.state_dict().items()}
+    state = {name: tensor for name, tensor in renamed.items() if name is not None}
+    whole = Sizes.of(model.config)
+    sizes = Sizes(layers, whole.hidden_size, whole.num_heads, whole.intermediate_size)
+    return build(sizes.apply(model.config), state)
+
+
+def build(config: Any, state: Mapping[str, torch.Tensor]) -> PreTrainedModel:
+    """Build a model from its configuration, and load every one of its tensors, no more, no less."""
+    import torch
+    from transformers import AutoModelForQuestionAnswering
+
+    with torch.random.fork_rng(devices=[]):
+        model = AutoModelForQuestionAnswering.from_config(config)
+    model.load_state_dict(state, strict=True, assign=True)
+    return model.eval()
+
+
+def cut(state: State, dimensions: Dimensions, keep: Keep, fold: Fold) -> State:
+    """Slice a state dict.
+
+    Args:
+        state: Of the model without the layers that go.
+        dimensions: Its groups.
+        keep: What stays of them.
+        fold: What is folded.
+    """
+    state = dict(state)
+    for group in dimensions.groups:
+        removed = complement(keep.of(group.name), group.width)
+        for name in group.modules("reads"):
+            if name in fold.held:
+                state[f"{name}.bias"] = _folded(state, name, removed, fold.held[name])
+    for name, places in dimensions.axes.items():
+        state[name] = state[name].clone()  # the parent's tensors stay its own
+        for group, axis in places:
+            state[name] = take(state[name], group, axis, keep)
+    for name, factor in query_scales(dimensions, keep).items():
+        for parameter in ("weight", "bias"):
+            if f"{name}.{parameter}" in state:
+                state[f"{name}.{parameter}"] = state[f"{name}.{parameter}"] * factor
+    for name, norm in fold.norms.items():
+        for parameter in ("weight", "bias"):
+            like = state[f"{name}.{parameter}"]
+            state[f"{name}.{parameter}"] = like.new_tensor(getattr(norm, parameter))
+    return state
+
+
+def take(tensor: torch.Tensor, group: Group, axis: Axis, keep: Keep) -> torch.Tensor:
+    """Keep a group's units of one dimension of a tensor."""
+    import torch
+
+    kept = torch.tensor(keep.of(group.name), device=tensor.device)
+    blocks = torch.arange(axis.repeat, device=tensor.device)[:, None] * group.width
+    return tensor.index_select(axis.dim, (blocks + kept).flatten())
+
+
+def query_scales(dimensions: Dimensions, keep: Keep) -> dict[str, float]:
+    """Return the factor of each query map: attention divides by the root of the new head size."""
+    before = dimensions.hidden.width // dimensions.num_heads
+    after = keep.sizes.head_size
+    factor = math.sqrt(after / before)
+    return {} if after == before else dict.fromkeys(dimensions.queries, factor)
+
+
+def changes(dimensions: Dimensions, keep: Keep, fold: Fold) -> dict[str, str]:
+    """Name the tensors that are more than a selection of the parent's values, with the reason."""
+    found = {f"{name}.bias": "removed units folded in" for name in fold.held}
+    found |= {
+        f"{name}.{parameter}": "refitted to the kept dimensions"
+        for name in fold.norms
+        for parameter in ("weight", "bias")
+    }
+    for name, factor in query_scales(dimensions, keep).items():
+        for tensor in (f"{name}.weight", f"{name}.bias"):
+            if tensor in dimensions.shapes:
+                reasons = [found[tensor]] if tensor in found else []
+                found[tensor] = "; ".join([*reasons, f"times {factor:.6f} for the new head size"])
+    return found
+
+
+def check(plan: Plan, dimensions: Dimensions) -> None:
+    """Refuse a plan that does not fit the groups of the kept layers.
+
+    Raises:
+        AdjustError: It does not.
+    """
+    problems = _problems(plan.keep, plan.fold, dimensions)
+    if not problems and plan.changed != changes(dimensions, plan.keep, plan.fold):
+        problems = ["it names other changed tensors than it changes"]
+    for problem in problems:
+        raise AdjustError(
+            f"The plan does not fit the model: {problem}.",
+            "Replay a plan on the checkpoint that it was made for, unchanged.",
+        )
+
+
+def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
+    nested = (keep.heads, keep.query_key, keep.value, keep.intermediate)
+    if any(len(lists) != len(keep.layers) for lists in nested):
+        return [f"it does not list units for each of its {len(keep.layers)} layers"]
+    kept = [(group.name, keep.of(group.name), group.width) for group in dimensions.groups]
+    kept += [(f"{i}.heads", heads, dimensions.num_heads) for i, heads in enumerate(keep.heads)]
+    problems = [
+        f"the indices of {name} are not ascending and below {width}"
+        for name, indices, width in kept
+        if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[-1] < width
+    ]
+    widths = {tuple(len(lists[i]) for lists in nested) for i in range(len(keep.layers))}
+    widths.add((len(keep.heads[0]), len(keep.hidden), len(keep.hidden), len(keep.intermediate[0])))
+    if len(widths) > 1 or len(keep.hidden) % len(keep.heads[0]):
+        problems.append("its widths are not the same in every layer, or no multiple of the heads")
+    readers = {
+        name: group.width - len(keep.of(group.name))
+        for group in dimensions.groups
+        for name in group.modules("reads")
+        if f"{name}.bias" in dimensions.shapes
+    }
+    if any(len(held) != readers.get(name) for name, held in fold.held.items()):
+        problems.append("it folds other units than it removes")
+    norms = set(dimensions.hidden.modules("normalises"))
+    if not fold.norms.keys() <= norms or any(
+        {len(norm.weight), len(norm.bias)} != {len(keep.hidden)} for norm in fold.norms.values()
+    ):
+        problems.append("it refits other LayerNorms than there are")
+    return problems
+
+
+def _folded(
+    state: State, name: str, removed: tuple[int, ...], held: tuple[float, ...]
+) -> torch.Tensor:
+    """Return the bias of a linear map that takes its removed inputs for constant."""
+    weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+    gone = weight[:, list(removed)].double()
+    return (bias.double() + gone @ gone.new_tensor(held)).to(bias.dtype)
