@@ -1,0 +1,130 @@
+"""Windows to padded tensors, and spans of tokens back to characters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from qa_lib.errors import ModelError
+from qa_lib.windows.runs import Int32s, as_numpy, flat
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class PadSpec:
+    """What `collate` needs of a tokenizer; small and picklable.
+
+    Attributes:
+        pad_id: Token that fills `input_ids`.
+        pad_type_id: Type that fills `token_type_ids`.
+        left: Whether padding comes before the window.
+        token_types: Whether the model takes `token_type_ids`.
+    """
+
+    pad_id: int
+    pad_type_id: int
+    left: bool
+    token_types: bool
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast) -> PadSpec:
+        """Read a tokenizer's padding.
+
+        Raises:
+            ModelError: It has no padding token.
+        """
+        if tokenizer.pad_token_id is None:
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no padding token",
+                "set pad_token in its tokenizer_config.json",
+            )
+        return cls(
+            pad_id=tokenizer.pad_token_id,
+            pad_type_id=tokenizer.pad_token_type_id,
+            left=tokenizer.padding_side == "left",
+            token_types="token_type_ids" in tokenizer.model_input_names,
+        )
+
+    def before(self, lengths: Int32s, width: int) -> Int32s:
+        """Return how much padding precedes each window in a tensor of this width.
+
+        A position of the window plus this is its position in the tensor. Shape (windows,).
+        """
+        return width - lengths if self.left else np.zeros_like(lengths)
+
+
+def collate(
+    table: pa.Table, pad: PadSpec, pad_to_multiple: int = 8, length: int | None = None
+) -> dict[str, torch.Tensor]:
+    """Pad windows to one width and hand them to torch.
+
+    Args:
+        table: Windows from `build`, in the order wanted (`Table.take`).
+        pad: The tokenizer's padding.
+        pad_to_multiple: The width is the longest window's length, rounded up to a multiple of this.
+        length: The width itself, instead.
+
+    Returns:
+        int64 tensors. `input_ids`, `attention_mask` and, where the model takes them,
+        `token_type_ids`: (windows, width). `start_positions` and `end_positions`, where the table
+        has labels: (windows,), counted from the start of the padded window.
+
+    Raises:
+        ValueError: A window is longer than `length`.
+    """
+    import torch
+
+    num_tokens = lengths(table)
+    longest = int(num_tokens.max(initial=0))
+    width = -(-longest // pad_to_multiple) * pad_to_multiple if length is None else length
+    if longest > width:
+        raise ValueError(f"a window of {longest} tokens does not fit a width of {width}")
+    before = pad.before(num_tokens, width)
+    # (windows, width): each cell's position in its window; below 0 or past its end, it is padding
+    position = np.arange(width, dtype=np.int32) - before[:, None]
+    real = (position >= 0) & (position < num_tokens[:, None])
+
+    input_ids = np.full(real.shape, pad.pad_id, np.int64)
+    input_ids[real] = flat(table["input_ids"])[0]  # both run window by window, token by token
+    batch = {"input_ids": input_ids, "attention_mask": real.astype(np.int64)}
+    if pad.token_types:
+        second = position >= as_numpy(table["second_segment"])[:, None]
+        batch["token_type_ids"] = np.where(real, second, pad.pad_type_id).astype(np.int64)
+    if "start" in table.column_names:
+        batch["start_positions"] = (as_numpy(table["start"]) + before).astype(np.int64)
+        batch["end_positions"] = (as_numpy(table["end"]) + before).astype(np.int64)
+    return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+
+def lengths(table: pa.Table) -> Int32s:
+    """Return the number of tokens of each window, shape (windows,)."""
+    return as_numpy(table["length"])
+
+
+def characters(
+    table: pa.Table, window: Int32s, start: Int32s, end: Int32s
+) -> tuple[Int32s, Int32s]:
+    """Map spans of tokens to spans of characters.
+
+    Args:
+        table: Windows with `char_start` and `char_end`.
+        window: Index of each span's window in the table, shape (spans,).
+        start: Position of its first token in the unpadded window, a context token; (spans,).
+        end: Position of its last token, inclusive, likewise.
+
+    Returns:
+        First and one past the last character of each span in its context, each of shape (spans,).
+    """
+    context_begin = as_numpy(table["context_begin"])[window]
+    char_start, start_offsets = flat(table["char_start"])
+    char_end, end_offsets = flat(table["char_end"])
+    return (
+        char_start[start_offsets[window] + start - context_begin],
+        char_end[end_offsets[window] + end - context_begin],
+    )

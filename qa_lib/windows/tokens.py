@@ -1,0 +1,239 @@
+"""Many texts to flat token arrays, and how a tokenizer lays out a pair of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qa_lib.errors import ModelError
+from qa_lib.windows.runs import Int32s, Int64s, as_numpy, indices_of, offsets_of
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+_TEXTS_PER_CALL = 1024  # bounds the memory of the tokenizer's Encoding objects
+_WORDS_PER_TEXT = 64  # distinct words joined into one such text
+_SPAN = np.dtype([("start", np.int32), ("end", np.int32)])
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of several texts, end to end, without special tokens.
+
+    Attributes:
+        offsets: Text i has the tokens from offsets[i] to offsets[i + 1]; shape (texts + 1,).
+        ids: Shape (tokens,).
+        start: First character of each token in its text, shape (tokens,).
+        end: One past its last character, shape (tokens,).
+    """
+
+    offsets: Int64s
+    ids: Int32s
+    start: Int32s
+    end: Int32s
+
+    @property
+    def counts(self) -> Int32s:
+        """Number of tokens of each text, shape (texts,)."""
+        return np.diff(self.offsets).astype(np.int32)
+
+
+@contextmanager
+def untruncated(tokenizer: PreTrainedTokenizerFast) -> Iterator[Tokenizer]:
+    """Lend the tokenizer's backend without truncation and padding; then put them back."""
+    backend = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    specials_split = backend.encode_special_tokens
+    backend.no_truncation()
+    backend.no_padding()
+    # As in a call of the tokenizer: special tokens written in a text stay whole unless told.
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+    try:
+        yield backend
+    finally:
+        backend.encode_special_tokens = specials_split
+        if truncation is not None:
+            backend.enable_truncation(**truncation)
+        if padding is not None:
+            backend.enable_padding(**padding)
+
+
+def tokenise(backend: Tokenizer, texts: pa.StringArray) -> Tokens:
+    """Tokenise texts; word by word, each distinct word once, where that gives the same tokens.
+
+    Threads are the tokenizer's own: the caller sets TOKENIZERS_PARALLELISM and RAYON_NUM_THREADS.
+    """
+    if _never_crosses_a_space(backend):
+        return _tokenise_by_word(backend, texts)
+    return _tokenise_whole(backend, texts.to_pylist())
+
+
+def _never_crosses_a_space(backend: Tokenizer) -> bool:
+    """Whether the tokens of a text are those of its space-separated words, whatever the text.
+
+    True of BERT's scheme. Its normalizer works character by character (decomposition moves a
+    combining mark past other marks only, and a space is none), its pre-tokenizer drops spaces, and
+    WordPiece sees one pre-token at a time. Added tokens must neither hold nor swallow spaces, nor
+    be sought in normalized text, where spaces are put around ideographs.
+    """
+    from tokenizers import models, normalizers, pre_tokenizers
+
+    return (
+        isinstance(backend.normalizer, normalizers.BertNormalizer)
+        and isinstance(backend.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
+        and isinstance(backend.model, models.WordPiece)
+        and not any(
+            token.lstrip or token.rstrip or token.normalized or " " in token.content
+            for token in backend.get_added_tokens_decoder().values()
+        )
+    )
+
+
+def _tokenise_whole(backend: Tokenizer, texts: Sequence[str]) -> Tokens:
+    counts: list[int] = []
+    ids, spans = [np.empty(0, np.int32)], [np.empty(0, _SPAN)]
+    for first in range(0, len(texts), _TEXTS_PER_CALL):
+        encodings = backend.encode_batch(
+            texts[first : first + _TEXTS_PER_CALL], add_special_tokens=False
+        )
+        lists = [encoding.ids for encoding in encodings]
+        counts.extend(map(len, lists))
+        ids.append(np.fromiter(chain.from_iterable(lists), np.int32))
+        pairs = chain.from_iterable(encoding.offsets for encoding in encodings)
+        spans.append(np.fromiter(pairs, _SPAN, len(ids[-1])))
+    span = np.concatenate(spans)
+    return Tokens(
+        offsets=offsets_of(counts),
+        ids=np.concatenate(ids),
+        start=np.ascontiguousarray(span["start"]),
+        end=np.ascontiguousarray(span["end"]),
+    )
+
+
+def _tokenise_by_word(backend: Tokenizer, texts: pa.StringArray) -> Tokens:
+    split = pc.split_pattern(texts, " ")
+    text_offsets = as_numpy(split.offsets)  # of words
+    encoded = split.values.dictionary_encode()
+    codes, words = as_numpy(encoded.indices), encoded.dictionary.to_pylist()
+
+    # The distinct words stand on one line, a space after each, handed over in pieces.
+    sizes = as_numpy(pc.utf8_length(encoded.dictionary)) + np.int64(1)
+    begins = offsets_of(sizes)[:-1]
+    firsts = range(0, len(words), _WORDS_PER_TEXT)
+    pieces = [" ".join(words[first : first + _WORDS_PER_TEXT]) for first in firsts]
+    tokens = _tokenise_whole(backend, pieces)
+    piece_begins = np.repeat(begins[::_WORDS_PER_TEXT], tokens.counts)
+    word = np.searchsorted(begins, piece_begins + tokens.start, side="right") - 1
+    to_word = (piece_begins - begins[word]).astype(np.int32)
+    start, end = tokens.start + to_word, tokens.end + to_word  # characters of the word
+
+    # A text is the tokens of its words, each moved by the characters before the word.
+    word_counts = np.bincount(word, minlength=len(words)).astype(np.int32)
+    counts = word_counts[codes]
+    source = indices_of(offsets_of(word_counts)[:-1][codes], counts)
+    before = offsets_of(sizes[codes])[:-1]
+    before -= np.repeat(before[text_offsets[:-1]], np.diff(text_offsets))
+    to_text = np.repeat(before.astype(np.int32), counts)
+    return Tokens(
+        offsets=offsets_of(counts)[text_offsets],
+        ids=tokens.ids[source],
+        start=start[source] + to_text,
+        end=end[source] + to_text,
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Special tokens around a question and its context, learned from one short pair.
+
+    The positions are those of that pair; `place` moves them to a window's.
+
+    Attributes:
+        prefix: Tokens before the question.
+        middle: Tokens between question and context.
+        suffix: Tokens after the context.
+        question_end: One past the question's last token.
+        context_begin: The context's first token.
+        context_end: One past its last token.
+        length: Number of tokens.
+        type_begin: First position of the second token type; `length` where there is only one.
+        null: Position that means "no answer": the CLS token's, else BOS's, else the first.
+    """
+
+    prefix: list[int]
+    middle: list[int]
+    suffix: list[int]
+    question_end: int
+    context_begin: int
+    context_end: int
+    length: int
+    type_begin: int
+    null: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast, backend: Tokenizer) -> Layout:
+        """Learn the layout from the tokenizer's own post-processor.
+
+        Raises:
+            ModelError: A pair is not laid out as question, context with token types 0, 1.
+        """
+        pair = backend.encode("a", "b")
+        ids, sequences = pair.ids, pair.sequence_ids
+        length = len(ids)
+        takes_types = "token_type_ids" in tokenizer.model_input_names
+        types = pair.type_ids if takes_types else [0] * length
+        question = [i for i in range(length) if sequences[i] == 0]
+        context = [i for i in range(length) if sequences[i] == 1]
+        type_begin = types.index(1) if 1 in types else length
+        understood = (
+            _is_range(question)
+            and _is_range(context)
+            and question[-1] < context[0]
+            and (question[-1] < type_begin <= context[0] or type_begin == length)
+            and types == [0] * type_begin + [1] * (length - type_begin)
+        )
+        if not understood:
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path or 'this model'} does not lay out a pair"
+                f" as question, context (sequences {sequences}, token types {types})",
+                "use a model with a BERT-like or RoBERTa-like tokenizer",
+            )
+        # Special tokens by id, the first of each: one written in the text marks nothing.
+        specials = {ids[i]: i for i in reversed(range(length)) if sequences[i] is None}
+        return cls(
+            prefix=ids[: question[0]],
+            middle=ids[question[-1] + 1 : context[0]],
+            suffix=ids[context[-1] + 1 :],
+            question_end=question[-1] + 1,
+            context_begin=context[0],
+            context_end=context[-1] + 1,
+            length=length,
+            type_begin=type_begin,
+            null=specials.get(tokenizer.cls_token_id, specials.get(tokenizer.bos_token_id, 0)),
+        )
+
+    @property
+    def num_specials(self) -> int:
+        """Number of special tokens in a window."""
+        return len(self.prefix) + len(self.middle) + len(self.suffix)
+
+    def place(self, position: int, num_question: Int32s, num_context: Int32s) -> Int32s:
+        """Move a position of the learned pair to windows with these numbers of tokens."""
+        placed = np.full(len(num_question), position, np.int32)
+        if position >= self.question_end:
+            placed += num_question - (self.question_end - len(self.prefix))
+        if position >= self.context_end:
+            placed += num_context - (self.context_end - self.context_begin)
+        return placed
+
+
+def _is_range(positions: list[int]) -> bool:
+    return bool(positions) and positions == list(range(positions[0], positions[-1] + 1))
