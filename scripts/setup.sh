@@ -111,7 +111,7 @@ use_conda() {
 # Two makes at once (in two terminals): the second waits for the first and finds its work done.
 if command -v flock >/dev/null; then
     exec 9<"$LOCK"
-    flock --nonblock 9 || { echo "Waiting for another make setup"; flock 9; }
+    flock --timeout 2 9 || { echo "Waiting for another make setup"; flock 9; }
 fi
 case "${ENV:-venv}" in
     venv) use_venv ;;
