@@ -1,0 +1,162 @@
+"""Tokenising all training questions: `windows.build` against the standard recipe.
+
+    python -m benchmarks.windows [--data.source FOLDER] [--data.train-limit N]
+
+The recipe is `datasets.map` over the preparation function of transformers' question-answering
+example, restated: the fast tokenizer on (question, context) pairs, then a scan of every window for
+its labels. It runs with and without its padding to 384, both without writing to disk. One core for
+each: one process, no threads. Every window and label of the two is compared; times are taken in
+turns.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before the tokenizer's thread pool starts: this benchmark is about one core.
+os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
+
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qa_lib import config, squad, windows
+from qa_lib.model import load_tokenizer
+
+NUM_REPEATS = 3
+REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR", "../shared/squad"))
+OURS, UNPADDED, PADDED = "windows.build", "datasets.map", "datasets.map, padded to max_length"
+
+
+def main(argv: list[str]) -> None:
+    """Time all three and print a table."""
+    pa.set_cpu_count(1)
+    datasets.disable_progress_bars()
+    if REAL_SQUAD.is_dir() and "--data.source" not in argv:
+        argv = ["--data.source", str(REAL_SQUAD), *argv]
+    settings = config.parse("train", argv)
+    questions = squad.load(settings.data, "train").table
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    tokenizer = load_tokenizer(settings.model.name)
+    runs: dict[str, Callable[[], pa.Table]] = {
+        OURS: lambda: windows.build(questions, tokenizer, spec).table,
+        UNPADDED: partial(standard_recipe, questions, tokenizer, spec, False),
+        PADDED: partial(standard_recipe, questions, tokenizer, spec, "max_length"),
+    }
+    seconds = defaultdict(list)
+    for repeat in range(NUM_REPEATS):
+        tables = {}
+        for name, run in runs.items():
+            started = time.perf_counter()
+            tables[name] = run()
+            seconds[name].append(time.perf_counter() - started)
+        if repeat == 0:
+            num_overruns = compare(tables[OURS], tables[UNPADDED])
+            num_windows = tables[OURS].num_rows
+
+    print(f"{questions.num_rows} questions, {num_windows} windows, one core, {NUM_REPEATS} repeats")
+    print(f"{'':36} {'median s':>9} {'rows/s':>8}  build is faster by")
+    for name in runs:
+        median = statistics.median(seconds[name])
+        pairs = zip(seconds[name], seconds[OURS], strict=True)
+        ratios = sorted(theirs / ours for theirs, ours in pairs)
+        print(
+            f"{name:36} {median:9.2f} {questions.num_rows / median:8.0f}"
+            f"  {statistics.median(ratios):.1f}x ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+        )
+    print(
+        f"input_ids and labels identical, but for {num_overruns} windows whose answer begins in the"
+        " last context token: the recipe's scan for the start runs on to the window's end there"
+    )
+
+
+def standard_recipe(
+    questions: pa.Table, tokenizer: Any, spec: windows.WindowSpec, padding: bool | str
+) -> pa.Table:
+    """Prepare training features as the question-answering example does."""
+    prepare = partial(prepare_features, tokenizer=tokenizer, spec=spec, padding=padding)
+    features = datasets.Dataset(questions).map(
+        prepare,
+        batched=True,
+        remove_columns=questions.column_names,
+        keep_in_memory=True,
+        load_from_cache_file=False,
+    )
+    return features.data.table
+
+
+def prepare_features(
+    examples: dict[str, list], tokenizer: Any, spec: windows.WindowSpec, padding: bool | str
+) -> dict[str, list]:
+    """Tokenise a batch of pairs, and scan every window for its labels."""
+    features = tokenizer(
+        [question.lstrip() for question in examples["question"]],
+        examples["context"],
+        truncation="only_second",
+        max_length=spec.max_length,
+        stride=spec.stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        padding=padding,
+    )
+    samples = features.pop("overflow_to_sample_mapping")
+    offset_mapping = features.pop("offset_mapping")
+    features["start_positions"], features["end_positions"] = [], []
+    for i, offsets in enumerate(offset_mapping):
+        start, end = scan(
+            offsets,
+            features.sequence_ids(i),
+            features["input_ids"][i].index(tokenizer.cls_token_id),
+            examples["answers"][samples[i]],
+        )
+        features["start_positions"].append(start)
+        features["end_positions"].append(end)
+    return features
+
+
+def scan(
+    offsets: list[tuple[int, int]], sequence_ids: list[int | None], cls: int, answers: dict
+) -> tuple[int, int]:
+    """Find an answer's tokens from both ends of a window."""
+    if not answers["answer_start"]:
+        return cls, cls
+    start_char = answers["answer_start"][0]
+    end_char = start_char + len(answers["text"][0])
+    start, end = 0, len(offsets) - 1
+    while sequence_ids[start] != 1:
+        start += 1
+    while sequence_ids[end] != 1:
+        end -= 1
+    if not (offsets[start][0] <= start_char and offsets[end][1] >= end_char):
+        return cls, cls
+    while start < len(offsets) and offsets[start][0] <= start_char:
+        start += 1
+    while offsets[end][1] >= end_char:
+        end -= 1
+    return start - 1, end + 1
+
+
+def compare(ours: pa.Table, theirs: pa.Table) -> int:
+    """Assert equality of all windows and labels; return the number of the recipe's overruns."""
+    ids, their_ids = (table["input_ids"].combine_chunks() for table in (ours, theirs))
+    assert np.array_equal(ids.offsets, their_ids.offsets), "windows differ in length"
+    assert np.array_equal(ids.values, their_ids.values), "windows differ"
+    overrun = pc.not_equal(ours["start"], theirs["start_positions"].cast(pa.int32())).to_numpy()
+    last = ours["context_end"].to_numpy() - 1
+    assert np.array_equal(ours["start"].to_numpy()[overrun], last[overrun]), "starts differ"
+    assert np.array_equal(ours["end"].to_numpy(), theirs["end_positions"].to_numpy()), "ends differ"
+    return int(overrun.sum())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
