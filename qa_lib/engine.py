@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.nn.functional import cross_entropy
 
 from qa_lib.config import TrainSettings
+from qa_lib.losses import Batch, window_losses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import PreTrainedModel
 
-Batch = dict[str, torch.Tensor]
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @dataclass(frozen=True)
@@ -113,23 +115,6 @@ def memory_per_rank(
     }
 
 
-def window_losses(
-    start_logits: torch.Tensor, end_logits: torch.Tensor, batch: Batch
-) -> torch.Tensor:
-    """Return the question-answering loss of each window, (windows,) float32.
-
-    The mean of the two cross entropies, as in Devlin et al. 2019, section 4.2. Padding is masked
-    out of the softmax, so a window's loss does not depend on what it was batched with.
-    """
-    padding = batch["attention_mask"] == 0
-    start = start_logits.float().masked_fill(padding, float("-inf"))
-    end = end_logits.float().masked_fill(padding, float("-inf"))
-    return 0.5 * (
-        cross_entropy(start, batch["start_positions"], reduction="none")
-        + cross_entropy(end, batch["end_positions"], reduction="none")
-    )
-
-
 class Engine:
     """A model inside a DeepSpeed engine at the asked ZeRO stage, and nothing else beside it."""
 
@@ -142,6 +127,7 @@ class Engine:
         device: torch.device,
         num_steps: int,
         micro_batch: int,
+        losses: Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor] = window_losses,
     ) -> None:
         """Hand the model to DeepSpeed.
 
@@ -152,9 +138,11 @@ class Engine:
             device: This rank's.
             num_steps: Optimizer steps of the whole plan, for the learning rate's decay.
             micro_batch: Windows per rank and micro-step.
+            losses: Start logits, end logits and batch to a loss per window.
         """
         import deepspeed
 
+        self.losses = losses
         self.settings = train
         self.num_steps = num_steps
         self.device = device
@@ -283,9 +271,8 @@ class Engine:
         return {"parameters": parameters, "optimizer": optimizer}
 
     def _losses(self, batch: Batch) -> torch.Tensor:
-        inputs = {k: v for k, v in batch.items() if not k.endswith("_positions")}
-        output = self._engine(**inputs)
-        return window_losses(output.start_logits, output.end_logits, batch)
+        output = self._engine(**{name: batch[name] for name in _INPUTS if name in batch})
+        return self.losses(output.start_logits, output.end_logits, batch)
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self._engine.optimizer.param_groups:

@@ -15,6 +15,8 @@ from qa_lib.errors import ConfigError, ResourceError
 
 # Below a quarter of a core each, workers only take turns.
 _MIN_CPUS_PER_WORKER = 0.25
+# Reserved by an actor that holds a model: scheduling only, its threads use what is idle.
+MODEL_ACTOR_CPUS = 0.5
 # The interpreter with torch, transformers and Ray, before any model.
 _WORKER_GIB = 0.9
 # Half-precision tensor-core peaks, from the data sheets.
@@ -166,6 +168,15 @@ def resolve_precision(wish: str, device: str) -> str:
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
     has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if has_bf16 else "fp32"
+
+
+def num_model_actors(device: str) -> int:
+    """Return how many actors that each hold a model keep the machine or cluster busy.
+
+    On CPUs one per eight: torch's threads use the rest better than more copies would.
+    """
+    num_cpus, num_gpus = _totals()
+    return max(1, int(num_gpus)) if device == "cuda" else max(1, int(num_cpus) // 8)
 
 
 def flops_per_second(device: str, precision: str) -> float:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,17 +25,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qa_lib import model as models
-from qa_lib import resources, stream, windows
+from qa_lib import resources, stream, teach, windows
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
 from qa_lib.engine import Engine, learning_rate, memory_per_rank
 from qa_lib.errors import CheckpointError, ConfigError
+from qa_lib.losses import Batch, distilled_losses, window_losses
 from qa_lib.plan import BatchPlan, fitting_micro_batch
 from qa_lib.progress import Progress
 from qa_lib.run import RunFolder
 
 if TYPE_CHECKING:
     import ray
+    import torch
 
     from qa_lib.squad import Questions
 
@@ -88,6 +91,9 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
     window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = plan_of(settings, window_set.lengths)
     _check_resumable(settings, run, plan)
+    taught: dict[str, Any] = {}
+    if settings.train.teacher:
+        window_set, taught = teach.attach(settings, window_set)
     monitor = ray.remote(num_cpus=0)(Monitor).remote()
     task = TrainTask(
         settings=settings,
@@ -115,6 +121,7 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
         "num_too_long": len(window_set.too_long),
         "num_quarantined": questions.num_quarantined,
         "train_seconds": round(time.monotonic() - started, 2),
+        **taught,
         **facts,
     }
 
@@ -393,6 +400,7 @@ def _train(config: dict[str, Any]) -> None:
         device=device,
         num_steps=plan.num_steps,
         micro_batch=task.micro_batch,
+        losses=_losses(settings),
     )
     keeper = _Keeper(task, engine, rank)
     keeper.restore()
@@ -402,10 +410,7 @@ def _train(config: dict[str, Any]) -> None:
     stopped = False
     for step, rows in _steps(task, world_size):
         assert step == engine.step_number, f"data at step {step}, engine at {engine.step_number}"
-        micro_batches = [
-            (windows.collate(part, pad), torch.from_numpy(_column(part, "weight", np.float32)))
-            for part in rows
-        ]
+        micro_batches = [_micro(part, pad) for part in rows]
         batch = plan.batch(step)
         result = engine.step(micro_batches, num_real=len(batch), stop=reporter.stop_wanted)
         keeper.note(step, rows)
@@ -425,6 +430,13 @@ def _train(config: dict[str, Any]) -> None:
     dist.barrier()
 
 
+def _losses(settings: Settings) -> Any:
+    train = settings.train
+    if not train.teacher:
+        return window_losses
+    return partial(distilled_losses, weight=train.distill_weight, temperature=train.temperature)
+
+
 def _steps(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Table]]]:
     """Group this rank's micro-batches into optimizer steps."""
     import ray.train
@@ -440,6 +452,15 @@ def _steps(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Tabl
         }
         assert len(steps) == 1 and len(rows) == num_micro, "a step's windows came apart"
         yield steps.pop(), rows
+
+
+def _micro(part: pa.Table, pad: windows.PadSpec) -> tuple[Batch, torch.Tensor]:
+    """Pad one micro-batch, the teacher's logits with it, and give it its weights."""
+    import torch
+
+    batch = windows.collate(part, pad)
+    batch |= teach.collate(part, pad, batch["input_ids"].shape[1])
+    return batch, torch.from_numpy(_column(part, "weight", np.float32))
 
 
 def _prepare_process(device: str, local_world_size: int) -> Any:

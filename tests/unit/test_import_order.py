@@ -15,8 +15,8 @@ LIBRARY = REPOSITORY / "qa_lib"
 
 # A room imports from rooms before it only.
 ORDER = """
-    errors config storage run progress embedded squad windows model adjust teach plan checkpoint
-    resources stream engine train spans metrics evaluate answer search report
+    errors config storage run progress resources embedded squad windows model forward adjust losses
+    plan checkpoint stream teach engine train spans metrics evaluate answer search report
 """.split()
 
 LIGHT = {"errors", "config", "storage", "run", "embedded", "squad"}

@@ -1,0 +1,95 @@
+"""One model on one device, turning token windows into logits: for answers and for teaching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from qa_lib import model as models
+from qa_lib import resources, windows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Forward:
+    """A loaded model; cheap to call, costly to make: an actor holds one."""
+
+    def __init__(
+        self,
+        model_name: str,
+        *,
+        precision: str = "auto",
+        device: str = "cpu",
+        batch_size: int = 64,
+        num_threads: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            model_name: What `model.load` takes.
+            precision: fp32, bf16, fp16 or auto, for the arithmetic; weights stay float32.
+            device: cpu or cuda.
+            batch_size: Windows per forward pass.
+            num_threads: Of torch on a CPU; all cores where None.
+            seed: Initialises a head that the checkpoint lacks.
+        """
+        import torch
+
+        if device == "cpu":
+            torch.set_num_threads(num_threads or resources.num_local_cpus())
+        self.precision = resources.resolve_precision(precision, device)
+        self.device = torch.device(device)
+        self.model = models.load(model_name, seed=seed).to(self.device)
+        self.pad = windows.PadSpec.of(models.load_tokenizer(model_name))
+        self.batch_size = batch_size
+
+    def __call__(
+        self, table: pa.Table
+    ) -> Iterator[tuple[pa.Table, NDArray[np.float32], NDArray[np.float32]]]:
+        """Run the model over windows, longest first, in batches of similar length.
+
+        Args:
+            table: Of `windows.build`.
+
+        Yields:
+            A batch of the table's rows, and their start and end logits, each float32 of shape
+            (windows, tokens) with position 0 at the window's first real token; what follows a
+            window's last token is -inf.
+        """
+        import torch
+
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        order = np.argsort(-windows.lengths(table), kind="stable")
+        for first in range(0, len(order), self.batch_size):
+            rows = table.take(pa.array(order[first : first + self.batch_size]))
+            batch = windows.collate(rows, self.pad)
+            inputs = {
+                name: tensor.to(self.device)
+                for name, tensor in batch.items()
+                if not name.endswith("_positions")
+            }
+            with (
+                torch.inference_mode(),
+                torch.autocast(
+                    self.device.type,
+                    kinds.get(self.precision, torch.bfloat16),
+                    enabled=self.precision in kinds,
+                ),
+            ):
+                output = self.model(**inputs)
+            real = batch["attention_mask"].numpy().astype(bool)
+            yield rows, _aligned(output.start_logits, real), _aligned(output.end_logits, real)
+
+
+def _aligned(logits: object, real: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Move every window's real tokens to the left, whatever side was padded."""
+    values = logits.float().cpu().numpy()  # type: ignore[attr-defined]
+    counts = real.sum(axis=1)
+    aligned = np.full(values.shape, -np.inf, np.float32)
+    aligned[np.arange(values.shape[1]) < counts[:, None]] = values[real]
+    return aligned
