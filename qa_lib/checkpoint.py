@@ -1,9 +1,9 @@
 """Checkpoints that are complete or absent.
 
 A checkpoint is a folder `step-000000NNN` with each rank's files and, written last, `manifest.json`
-with the size and SHA-256 of every one of them. A folder without a manifest never was a checkpoint;
-one whose files do not match is damaged, is named, and the one before it is used. Nothing in a
-checkpoint is opened before its hash has matched, because DeepSpeed's files are pickles.
+with the size and SHA-256 of every one of them, and its own. A folder without a manifest is
+incomplete, one whose files do not match is damaged: it is named, and the one before it is used.
+Nothing in a checkpoint is opened before its hash has matched: DeepSpeed's files are pickles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyarrow import fs
 
@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 NUM_TRIES = 4
 _CHUNK_BYTES = 1 << 20
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,16 @@ class CheckpointStore:
 
         Args:
             warn: Receives one line for each damaged checkpoint that is passed over.
+
+        Raises:
+            OSError: The storage stays away. That is no damage: to go on from an older checkpoint
+                would throw good steps away.
         """
         for directory in sorted(self._directories(), reverse=True):
             try:
                 checkpoint = self._read_manifest(directory)
-                if checkpoint is not None:
-                    self._verify(checkpoint)
-                    return checkpoint
+                self._verify(checkpoint)
+                return checkpoint
             except CheckpointError as error:
                 warn(error.problem)
         return None
@@ -148,7 +152,11 @@ class CheckpointStore:
                 target = folder / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source = f"{checkpoint.directory}/{file.name}"
-                fs.copy_files(source, str(target), self.filesystem, fs.LocalFileSystem())
+                _retry(
+                    lambda source=source, target=target: fs.copy_files(
+                        source, str(target), self.filesystem, fs.LocalFileSystem()
+                    )
+                )
                 if _hash_stream(target.open("rb")) != file.sha256:
                     raise CheckpointError(
                         f"{source} changed while it was read.", "Run the same command again."
@@ -183,23 +191,29 @@ class CheckpointStore:
             "meta": checkpoint.meta,
             "files": [asdict(file) for file in checkpoint.files],
         }
+        content["sha256"] = _hash_json(content)
         target = f"{checkpoint.directory}/{MANIFEST}"
         _retry(lambda: storage.write_text(self.filesystem, target, json.dumps(content, indent=1)))
 
-    def _read_manifest(self, directory: str) -> Checkpoint | None:
+    def _read_manifest(self, directory: str) -> Checkpoint:
         path = f"{directory}/{MANIFEST}"
         if self.filesystem.get_file_info(path).type != fs.FileType.File:
-            return None
+            raise _damaged(directory, f"{MANIFEST} is missing; it was not completed")
+        text = _retry(lambda: self._read(path))
         try:
-            with self.filesystem.open_input_stream(path) as stream:
-                content = json.loads(stream.read())
+            content = json.loads(text)
+            sha256 = content.pop("sha256")
             files = tuple(CheckpointFile(**file) for file in content["files"])
-            return Checkpoint(content["step"], directory, content["meta"], files)
-        except (ValueError, KeyError, TypeError):
-            raise CheckpointError(
-                f"Checkpoint {directory} is damaged: {MANIFEST} is not readable.",
-                "The one before it is used.",
-            ) from None
+            checkpoint = Checkpoint(content["step"], directory, content["meta"], files)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _damaged(directory, f"{MANIFEST} is not readable") from None
+        if sha256 != _hash_json(content):
+            raise _damaged(directory, f"{MANIFEST} does not match its SHA-256")
+        return checkpoint
+
+    def _read(self, path: str) -> bytes:
+        with self.filesystem.open_input_stream(path) as stream:
+            return stream.read()
 
     def _verify(self, checkpoint: Checkpoint) -> None:
         for file in checkpoint.files:
@@ -209,14 +223,14 @@ class CheckpointStore:
                 damage = "is missing"
             elif info.size != file.num_bytes:
                 damage = f"has {info.size} bytes instead of {file.num_bytes}"
-            elif _hash_stream(self.filesystem.open_input_stream(path)) != file.sha256:
+            elif self._hash(path) != file.sha256:
                 damage = "does not match its SHA-256"
             else:
                 continue
-            raise CheckpointError(
-                f"Checkpoint {checkpoint.directory} is damaged: {file.name} {damage}.",
-                "The one before it is used.",
-            )
+            raise _damaged(checkpoint.directory, f"{file.name} {damage}")
+
+    def _hash(self, path: str) -> str:
+        return _retry(lambda: _hash_stream(self.filesystem.open_input_stream(path)))
 
     def _directories(self) -> list[str]:
         selector = fs.FileSelector(self.root, allow_not_found=True)
@@ -227,8 +241,13 @@ class CheckpointStore:
         ]
 
     def _remove_all_but(self, keep: int) -> None:
-        for directory in sorted(self._directories())[:-keep]:
-            self._discard(directory)
+        """Remove what is older than the newest `keep` that have a manifest."""
+        num_complete = 0
+        for directory in sorted(self._directories(), reverse=True):
+            if num_complete == keep:
+                self._discard(directory)
+            manifest = self.filesystem.get_file_info(f"{directory}/{MANIFEST}")
+            num_complete += manifest.type == fs.FileType.File
 
     def _discard(self, directory: str) -> None:
         """Remove a checkpoint, its manifest first, so that it is never half there."""
@@ -242,7 +261,13 @@ class CheckpointStore:
             _log.warning("%s could not be removed: %s", directory, error)
 
 
-def _retry(action: Callable[[], None]) -> None:
+def _damaged(directory: str, damage: str) -> CheckpointError:
+    return CheckpointError(
+        f"Checkpoint {directory} is damaged: {damage}.", "The one before it is used."
+    )
+
+
+def _retry(action: Callable[[], _T]) -> _T:
     """Run a storage operation up to `NUM_TRIES` times, waiting 0.5, 1, 2 s in between."""
     for attempt in range(NUM_TRIES):
         try:
@@ -251,6 +276,11 @@ def _retry(action: Callable[[], None]) -> None:
             if attempt == NUM_TRIES - 1 or error.errno == 28:  # ENOSPC does not mend itself
                 raise
             time.sleep(0.5 * 2**attempt)
+    raise AssertionError("the last try returns or raises")
+
+
+def _hash_json(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _hash_stream(stream: Any) -> str:

@@ -1,0 +1,339 @@
+"""Checkpoints: complete or absent, damage found and named, storage that fails now and then."""
+
+import itertools
+import json
+import os
+import subprocess
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow import fs
+
+from qa_lib import checkpoint as checkpoints
+from qa_lib.checkpoint import MANIFEST, NUM_TRIES, CheckpointStore
+from qa_lib.errors import CheckpointError
+
+FILES = {"weights.bin": b"weights" * 300, "deepspeed/optimizer.pt": b"moments" * 500, "empty": b""}
+
+
+def fill(folder, files=None):
+    for name, content in (files or FILES).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def write(store, step, folder, **options):
+    options = {"is_main": True, "gather": lambda value: [value], **options}
+    return store.write(step, folder, {"world_size": 1}, **options)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CheckpointStore(str(tmp_path / "checkpoints"))
+
+
+@pytest.fixture
+def staged(tmp_path):
+    return fill(tmp_path / "staged")
+
+
+def directories(store):
+    return sorted(Path(path).name for path in store._directories())
+
+
+def test_a_checkpoint_comes_back_as_it_was_written(store, staged, tmp_path):
+    assert store.newest_good() is None
+    written = write(store, 7, staged)
+    found = store.newest_good()
+    assert found == written
+    assert (found.step, found.meta) == (7, {"world_size": 1})
+    store.fetch(found, tmp_path / "back")
+    for name, content in FILES.items():
+        assert (tmp_path / "back" / name).read_bytes() == content
+
+
+def test_fetch_takes_what_is_wanted(store, staged, tmp_path):
+    store.fetch(write(store, 7, staged), tmp_path / "back", lambda name: name.endswith(".pt"))
+    files = [path for path in (tmp_path / "back").rglob("*") if path.is_file()]
+    assert [path.name for path in files] == ["optimizer.pt"]
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path):
+    """Change one bit of one byte in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, remove])
+@pytest.mark.parametrize("name", ["weights.bin", "deepspeed/optimizer.pt", MANIFEST])
+def test_a_damaged_file_is_named_and_the_checkpoint_before_is_used(store, staged, name, damage):
+    write(store, 10, staged)
+    newest = write(store, 20, staged)
+    damage(Path(newest.directory) / name)
+    warnings = []
+    found = store.newest_good(warn=warnings.append)
+    assert found.step == 10
+    assert len(warnings) == 1
+    assert name in warnings[0] and newest.directory in warnings[0]
+
+
+def test_every_flipped_bit_of_a_manifest_is_noticed(store, staged):
+    path = Path(write(store, 20, staged).directory) / MANIFEST
+    good = path.read_bytes()
+    for position, bit in itertools.product(range(len(good)), (1, 32)):
+        bad = bytearray(good)
+        bad[position] ^= bit
+        path.write_bytes(bad)
+        assert store.newest_good(warn=lambda _: None) is None, bytes(bad)
+    path.write_bytes(good)
+    assert store.newest_good().step == 20
+
+
+def test_when_all_are_damaged_there_is_none(store, staged):
+    for step in (1, 2):
+        remove(Path(write(store, step, staged).directory) / "weights.bin")
+    warnings = []
+    assert store.newest_good(warn=warnings.append) is None
+    assert len(warnings) == 2
+
+
+def test_a_file_that_changes_after_it_was_verified_is_not_handed_over(store, staged, tmp_path):
+    found = write(store, 7, staged)
+    flip(Path(found.directory) / "weights.bin")
+    with pytest.raises(CheckpointError, match=r"weights\.bin"):
+        store.fetch(found, tmp_path / "back")
+
+
+def test_the_newest_two_are_kept(store, staged):
+    for step in (1, 2, 3, 1000):
+        write(store, step, staged, keep=2)
+    assert directories(store) == ["step-000000003", "step-000001000"]
+
+
+def test_an_incomplete_one_does_not_push_out_a_good_one(store, staged):
+    write(store, 1, staged)
+    remove(Path(write(store, 2, staged).directory) / MANIFEST)
+    write(store, 3, staged, keep=2)
+    remove(Path(store.newest_good().directory) / "weights.bin")
+    assert store.newest_good(warn=lambda _: None).step == 1
+
+
+def test_discard_after_leaves_only_what_the_run_continues_from(store, staged):
+    write(store, 1, staged, keep=9)
+    write(store, 2, staged, keep=9)
+    remove(Path(write(store, 3, staged, keep=9).directory) / MANIFEST)
+    store.discard_after(1)
+    assert directories(store) == ["step-000000001"]
+    store.discard_after(-1)
+    assert directories(store) == []
+
+
+# --- several ranks -------------------------------------------------------------------------------
+
+
+class Ranks:
+    """As many threads as ranks, with an all-gather between them."""
+
+    def __init__(self, num):
+        self.barrier = threading.Barrier(num)
+        self.values = [None] * num
+
+    def gather_of(self, rank):
+        def gather(value):
+            self.values[rank] = value
+            self.barrier.wait(20)
+            values = list(self.values)
+            self.barrier.wait(20)
+            return values
+
+        return gather
+
+    def write(self, step, stores, folders):
+        def of(rank):
+            return stores[rank].write(
+                step, folders[rank], {}, is_main=rank == 0, gather=self.gather_of(rank)
+            )
+
+        with ThreadPoolExecutor(len(stores)) as pool:
+            return list(pool.map(of, range(len(stores))))
+
+
+def two_ranks(tmp_path):
+    location = str(tmp_path / "checkpoints")
+    stores = [CheckpointStore(location), CheckpointStore(location)]
+    folders = [fill(tmp_path / f"rank-{rank}", {f"rank-{rank}": b"x" * 99}) for rank in (0, 1)]
+    return stores, folders
+
+
+def test_one_manifest_covers_the_files_of_all_ranks(tmp_path):
+    stores, folders = two_ranks(tmp_path)
+    first, second = Ranks(2).write(5, stores, folders)
+    assert first == second == stores[0].newest_good()
+    assert {file.name for file in first.files} == {"rank-0", "rank-1"}
+
+
+@pytest.mark.parametrize("failing_rank", [0, 1])
+def test_a_rank_that_cannot_write_leaves_the_last_good_checkpoint(
+    tmp_path, monkeypatch, failing_rank
+):
+    monkeypatch.setattr(checkpoints.time, "sleep", lambda seconds: None)
+    stores, folders = two_ranks(tmp_path)
+    Ranks(2).write(5, stores, folders)
+    stores[failing_rank].filesystem, _ = flaky(num_failures=99)
+    assert Ranks(2).write(6, stores, folders) == [None, None]
+    assert stores[1 - failing_rank].newest_good().step == 5
+
+
+def test_no_rank_believes_in_a_checkpoint_whose_manifest_was_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints.time, "sleep", lambda seconds: None)
+    stores, folders = two_ranks(tmp_path)
+    Ranks(2).write(5, stores, folders)
+    stores[0].filesystem, _ = flaky(num_failures=99, only=MANIFEST)
+    assert Ranks(2).write(6, stores, folders) == [None, None]
+    assert stores[1].newest_good().step == 5
+    assert directories(stores[1]) == ["step-000000005"]
+
+
+# --- storage that fails --------------------------------------------------------------------------
+
+
+class FlakyHandler(fs.FSSpecHandler):
+    """A filesystem that refuses the first so many times to open a file for writing or reading."""
+
+    def __init__(self, num_failures, only):
+        super().__init__(LocalFileSystem())
+        self.failures_left, self.only, self.calls = num_failures, only, []
+
+    def _fail(self, path):
+        if self.only in path and self.failures_left:
+            self.failures_left -= 1
+            raise OSError(f"503 Service Unavailable: {path}")
+
+    def open_output_stream(self, path, metadata):
+        self._fail(path)
+        return super().open_output_stream(path, metadata)
+
+    def open_input_stream(self, path):
+        self._fail(path)
+        return super().open_input_stream(path)
+
+    def open_input_file(self, path):
+        self._fail(path)
+        return super().open_input_file(path)
+
+
+def flaky(num_failures, only=""):
+    handler = FlakyHandler(num_failures, only)
+    return fs.PyFileSystem(handler), handler
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Collect the seconds that would have been waited between tries."""
+    seconds = []
+    monkeypatch.setattr(checkpoints.time, "sleep", seconds.append)
+    return seconds
+
+
+@pytest.mark.parametrize("only", ["weights.bin", MANIFEST])
+def test_storage_that_fails_three_times_is_waited_for(store, staged, waits, only):
+    store.filesystem, handler = flaky(NUM_TRIES - 1, only)
+    assert write(store, 1, staged).step == 1
+    assert handler.failures_left == 0
+    assert waits == [0.5, 1.0, 2.0]
+    store.filesystem, handler = flaky(NUM_TRIES - 1, only)
+    assert store.newest_good().step == 1
+    assert handler.failures_left == 0
+
+
+def test_storage_that_is_away_while_fetching_is_waited_for(store, staged, waits, tmp_path):
+    found = write(store, 1, staged)
+    store.filesystem, handler = flaky(NUM_TRIES - 1, "weights.bin")
+    store.fetch(found, tmp_path / "back")
+    assert handler.failures_left == 0
+    assert (tmp_path / "back/weights.bin").read_bytes() == FILES["weights.bin"]
+
+
+def test_storage_that_stays_away_leaves_the_last_good_checkpoint(store, staged, waits, caplog):
+    write(store, 1, staged)
+    local = store.filesystem
+    store.filesystem, _ = flaky(999)
+    assert write(store, 2, staged) is None
+    assert "step 2" in caplog.text and "503" in caplog.text
+    store.filesystem = local
+    assert store.newest_good(warn=lambda _: None).step == 1
+
+
+def test_an_outage_is_no_damage(store, staged, waits):
+    write(store, 1, staged)
+    store.filesystem, _ = flaky(999)
+    with pytest.raises(OSError, match="503"):  # an older checkpoint must not be used instead
+        store.newest_good()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount 50 MB of memory as a disk."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("no mount command")
+    if mounted.returncode:
+        pytest.skip(f"a 50 MB disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(small_disk, tmp_path, waits, caplog):
+    store = CheckpointStore(str(small_disk / "checkpoints"))
+    staged = fill(tmp_path / "staged", {"weights.bin": os.urandom(30_000_000)})
+    write(store, 1, staged)
+    assert write(store, 2, staged) is None
+    assert "No space left" in caplog.text
+    assert waits == []  # a full disk does not mend itself
+    assert store.newest_good().step == 1
+    assert directories(store) == ["step-000000001"]  # the half-written one gives its space back
+    fill(staged, {"weights.bin": os.urandom(10_000_000)})
+    assert write(store, 3, staged).step == 3
+
+
+def test_checkpoints_live_at_a_url(staged, tmp_path):
+    location = f"memory://{uuid.uuid4().hex}/checkpoints"
+    for step in (1, 2, 3):
+        write(CheckpointStore(location), step, staged)
+    store = CheckpointStore(location)
+    found = store.newest_good()
+    assert found.step == 3
+    store.fetch(found, tmp_path / "back")
+    assert (tmp_path / "back/weights.bin").read_bytes() == FILES["weights.bin"]
+    with store.filesystem.open_output_stream(f"{found.directory}/weights.bin") as stream:
+        stream.write(b"wrong")
+    assert store.newest_good(warn=lambda _: None).step == 2
+    store.discard_after(0)
+    assert store.newest_good() is None
+
+
+def test_a_manifest_reads_as_json(store, staged):
+    content = json.loads((Path(write(store, 4, staged).directory) / MANIFEST).read_text())
+    assert content["step"] == 4
+    assert {file["name"]: file["num_bytes"] for file in content["files"]} == {
+        name: len(data) for name, data in FILES.items()
+    }
