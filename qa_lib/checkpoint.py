@@ -152,11 +152,7 @@ class CheckpointStore:
                 target = folder / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source = f"{checkpoint.directory}/{file.name}"
-                _retry(
-                    lambda source=source, target=target: fs.copy_files(
-                        source, str(target), self.filesystem, fs.LocalFileSystem()
-                    )
-                )
+                _retry(fs.copy_files, source, str(target), self.filesystem, fs.LocalFileSystem())
                 if _hash_stream(target.open("rb")) != file.sha256:
                     raise CheckpointError(
                         f"{source} changed while it was read.", "Run the same command again."
@@ -173,17 +169,10 @@ class CheckpointStore:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = path.relative_to(folder).as_posix()
             target = f"{directory}/{name}"
-            _retry(lambda target=target: self._create_parent(target))
-            _retry(
-                lambda path=path, target=target: fs.copy_files(
-                    str(path), target, fs.LocalFileSystem(), self.filesystem
-                )
-            )
+            _retry(self.filesystem.create_dir, target.rsplit("/", 1)[0], recursive=True)
+            _retry(fs.copy_files, str(path), target, fs.LocalFileSystem(), self.filesystem)
             files.append(CheckpointFile(name, path.stat().st_size, _hash_stream(path.open("rb"))))
         return files
-
-    def _create_parent(self, target: str) -> None:
-        self.filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
 
     def _write_manifest(self, checkpoint: Checkpoint) -> None:
         content = {
@@ -193,13 +182,13 @@ class CheckpointStore:
         }
         content["sha256"] = _hash_json(content)
         target = f"{checkpoint.directory}/{MANIFEST}"
-        _retry(lambda: storage.write_text(self.filesystem, target, json.dumps(content, indent=1)))
+        _retry(storage.write_text, self.filesystem, target, json.dumps(content, indent=1))
 
     def _read_manifest(self, directory: str) -> Checkpoint:
         path = f"{directory}/{MANIFEST}"
         if self.filesystem.get_file_info(path).type != fs.FileType.File:
             raise _damaged(directory, f"{MANIFEST} is missing; it was not completed")
-        text = _retry(lambda: self._read(path))
+        text = _retry(self._read, path)
         try:
             content = json.loads(text)
             sha256 = content.pop("sha256")
@@ -223,14 +212,14 @@ class CheckpointStore:
                 damage = "is missing"
             elif info.size != file.num_bytes:
                 damage = f"has {info.size} bytes instead of {file.num_bytes}"
-            elif self._hash(path) != file.sha256:
+            elif _retry(self._hash, path) != file.sha256:
                 damage = "does not match its SHA-256"
             else:
                 continue
             raise _damaged(checkpoint.directory, f"{file.name} {damage}")
 
     def _hash(self, path: str) -> str:
-        return _retry(lambda: _hash_stream(self.filesystem.open_input_stream(path)))
+        return _hash_stream(self.filesystem.open_input_stream(path))
 
     def _directories(self) -> list[str]:
         selector = fs.FileSelector(self.root, allow_not_found=True)
@@ -267,11 +256,11 @@ def _damaged(directory: str, damage: str) -> CheckpointError:
     )
 
 
-def _retry(action: Callable[[], _T]) -> _T:
+def _retry(action: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
     """Run a storage operation up to `NUM_TRIES` times, waiting 0.5, 1, 2 s in between."""
     for attempt in range(NUM_TRIES):
         try:
-            return action()
+            return action(*args, **kwargs)
         except OSError as error:
             if attempt == NUM_TRIES - 1 or error.errno == 28:  # ENOSPC does not mend itself
                 raise

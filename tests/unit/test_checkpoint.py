@@ -1,6 +1,5 @@
 """Checkpoints: complete or absent, damage found and named, storage that fails now and then."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -92,12 +91,12 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_is_used(store, staged
     assert name in warnings[0] and newest.directory in warnings[0]
 
 
-def test_every_flipped_bit_of_a_manifest_is_noticed(store, staged):
+def test_a_flipped_bit_anywhere_in_a_manifest_is_noticed(store, staged):
     path = Path(write(store, 20, staged).directory) / MANIFEST
     good = path.read_bytes()
-    for position, bit in itertools.product(range(len(good)), (1, 32)):
+    for position in range(len(good)):
         bad = bytearray(good)
-        bad[position] ^= bit
+        bad[position] ^= 1 << position % 8
         path.write_bytes(bad)
         assert store.newest_good(warn=lambda _: None) is None, bytes(bad)
     path.write_bytes(good)
