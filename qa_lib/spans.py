@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
 # Windows decoded at a time: their start-end pairs stay in the processor's cache.
 _WINDOWS_AT_A_TIME = 128
-_LEAST = np.iinfo(np.int64).min
-_INDEX_BITS = 32
-_INDEX_MASK = (1 << _INDEX_BITS) - 1
+_COLUMN_BITS = 20  # of a sort key: pairs of 1,000 starts and 1,000 ends have room
 
 NO_SPAN_ODDS = float(np.finfo(np.float32).max)
 """Null odds of a question without a single span: above every threshold, and finite for JSON."""
@@ -46,7 +44,6 @@ def decode(
     start_logits: Float32s,
     end_logits: Float32s,
     *,
-    padding_before: Int32s,
     n_best: int,
     max_answer_length: int,
 ) -> pa.Table:
@@ -54,9 +51,9 @@ def decode(
 
     Args:
         table: (windows) rows that `windows.build` made, with character offsets.
-        start_logits: (windows, tokens) float32, padded.
-        end_logits: (windows, tokens) float32, padded.
-        padding_before: (windows,) int32, padding tokens before each window in the logits.
+        start_logits: (windows, tokens) float32, position 0 at the window's first token, -inf after
+            its last; no NaN.
+        end_logits: Likewise.
         n_best: Starts and ends considered, and spans kept, per window.
         max_answer_length: Longest span, in tokens.
 
@@ -66,17 +63,13 @@ def decode(
         `char_start`, `char_end` (int32, half-open characters of the context), `start_logit`,
         `end_logit` (float32).
     """
-    found = [
-        _decode_chunk(
-            table.slice(first, _WINDOWS_AT_A_TIME),
-            start_logits[first : first + _WINDOWS_AT_A_TIME],
-            end_logits[first : first + _WINDOWS_AT_A_TIME],
-            padding_before[first : first + _WINDOWS_AT_A_TIME],
-            n_best,
-            max_answer_length,
+    found = []
+    for first in range(0, max(table.num_rows, 1), _WINDOWS_AT_A_TIME):
+        some = slice(first, first + _WINDOWS_AT_A_TIME)
+        part = table.slice(first, _WINDOWS_AT_A_TIME)
+        found.append(
+            _decode_some(part, start_logits[some], end_logits[some], n_best, max_answer_length)
         )
-        for first in range(0, max(table.num_rows, 1), _WINDOWS_AT_A_TIME)
-    ]
     return pa.concat_tables(found)
 
 
@@ -151,7 +144,9 @@ def merge(
         is_null = np.append(is_null, np.ones(len(asked), bool))
 
     score = start_logit + end_logit
-    order = np.lexsort((-score, question))  # stable: ties keep window order, null last
+    # Stable: ties keep window order, null last. Each window's spans are in order already, which
+    # the sort makes use of.
+    order = np.argsort((question << 32) | (0xFFFFFFFF - _rising(score)), kind="stable")
     question = question[order]
     kept = np.arange(len(question)) - _offsets(question, num_questions)[question] < n_best
     if no_answer_threshold is not None:
@@ -184,39 +179,30 @@ def merge(
     )
 
 
-def _decode_chunk(
+def _decode_some(
     table: pa.Table,
     start_logits: Float32s,
     end_logits: Float32s,
-    before: Int32s,
     n_best: int,
     max_answer_length: int,
 ) -> pa.Table:
     row = np.arange(table.num_rows)
-    position = np.arange(start_logits.shape[1], dtype=np.int32) - before[:, None]
-    real = (position >= 0) & (position < windows.lengths(table)[:, None])
-    # Positions from here on are the logits', padding included.
-    starts = _best_positions(start_logits, real, n_best)
-    ends = _best_positions(end_logits, real, n_best)
-    counts, start_rank, end_rank = _best_pairs(
-        start_logits[row[:, None], starts],
-        end_logits[row[:, None], ends],
-        _possible(
-            starts,
-            ends,
-            before + table["context_begin"].to_numpy(),
-            before + table["context_end"].to_numpy(),
-            max_answer_length,
-        ),
-        n_best,
+    starts = _best_positions(start_logits, n_best)
+    ends = _best_positions(end_logits, n_best)
+    possible = _possible(starts, ends, table, max_answer_length)
+    # (windows, starts, ends)
+    scores = start_logits[row[:, None], starts][:, :, None]
+    scores = scores + end_logits[row[:, None], ends][:, None, :]
+    num_pairs = starts.shape[1] * ends.shape[1]
+    counts, pair = _best(
+        scores.reshape(len(row), num_pairs), n_best, possible.reshape(len(row), num_pairs)
     )
     window = np.repeat(row, counts)
-    start, end = starts[window, start_rank], ends[window, end_rank]
-    char_start, char_end = windows.characters(
-        table, window, start - before[window], end - before[window]
-    )
+    start = starts[window, pair // ends.shape[1]]
+    end = ends[window, pair % ends.shape[1]]
+    char_start, char_end = windows.characters(table, window, start, end)
     offsets = np.append(0, np.cumsum(counts)).astype(np.int32)
-    null = before + table["null_position"].to_numpy()
+    null = table["null_position"].to_numpy()
     return pa.table(
         {
             "row": table["row"],
@@ -231,65 +217,65 @@ def _decode_chunk(
     )
 
 
-def _possible(
-    starts: Int32s, ends: Int32s, context_begin: Int32s, context_end: Int32s, max_length: int
-) -> NDArray[np.bool_]:
-    """Return which starts and ends are a span of the context, (windows, starts, ends)."""
-    limit = np.minimum(starts + np.int32(max_length), context_end[:, None])
-    limit = np.where(starts >= context_begin[:, None], limit, 0)  # no end is below 0
+def _best_positions(logits: Float32s, count: int) -> Int32s:
+    """Return the positions of the largest logits, (windows, count), best first, later ones first.
+
+    All positions where there are fewer.
+    """
+    num_windows, width = logits.shape
+    _, mirrored = _best(logits[:, ::-1], min(count, width), None)
+    return (width - 1 - mirrored).astype(np.int32).reshape(num_windows, min(count, width))
+
+
+def _possible(starts: Int32s, ends: Int32s, table: pa.Table, max_length: int) -> NDArray[np.bool_]:
+    """Return which starts and ends make a span of the context, (windows, starts, ends)."""
+    context_begin = table["context_begin"].to_numpy()[:, None]
+    context_end = table["context_end"].to_numpy()[:, None]
+    limit = np.minimum(starts + np.int32(max_length), context_end)
+    limit = np.where(starts >= context_begin, limit, 0)  # no end is below 0
     return (ends[:, None, :] >= starts[:, :, None]) & (ends[:, None, :] < limit[:, :, None])
 
 
-def _best_pairs(
-    start_logits: Float32s, end_logits: Float32s, possible: NDArray[np.bool_], n_best: int
-) -> tuple[Int64s, Int64s, Int64s]:
-    """Rank pairs of a start and an end by the sum of their logits.
+def _best(values: Float32s, count: int, wanted: NDArray[np.bool_] | None) -> tuple[Int64s, Int64s]:
+    """Rank the values of each row, and of equal ones the earlier first.
 
     Args:
-        start_logits: (windows, starts) float32, best first.
-        end_logits: (windows, ends) float32, best first.
-        possible: (windows, starts, ends) pairs to rank.
-        n_best: Pairs to keep per window.
+        values: (rows, columns) float32.
+        count: How many to keep per row.
+        wanted: (rows, columns) bool, what to rank; all where None.
 
     Returns:
-        (windows,) number of pairs kept; and of all of them, window after window and best first,
-        the indices of start and end.
+        (rows,) number kept, fewer than `count` where fewer are wanted; and the columns of all that
+        are kept, row after row, best first.
     """
-    num_windows, num_starts, num_ends = possible.shape
-    num_pairs = num_starts * num_ends
-    scores = (start_logits[:, :, None] + end_logits[:, None, :]).reshape(num_windows, num_pairs)
-    keys = _keys(scores, descending_index=True)
-    keys[~possible.reshape(num_windows, num_pairs)] = _LEAST
-    best = _largest(keys, n_best)
-    kept = best != _LEAST
-    pair = _INDEX_MASK - (best[kept] & _INDEX_MASK)
-    return kept.sum(axis=1), pair // num_ends, pair % num_ends
+    num_rows, num_columns = values.shape
+    considered = values if wanted is None else np.where(wanted, values, np.float32(-np.inf))
+    cut = num_columns - count
+    if cut > 0:
+        # The count-th largest; all that equal it are still in the running.
+        least = np.partition(considered, cut, axis=1)[:, cut, None]
+        passed = considered >= least
+        wanted = passed if wanted is None else passed & wanted
+    elif wanted is None:
+        wanted = np.ones(values.shape, bool)
+    index = np.flatnonzero(wanted)
+    row, column = index // num_columns, index % num_columns
+    # Every key is distinct, so any sort decides ties alike.
+    falling = 0xFFFFFFFF - _rising(values[row, column])
+    keys = np.sort((row << (32 + _COLUMN_BITS)) | (falling << _COLUMN_BITS) | column)
+    row = keys >> (32 + _COLUMN_BITS)
+    found = np.bincount(row, minlength=num_rows)
+    rank = np.arange(len(keys)) - np.repeat(np.cumsum(found) - found, found)
+    return np.minimum(found, count), keys[rank < count] & ((1 << _COLUMN_BITS) - 1)
 
 
-def _keys(values: Float32s, *, descending_index: bool = False) -> Int64s:
-    """Return integers that rank as the values do, and of equal values by their index in the row.
+def _rising(values: Float32s) -> Int64s:
+    """Return integers from 0 to 2^32 - 1 that rank as the values do.
 
-    A float's bits, read as an integer, rank as the float once the negative ones are flipped. The
-    index below them makes every key distinct, so that any selection decides ties alike.
+    A float's bits, read as an integer, rank as the float once those of negative ones are flipped.
     """
     bits = (values + np.float32(0)).view(np.int32)  # + 0 turns -0.0, which equals 0.0, into it
-    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << _INDEX_BITS
-    index = np.arange(values.shape[1], dtype=np.int64)
-    return keys | (_INDEX_MASK - index if descending_index else index)
-
-
-def _largest(keys: Int64s, count: int) -> Int64s:
-    """Return the largest `count` keys of each row (all where there are fewer), largest first."""
-    cut = max(keys.shape[1] - count, 0)
-    return np.sort(np.partition(keys, cut, axis=1)[:, cut:], axis=1)[:, ::-1]
-
-
-def _best_positions(logits: Float32s, real: NDArray[np.bool_], count: int) -> Int32s:
-    """Return the positions of the largest logits of real tokens, (windows, count), best first."""
-    keys = _keys(logits)
-    # Padding ranks below -inf. Its positions are outside the context, where no span can be.
-    keys = np.where(real, keys, _LEAST | (keys & _INDEX_MASK))
-    return (_largest(keys, count) & _INDEX_MASK).astype(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) + 0x80000000
 
 
 def _flatten(table: pa.Table, names: Sequence[str]) -> tuple[Int64s, list[NDArray]]:

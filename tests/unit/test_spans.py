@@ -53,14 +53,11 @@ def logits_of(rng, table, levels):
     return draws
 
 
-def padded(draws, left, width=56):
-    logits = np.full((2, len(draws), width), 1e4, np.float32)  # padding must never be looked at
-    before = np.zeros(len(draws), np.int32)
+def padded(draws, width=56):
+    logits = np.full((2, len(draws), width), -np.inf, np.float32)
     for window, values in enumerate(draws):
-        length = values.shape[1]
-        before[window] = width - length if left else 0
-        logits[:, window, before[window] : before[window] + length] = values
-    return logits[0], logits[1], before
+        logits[:, window, : values.shape[1]] = values
+    return logits[0], logits[1]
 
 
 def usual_loop(table, draws, num_questions, n_best, max_answer_length, threshold):
@@ -109,23 +106,21 @@ def usual_loop(table, draws, num_questions, n_best, max_answer_length, threshold
     seed=st.integers(0, 2**32 - 1),
     num_questions=st.integers(1, 5),
     levels=st.sampled_from([0, 1, 4]),
-    left=st.booleans(),
     n_best=st.sampled_from([1, 2, 7, 20, 100]),
     max_answer_length=st.sampled_from([1, 5, 30]),
     threshold=st.sampled_from([None, 0.0, -3.5, 2.0]),
 )
 def test_answers_and_n_best_are_those_of_the_usual_loop(
-    seed, num_questions, levels, left, n_best, max_answer_length, threshold
+    seed, num_questions, levels, n_best, max_answer_length, threshold
 ):
     rng = np.random.default_rng(seed)
     table = windows_of(rng, num_questions)
     draws = logits_of(rng, table, levels)
-    start, end, before = padded(draws, left)
+    start, end = padded(draws)
     candidates = decode(
         table,
         start,
         end,
-        padding_before=before,
         n_best=n_best,
         max_answer_length=max_answer_length,
     )
@@ -154,15 +149,14 @@ def test_answers_and_n_best_are_those_of_the_usual_loop(
 def test_many_windows_are_decoded_as_one_by_one():
     rng = np.random.default_rng(5)
     table = windows_of(rng, 300)
-    start, end, before = padded(logits_of(rng, table, 2), left=False)
+    start, end = padded(logits_of(rng, table, 2))
     options = {"n_best": 20, "max_answer_length": 30}
-    together = decode(table, start, end, padding_before=before, **options)
+    together = decode(table, start, end, **options)
     apart = [
         decode(
             table.slice(window, 1),
             start[window : window + 1],
             end[window : window + 1],
-            padding_before=before[window : window + 1],
             **options,
         )
         for window in range(table.num_rows)
@@ -178,7 +172,6 @@ def test_a_question_without_windows_gets_no_answer(threshold):
         table,
         np.zeros((0, 8), np.float32),
         np.zeros((0, 8), np.float32),
-        padding_before=np.zeros(0, np.int32),
         n_best=20,
         max_answer_length=30,
     )
