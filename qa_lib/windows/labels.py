@@ -56,14 +56,11 @@ def locate(
     if not len(tokens.ids):
         nowhere = np.zeros(len(text), np.int32)
         return nowhere, nowhere, np.zeros(len(text), bool)
-    # Keys that rise along all contexts. Should a normalizer put characters out of order, the
-    # running maximum (of ends: minimum, from the back) stops a search where a scan would stop.
-    stretch = np.int64(max(tokens.end.max(), answer_end.max(initial=0)) + 2)
+    # Characters never fall along the tokens of a text; with the texts set apart, not along all.
+    stretch = np.int64(tokens.end.max()) + 1
     shift = np.repeat(np.arange(len(tokens.counts)) * stretch, tokens.counts)
-    begin_keys = np.maximum.accumulate(shift + tokens.start)
-    end_keys = np.minimum.accumulate((shift + tokens.end)[::-1])[::-1]
-    first = np.searchsorted(begin_keys, text * stretch + answer_begin, side="right") - 1
-    last = np.searchsorted(end_keys, text * stretch + answer_end, side="left")
+    first = np.searchsorted(shift + tokens.start, text * stretch + answer_begin, side="right") - 1
+    last = np.searchsorted(shift + tokens.end, text * stretch + answer_end, side="left")
 
     window_last = window_begin + window_count - 1
     inside = (answer_begin >= 0) & (window_count > 0)

