@@ -104,12 +104,41 @@ class Answers:
         Args:
             contexts: (questions,) context of each question.
         """
-        starts = np.where(self.chosen < 0, 0, self._of_chosen(self.char_start)).tolist()
-        ends = np.where(self.chosen < 0, 0, self._of_chosen(self.char_end)).tolist()
-        return [text[a:b] for text, a, b in zip(contexts, starts, ends, strict=True)]
+        ranges = (self._of_chosen(values).tolist() for values in (self.char_start, self.char_end))
+        return [text[first:last] for text, first, last in zip(contexts, *ranges, strict=True)]
+
+    def table(self, contexts: Sequence[str]) -> pa.Table:
+        """Return a row per question: what was answered, and how sure it is.
+
+        Args:
+            contexts: (questions,) context of each question.
+
+        Returns:
+            `answer`; `char_start`, `char_end` (0 for no answer); `score`, the answer's probability
+            among the question's n best spans; `null_odds`, null where the rules know no such thing.
+        """
+        is_null = (self.char_start == 0) & (self.char_end == 0)
+        of_null = np.zeros(len(self.chosen), np.float32)
+        question = np.repeat(np.arange(len(self.chosen)), np.diff(self.offsets))
+        of_null[question[is_null]] = self.probability[is_null]
+        odds = (
+            pa.nulls(len(self.chosen), pa.float32()) if self.null_odds is None else self.null_odds
+        )
+        return pa.table(
+            {
+                "answer": self.texts(contexts),
+                "char_start": self._of_chosen(self.char_start),
+                "char_end": self._of_chosen(self.char_end),
+                "score": np.where(self.chosen < 0, of_null, self._of_chosen(self.probability)),
+                "null_odds": odds,
+            }
+        )
 
     def _of_chosen(self, values: NDArray) -> NDArray:
-        return values[self.chosen] if len(values) else np.zeros(len(self.chosen), values.dtype)
+        """Return the value of each question's answer, 0 for no answer."""
+        result = np.zeros(len(self.chosen), values.dtype)
+        result[self.chosen >= 0] = values[self.chosen[self.chosen >= 0]]
+        return result
 
 
 def merge(

@@ -1,0 +1,45 @@
+"""Score a model, or a file of predictions, on all evaluation questions.
+
+    python -m jobs.evaluate --model.name runs/train-quickstart-001
+    python -m jobs.evaluate --model.name runs/train-squad-cpu-001 --data.source ~/squad
+    python -m jobs.evaluate --predictions predictions.json --data.source ~/squad
+
+The run folder gets result.json (EM, F1, counts, speed), predictions.json in the official form,
+null_odds.json for SQuAD 2.0, and answers.parquet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobs import _entry
+
+if TYPE_CHECKING:
+    from qa_lib.config import Settings
+
+
+def evaluate(settings: Settings) -> None:
+    """Score, and say where the result is."""
+    from qa_lib import evaluate as evaluation
+    from qa_lib import squad
+    from qa_lib.run import RunFolder
+    from qa_lib.storage import to_json
+
+    if settings.dry_run:
+        RunFolder.check(settings, "evaluate")
+        print(settings.to_yaml())
+        print(to_json(evaluation.describe(settings, squad.load(settings.data, "eval")), indent=2))
+        return
+    with RunFolder.open(settings, "evaluate") as run:
+        questions = squad.load(settings.data, "eval", quarantine_dir=run.path)
+        if settings.predictions is not None:
+            result = evaluation.score_file(run, questions, settings.predictions)
+        else:
+            result = evaluation.evaluate(settings, run, settings.model.name, questions)
+        run.write_result(result)
+        print(evaluation.summary(result))
+        print(f"{run.url('result.json')} holds every figure")
+
+
+if __name__ == "__main__":
+    _entry.main("evaluate", evaluate)

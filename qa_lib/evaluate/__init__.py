@@ -1,0 +1,26 @@
+"""Scoring a model, or a file of predictions, on all questions.
+
+    result = evaluate.evaluate(settings, run, "runs/mine", squad.load(settings.data, "eval"))
+    print(evaluate.summary(result))     # EM, F1, counts
+
+Windows are dealt to a pool of model actors on Ray Data; the driver merges the spans that come back
+over each question's windows, checks that nothing is missing or double, and scores.
+"""
+
+from __future__ import annotations
+
+from qa_lib.evaluate.evaluation import describe, evaluate, evaluate_held_out
+from qa_lib.evaluate.pool import find_spans
+from qa_lib.evaluate.scoring import merge, score, score_file, summary, write_answers
+
+__all__ = [
+    "describe",
+    "evaluate",
+    "evaluate_held_out",
+    "find_spans",
+    "merge",
+    "score",
+    "score_file",
+    "summary",
+    "write_answers",
+]

@@ -1,0 +1,113 @@
+"""From a model and questions to the fields of result.json."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from qa_lib import squad, windows
+from qa_lib.config import Settings
+from qa_lib.errors import ConfigError
+from qa_lib.evaluate import pool
+from qa_lib.evaluate.scoring import merge, score, write_answers
+from qa_lib.run import RunFolder
+
+if TYPE_CHECKING:
+    from qa_lib.squad import Questions
+
+
+def evaluate(
+    settings: Settings, run: RunFolder, model_name: str, questions: Questions
+) -> dict[str, Any]:
+    """Answer every question with a model, score the answers, and write them to the run folder.
+
+    The folder gets `predictions.json` (official form) and `answers.parquet` (a row per question:
+    `id`, `answer`, its characters, its `score` among the question's n best, and `null_odds`); under
+    SQuAD 2.0 rules also `null_odds.json` (official form).
+
+    Args:
+        settings: How to cut windows and decode; `train.device` and `train.precision` hold here too.
+        run: Receives the answers.
+        model_name: What `model.load` takes.
+        questions: To answer, all of them.
+
+    Returns:
+        Fields for result.json: `em`, `f1`, `num_questions`, `num_windows`, `windows_per_s` (from
+        the first forward pass to the last), and more.
+
+    Raises:
+        ConfigError, ResourceError: The settings do not fit the model, the machine or the cluster.
+        ModelError: The model cannot be loaded, or its logits are not finite.
+        DataError: No question fits a window.
+    """
+    from qa_lib import resources, stream
+
+    _check(settings, model_name)
+    resources.start_ray()
+    started = time.monotonic()
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    window_set = stream.tokenize(questions.table, model_name, spec, offsets=True)
+    candidates, facts = pool.read_all(settings, model_name, window_set)
+    answers = merge(candidates, questions, settings.evaluate)
+    predictions = write_answers(run, questions, answers)
+    return {
+        **score(questions, predictions),
+        **facts,
+        "num_eval_too_long": len(window_set.too_long),
+        "num_eval_quarantined": questions.num_quarantined,
+        "eval_split": questions.split,
+        "eval_fingerprint": questions.fingerprint,
+        "eval_seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def evaluate_held_out(settings: Settings, run: RunFolder, model_name: str) -> dict[str, Any]:
+    """Evaluate a model that a job has just made, on what it was not trained on.
+
+    That is the `eval` split, and the articles held out where the source has none.
+
+    Returns:
+        As `evaluate`, its speed as `eval_windows_per_s`; without any such questions, only
+        `num_questions` 0.
+    """
+    splits = [split for split in squad.splits(settings.data) if split != "train"]
+    if not splits:
+        return {"num_questions": 0}
+    questions = squad.load(settings.data, splits[0], quarantine_dir=run.path)
+    result = evaluate(settings, run, model_name, questions)
+    result["eval_windows_per_s"] = result.pop("windows_per_s")
+    return result
+
+
+def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
+    """Return what evaluating would do, without Ray, reading no file of predictions."""
+    if settings.predictions is not None:
+        return {"num_questions": len(questions), "predictions": settings.predictions}
+    from qa_lib import model as models
+
+    _check(settings, settings.model.name)
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    tokenizer = models.load_tokenizer(settings.model.name)
+    cut = windows.build(questions.table, tokenizer, spec, labels=False, characters=False)
+    return {
+        "num_questions": len(questions),
+        "num_windows": cut.table.num_rows,
+        "num_eval_too_long": len(cut.too_long),
+        "mean_window_tokens": round(float(windows.lengths(cut.table).mean()), 1),
+        "num_parameters": models.num_parameters(models.load_empty(settings.model.name)),
+        "eval_device": pool.device_of(settings),
+    }
+
+
+def _check(settings: Settings, model_name: str) -> None:
+    """Refuse, before Ray starts, what this model cannot do."""
+    from qa_lib import model as models
+
+    longest = models.maximum_length(models.load_config(model_name))
+    if longest is not None and settings.data.max_length > longest:
+        raise ConfigError(
+            f"--data.max-length {settings.data.max_length} exceeds the {longest} positions of "
+            f"{model_name}.",
+            f"Use --data.max-length {longest} or less.",
+        )
+    pool.device_of(settings)

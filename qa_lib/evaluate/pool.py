@@ -1,0 +1,182 @@
+"""A pool of actors, each with the model: windows in, the best spans of every window out.
+
+Windows are dealt longest first, in batches of similar length. Only spans come back: Arrow tables of
+some hundred bytes per window.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from qa_lib import spans
+from qa_lib.config import EvaluateSettings, Settings
+from qa_lib.errors import ModelError, ResourceError
+from qa_lib.progress import Progress
+
+if TYPE_CHECKING:
+    from qa_lib.forward import Forward
+    from qa_lib.stream import WindowSet
+
+# A task of an actor: long enough to hide what a task costs, short enough to see progress.
+_BATCHES_PER_TASK = {"cpu": 1, "cuda": 16}
+
+
+def find_spans(forward: Forward, table: pa.Table, settings: EvaluateSettings) -> Iterator[pa.Table]:
+    """Run a model over windows and find the best spans of each, batch by batch.
+
+    Args:
+        forward: The model.
+        table: Windows with character offsets.
+        settings: How many spans, and how long.
+
+    Yields:
+        What `spans.decode` returns, in the order in which `forward` takes the windows, and
+        `window_index` where the table has that column.
+
+    Raises:
+        ModelError: A logit is not finite.
+    """
+    for rows, start_logits, end_logits in forward(table):
+        for logits in (start_logits, end_logits):
+            if not (logits < np.inf).all():  # -inf is padding; NaN compares as false
+                raise ModelError(
+                    "The model's logits are not finite: its weights hold NaN, or the precision "
+                    f"{forward.precision} overflows.",
+                    "Try --train.precision fp32; if that fails too, train it again with a lower "
+                    "--train.learning-rate.",
+                )
+        found = spans.decode(
+            rows,
+            start_logits,
+            end_logits,
+            n_best=settings.n_best,
+            max_answer_length=settings.max_answer_length,
+        )
+        if "window_index" in rows.column_names:
+            found = found.append_column("window_index", rows["window_index"])
+        yield found
+
+
+def read_all(
+    settings: Settings, model_name: str, window_set: WindowSet
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the best spans of all windows, and facts for result.json."""
+    import ray
+
+    from qa_lib import resources
+
+    device = device_of(settings)
+    num_actors, num_threads = _pool_size(settings, device)
+    batch_size = settings.evaluate.batch_size
+    options = {
+        "model_name": model_name,
+        "device": device,
+        "precision": settings.train.precision,
+        "batch_size": batch_size,
+        "num_threads": num_threads,
+        "seed": settings.seed,
+    }
+    tasks = ray.data.from_arrow(_tasks(window_set, batch_size * _BATCHES_PER_TASK[device]))
+    found = tasks.map_batches(
+        _Reader,
+        fn_constructor_args=[options, settings.evaluate, window_set],
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=num_actors),
+        num_cpus=resources.MODEL_ACTOR_CPUS,
+        num_gpus=1 if device == "cuda" else 0,
+    )
+    parts: list[pa.Table] = []
+    done, began_s = 0, np.inf
+    with Progress(window_set.num_windows, "windows", "evaluating") as progress:
+        for part in found.iter_batches(batch_size=None, batch_format="pyarrow"):
+            parts.append(part)
+            done += parts[-1].num_rows
+            began_s = min(began_s, parts[-1]["began_s"].to_numpy().min())
+            progress.update(done, windows_per_s=done / (time.time() - began_s))
+    seconds = time.time() - began_s
+    candidates = pa.concat_tables(parts)
+    index = np.sort(candidates["window_index"].to_numpy())
+    assert np.array_equal(index, np.arange(window_set.num_windows)), "windows missed or repeated"
+    return candidates, {
+        "num_windows": done,
+        "windows_per_s": round(done / seconds, 2),
+        "num_eval_actors": num_actors,
+        "eval_device": device,
+        "eval_precision": candidates["precision"][0].as_py(),
+    }
+
+
+def device_of(settings: Settings) -> str:
+    """Return cpu or cuda, judged by this machine before Ray starts and by the cluster after it."""
+    from qa_lib import resources
+
+    # The training group's size does not matter here.
+    alone = settings.train.model_copy(update={"num_workers": 1, "cpus_per_worker": None})
+    return resources.allocate(alone).device
+
+
+def _pool_size(settings: Settings, device: str) -> tuple[int, int]:
+    """Return how many actors hold the model, and the CPU threads of each.
+
+    Raises:
+        ResourceError: More are asked for than there is room for: Ray would wait for ever.
+    """
+    import ray
+
+    from qa_lib import resources
+
+    total = ray.cluster_resources()
+    room = total.get("GPU", 0) if device == "cuda" else total["CPU"] / resources.MODEL_ACTOR_CPUS
+    num_actors = settings.evaluate.num_actors or resources.num_model_actors(device)
+    if num_actors > room:
+        raise ResourceError(
+            f"--evaluate.num-actors {num_actors} is too many: there is room for {int(room)} "
+            f"({device}).",
+            f"Use --evaluate.num-actors {int(room)} or fewer, or leave it out.",
+        )
+    return num_actors, max(1, int(total["CPU"] / num_actors))
+
+
+class _Reader:
+    """An actor of Ray Data: window indices in, the best spans of those windows out."""
+
+    def __init__(
+        self, options: dict[str, Any], settings: EvaluateSettings, window_set: WindowSet
+    ) -> None:
+        import ray
+
+        from qa_lib import resources
+        from qa_lib.forward import Forward
+
+        num_threads = min(options.pop("num_threads"), resources.num_local_cpus())
+        self._forward = Forward(**options, num_threads=num_threads)
+        self._settings = settings
+        self._blocks = ray.get(window_set.blocks)
+        self._starts = window_set.starts
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        from qa_lib import stream
+
+        began_s = time.time()
+        table = stream.take(self._blocks, self._starts, batch["window_index"].to_numpy())
+        table = table.append_column("window_index", batch["window_index"])
+        found = pa.concat_tables(find_spans(self._forward, table, self._settings))
+        # What the driver wants to know of the actors travels with their rows.
+        began = pa.array(np.full(found.num_rows, began_s))
+        precision = pa.repeat(pa.scalar(self._forward.precision), found.num_rows)
+        return found.append_column("began_s", began).append_column("precision", precision)
+
+
+def _tasks(window_set: WindowSet, num_windows: int) -> list[pa.Table]:
+    """Deal the windows, longest first, into tasks of so many."""
+    order = np.argsort(-window_set.lengths, kind="stable")
+    return [
+        pa.table({"window_index": order[first : first + num_windows]})
+        for first in range(0, len(order), num_windows)
+    ]
