@@ -20,7 +20,8 @@ from qa_lib.embedded.genres import GENRES
 from qa_lib.embedded.grammar import Mention, choose, fill, in_random_order, pick, slots
 
 VERSION = 1
-NUM_PASSAGES_PER_GENRE: dict[Split, int] = {"train": 42, "eval": 8}
+NUM_PASSAGES_PER_GENRE: dict[Split, int] = {"train": 46, "eval": 8}
+HELD_OUT_SENTENCE_SHARE = 0.6  # of a held-out passage's sentences, worded as in no training passage
 NUM_QUESTIONS_PER_PASSAGE = 6
 
 _SCHEMA = pa.schema(
@@ -93,15 +94,15 @@ def _passage(genre: Genre, split: Split, number: int, stock: NameStock) -> Passa
     rng = Random(f"{VERSION}/{split}/{genre.name}/{number}")  # text seeds are hashed by SHA-512
     draw = Draw(split, stock, rng)
     facts = genre.facts(draw)
-    templates = genre.train if split == "train" else genre.held_out
-    context, mentions = fill(choose(templates[number % len(templates)], rng), facts)
+    context, mentions = fill(_template(genre, split, rng), facts)
 
     spoken = {mention.slot for mention in mentions}
     questions: list[tuple[str, tuple[tuple[int, str], ...]]] = []
     for slot in in_random_order(sorted(spoken & genre.questions.keys()), rng):
-        asked = genre.questions[slot]
-        bank = asked.train if split == "train" else asked.held_out
-        phrasings = [choose(line, rng) for line in bank.strip().splitlines()]
+        if len(questions) == NUM_QUESTIONS_PER_PASSAGE:
+            break
+        wordings = genre.questions[slot].templates(held_out=split == "eval")
+        phrasings = [choose(wording, rng) for wording in wordings]
         phrasings = [phrasing for phrasing in phrasings if slots(phrasing) <= spoken]
         if phrasings:
             question, _ = fill(pick(rng, phrasings), facts)
@@ -110,13 +111,21 @@ def _passage(genre: Genre, split: Split, number: int, stock: NameStock) -> Passa
         title=f"{genre.name} {split} {number}",
         context=context,
         entities=tuple(draw.entities),
-        questions=tuple(questions[:NUM_QUESTIONS_PER_PASSAGE]),
+        questions=tuple(questions),
     )
 
 
-def _answers(
-    slot: str, mentions: list[Mention], split: Split
-) -> tuple[tuple[int, str], ...]:
+def _template(genre: Genre, split: Split, rng: Random) -> str:
+    """Return a whole passage's template, without choices."""
+    parts = (genre.opening, *in_random_order(genre.middle, rng), genre.ending)
+    sentences = []
+    for part in parts:
+        held_out = split == "eval" and rng.random() < HELD_OUT_SENTENCE_SHARE
+        sentences.append(choose(pick(rng, part.templates(held_out=held_out)), rng))
+    return " ".join(sentences)
+
+
+def _answers(slot: str, mentions: list[Mention], split: Split) -> tuple[tuple[int, str], ...]:
     """Return the first mention in full and, where held out, the first by surname."""
     in_full = [m for m in mentions if m.slot == slot and not m.is_surname]
     by_surname = [m for m in mentions if m.slot == slot and m.is_surname]

@@ -20,14 +20,14 @@ _EVERY_NTH_NAME_HELD_OUT = 6
 _WOMEN = """
     Anna Clara Edith Flora Grace Helen Ida Julia Laura Maria Nora Olga Paula Rosa Sara Vera Alice
     Cecilia Diana Elena Frida Greta Hanna Irene Joan Lena Mabel Nina Ruth Sylvia Teresa Agnes Amina
-    Leila Priya Yuki Mei Fatima Ingrid Sofia Lucia Carmen Esther Miriam
-    Harriet Matilda Rebecca Wilma Josephine Adela Petra Susanna Iris Marta Naomi Dora Eva Astrid
+    Leila Priya Yuki Mei Fatima Ingrid Sofia Lucia Carmen Esther Miriam Harriet Matilda Rebecca
+    Wilma Josephine Adela Petra Susanna Iris Marta Naomi Dora Eva Astrid
 """.split()
 _MEN = """
     Adam Albert Anton Arthur Carl Daniel David Edmund Emil Felix Frank George Gustav Henry Hugo Ivan
     Jacob James Joseph Karim Leo Louis Lucas Magnus Martin Max Nils Oscar Otto Paul Peter Philip
-    Ralph Robert Samuel Simon Stefan Thomas Victor Walter Yusuf Kenji Ravi Diego
-    Harold Ernest Julian Rafael Tobias Edwin Isaac Nikolai Vincent Stanley Pablo Marco Bruno Omar
+    Ralph Robert Samuel Simon Stefan Thomas Victor Walter Yusuf Kenji Ravi Diego Harold Ernest
+    Julian Rafael Tobias Edwin Isaac Nikolai Vincent Stanley Pablo Marco Bruno Omar
 """.split()
 _SURNAME_HEADS = """
     Hal Bren Mor Tor Ald Wes Kel Dun Gar Jor Lin Mar Nor Os Pel Quin Ros Sel Tal Var Wil Yar Zel Bar
@@ -35,34 +35,35 @@ _SURNAME_HEADS = """
     Gran Hol Ing Jan Kol Lam Mon Nad Or Pas Rin Sol Tam Ul Ves Wal Yor Zan Bel Cast Dra Est Fin Hart
 """.split()
 _SURNAME_TAILS = """
-    vard sen ley man stone ner ick ova escu ini etti ez ard mont lund gren quist dahl berg stein win
-    mer ski aki oto ura wala idge bury combe shaw well yer ander igan ello anti eau ois isch
-    hoff meyer inen oja ares ado
+    vard sen man stone ner ick ova escu ini etti ez ard mont lund gren quist dahl berg stein win mer
+    ski aki oto ura wala idge bury shaw yer ander igan ello anti eau ois isch hoff meyer inen oja
+    ares ado
 """.split()
 _TOWN_HEADS = """
-    Ald Ash Bar Beck Birch Black Brack Bram Bright Brook Burn Cald Carr Chal Clay Clif Cold Copper Crow
-    Dal Dark Deep Drift Dun East Elm Ever Fal Farn Fern Fair Flint Fox Glen Gold Grass Green Hal Hard
-    Haw Hazel Heather High Holly Horn Ivy Kell King Lake Lang Lark Lime Long Low Mal Maple Marsh Mere
-    Mill Moss Net New North Oak Old Otter Pem Pine Quarry Raven Red Reed Ridge Rock Rush Sal Sand Sedge
-    Shal Silver South Spring Stan Stone Sun Swan Tarn Thorn Timber Under Wald West White Wild Wind
-    Winter Wood Wren Yarrow
+    Ald Ash Bar Beck Birch Black Brack Bram Bright Brook Burn Cald Carr Chal Clay Clif Cold Copper
+    Crow Dal Dark Deep Drift Dun East Elm Ever Fal Farn Fern Fair Flint Fox Glen Gold Grass Green
+    Hal Hard Haw Hazel Heather High Holly Horn Ivy Kell King Lake Lang Lark Lime Long Low Mal Maple
+    Marsh Mere Mill Moss Net New North Oak Old Otter Pem Pine Quarry Raven Red Reed Ridge Rock Rush
+    Sal Sand Sedge Shal Silver South Spring Stan Stone Sun Swan Tarn Thorn Timber Under Wald West
+    White Wild Wind Winter Wood Wren Yarrow
 """.split()
 _TOWN_TAILS = """
     wick ford holm stad mouth haven by ton ham ley worth bridge dale field gate hurst more pool port
-    thorpe stow bourne combe cliff den fell garth head hythe keld lea minster ness over rigg sett side
-    stead strand toft vale water well wold
+    thorpe stow bourne combe cliff den fell garth head hythe keld lea minster ness over rigg sett
+    side stead strand toft vale water well wold
 """.split()
 _QUALITIES = """
     Amber Ancient Blue Bright Broken Bronze Crooked Distant Empty Faithful Fallen First Frozen
-    Gentle Gilded Golden Green Grey Hidden Hollow Honest Idle Iron Ivory Last Little Lonely Long Lost
-    Merry Narrow Northern Pale Patient Proud Quiet Restless Royal Scarlet Second Secret Silent Silver
-    Sleeping Southern Stubborn Summer Tall Velvet Wandering White Wild Winter Wooden Young
+    Gentle Gilded Golden Green Grey Hidden Hollow Honest Idle Iron Ivory Last Little Lonely Long
+    Lost Merry Narrow Northern Pale Patient Proud Quiet Restless Royal Scarlet Second Secret Silent
+    Silver Sleeping Southern Stubborn Summer Tall Velvet Wandering White Wild Winter Wooden Young
 """.split()
 _THINGS = """
     Anchor Arrow Badger Beacon Bell Bridge Candle Castle Compass Crane Crown Daughter Dolphin Eagle
-    Falcon Ferry Fiddle Fox Garden Gate Harbour Harvest Heron Hunter Island Kestrel Lantern Lark Ledger
-    Lighthouse Lion Mariner Meadow Miller Mirror Moon Orchard Otter Owl Pearl Pilgrim Raven River Rose
-    Sailor Shepherd Sparrow Star Stranger Swan Tide Tower Traveller Valley Voyager Watchman Well Willow
+    Falcon Ferry Fiddle Fox Garden Gate Harbour Harvest Heron Hunter Island Kestrel Lantern Lark
+    Ledger Lighthouse Lion Mariner Meadow Miller Mirror Moon Orchard Otter Owl Pearl Pilgrim Raven
+    River Rose Sailor Shepherd Sparrow Star Stranger Swan Tide Tower Traveller Valley Voyager
+    Watchman Well Willow
 """.split()
 _MONTHS = """
     January February March April May June July August September October November December
@@ -76,19 +77,18 @@ class NameStock:
 
     def __init__(self, split: Split) -> None:
         """Set aside the split's share of each kind of name."""
-
         self.surnames = _share(_SURNAME_HEADS, _SURNAME_TAILS, "", split)
         self.towns = _share(_TOWN_HEADS, _TOWN_TAILS, "", split)
         self.emblems = _share(_QUALITIES, _THINGS, " ", split)
 
 
 def _share(heads: Sequence[str], tails: Sequence[str], joint: str, split: Split) -> Iterator[str]:
-    names = [
+    names = dict.fromkeys(
         head + joint + tail
         for head, tail in product(heads, tails)
         if joint or head[-1].lower() != tail[0]  # no Hallley
-    ]
-    shuffled = in_random_order(names, Random(len(names)))
+    )
+    shuffled = in_random_order(list(names), Random(len(names)))
     return (
         name
         for index, name in enumerate(shuffled)
@@ -114,7 +114,7 @@ class Draw:
         self._used: set[str] = set()
 
     def one(self, options: Sequence[str]) -> str:
-        """Return one of the options, from the last quarter for held-out passages, else before it."""
+        """Return one of the options: held-out passages have the last quarter for themselves."""
         first_held_out = len(options) - max(1, len(options) // 4)
         held_out = self._split == "eval"
         share = options[first_held_out:] if held_out else options[:first_held_out]
@@ -142,9 +142,9 @@ class Draw:
         """Return names of towns, or of whatever else bears a simple name (rivers, lakes, teams)."""
         return [self._entity(next(self._stock.towns)) for _ in range(num_towns)]
 
-    def emblems(self, num_emblems: int) -> list[str]:
-        """Return names such as Silver Heron, for ships, books, inns and prizes."""
-        return [self._entity(next(self._stock.emblems)) for _ in range(num_emblems)]
+    def emblem(self) -> str:
+        """Return a name such as Silver Heron, for a ship, a book or a house."""
+        return self._entity(next(self._stock.emblems))
 
     def firm(self, kinds: Sequence[str]) -> str:
         """Return the name of a firm of one of the kinds."""

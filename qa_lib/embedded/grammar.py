@@ -48,12 +48,12 @@ class Mention:
 
 
 def pick(rng: Random, options: Sequence[T]) -> T:
-    """Return one of the options (``Random.random`` is the same on every Python, ``choice`` is not)."""
+    """Return one of the options, by ``Random.random``, whose values every Python agrees on."""
     return options[int(rng.random() * len(options))]
 
 
 def in_random_order(items: Sequence[T], rng: Random) -> list[T]:
-    """Return the items shuffled (``Random.shuffle`` may change between Pythons)."""
+    """Return the items shuffled, by ``Random.random`` as well."""
     order = sorted((rng.random(), index) for index in range(len(items)))
     return [items[index] for _, index in order]
 

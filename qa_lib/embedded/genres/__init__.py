@@ -1,10 +1,17 @@
 """All genres of passages, in the order of the corpus."""
 
-from qa_lib.embedded.genres.journeys import EXCAVATION, EXPEDITION, SIEGE
-from qa_lib.embedded.genres.people import BIOGRAPHY, COMPANY, RECIPE
-from qa_lib.embedded.genres.places import BUILDING, RAILWAY, RIVER
-from qa_lib.embedded.genres.public import COUNCIL, PREMIERE
-from qa_lib.embedded.genres.reports import LABORATORY, MATCH, RESERVE
+from qa_lib.embedded.genres.biography import BIOGRAPHY
+from qa_lib.embedded.genres.building import BUILDING
+from qa_lib.embedded.genres.company import COMPANY
+from qa_lib.embedded.genres.council import COUNCIL
+from qa_lib.embedded.genres.excavation import EXCAVATION
+from qa_lib.embedded.genres.expedition import EXPEDITION
+from qa_lib.embedded.genres.laboratory import LABORATORY
+from qa_lib.embedded.genres.match import MATCH
+from qa_lib.embedded.genres.premiere import PREMIERE
+from qa_lib.embedded.genres.recipe import RECIPE
+from qa_lib.embedded.genres.river import RIVER
+from qa_lib.embedded.genres.siege import SIEGE
 
 GENRES = (
     BIOGRAPHY,
@@ -15,10 +22,8 @@ GENRES = (
     EXCAVATION,
     RIVER,
     BUILDING,
-    RAILWAY,
     LABORATORY,
     MATCH,
-    RESERVE,
     COUNCIL,
     PREMIERE,
 )
