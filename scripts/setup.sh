@@ -38,7 +38,7 @@ install_lock() { # an interpreter, the stamp
     # shellcheck disable=SC2086 # no argument at all where it is empty
     "$1" -m pip install $quiet --no-input --disable-pip-version-check -r "$LOCK" ||
         fail "pip could not install $LOCK (its message is above)" \
-            "check the network and the free disk space (about 8 GB with CUDA), then run make setup again"
+            "check the network and the free disk space (about 10 GB with CUDA), then run make setup again"
     cp "$LOCK" "$2"
 }
 
