@@ -8,8 +8,11 @@
 # (2: you can fix it, 1: a bug), and `.venv/bin/python -m jobs.JOB` exits with it.
 
 ENV_NAME := $(shell sed -n 's/^name: *//p' environment.yml)
-# conda where this project's own conda environment is the activated one
-ENV ?= $(if $(filter $(ENV_NAME),$(CONDA_DEFAULT_ENV)),conda,venv)
+# Unless it is given: conda where this project's own conda environment is the activated one. Shells
+# and containers use an ENV of their own, which is not meant for us.
+ifeq (,$(filter venv conda,$(ENV))$(filter command,$(origin ENV)))
+ENV := $(if $(filter $(ENV_NAME),$(CONDA_DEFAULT_ENV)),conda,venv)
+endif
 RUN := $(if $(filter conda,$(ENV)),$(CONDA_PREFIX),.venv)/bin/python
 
 # No library phones home unless asked to.

@@ -94,6 +94,7 @@ def test_set_up_does_nothing_the_second_time(checkout: Path, python: str) -> Non
     result = make(checkout, "setup", f"PYTHON={python}")
     assert "Installing" not in result.stdout
     assert kept.exists()
+    assert make(checkout, "setup", ENV="production").returncode == 0, "ENV of the shell, not ours"
 
 
 @pytest.mark.parametrize("fault", ["interrupted", "lock changed", "interpreter gone"])
@@ -134,7 +135,7 @@ def test_set_up_says_what_is_wrong(checkout: Path, variables: dict[str, str], wo
     executable(checkout / "old", "echo 3.9.18")
     executable(checkout / "bare", 'if [ "$1" = -c ]; then echo 3.11.2; else exit 1; fi')
     (checkout / "base/condabin").mkdir(parents=True)
-    result = make(checkout, "setup", **variables)
+    result = make(checkout, "setup", *(f"{name}={value}" for name, value in variables.items()))
     assert result.returncode == 2
     assert result.stderr.startswith("error: ") or "bare" in result.stderr
     assert words in result.stderr
