@@ -290,7 +290,6 @@ def _trainer(
         window_set=window_set,
         micro_batch=task.micro_batch,
         checkpoints=_checkpoints(task.run_path),
-        reserved_cpus=allocation.num_workers * allocation.cpus_per_worker,
     )
     return TorchTrainer(
         _train,
