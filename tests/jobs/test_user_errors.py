@@ -1,0 +1,94 @@
+"""What a user can get wrong: exit code 2, the cause, the remedy, no traceback, within ten seconds.
+
+Each error is caused through the real command, before Ray starts; no run folder is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from qa_lib import squad
+from qa_lib.config import DataSettings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one of everything that cannot work."""
+    folder = tmp_path_factory.mktemp("faulty")
+    table = squad.load(DataSettings(train_limit=200), "train").table
+    pq.write_table(table, folder / "whole.parquet")
+    content = (folder / "whole.parquet").read_bytes()
+    (folder / "truncated.parquet").write_bytes(content[: len(content) // 2])
+    pq.write_table(table.drop_columns(["context"]), folder / "no-context.parquet")
+    rows = table.to_pylist()
+    for row in rows[::10]:
+        row["answers"]["answer_start"][0] += 1
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / "misplaced.parquet")
+    (folder / "no-model").mkdir()
+    (folder / "llama").mkdir()
+    (folder / "llama" / "config.json").write_text('{"model_type": "vit"}')
+    (folder / "runs" / "taken").mkdir(parents=True)
+    (folder / "runs" / "taken" / "config.yaml").write_text("{}")
+    return folder
+
+
+# What is typed; what the message must name; what its remedy must say.
+CASES = {
+    "unknown flag": (["--train.epoch", "2"], "--train.epoch", "--train.epochs"),
+    "stride beyond the window": (
+        ["--data.max-length", "64", "--data.stride", "64"],
+        "data.stride",
+        "data.max_length",
+    ),
+    "missing file": (["--data.source", "{faulty}/none.parquet"], "none.parquet", "data.source"),
+    "truncated Parquet": (["--data.source", "{faulty}/truncated.parquet"], "truncated.parquet", ""),
+    "wrong schema": (["--data.source", "{faulty}/no-context.parquet"], "context", ""),
+    "bad rows": (["--data.source", "{faulty}/misplaced.parquet"], "20", "--data.bad-row-limit"),
+    "a folder without a model": (["--model.name", "{faulty}/no-model"], "no model", "--model.name"),
+    "no question-answering model": (["--model.name", "{faulty}/llama"], "vit", "BERT"),
+    "a model that is not there": (["--model.name", "/none/there"], "/none/there", "--model.name"),
+    "run name in use": (["--run-name", "taken"], "taken", "--resume"),
+    "too many workers": (
+        ["--train.num-workers", "512", "--train.global-batch", "512", "--train.device", "cpu"],
+        "512 workers",
+        "--train.num-workers",
+    ),
+    "fp16 on a CPU": (["--train.precision", "fp16", "--train.device", "cpu"], "fp16", "bf16"),
+    "unknown recipe": (["--recipe", "quickstrat"], "quickstrat", "quickstart"),
+    "a name that climbs out": (["--run-name", "../elsewhere"], "../elsewhere", ""),
+    "a window beyond the positions": (["--data.max-length", "1024"], "512 positions", "512"),
+    "nothing to resume": (["--resume", "--run-name", "never-was"], "never-was", ""),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_error_names_cause_and_remedy(faulty: Path, case: str):
+    argv, cause, remedy = CASES[case]
+    argv = [argument.format(faulty=faulty) for argument in argv]
+    before = sorted((faulty / "runs").iterdir())
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.train", "--storage", str(faulty / "runs"), *argv],
+        cwd=REPOSITORY,
+        env=os.environ | {"COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert cause in done.stderr
+    assert remedy in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - started < 10
+    left = [run for run in sorted((faulty / "runs").iterdir()) if run not in before]
+    assert not [run for run in left if not list(run.glob("quarantine*"))]
