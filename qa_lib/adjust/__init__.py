@@ -3,6 +3,7 @@
 settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the config -> proof.
 """
 
+from qa_lib.adjust.cost import measure_latency
 from qa_lib.adjust.dimensions import Dimensions, trace
 from qa_lib.adjust.families import FAMILIES
 from qa_lib.adjust.plan import Plan
@@ -10,6 +11,8 @@ from qa_lib.adjust.planning import make_plan
 from qa_lib.adjust.proof import Proof, prove
 from qa_lib.adjust.sizes import Sizes, resolve
 from qa_lib.adjust.surgery import apply
+from qa_lib.adjust.table import table
+from qa_lib.adjust.targets import find
 
 __all__ = [
     "FAMILIES",
@@ -18,8 +21,11 @@ __all__ = [
     "Proof",
     "Sizes",
     "apply",
+    "find",
     "make_plan",
+    "measure_latency",
     "prove",
     "resolve",
+    "table",
     "trace",
 ]

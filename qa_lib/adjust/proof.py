@@ -19,6 +19,7 @@ from qa_lib.adjust.fold import complement, normalise
 from qa_lib.adjust.plan import Indices, Plan
 from qa_lib.adjust.surgery import take
 from qa_lib.errors import AdjustError
+from qa_lib.model import maximum_length
 
 if TYPE_CHECKING:
     import torch
@@ -46,19 +47,19 @@ class Proof:
     max_permutation_error: float
 
 
-def prove(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan, batch: Batch) -> Proof:
+def prove(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> Proof:
     """Prove that `child` is `parent` cut as the plan says.
 
     Args:
         parent: The plan's parent, in evaluation mode.
         child: The adjusted model.
         plan: What was cut and folded.
-        batch: A few windows, as `qa_lib.windows.collate` returns them.
 
     Raises:
         AdjustError: One part fails; nothing of the child can be trusted then.
     """
     dimensions = label(parent.config)
+    batch = probe(parent.config)
     num_tensors = check_shapes(child)
     num_identical = check_bits(parent, child, plan)
     parent, child = _double(parent), _double(child)
@@ -149,6 +150,24 @@ def check_permutation(parent: PreTrainedModel, dimensions: Dimensions, batch: Ba
             False, f"reordering the units of {', '.join(wrong)} changes the logits by {error:.1e}"
         )
     return error
+
+
+def probe(config: Any, num_windows: int = 2, num_tokens: int = 48) -> Batch:
+    """Draw windows of random tokens, the last ones padded.
+
+    Equality of two functions does not ask for windows that make sense, and needs no questions.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    pad_id = config.pad_token_id or 0
+    longest = min(num_tokens, maximum_length(config) or num_tokens)
+    shape = (num_windows, longest)
+    input_ids = torch.randint(pad_id + 1, config.vocab_size, shape, generator=generator)
+    attention_mask = torch.ones_like(input_ids)
+    attention_mask[-1, longest // 2 :] = 0
+    input_ids[attention_mask == 0] = pad_id
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
 def logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:

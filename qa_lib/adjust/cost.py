@@ -1,0 +1,125 @@
+"""What a model costs: parameters, floating-point operations, latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from math import prod
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from qa_lib.adjust.dimensions import changed, shapes_of
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH, NUM_TOKENS = 1, 384  # where speed-ups are stated unless said otherwise
+_ROUNDS = 7
+_BLOCK_S = 0.05  # one model's turn within a round
+_SMALL_VOCABULARY = 1024  # looking up a token costs the same in a table of any height
+_STEM, _STACK = 0, 2  # layers of the two models whose latencies tell a layer's from the rest's
+
+
+def num_parameters(config: Any) -> int:
+    """Count the parameters of the question-answering model that a configuration describes."""
+    return sum(prod(shape) for shape in shapes_of(config).values())
+
+
+def num_flops(config: Any, num_tokens: int = NUM_TOKENS) -> int:
+    """Count the floating-point operations of one window's forward pass (2 per multiply-add)."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForQuestionAnswering
+
+    with torch.device("meta"):
+        model = AutoModelForQuestionAnswering.from_config(config).eval()
+        tokens = torch.ones((1, num_tokens), dtype=torch.long)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(tokens)
+    return int(counter.get_total_flops())
+
+
+def measure_latency(
+    models: Mapping[str, torch.nn.Module],
+    *,
+    batch: int = BATCH,
+    num_tokens: int = NUM_TOKENS,
+    num_threads: int | None = None,
+    rounds: int = _ROUNDS,
+) -> dict[str, float]:
+    """Time forward passes of several models in turns, so that a busy moment hits all of them.
+
+    Args:
+        models: In evaluation mode, all on one device.
+        batch: Windows in a pass.
+        num_tokens: Tokens of each window.
+        num_threads: Of torch; its own setting where None.
+        rounds: Turns of each model; the median counts.
+
+    Returns:
+        Seconds for a pass, by name.
+    """
+    import torch
+    from torch.utils.benchmark import Timer
+
+    device = next(next(iter(models.values())).parameters()).device
+    tokens = torch.full((batch, num_tokens), 5, device=device)
+    timers = {
+        name: Timer(
+            "model(tokens)",
+            globals={"model": model, "tokens": tokens},
+            num_threads=num_threads or torch.get_num_threads(),
+        )
+        for name, model in models.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    with torch.inference_mode():
+        numbers = {}
+        for name, timer in timers.items():
+            timer.timeit(1)  # the first pass pays for allocations
+            numbers[name] = max(1, round(_BLOCK_S / timer.timeit(1).median))
+        for _ in range(rounds):
+            for name, timer in timers.items():
+                seconds[name].append(timer.timeit(numbers[name]).median)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def predict_latency(config: Any) -> float:
+    """Return the seconds of a pass of one 384-token window, from the measured latency of a layer.
+
+    A layer of the configuration's shape is measured once in a process, on random weights, and
+    counted as often as the configuration has layers.
+    """
+    stem, layer = _parts(config.__class__, _shape(config))
+    return stem + config.num_hidden_layers * layer
+
+
+def _shape(config: Any) -> str:
+    return str(
+        changed(
+            config,
+            num_hidden_layers=_STACK,
+            vocab_size=min(config.vocab_size, _SMALL_VOCABULARY),
+        ).to_json_string(use_diff=False)
+    )
+
+
+@lru_cache(maxsize=256)
+def _parts(config_class: Any, shape: str) -> tuple[float, float]:
+    """Measure the seconds of everything but the layers, and of one layer."""
+    import json
+
+    import torch
+    from transformers import AutoModelForQuestionAnswering
+
+    config = config_class.from_dict(json.loads(shape))
+    with torch.random.fork_rng(devices=[]):
+        models = {
+            str(count): AutoModelForQuestionAnswering.from_config(
+                changed(config, num_hidden_layers=count)
+            ).eval()
+            for count in (_STEM, _STACK)
+        }
+    seconds = measure_latency(models)
+    stem = seconds[str(_STEM)]
+    return stem, max(0.0, seconds[str(_STACK)] - stem) / _STACK

@@ -1,0 +1,75 @@
+"""Every dimension that must shrink with another is found, in two ways, or the model is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from transformers import AlbertConfig, AutoModelForQuestionAnswering, BertConfig
+
+from qa_lib import adjust, model
+from qa_lib.adjust import families
+from qa_lib.adjust.dimensions import label
+from qa_lib.errors import AdjustError
+from tests.unit.adjust_models import CONFIGS, tiny
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_labels_and_trace_agree(family: str):
+    dimensions = adjust.trace(tiny(family))
+    for layer in dimensions.layers:
+        assert [group.width for group in layer] == [32, 32, 24]
+        assert len(layer.query_key.axes) == 4  # rows and biases of both maps
+        assert len(layer.value.axes) == 3  # rows and bias, columns of the map that reads them
+        assert len(layer.intermediate.axes) == 3
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_every_dimension_of_hidden_width_belongs_to_a_group(family: str):
+    dimensions = label(CONFIGS[family]())
+    for tensor, shape in dimensions.shapes.items():
+        found = {axis.dim for _, axis in dimensions.axes[tensor]}
+        assert found == {dim for dim, size in enumerate(shape) if size in (32, 24)}, tensor
+
+
+def test_electra_embeddings_follow_the_hidden_size_only_where_they_must():
+    word_embeddings = "electra.embeddings.word_embeddings.weight"
+    assert label(CONFIGS["electra"]()).axes[word_embeddings] == []
+    assert [g.name for g, _ in label(CONFIGS["electra-tied"]()).axes[word_embeddings]] == ["hidden"]
+
+
+def test_a_module_name_keeps_its_meaning_when_layers_are_renumbered():
+    dimensions = label(CONFIGS["bert"]())
+    name = "bert.encoder.layer.2.output.dense"
+    assert dimensions.rename(name, {2: 0}) == "bert.encoder.layer.0.output.dense"
+    assert dimensions.rename(name, {1: 0}) is None
+    assert dimensions.rename("qa_outputs", {}) == "qa_outputs"
+
+
+def test_the_embedded_model_is_traced():
+    dimensions = adjust.trace(model.load("embedded"))
+    assert dimensions.hidden.width == 384
+    assert [group.width for group in dimensions.layers[5]] == [384, 384, 1536]
+
+
+def test_another_family_is_refused_by_name():
+    config = AlbertConfig(
+        vocab_size=64, embedding_size=16, hidden_size=32, num_attention_heads=4, num_hidden_layers=1
+    )
+    with pytest.raises(AdjustError, match="family albert") as refusal:
+        adjust.trace(AutoModelForQuestionAnswering.from_config(config))
+    assert "electra" in refusal.value.remedy
+
+
+def test_a_declaration_that_the_trace_contradicts_is_refused(monkeypatch: pytest.MonkeyPatch):
+    # The keys are not declared, so that labels take their rows for the residual stream.
+    wrong = replace(families.FAMILIES["bert"], key="attention.self.query")
+    monkeypatch.setitem(families.FAMILIES, "bert", wrong)
+    with pytest.raises(AdjustError, match=r"disagree.*attention\.self\.key"):
+        adjust.trace(tiny("bert"))
+
+
+def test_cross_attention_which_no_label_explains_is_refused():
+    config = CONFIGS["bert"]().to_dict() | {"is_decoder": True, "add_cross_attention": True}
+    with pytest.raises(AdjustError, match="crossattention"):
+        adjust.trace(AutoModelForQuestionAnswering.from_config(BertConfig.from_dict(config)))

@@ -1,0 +1,84 @@
+"""What settings ask for is what the sizes say, and the impossible names the nearest possible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qa_lib import adjust, model
+from qa_lib.adjust import Sizes
+from qa_lib.config import AdjustSettings
+from qa_lib.errors import AdjustError
+from tests.unit.adjust_models import CONFIGS
+
+
+def resolve(family: str = "bert", **settings: Any) -> Sizes:
+    return adjust.resolve(CONFIGS[family](), AdjustSettings(**settings))
+
+
+def test_hidden_size_alone_keeps_the_head_size():
+    minilm = model.load_config("embedded")
+    sizes = adjust.resolve(minilm, AdjustSettings(hidden_size=288))
+    assert (sizes.hidden_size, sizes.num_heads, sizes.head_size) == (288, 9, 32)
+
+
+def test_hidden_size_with_heads_changes_the_head_size():
+    sizes = resolve(hidden_size=24, num_heads=4)
+    assert (sizes.num_heads, sizes.head_size) == (4, 6)
+
+
+def test_the_first_layers_stay_unless_others_are_named():
+    assert resolve(num_layers=2).layers == (0, 1)
+    assert resolve(keep_layers=(0, 2)).layers == (0, 2)
+
+
+def test_nothing_asked_changes_nothing():
+    assert resolve() == Sizes(layers=(0, 1, 2), hidden_size=32, num_heads=4, intermediate_size=24)
+    assert resolve(num_heads=4) == resolve()
+
+
+@pytest.mark.parametrize(
+    ("settings", "nearest"),
+    [
+        ({"num_layers": 4}, "--adjust.num-layers 3"),
+        ({"keep_layers": (0, 3)}, "--adjust.keep-layers 0 2"),
+        ({"keep_layers": (1, 0)}, "--adjust.keep-layers 0 1"),
+        ({"keep_layers": (1, 1)}, "--adjust.keep-layers 1"),
+        ({"keep_layers": ()}, "--adjust.keep-layers 0 1 2"),
+        ({"keep_layers": (0, 2), "num_layers": 1}, "--adjust.num-layers 2"),
+        ({"intermediate_size": 25}, "--adjust.intermediate-size 24"),
+        ({"hidden_size": 40}, "--adjust.hidden-size 32"),
+        ({"hidden_size": 23}, "--adjust.hidden-size 24"),
+        ({"hidden_size": 3}, "--adjust.hidden-size 8"),
+        ({"hidden_size": 26, "num_heads": 4}, "--adjust.hidden-size 24"),
+        ({"hidden_size": 32, "num_heads": 5}, "--adjust.num-heads 4"),
+        ({"hidden_size": 24, "num_heads": 2}, "--adjust.hidden-size 16 with --adjust.num-heads 2"),
+        ({"num_heads": 3}, "--adjust.hidden-size 24"),
+        ({"num_heads": 9}, "--adjust.hidden-size 32"),
+    ],
+)
+def test_the_impossible_names_the_nearest_possible(settings: dict[str, Any], nearest: str):
+    with pytest.raises(AdjustError) as refusal:
+        resolve(**settings)
+    assert nearest in refusal.value.remedy
+
+
+def test_electra_cannot_shrink_to_its_embedding_size_which_would_drop_a_projection():
+    with pytest.raises(AdjustError, match="projection") as refusal:
+        resolve("electra", hidden_size=16)
+    assert refusal.value.remedy.endswith("--adjust.hidden-size 8.")
+    assert resolve("electra-tied", hidden_size=16).hidden_size == 16
+
+
+def test_the_config_is_rewritten_with_what_must_follow_it():
+    sizes = Sizes(layers=(0, 2), hidden_size=16, num_heads=2, intermediate_size=8)
+    assert sizes.apply(CONFIGS["electra-tied"]()).embedding_size == 16
+    assert sizes.apply(CONFIGS["electra"]()).embedding_size == 16
+    distilbert = sizes.apply(CONFIGS["distilbert"]())
+    assert (distilbert.n_layers, distilbert.dim, distilbert.n_heads, distilbert.hidden_dim) == (
+        2,
+        16,
+        2,
+        8,
+    )
