@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def train(settings: Settings) -> None:
     """Train, evaluate, and say where the result is."""
-    from qa_lib import evaluate, squad
+    from qa_lib import card, evaluate, squad
     from qa_lib import train as training
     from qa_lib.run import RunFolder
     from qa_lib.storage import to_json
@@ -35,7 +35,9 @@ def train(settings: Settings) -> None:
         result = training.fine_tune(settings, run, questions)
         run.write_result(result, status="running")
         result |= evaluate.evaluate_held_out(settings, run, run.url("model"))
+        card.write_card(run, settings, result)
         run.write_result(result)
+        print(evaluate.summary(result))
         print(f"{run.url('model')} loads with AutoModelForQuestionAnswering.from_pretrained")
 
 

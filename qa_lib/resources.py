@@ -30,7 +30,7 @@ _PEAK_TERAFLOPS = {
     "H200": 989,
 }
 _GPU_UTILISATION = 0.3
-_CPU_UTILISATION = 0.5
+_CPU_UTILISATION = 0.9
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def start_ray() -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     # Ray gives its workers the lowest priority but four; training is what the user waits for.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    options: dict[str, Any] = {"log_to_driver": True, "logging_level": "WARNING"}
+    # What workers print goes to Ray's session folder; what matters comes back as an exception.
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
     worker_env = {
         name: value
         for name, value in os.environ.items()

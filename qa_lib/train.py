@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qa_lib import model as models
-from qa_lib import resources, stream, teach, windows
+from qa_lib import resources, squad, stream, teach, windows
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
 from qa_lib.engine import Engine, learning_rate, memory_per_rank
@@ -120,6 +120,8 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
         "num_train_windows": plan.num_windows,
         "num_too_long": len(window_set.too_long),
         "num_quarantined": questions.num_quarantined,
+        "train_fingerprint": questions.fingerprint,
+        "holdout_titles": _holdout_titles(settings),
         "train_seconds": round(time.monotonic() - started, 2),
         **taught,
         **facts,
@@ -269,6 +271,13 @@ def _check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> Non
             f"{found.directory} belongs to other data, seed, batch size or number of steps.",
             f"Resume with the settings in {run.url('config.yaml')}, or start a new run.",
         )
+
+
+def _holdout_titles(settings: Settings) -> list[str]:
+    """Record the articles set aside: a search must score on what its parent never saw."""
+    if not settings.data.holdout_articles:
+        return []
+    return list(squad.load(settings.data, "holdout").titles)
 
 
 def _micro_batch(settings: Settings) -> int:

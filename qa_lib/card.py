@@ -1,0 +1,88 @@
+"""The model card: what a model was trained on and what it scored, from the run's own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from qa_lib.config import Settings
+from qa_lib.run import RunFolder
+
+_TITLES = {
+    "f1": "F1",
+    "em": "EM",
+    "num_questions": "evaluation questions",
+    "num_train_questions": "training questions",
+    "num_train_windows": "training windows",
+    "num_window_passes": "windows trained, all passes",
+    "steps": "optimizer steps",
+    "num_parameters": "parameters",
+    "precision": "precision",
+    "world_size": "workers",
+    "zero_stage": "ZeRO stage",
+}
+
+
+def write_card(run: RunFolder, settings: Settings, result: Mapping[str, Any]) -> None:
+    """Write `model/README.md` in the hub's format; every figure is from `result`.
+
+    Args:
+        run: Its `model/` holds the checkpoint.
+        settings: That the model was made with.
+        result: The fields of result.json; what is absent is left out of the card.
+    """
+    data = settings.data.source
+    header: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "question-answering",
+        "tags": ["question-answering", "extractive-qa"],
+        "base_model": _public_name(settings.model.name),
+        "datasets": [data] if _is_hub_id(data) else None,
+    }
+    rows = [
+        f"| {title} | {_figure(result[name])} |"
+        for name, title in _TITLES.items()
+        if result.get(name) is not None
+    ]
+    text = f"""---
+{yaml.safe_dump({key: value for key, value in header.items() if value}, sort_keys=False).strip()}
+---
+# {run.name}
+
+Extractive question answering, fine-tuned from {_public_name(settings.model.name)} on
+{_data_name(data)}. Scores are 0 to 100, on the questions counted below.
+
+| | |
+|---|---|
+{chr(10).join(rows)}
+
+```python
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+model = AutoModelForQuestionAnswering.from_pretrained("model")
+tokenizer = AutoTokenizer.from_pretrained("model")
+```
+
+The exact settings are in the run's config.yaml, the versions of all libraries in its result.json.
+"""
+    run.write_text("model/README.md", text)
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
+def _public_name(name: str) -> str:
+    return "sentence-transformers/all-MiniLM-L6-v2" if name == "embedded" else name.split("://")[-1]
+
+
+def _data_name(source: str) -> str:
+    return "the suite's embedded corpus" if source == "embedded" else f"`{source}`"
