@@ -1,0 +1,117 @@
+"""Training speed: the job's path through Ray and DeepSpeed against a plain PyTorch loop.
+
+    python -m benchmarks.training
+    python -m benchmarks.training --data.source ~/squad --train.max-steps 40
+
+Both train the same windows in the same batches at the same precision, without dropout, taking
+turns in one run; the losses of every step must agree. Windows per second count the training loop
+alone: not the start of Ray, nor the loading of the model.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any
+
+from jobs import _entry
+
+NUM_TURNS = 3
+LOSS_TOLERANCE = 1e-3
+
+
+def plain_loop(settings: Any, table: Any, plan: Any, precision: str) -> tuple[float, list[float]]:
+    """Train as a script would: no Ray, no DeepSpeed; windows per second and the losses."""
+    import torch
+
+    from qa_lib import model as models
+    from qa_lib import windows
+    from qa_lib.engine import learning_rate
+    from qa_lib.losses import window_losses
+
+    train = settings.train
+    model = models.load(settings.model.name, seed=settings.seed, dropout=0.0).train()
+    pad = windows.PadSpec.of(models.load_tokenizer(settings.model.name))
+    named = list(model.named_parameters())
+    exempt = [p for n, p in named if p.ndim < 2 or "LayerNorm" in n]
+    decayed = [p for n, p in named if p.ndim >= 2 and "LayerNorm" not in n]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": train.weight_decay},
+            {"params": exempt, "weight_decay": 0.0},
+        ]
+    )
+    losses, num_windows, started = [], 0, time.perf_counter()
+    for step in range(plan.num_steps):
+        rows = table.take(plan.batch(step))
+        batch = windows.collate(rows, pad)
+        inputs = {name: value for name, value in batch.items() if "_positions" not in name}
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(train, step, plan.num_steps)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            output = model(**inputs)
+        loss = window_losses(output.start_logits, output.end_logits, batch).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        num_windows += rows.num_rows
+    return num_windows / (time.perf_counter() - started), losses
+
+
+def suite(settings: Any, questions: Any, folder: str, turn: int) -> tuple[float, list[float]]:
+    """Train as the job does; windows per second and the losses."""
+    from qa_lib import train
+    from qa_lib.run import RunFolder
+
+    named = settings.model_copy(update={"storage": folder, "run_name": f"turn-{turn}"})
+    with RunFolder.open(named, "train") as run:
+        result = train.fine_tune(named, run, questions)
+        return result["windows_per_s"], [row["loss"] for row in run.read_metrics()]
+
+
+def main() -> None:
+    """Run both in turns and print the table."""
+    _entry.quiet_libraries()
+    import torch
+
+    from qa_lib import config, resources, squad, train, windows
+    from qa_lib import model as models
+
+    flags = ["--train.max-steps", "40", "--train.dropout", "0", *sys.argv[1:]]
+    settings = config.parse("train", flags)
+    precision = resources.resolve_precision(settings.train.precision, "cpu")
+    torch.set_num_threads(resources.num_local_cpus())
+    questions = squad.load(settings.data, "train")
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    tokenizer = models.load_tokenizer(settings.model.name)
+    table = windows.build(questions.table, tokenizer, spec, characters=False).table
+    plan = train.plan_of(settings, windows.lengths(table))
+    speeds: dict[str, list[float]] = {"plain PyTorch loop": [], "this suite": []}
+    furthest = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(NUM_TURNS):
+            speed, plain_losses = plain_loop(settings, table, plan, precision)
+            speeds["plain PyTorch loop"].append(speed)
+            speed, losses = suite(settings, questions, folder, turn)
+            speeds["this suite"].append(speed)
+            pairs = zip(plain_losses, losses, strict=True)
+            furthest = max(furthest, *(abs(one - other) for one, other in pairs))
+    print(
+        f"\n{plan.num_steps} steps of {settings.train.global_batch}, {precision}, {NUM_TURNS} turns"
+    )
+    print(f"{'':<20} {'windows/s':>10} {'range':>15}")
+    for name, values in speeds.items():
+        spread = f"{min(values):.2f} to {max(values):.2f}"
+        print(f"{name:<20} {statistics.median(values):>10.2f} {spread:>15}")
+    ratios = [ours / plain for plain, ours in zip(*speeds.values(), strict=True)]
+    print(f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    print(f"largest difference of a step's loss {furthest:.2e} (at most {LOSS_TOLERANCE:g})")
+    assert furthest <= LOSS_TOLERANCE
+
+
+if __name__ == "__main__":
+    main()
