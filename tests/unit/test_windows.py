@@ -394,7 +394,7 @@ def test_added_tokens_that_reach_across_spaces_are_found(token: AddedToken) -> N
     """Words cannot be tokenised one by one then."""
     tokenizer = wordpiece()
     tokenizer.add_tokens([token])
-    context = "the big red <m> dog of 漢字 x漢字y a<m>b big\u00a0red  <m>  <m> end"
+    context = "red as big, the big red <m> dog of 漢字 x漢字y a<m>b big\u00a0red  <m>  <m> end"
     rows = [row_of("a big red <m> what?", context, start, 3) for start in range(len(context))]
     assert_equal_to_the_recipe(rows, tokenizer, WindowSpec(24, 5))
 
