@@ -43,12 +43,14 @@ class Passage:
     """One passage with its questions.
 
     Args:
-        title: The genre and the passage's number in it.
+        id: Split, genre and number in it.
+        title: What it is about.
         context: The prose.
         entities: Every name that was invented for it.
         questions: Pairs of a question and its answers; an answer is (first character, text).
     """
 
+    id: str
     title: str
     context: str
     entities: tuple[str, ...]
@@ -67,7 +69,7 @@ def corpus(split: Split) -> pa.Table:
     """
     rows = [
         {
-            "id": f"embedded-{VERSION}-{split}-{number:03d}-{nth}",
+            "id": f"{passage.id}-{nth}",
             "title": passage.title,
             "context": passage.context,
             "question": question,
@@ -76,7 +78,7 @@ def corpus(split: Split) -> pa.Table:
                 "answer_start": [first_char for first_char, _ in answers],
             },
         }
-        for number, passage in enumerate(passages(split))
+        for passage in passages(split)
         for nth, (question, answers) in enumerate(passage.questions)
     ]
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
@@ -108,7 +110,8 @@ def _passage(genre: Genre, split: Split, number: int, stock: NameStock) -> Passa
             question, _ = fill(pick(rng, phrasings), facts)
             questions.append((question, _answers(slot, mentions, split)))
     return Passage(
-        title=f"{genre.name} {split} {number}",
+        id=f"embedded-{VERSION}-{split}-{genre.name}-{number:02d}",
+        title=fill(genre.title, facts)[0],
         context=context,
         entities=tuple(draw.entities),
         questions=tuple(questions),

@@ -40,7 +40,8 @@ class Genre:
     """A kind of passage: an opening, middle sentences in any order, an ending.
 
     Args:
-        name: What titles call it.
+        name: What ids of questions call it.
+        title: Template of a passage's title.
         facts: Draws the facts of one passage, by slot.
         opening: Wordings of the first sentence or two.
         middle: Wordings of what follows; every part can be understood after the opening alone.
@@ -49,6 +50,7 @@ class Genre:
     """
 
     name: str
+    title: str
     facts: Callable[[Draw], Facts]
     opening: Wordings
     middle: tuple[Wordings, ...]

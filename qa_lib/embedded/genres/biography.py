@@ -59,11 +59,12 @@ def _biography(draw: Draw) -> Facts:
 
 BIOGRAPHY = Genre(
     name="biography",
+    title="{who}",
     facts=_biography,
     opening=Wordings(
         train="""
-        - {who} was born in {birthplace} in {born} and [was trained as|learned the craft of] {trade}
-          by {mentor}.
+        - {who} was born in {birthplace} in {born} and [was trained as {trade} by|learned the craft
+          of {trade} from] {mentor}.
         - Born in {birthplace} in {born}, {who} was [taught by|apprenticed to] {mentor} and became
           {trade}.
         - {who} came from {birthplace}, where {who.he} was born in {born}; {mentor}[, a neighbour,|]

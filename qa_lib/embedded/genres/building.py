@@ -86,6 +86,7 @@ def _building(draw: Draw) -> Facts:
 
 BUILDING = Genre(
     name="building",
+    title="{house}",
     facts=_building,
     opening=Wordings(
         train="""

@@ -71,6 +71,7 @@ def _company(draw: Draw) -> Facts:
 
 COMPANY = Genre(
     name="company",
+    title="{company}",
     facts=_company,
     opening=Wordings(
         train="""

@@ -82,6 +82,7 @@ def _council(draw: Draw) -> Facts:
 
 COUNCIL = Genre(
     name="council",
+    title="A vote in {town}",
     facts=_council,
     opening=Wordings(
         train="""

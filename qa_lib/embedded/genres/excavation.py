@@ -80,6 +80,7 @@ def _excavation(draw: Draw) -> Facts:
 
 EXCAVATION = Genre(
     name="excavation",
+    title="The finds near {site}",
     facts=_excavation,
     opening=Wordings(
         train="""

@@ -77,6 +77,7 @@ def _expedition(draw: Draw) -> Facts:
 
 EXPEDITION = Genre(
     name="expedition",
+    title="The voyage of {ship}",
     facts=_expedition,
     opening=Wordings(
         train="""

@@ -82,6 +82,7 @@ def _laboratory(draw: Draw) -> Facts:
 
 LABORATORY = Genre(
     name="laboratory",
+    title="Tests in {institute}",
     facts=_laboratory,
     opening=Wordings(
         train="""

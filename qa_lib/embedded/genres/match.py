@@ -64,6 +64,7 @@ def _match(draw: Draw) -> Facts:
 
 MATCH = Genre(
     name="match",
+    title="{home} against {away}",
     facts=_match,
     opening=Wordings(
         train="""

@@ -64,6 +64,7 @@ def _premiere(draw: Draw) -> Facts:
 
 PREMIERE = Genre(
     name="premiere",
+    title="{opera}",
     facts=_premiere,
     opening=Wordings(
         train="""

@@ -101,6 +101,7 @@ def _recipe(draw: Draw) -> Facts:
 
 RECIPE = Genre(
     name="market",
+    title="{dish^} in {market}",
     facts=_recipe,
     opening=Wordings(
         train="""
@@ -135,28 +136,19 @@ RECIPE = Genre(
         Wordings(
             train="""
             - {base_grams} of {base} are mixed with {addition_grams} of {addition}, which is bought
-              in {supplier}.
+              in {supplier}. The mixture rests for {rest} and is then cooked for {bake}.
             - The cook takes {base_grams} of {base} and {addition_grams} of {addition} from
-              {supplier}.
+              {supplier}. After {rest} of rest the mixture is cooked for {bake}.
             - One needs {addition_grams} of {addition}, [always|] ordered from {supplier}, and
-              {base_grams} of {base}.
+              {base_grams} of {base}. The mixture has to stand for {rest}, whereas {bake} of cooking
+              are enough.
             """,
             held_out="""
             - Into the bowl go {base_grams} of {base} and then {addition_grams} of {addition}, which
-              a carter fetches from {supplier}.
+              a carter fetches from {supplier}. Everything is left to rest for {rest} before it is
+              put in the oven for {bake}.
             - The recipe asks for {addition_grams} of {addition}, a product of {supplier}, to
-              {base_grams} of {base}.
-            """,
-        ),
-        Wordings(
-            train="""
-            - The mixture rests for {rest} and is then cooked for {bake}.
-            - After {rest} of rest the mixture is cooked for {bake}.
-            - The mixture has to stand for {rest}, whereas {bake} of cooking are enough.
-            """,
-            held_out="""
-            - Everything is left to rest for {rest} before it is put in the oven for {bake}.
-            - Cooking takes {bake}, but first one must wait {rest}.
+              {base_grams} of {base}. Cooking takes {bake}, but first one must wait {rest}.
             """,
         ),
     ),

@@ -63,6 +63,7 @@ def _river(draw: Draw) -> Facts:
 
 RIVER = Genre(
     name="river",
+    title="The River {river}",
     facts=_river,
     opening=Wordings(
         train="""

@@ -60,6 +60,7 @@ def _siege(draw: Draw) -> Facts:
 
 SIEGE = Genre(
     name="siege",
+    title="The siege of {town}",
     facts=_siege,
     opening=Wordings(
         train="""
