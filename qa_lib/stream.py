@@ -20,6 +20,7 @@ from qa_lib import windows
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.errors import DataError
 from qa_lib.plan import BatchPlan
+from qa_lib.squad import context_edges
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -240,13 +241,7 @@ def _tokenizer(model_name: str) -> Any:
 
 
 def _blocks(questions: pa.Table) -> list[pa.Table]:
-    """Cut questions into blocks at changes of context, so that no context is tokenised twice."""
+    """Cut questions into blocks at changes of context, and number their rows."""
     table = questions.append_column("row", pa.array(np.arange(questions.num_rows, dtype=np.int32)))
-    if table.num_rows <= _QUESTIONS_PER_BLOCK:
-        return [table]
-    context = table["context"].combine_chunks().dictionary_encode().indices.to_numpy()
-    changes = np.flatnonzero(np.diff(context)) + 1
-    wanted = np.arange(_QUESTIONS_PER_BLOCK, table.num_rows, _QUESTIONS_PER_BLOCK)
-    cuts = np.unique(changes[np.minimum(np.searchsorted(changes, wanted), len(changes) - 1)])
-    edges = [0, *cuts.tolist(), table.num_rows]
-    return [table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    edges = context_edges(table["context"], _QUESTIONS_PER_BLOCK)
+    return [table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from qa_lib.squad.questions import Questions, Split, load, load_all, splits
 from qa_lib.squad.schema import SCHEMA, fingerprint
-from qa_lib.squad.shards import read_manifest, write_shards
+from qa_lib.squad.shards import context_edges, read_manifest, write_shards
 
 __all__ = [
     "SCHEMA",
     "Questions",
     "Split",
+    "context_edges",
     "fingerprint",
     "load",
     "load_all",

@@ -65,7 +65,7 @@ def write_shards(
 def _write_split(
     questions: Questions, folder: Place, rows_per_shard: int
 ) -> list[dict[str, str | int]]:
-    edges = _shard_edges(questions.table["context"], rows_per_shard)
+    edges = context_edges(questions.table["context"], rows_per_shard)
     shards: list[dict[str, str | int]] = []
     for index, (begin, end) in enumerate(pairwise(edges)):
         name = f"{FILE_PREFIXES[questions.split]}-{index:05d}-of-{len(edges) - 1:05d}.parquet"
@@ -154,8 +154,16 @@ def _remove(folder: Place) -> None:
         folder.child(name).delete()
 
 
-def _shard_edges(contexts: pa.ChunkedArray, rows_per_shard: int) -> list[int]:
-    """Return where shards begin and end: the changes of context nearest to equal shares."""
+def context_edges(contexts: pa.ChunkedArray, rows_per_shard: int) -> list[int]:
+    """Return where to cut questions so that each context stays whole and is tokenised once.
+
+    Args:
+        contexts: The column of contexts, those of an article in a row.
+        rows_per_shard: About how many rows a part should have.
+
+    Returns:
+        Row numbers from 0 to the end: the changes of context nearest to equal shares.
+    """
     num_rows = len(contexts)
     changed = pc.not_equal(contexts.slice(1), contexts.slice(0, num_rows - 1))
     edges = np.concatenate([[0], np.flatnonzero(changed.to_numpy()) + 1, [num_rows]])
