@@ -21,7 +21,7 @@ from qa_lib.config import TrainSettings
 from qa_lib.losses import Batch, window_losses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from transformers import PreTrainedModel
 
@@ -34,7 +34,7 @@ class StepResult:
 
     Attributes:
         loss: Mean over the windows of the global batch.
-        skipped: True where the loss was not finite and no weight moved.
+        skipped: True where the loss or a gradient was not finite, and no weight moved.
         stop: True where some rank was asked to stop.
     """
 
@@ -66,6 +66,8 @@ def deepspeed_config(
         "zero_optimization": {
             "stage": train.zero_stage,
             "contiguous_gradients": True,
+            # DeepSpeed allocates this buffer whole: its default of 5e8 elements is 2 GB of a GPU.
+            "reduce_bucket_size": 2**25,
             "overlap_comm": False,
             # Every parameter is partitioned: the default threshold would leave a model as small as
             # MiniLM replicated in good part.
@@ -151,6 +153,7 @@ class Engine:
             self.model.gradient_checkpointing_enable()
         self.step_number = 0
         self.num_skipped = 0
+        self._num_gradient_bytes = 0
         self._guard = _build_optimizer(self.model, train)
         world_size = dist.get_world_size()
         self._engine, *_ = deepspeed.initialize(
@@ -183,6 +186,7 @@ class Engine:
         """
         scale = dist.get_world_size() * len(micro_batches) / num_real
         total = torch.zeros((), device=self.device)
+        is_first = self._num_gradient_bytes == 0
         for position, (batch, weights) in enumerate(micro_batches):
             batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
             loss = (self._losses(batch) * weights.to(self.device)).sum()
@@ -194,14 +198,18 @@ class Engine:
                 told = torch.stack([total, torch.tensor(float(stop), device=self.device)])
                 dist.all_reduce(told)
                 mean_loss, stops = told[0].item() / num_real, told[1].item()
-                self._guard.skip = not math.isfinite(mean_loss)
+                self._guard.skip = not (math.isfinite(mean_loss) and self._gradients_are_finite())
                 self._set_learning_rate(
                     learning_rate(self.settings, self.step_number, self.num_steps)
                 )
+            if is_first:
+                held = self._count_gradient_bytes()
+                self._num_gradient_bytes = max(self._num_gradient_bytes, held)
             self._engine.step()
+        skipped = self._guard.skip or not self._engine.was_step_applied()
         self.step_number += 1
-        self.num_skipped += self._guard.skip
-        return StepResult(mean_loss, self._guard.skip, stops > 0)
+        self.num_skipped += skipped
+        return StepResult(mean_loss, skipped, stops > 0)
 
     def save(self, folder: Path) -> None:
         """Write this rank's part of the training state into a local folder."""
@@ -256,19 +264,47 @@ class Engine:
             if is_main:
                 weights[name] = full
         if is_main:
-            weights |= {name: value.cpu() for name, value in self.model.named_buffers()}
+            stored = self.model.state_dict().keys()  # without buffers that are never saved
+            buffers = self.model.named_buffers()
+            weights |= {name: value.cpu() for name, value in buffers if name in stored}
         return weights
 
     def num_state_bytes(self) -> dict[str, int]:
-        """Measure this rank's bytes of parameters, gradients and optimizer state."""
-        optimizer = sum(
-            tensor.numel() * tensor.element_size()
-            for state in self._guard.state.values()
-            for tensor in state.values()
-            if isinstance(tensor, torch.Tensor)
-        )
-        parameters = sum(_local_bytes(parameter) for parameter in self.model.parameters())
-        return {"parameters": parameters, "optimizer": optimizer}
+        """Measure this rank's bytes of training state, by the storage behind its tensors.
+
+        Returns:
+            `parameters`; `gradients`, the most that were held after a backward pass; `optimizer`,
+            moments and master weights.
+        """
+        # ZeRO 3 keeps a rank's part of a parameter in `ds_tensor`.
+        parameters = [getattr(p, "ds_tensor", p) for p in self.model.parameters()]
+        # ZeRO 3 lends the optimizer its masters for the moment of a step only.
+        masters = getattr(self._engine.optimizer, "fp32_partitioned_groups_flat", None) or [
+            p for group in self._guard.param_groups for p in group["params"]
+        ]
+        moments = [value for state in self._guard.state.values() for value in state.values()]
+        return {
+            "parameters": _num_bytes(parameters),
+            "gradients": self._num_gradient_bytes,
+            "optimizer": _num_bytes([*parameters, *masters, *moments]) - _num_bytes(parameters),
+        }
+
+    def _count_gradient_bytes(self) -> int:
+        """Count gradients where autograd leaves them and where DeepSpeed gathers its share."""
+        optimizer = self._engine.optimizer
+        held = [parameter.grad for parameter in self.model.parameters()]
+        held.append(getattr(optimizer, "grad_partitions_flat_buffer", None))
+        for name in ("averaged_gradients", "all_grad_tensors"):
+            for gradients in getattr(optimizer, name, {}).values():
+                held += gradients or []
+        return _num_bytes(held)
+
+    def _gradients_are_finite(self) -> bool:
+        """Check reduced gradients at stage 0; from stage 1 on DeepSpeed does it, and skips."""
+        if self.zero_stage > 0:
+            return True
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        return bool(torch.nn.utils.get_total_norm(gradients).isfinite())
 
     def _losses(self, batch: Batch) -> torch.Tensor:
         output = self._engine(**{name: batch[name] for name in _INPUTS if name in batch})
@@ -304,6 +340,7 @@ def _build_optimizer(model: PreTrainedModel, train: TrainSettings) -> Any:
     return Guarded([group for group in groups if group["params"]], lr=train.learning_rate)
 
 
-def _local_bytes(parameter: torch.Tensor) -> int:
-    local = getattr(parameter, "ds_tensor", parameter)  # ZeRO 3 keeps a rank's shard there
-    return local.numel() * local.element_size()
+def _num_bytes(tensors: Iterable[Any]) -> int:
+    """Add up the distinct storages behind tensors; what is no tensor counts nothing."""
+    storages = [tensor.untyped_storage() for tensor in tensors if isinstance(tensor, torch.Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
