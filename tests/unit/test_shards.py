@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from qa_lib import squad
 from qa_lib.config import DataSettings
 from qa_lib.errors import DataError
-from qa_lib.squad.shards import _shard_edges
+from qa_lib.squad.shards import context_edges
 
 
 def questions(
@@ -85,7 +85,7 @@ def test_rows_of_a_context_stay_in_one_shard(tmp_path):
 @given(st.lists(st.integers(1, 9), min_size=1), st.integers(1, 20))
 def test_shards_part_the_rows_near_equal_shares(runs, rows_per_shard):
     contexts = [f"c{number}" for number, length in enumerate(runs) for _ in range(length)]
-    edges = _shard_edges(pa.chunked_array([contexts]), rows_per_shard)
+    edges = context_edges(pa.chunked_array([contexts]), rows_per_shard)
     assert edges[0] == 0 and edges[-1] == len(contexts)
     assert all(begin < end for begin, end in pairwise(edges))
     assert all(contexts[edge - 1] != contexts[edge] for edge in edges[1:-1])
