@@ -19,6 +19,8 @@ from qa_lib.errors import ModelError, ResourceError
 from qa_lib.progress import Progress
 
 if TYPE_CHECKING:
+    from ray import ObjectRef
+
     from qa_lib.forward import Forward
     from qa_lib.stream import WindowSet
 
@@ -84,7 +86,7 @@ def read_all(
     tasks = ray.data.from_arrow(_tasks(window_set, batch_size * _BATCHES_PER_TASK[device]))
     found = tasks.map_batches(
         _Reader,
-        fn_constructor_args=[options, settings.evaluate, window_set],
+        fn_constructor_args=[options, settings.evaluate, window_set.blocks, window_set.starts],
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=num_actors),
@@ -147,7 +149,11 @@ class _Reader:
     """An actor of Ray Data: window indices in, the best spans of those windows out."""
 
     def __init__(
-        self, options: dict[str, Any], settings: EvaluateSettings, window_set: WindowSet
+        self,
+        options: dict[str, Any],
+        settings: EvaluateSettings,
+        blocks: list[ObjectRef],
+        starts: np.ndarray,
     ) -> None:
         import ray
 
@@ -157,8 +163,8 @@ class _Reader:
         num_threads = min(options.pop("num_threads"), resources.num_local_cpus())
         self._forward = Forward(**options, num_threads=num_threads)
         self._settings = settings
-        self._blocks = ray.get(window_set.blocks)
-        self._starts = window_set.starts
+        self._blocks = ray.get(blocks)
+        self._starts = starts
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         from qa_lib import stream
