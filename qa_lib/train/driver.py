@@ -1,0 +1,267 @@
+"""The driver's side of training: what can be placed, the trainer, and watching it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from qa_lib import model as models
+from qa_lib import resources, squad, stream, teach, windows
+from qa_lib.checkpoint import CheckpointStore
+from qa_lib.config import Settings
+from qa_lib.engine import memory_per_rank
+from qa_lib.errors import CheckpointError, ConfigError
+from qa_lib.plan import BatchPlan
+from qa_lib.progress import Progress
+from qa_lib.run import RunFolder
+from qa_lib.train import worker
+from qa_lib.train.ledger import check_ledger, read_ledger
+from qa_lib.train.task import Monitor, TrainTask, checkpoints_of, micro_batch_of, plan_of
+
+if TYPE_CHECKING:
+    import ray
+
+    from qa_lib.squad import Questions
+
+_POLL_S = 0.25
+
+
+def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[str, Any]:
+    """Train a model on all windows of the questions and write it to the run's `model/`.
+
+    Args:
+        settings: What to train, and how.
+        run: Receives checkpoints, metrics.jsonl, ledger.parquet and model/. A run that holds a
+            good checkpoint is continued from there.
+        questions: To train on.
+
+    Returns:
+        Fields for result.json: counts, steps, losses, speed, world size and ZeRO stage.
+
+    Raises:
+        ResourceError: The machine or cluster cannot hold the workers.
+        DataError: No question fits a window.
+    """
+    import ray
+
+    _check(settings)
+    resources.start_ray()
+    allocation = resources.allocate(settings.train)
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
+    plan = plan_of(settings, window_set.lengths)
+    _check_resumable(settings, run, plan)
+    taught: dict[str, Any] = {}
+    if settings.train.teacher:
+        window_set, taught = teach.attach(settings, window_set)
+    monitor = ray.remote(num_cpus=0)(Monitor).remote()
+    task = TrainTask(
+        settings=settings,
+        run_path=run.path,
+        plan=plan,
+        micro_batch=micro_batch_of(settings),
+        device=allocation.device,
+        monitor=monitor,
+    )
+    started = time.monotonic()
+    _watch(_trainer(task, window_set, allocation), monitor, plan, run)
+    facts = ray.get(monitor.facts.remote())
+    if facts["stopped"]:
+        print(
+            f"stopped after step {facts['steps']} of {plan.num_steps}; go on with\n"
+            f"  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
+            f"{settings.storage} --run-name {run.name} --resume",
+            file=sys.stderr,
+        )
+        raise KeyboardInterrupt
+    check_ledger(read_ledger(run), plan, facts["steps"])
+    return {
+        "num_train_questions": questions.table.num_rows - len(window_set.too_long),
+        "num_train_windows": plan.num_windows,
+        "num_too_long": len(window_set.too_long),
+        "num_quarantined": questions.num_quarantined,
+        "train_fingerprint": questions.fingerprint,
+        "holdout_titles": _holdout_titles(settings),
+        "train_seconds": round(time.monotonic() - started, 2),
+        **taught,
+        **facts,
+    }
+
+
+def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
+    """Return what `fine_tune` would do, without Ray: counts, steps, bytes per rank, seconds.
+
+    The seconds are arithmetic: floating-point operations over the speed of a matrix product
+    measured here (CPU) or the GPU's published peak, at a usual utilisation.
+    """
+    _check(settings)
+    train = settings.train
+    allocation = resources.allocate(train)
+    tokenizer = models.load_tokenizer(settings.model.name)
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    cut = windows.build(questions.table, tokenizer, spec, characters=False)
+    plan = plan_of(settings, windows.lengths(cut.table))
+    model = models.load_empty(settings.model.name)
+    precision = resources.resolve_precision(train.precision, allocation.device)
+    num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
+    flops = 6 * models.num_matrix_parameters(model) * num_tokens
+    speed = resources.flops_per_second(allocation.device, precision) * (
+        train.num_workers if allocation.device == "cuda" else 1
+    )
+    return {
+        "num_train_questions": questions.table.num_rows - len(cut.too_long),
+        "num_train_windows": plan.num_windows,
+        "num_too_long": len(cut.too_long),
+        "mean_window_tokens": round(float(plan.lengths.mean()), 1),
+        "steps": plan.num_steps,
+        "num_parameters": models.num_parameters(model),
+        "world_size": train.num_workers,
+        "micro_batch": micro_batch_of(settings),
+        "precision": precision,
+        "device": allocation.device,
+        "cpus_per_worker": allocation.cpus_per_worker,
+        "state_bytes_per_rank": memory_per_rank(
+            models.num_parameters(model), train, precision, train.num_workers
+        ),
+        "estimated_train_seconds": round(flops / speed),
+    }
+
+
+def _check(settings: Settings) -> None:
+    """Refuse, before Ray starts, what this machine or model cannot do."""
+    resources.allocate(settings.train)
+    longest = models.maximum_length(models.load_config(settings.model.name))
+    if longest is not None and settings.data.max_length > longest:
+        raise ConfigError(
+            f"--data.max-length {settings.data.max_length} exceeds the {longest} positions of "
+            f"{settings.model.name}.",
+            f"Use --data.max-length {longest} or less.",
+        )
+    if not os.environ.get("RAY_ADDRESS"):
+        num_parameters = models.num_parameters(models.load_empty(settings.model.name))
+        states = memory_per_rank(
+            num_parameters, settings.train, settings.train.precision, settings.train.num_workers
+        )
+        resources.check_memory(settings.train.num_workers, sum(states.values()))
+
+
+def _check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> None:
+    found = CheckpointStore(checkpoints_of(run.path)).newest_good()
+    if found is None:
+        return
+    train = settings.train
+    for name, saved, asked in (
+        ("--train.num-workers", found.meta["world_size"], train.num_workers),
+        ("--train.zero-stage", found.meta["zero_stage"], train.zero_stage),
+    ):
+        if saved != asked:
+            raise CheckpointError(
+                f"{found.directory} was written with {name} {saved}, not {asked}.",
+                f"Resume with {name} {saved}.",
+            )
+    if found.meta["plan"] != plan.fingerprint:
+        raise CheckpointError(
+            f"{found.directory} belongs to other data, seed, batch size or number of steps.",
+            f"Resume with the settings in {run.url('config.yaml')}, or start a new run.",
+        )
+
+
+def _holdout_titles(settings: Settings) -> list[str]:
+    """Record the articles set aside: a search must score on what its parent never saw."""
+    if not settings.data.holdout_articles:
+        return []
+    return list(squad.load(settings.data, "holdout").titles)
+
+
+def _trainer(
+    task: TrainTask, window_set: stream.WindowSet, allocation: resources.Allocation
+) -> ray.train.torch.TorchTrainer:
+    import ray.data
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    use_gpu = allocation.device == "cuda"
+    data = stream.PlannedData(
+        plan=task.plan,
+        window_set=window_set,
+        micro_batch=task.micro_batch,
+        checkpoints=task.checkpoints,
+    )
+    return TorchTrainer(
+        worker.train,
+        train_loop_config={"task": task},
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=allocation.num_workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": allocation.cpus_per_worker}
+            | ({"GPU": 1} if use_gpu else {}),
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=task.run_path,
+            failure_config=FailureConfig(max_failures=task.settings.train.max_failures),
+        ),
+        # Only a name: PlannedData gives every rank a dataset of its own.
+        datasets={"windows": ray.data.range(1)},
+        dataset_config=data,
+    )
+
+
+def _watch(trainer: Any, monitor: Any, plan: BatchPlan, run: RunFolder) -> None:
+    """Run the trainer in a thread, and show and record what the monitor hears meanwhile."""
+    import ray
+
+    failure: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    seen = max((row["step"] for row in run.read_metrics() if "step" in row), default=0)
+    with Progress(plan.num_steps, "steps", "training") as progress, _stop_signals(monitor):
+        while True:
+            alive = thread.is_alive()
+            for row in ray.get(monitor.drain.remote()):
+                run.append_metrics(row | {"redone": row["step"] <= seen})
+                seen = max(seen, row["step"])
+                progress.update(
+                    row["step"], loss=row["loss"], windows_per_s=row["windows_per_s"], lr=row["lr"]
+                )
+            if not alive:
+                break
+            thread.join(_POLL_S)
+    if failure:
+        raise failure[0]
+
+
+@contextmanager
+def _stop_signals(monitor: Any) -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into a checkpoint; a second one ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, _: Any) -> None:
+        print("stopping after this step, with a checkpoint ...", file=sys.stderr)
+        monitor.request_stop.remote()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,94 @@
+"""What driver and workers agree on: the task, and the actor through which they talk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qa_lib.config import Settings
+from qa_lib.plan import BatchPlan, fitting_micro_batch
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """Everything that a worker needs to know; the windows come through Ray Data.
+
+    Attributes:
+        settings: The resolved settings.
+        run_path: The run folder, path or URL.
+        plan: Which windows make up which step.
+        micro_batch: Rows per micro-step of a rank.
+        device: cpu or cuda.
+        monitor: The actor that hears of every step.
+    """
+
+    settings: Settings
+    run_path: str
+    plan: BatchPlan
+    micro_batch: int
+    device: str
+    monitor: Any
+
+    @property
+    def checkpoints(self) -> str:
+        """The run's checkpoint folder, path or URL."""
+        return checkpoints_of(self.run_path)
+
+
+class Monitor:
+    """An actor between workers and driver: steps flow one way, the wish to stop the other."""
+
+    def __init__(self) -> None:
+        """Start with nothing heard."""
+        self._rows: list[dict[str, Any]] = []
+        self._facts: dict[str, Any] = {}
+        self._stop = False
+
+    def record(self, rows: list[dict[str, Any]]) -> bool:
+        """Take finished steps from rank 0; answer whether the run should stop."""
+        self._rows += rows
+        return self._stop
+
+    def conclude(self, facts: dict[str, Any]) -> None:
+        """Take what rank 0 knows at the end."""
+        self._facts = facts
+
+    def request_stop(self) -> None:
+        """Ask the workers to checkpoint and stop after the current step."""
+        self._stop = True
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Hand over the steps heard since the last call."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def facts(self) -> dict[str, Any]:
+        """Return what rank 0 concluded; empty while it trains."""
+        return self._facts
+
+
+def plan_of(settings: Settings, lengths: np.ndarray) -> BatchPlan:
+    """Return the batch plan of a run for windows of these lengths."""
+    train = settings.train
+    return BatchPlan(
+        lengths=lengths,
+        global_batch=train.global_batch,
+        num_epochs=train.epochs,
+        seed=settings.seed,
+        bucket_batches=train.bucket_batches,
+        max_steps=train.max_steps,
+    )
+
+
+def micro_batch_of(settings: Settings) -> int:
+    """Return the rows of a micro-step: the wish, or less where a rank's share is smaller."""
+    train = settings.train
+    wish = 16 if train.micro_batch == "auto" else train.micro_batch
+    return fitting_micro_batch(wish, train.global_batch, train.num_workers)
+
+
+def checkpoints_of(run_path: str) -> str:
+    """Return the checkpoint folder of a run."""
+    return f"{run_path}/checkpoints"

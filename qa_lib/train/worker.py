@@ -1,0 +1,194 @@
+"""What every worker runs: the plan's steps through the engine, checkpoints, and the final model."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.distributed as dist
+
+from qa_lib import model as models
+from qa_lib import resources, storage, teach, windows
+from qa_lib.config import Settings
+from qa_lib.engine import Engine, learning_rate
+from qa_lib.losses import Batch, distilled_losses, window_losses
+from qa_lib.train.ledger import Keeper, agree, column
+from qa_lib.train.task import TrainTask
+
+_REPORT_EVERY_S = 0.5
+
+
+def train(config: dict[str, Any]) -> None:
+    """Run one rank of the group; `config` holds the TrainTask."""
+    import ray.train
+
+    task: TrainTask = config["task"]
+    settings, plan = task.settings, task.plan
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    device = _prepare_process(task.device, context.get_local_world_size())
+    torch.manual_seed(settings.seed * 65_536 + rank)  # dropout differs between ranks
+    precision = agree(resources.resolve_precision(settings.train.precision, task.device))
+    model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
+    tokenizer = models.load_tokenizer(settings.model.name)
+    pad = windows.PadSpec.of(tokenizer)
+    engine = Engine(
+        model,
+        settings.train,
+        precision=precision,
+        device=device,
+        num_steps=plan.num_steps,
+        micro_batch=task.micro_batch,
+        losses=_losses(settings),
+    )
+    keeper = Keeper(task, engine, rank)
+    keeper.restore()
+    per_epoch = plan.steps_per_epoch
+    every = settings.train.checkpoint_every_steps or per_epoch
+    reporter = _Reporter(task, rank, world_size)
+    stopped = False
+    for step, rows in _steps(task, world_size):
+        assert step == engine.step_number, f"data at step {step}, engine at {engine.step_number}"
+        micro_batches = [_micro(part, pad) for part in rows]
+        batch = plan.batch(step)
+        result = engine.step(micro_batches, num_real=len(batch), stop=reporter.stop_wanted)
+        keeper.note(step, rows)
+        reporter.step(step, result, batch, engine)
+        stopped = result.stop
+        if stopped or (step + 1) % every == 0 or (step + 1) == plan.num_steps:
+            keeper.save()
+            ray.train.report({"step": step + 1, "loss": result.loss})
+        if stopped:
+            break
+    keeper.write_ledger()
+    weights = engine.gather_weights()
+    if rank == 0:
+        if not stopped:
+            _write_model(task, model, tokenizer, weights)
+        reporter.conclude(engine, precision, stopped)
+    dist.barrier()
+
+
+def _losses(settings: Settings) -> Any:
+    train = settings.train
+    if not train.teacher:
+        return window_losses
+    return partial(distilled_losses, weight=train.distill_weight, temperature=train.temperature)
+
+
+def _steps(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Table]]]:
+    """Group this rank's micro-batches into optimizer steps."""
+    import ray.train
+
+    shard = ray.train.get_dataset_shard("windows")
+    batches = iter(
+        shard.iter_batches(batch_size=task.micro_batch, batch_format="pyarrow", prefetch_batches=4)
+    )
+    num_micro = task.plan.global_batch // (world_size * task.micro_batch)
+    while rows := list(islice(batches, num_micro)):
+        steps = {
+            step for part in rows for step in (part["step"][0].as_py(), part["step"][-1].as_py())
+        }
+        assert len(steps) == 1 and len(rows) == num_micro, "a step's windows came apart"
+        yield steps.pop(), rows
+
+
+def _micro(part: pa.Table, pad: windows.PadSpec) -> tuple[Batch, torch.Tensor]:
+    """Pad one micro-batch, the teacher's logits with it, and give it its weights."""
+    batch = windows.collate(part, pad)
+    batch |= teach.collate(part, pad, batch["input_ids"].shape[1])
+    return batch, torch.from_numpy(column(part, "weight", np.float32))
+
+
+def _prepare_process(device: str, local_world_size: int) -> Any:
+    """Set the process up for one rank of this node, and return its torch device."""
+    os.environ["DS_ACCELERATOR"] = device
+    if device == "cuda":
+        import ray.train.torch
+
+        return ray.train.torch.get_device()
+    # Ray sets one thread per reserved CPU, but the reservation is for scheduling: the ranks of a
+    # node share all of its cores.
+    torch.set_num_threads(max(1, resources.num_local_cpus() // local_world_size))
+    return torch.device("cpu")
+
+
+class _Reporter:
+    """Rank 0's line to the monitor: a few calls a second, however fast the steps are."""
+
+    def __init__(self, task: TrainTask, rank: int, world_size: int) -> None:
+        self._task, self._is_main, self._world_size = task, rank == 0, world_size
+        self._rows: list[dict[str, Any]] = []
+        self._reply: Any = None
+        self._started = self._sent = time.monotonic()
+        self._num_windows = 0
+        self._num_tokens = 0
+        self._first_step: float | None = None
+        self.stop_wanted = False
+
+    def step(self, step: int, result: Any, batch: np.ndarray, engine: Engine) -> None:
+        if not self._is_main:
+            return
+        import ray
+
+        now = time.monotonic()
+        self._num_windows += len(batch)
+        self._num_tokens += int(self._task.plan.lengths[batch].sum())
+        train = self._task.settings.train
+        self._rows.append(
+            {
+                "step": step + 1,
+                "epoch": round((step + 1) / self._task.plan.steps_per_epoch, 4),
+                "loss": round(result.loss, 6),
+                "lr": learning_rate(train, step, engine.num_steps),
+                "num_windows": len(batch),
+                "skipped": result.skipped,
+                "windows_per_s": round(self._num_windows / (now - self._started), 2),
+                "time": round(time.time(), 3),
+            }
+        )
+        if now - self._sent >= _REPORT_EVERY_S:
+            if self._reply is not None:
+                self.stop_wanted = ray.get(self._reply)
+            self._reply = self._task.monitor.record.remote(self._rows)
+            self._rows, self._sent = [], now
+
+    def conclude(self, engine: Engine, precision: str, stopped: bool) -> None:
+        import ray
+
+        seconds = time.monotonic() - self._started
+        ray.get(self._task.monitor.record.remote(self._rows))
+        facts = {
+            "steps": engine.step_number,
+            "stopped": stopped,
+            "num_skipped_steps": engine.num_skipped,
+            "num_window_passes": self._num_windows,
+            "train_loop_seconds": round(seconds, 2),
+            "windows_per_s": round(self._num_windows / seconds, 2),
+            "tokens_per_s": round(self._num_tokens / seconds, 1),
+            "num_parameters": models.num_parameters(engine.model),
+            "world_size": self._world_size,
+            "zero_stage": engine.zero_stage,
+            "precision": precision,
+            "device": str(engine.device),
+            "state_bytes_per_rank": engine.num_state_bytes(),
+        }
+        ray.get(self._task.monitor.conclude.remote(facts))
+
+
+def _write_model(task: TrainTask, model: Any, tokenizer: Any, weights: dict[str, Any]) -> None:
+    from pyarrow import fs
+
+    with tempfile.TemporaryDirectory(prefix="qa-model-") as folder:
+        models.save(model, tokenizer, folder, state_dict=weights)
+        filesystem, root = storage.resolve(task.run_path)
+        filesystem.create_dir(f"{root}/model")
+        fs.copy_files(folder, f"{root}/model", fs.LocalFileSystem(), filesystem)
