@@ -9,9 +9,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.dimensions import changed, shapes_of
+from qa_lib.model import maximum_length
 
 if TYPE_CHECKING:
-    import torch
+    from transformers import PreTrainedModel
 
 BATCH, NUM_TOKENS = 1, 384  # where speed-ups are stated unless said otherwise
 _ROUNDS = 7
@@ -31,16 +32,17 @@ def num_flops(config: Any, num_tokens: int = NUM_TOKENS) -> int:
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import AutoModelForQuestionAnswering
 
+    length = min(num_tokens, maximum_length(config) or num_tokens)
     with torch.device("meta"):
         model = AutoModelForQuestionAnswering.from_config(config).eval()
-        tokens = torch.ones((1, num_tokens), dtype=torch.long)
+        tokens = torch.ones((1, length), dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(tokens)
     return int(counter.get_total_flops())
 
 
 def measure_latency(
-    models: Mapping[str, torch.nn.Module],
+    models: Mapping[str, PreTrainedModel],
     *,
     batch: int = BATCH,
     num_tokens: int = NUM_TOKENS,
@@ -50,9 +52,9 @@ def measure_latency(
     """Time forward passes of several models in turns, so that a busy moment hits all of them.
 
     Args:
-        models: In evaluation mode, all on one device.
+        models: Transformers models in evaluation mode, all on one device.
         batch: Windows in a pass.
-        num_tokens: Tokens of each window.
+        num_tokens: Tokens of each window, or as many as the models have positions for.
         num_threads: Of torch; its own setting where None.
         rounds: Turns of each model; the median counts.
 
@@ -62,8 +64,9 @@ def measure_latency(
     import torch
     from torch.utils.benchmark import Timer
 
-    device = next(next(iter(models.values())).parameters()).device
-    tokens = torch.full((batch, num_tokens), 5, device=device)
+    some = next(iter(models.values()))
+    length = min(num_tokens, maximum_length(some.config) or num_tokens)
+    tokens = torch.full((batch, length), 5, device=some.device)
     timers = {
         name: Timer(
             "model(tokens)",

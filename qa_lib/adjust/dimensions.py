@@ -9,11 +9,12 @@ two disagree is refused, because one of them would cut a tensor that the other l
 from __future__ import annotations
 
 import copy
+import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from qa_lib.adjust.families import Family, family_of
@@ -168,7 +169,12 @@ def label(config: Any) -> Dimensions:
     Raises:
         AdjustError: Its family is not declared, or a value's effect cannot be told apart.
     """
-    family = family_of(config)
+    return _label(family_of(config), type(config), config.to_json_string(use_diff=False))
+
+
+@lru_cache(maxsize=64)
+def _label(family: Family, config_class: Any, text: str) -> Dimensions:
+    config = config_class.from_dict(json.loads(text))
     shapes, roles = _architecture(config)
     prefix = _layer_prefix(config, shapes)
     heads = config.num_attention_heads

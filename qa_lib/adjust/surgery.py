@@ -162,6 +162,8 @@ def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
         for name, indices, width in kept
         if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[-1] < width
     ]
+    if problems:
+        return problems
     widths = {tuple(len(lists[i]) for lists in nested) for i in range(len(keep.layers))}
     widths.add((len(keep.heads[0]), len(keep.hidden), len(keep.hidden), len(keep.intermediate[0])))
     if len(widths) > 1 or len(keep.hidden) % len(keep.heads[0]):

@@ -7,9 +7,9 @@ of all to lose.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import cost
@@ -56,26 +56,25 @@ def find(
 
 
 def _reaches(config: Any, settings: AdjustSettings) -> Callable[[Sizes], bool]:
-    """Return the test of whether sizes meet the targets; sizes are measured once."""
-    parent = Sizes.of(config)
+    """Return the test of whether sizes meet the targets."""
+    parameters, speedup = settings.target_parameters, settings.target_speedup
 
-    @cache
     def reaches(sizes: Sizes) -> bool:
-        speedup, parameters = _ratios(config, parent, sizes)
-        return speedup >= (settings.target_speedup or 0.0) and (
-            parameters <= (settings.target_parameters or float("inf"))
-        )
+        if parameters is not None and _parameters(config, sizes) > parameters:
+            return False
+        return speedup is None or _speedup(config, sizes) >= speedup
 
     return reaches
 
 
-def _ratios(config: Any, parent: Sizes, sizes: Sizes) -> tuple[float, float]:
-    """Return the predicted speed-up, and the fraction of the parameters."""
-    before, after = parent.apply(config), sizes.apply(config)
-    return (
-        cost.predict_latency(before) / cost.predict_latency(after),
-        cost.num_parameters(after) / cost.num_parameters(before),
-    )
+def _parameters(config: Any, sizes: Sizes) -> float:
+    """Return the fraction of the parent's parameters."""
+    return cost.num_parameters(sizes.apply(config)) / cost.num_parameters(config)
+
+
+def _speedup(config: Any, sizes: Sizes) -> float:
+    """Return how many times the parent's speed the model is predicted to have."""
+    return cost.predict_latency(config) / cost.predict_latency(sizes.apply(config))
 
 
 def _widest(
@@ -145,17 +144,15 @@ def _unreachable(config: Any, settings: AdjustSettings, start: Sizes) -> AdjustE
     if settings.intermediate_size is None:
         narrowest = max(1, smallest.intermediate_size // _NARROWEST)
         smallest = replace(smallest, intermediate_size=narrowest)
-    speedup, parameters = _ratios(config, Sizes.of(config), smallest)
-    wanted = [
-        f"{name} {value}"
-        for name, value in (
-            ("--adjust.target-speedup", settings.target_speedup),
-            ("--adjust.target-parameters", settings.target_parameters),
-        )
-        if value is not None
-    ]
+    wanted, nearest = [], []
+    if settings.target_speedup is not None:
+        wanted.append(f"--adjust.target-speedup {settings.target_speedup}")
+        nearest.append(f"--adjust.target-speedup {int(_speedup(config, smallest) * 10) / 10}")
+    if settings.target_parameters is not None:
+        wanted.append(f"--adjust.target-parameters {settings.target_parameters}")
+        reached = math.ceil(_parameters(config, smallest) * 1000) / 1000
+        nearest.append(f"--adjust.target-parameters {reached}")
     return AdjustError(
         f"No sizes of this model reach {' with '.join(wanted)} within the other settings.",
-        f"The smallest it can be has --adjust.target-speedup {int(speedup * 10) / 10} and"
-        f" --adjust.target-parameters {-int(-parameters * 1000 - 1) / 1000}.",
+        f"The nearest that can be reached: {' '.join(nearest)}.",
     )

@@ -12,6 +12,8 @@ from transformers import (
     RobertaConfig,
 )
 
+torch.set_num_threads(1)  # tiny tensors: on a busy machine a second thread is only waited for
+
 VOCABULARY = 64
 _COMMON = {"vocab_size": VOCABULARY, "max_position_embeddings": 40}
 _WIDTHS = {
