@@ -80,10 +80,12 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
             file=sys.stderr,
         )
         raise KeyboardInterrupt
-    check_ledger(read_ledger(run), plan, facts["steps"])
+    ledger = read_ledger(run)
+    check_ledger(ledger, plan, facts["steps"])
     return {
         "num_train_questions": questions.table.num_rows - len(window_set.too_long),
         "num_train_windows": plan.num_windows,
+        "num_window_passes": ledger.num_rows,
         "num_too_long": len(window_set.too_long),
         "num_quarantined": questions.num_quarantined,
         "train_fingerprint": questions.fingerprint,

@@ -170,7 +170,6 @@ class _Reporter:
             "steps": engine.step_number,
             "stopped": stopped,
             "num_skipped_steps": engine.num_skipped,
-            "num_window_passes": self._num_windows,
             "train_loop_seconds": round(seconds, 2),
             "windows_per_s": round(self._num_windows / seconds, 2),
             "tokens_per_s": round(self._num_tokens / seconds, 1),
