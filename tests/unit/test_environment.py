@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -41,6 +43,33 @@ def test_every_line_of_the_lock_is_one_exact_version_for_every_platform() -> Non
 def test_the_lock_holds_every_dependency_within_its_range(requirement: Requirement) -> None:
     assert requirement.specifier, "a dependency without a range"
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+def imported_packages(folder: Path) -> set[str]:
+    """Return the top-level packages that the modules under a folder import, wherever they do."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("folder", ["qa_lib", "jobs", "benchmarks", "tests"])
+def test_what_is_imported_is_declared(folder: str) -> None:
+    """Otherwise it is there only because a dependency happens to bring it."""
+    lines = PROJECT["project"]["dependencies"]
+    lines = lines + (PROJECT["dependency-groups"]["dev"] if folder == "tests" else [])
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    distributions = importlib.metadata.packages_distributions()
+    ours = {path.name for path in ROOT.iterdir()} | {
+        path.stem for path in ROOT.glob("tests/*/*.py")
+    }
+    for package in imported_packages(ROOT / folder) - sys.stdlib_module_names - ours:
+        names = {canonicalize_name(name) for name in distributions.get(package, [package])}
+        assert names & declared, f"{folder} imports {package}, which pyproject.toml does not name"
 
 
 def closure(python: str) -> dict[str, list[Requirement]]:
