@@ -19,19 +19,24 @@ _TITLES = {
     "num_window_passes": "windows trained, all passes",
     "steps": "optimizer steps",
     "num_parameters": "parameters",
+    "num_parent_parameters": "parameters of the model it was cut from",
+    "speedup": "speed, times that model's (1 window of 384 tokens)",
     "precision": "precision",
     "world_size": "workers",
     "zero_stage": "ZeRO stage",
 }
 
 
-def write_card(run: RunFolder, settings: Settings, result: Mapping[str, Any]) -> None:
+def write_card(
+    run: RunFolder, settings: Settings, result: Mapping[str, Any], *, made: str = "fine-tuned"
+) -> None:
     """Write `model/README.md` in the hub's format; every figure is from `result`.
 
     Args:
         run: Its `model/` holds the checkpoint.
         settings: That the model was made with.
         result: The fields of result.json; what is absent is left out of the card.
+        made: How it was made from the model that the settings name.
     """
     data = settings.data.source
     header: dict[str, Any] = {
@@ -51,7 +56,7 @@ def write_card(run: RunFolder, settings: Settings, result: Mapping[str, Any]) ->
 ---
 # {run.name}
 
-Extractive question answering, fine-tuned from {_public_name(settings.model.name)} on
+Extractive question answering, {made} from {_public_name(settings.model.name)} on
 {_data_name(data)}. Scores are 0 to 100, on the questions counted below.
 
 | | |

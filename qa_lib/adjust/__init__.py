@@ -3,6 +3,7 @@
 settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the config -> proof.
 """
 
+from qa_lib.adjust.calibrate import draw_windows
 from qa_lib.adjust.cost import measure_latency
 from qa_lib.adjust.dimensions import Dimensions, trace
 from qa_lib.adjust.families import FAMILIES
@@ -21,6 +22,7 @@ __all__ = [
     "Proof",
     "Sizes",
     "apply",
+    "draw_windows",
     "find",
     "make_plan",
     "measure_latency",

@@ -7,12 +7,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from qa_lib import windows
+from qa_lib.errors import DataError
+
 if TYPE_CHECKING:
+    import pyarrow as pa
     import torch
     from torch import nn
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from qa_lib.windows import WindowSpec
 
 Batch = dict[str, "torch.Tensor"]
+
+_WINDOWS_PER_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,51 @@ class Statistics:
     magnitude: torch.Tensor
     products: torch.Tensor
     gradients: torch.Tensor
+
+
+def draw_windows(
+    questions: pa.Table,
+    tokenizer: PreTrainedTokenizerFast,
+    spec: WindowSpec,
+    *,
+    num_windows: int,
+    seed: int,
+) -> list[Batch]:
+    """Draw calibration windows, no two of one question, and batch them by length.
+
+    Of a long context it is the window that holds the answer, if one does.
+
+    Args:
+        questions: Of `qa_lib.squad.SCHEMA`.
+        tokenizer: The model's.
+        spec: How windows are cut.
+        num_windows: How many to draw; there are fewer where the questions are.
+        seed: Of the draw.
+
+    Raises:
+        DataError: No question fits a window.
+    """
+    generator = np.random.default_rng(seed)
+    num_drawn = min(num_windows, questions.num_rows)
+    rows = np.sort(generator.choice(questions.num_rows, num_drawn, replace=False))
+    table = windows.build(questions.take(rows), tokenizer, spec, characters=False).table
+    if not table.num_rows:
+        raise DataError(
+            f"None of {num_drawn} training questions fits a window of {spec.max_length} tokens.",
+            "Pass a larger --data.max-length or a smaller --data.stride.",
+        )
+    of_question, start, context = (
+        table[name].to_numpy() for name in ("row", "start", "context_begin")
+    )
+    order = np.lexsort((start < context, of_question))  # those with an answer first
+    _, first = np.unique(of_question[order], return_index=True)
+    chosen = order[first]
+    by_length = chosen[np.argsort(windows.lengths(table)[chosen], kind="stable")]
+    pad = windows.PadSpec.of(tokenizer)
+    return [
+        windows.collate(table.take(by_length[at : at + _WINDOWS_PER_BATCH]), pad)
+        for at in range(0, len(by_length), _WINDOWS_PER_BATCH)
+    ]
 
 
 def calibrate(

@@ -16,7 +16,8 @@ LIBRARY = REPOSITORY / "qa_lib"
 # A room imports from rooms before it only.
 ORDER = """
     errors config storage run progress resources embedded squad windows model forward losses adjust
-    plan checkpoint stream teach engine train spans metrics evaluate answer search card report
+    plan checkpoint stream teach engine train spans metrics evaluate card recover answer search
+    report
 """.split()
 
 LIGHT = {"errors", "config", "storage", "run", "embedded", "squad"}

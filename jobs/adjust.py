@@ -1,0 +1,39 @@
+"""Cut a model's layers and widths, every dependent tensor with them, and win the accuracy back.
+
+    python -m jobs.adjust --model.name runs/train-quickstart-001 --adjust.intermediate-size 768
+    python -m jobs.adjust --model.name runs/mine --adjust.num-layers 4 --adjust.recover
+    python -m jobs.adjust --model.name runs/mine --adjust.target-speedup 2.0 --dry-run
+
+The run folder gets plan.json, model/ (loads with stock transformers), predictions.json and
+result.json (scores before, after surgery and at the end; parameters, bytes, latencies).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobs import _entry
+
+if TYPE_CHECKING:
+    from qa_lib.config import Settings
+
+
+def adjust(settings: Settings) -> None:
+    """Adjust, recover where asked to, and say where the result is."""
+    from qa_lib import recover
+    from qa_lib.run import RunFolder
+
+    if settings.dry_run:
+        RunFolder.check(settings, "adjust")
+        print(settings.to_yaml())
+        print(recover.describe(settings))
+        return
+    with RunFolder.open(settings, "adjust") as run:
+        result = recover.adjust_and_recover(settings, run)
+        run.write_result(result)
+        print(recover.summary(result))
+        print(f"{run.url('model')} loads with AutoModelForQuestionAnswering.from_pretrained")
+
+
+if __name__ == "__main__":
+    _entry.main("adjust", adjust)

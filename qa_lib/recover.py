@@ -1,0 +1,284 @@
+"""A smaller model out of a bigger one: adjust, prove, score, and distil back what was lost.
+
+    result = recover.adjust_and_recover(settings, run)
+
+The run folder gets plan.json, `model/`, and, where the model is recovered, `adjusted/`: the model
+right after surgery, from which the training starts.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qa_lib import adjust, card, evaluate, squad, storage, train, windows
+from qa_lib import model as models
+from qa_lib.config import Settings
+from qa_lib.errors import AdjustError, ConfigError
+from qa_lib.run import RunFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from qa_lib.adjust.calibrate import Batch
+
+PLAN = "plan.json"
+_LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))  # (windows, tokens)
+
+
+def describe(settings: Settings) -> str:
+    """Return the table of what would become of the model's dimensions, groups and costs.
+
+    Raises:
+        AdjustError: The model cannot be adjusted so.
+    """
+    parent = models.load(settings.model.name, seed=settings.seed)
+    dimensions = adjust.trace(parent)
+    replayed = _read_plan(settings)
+    sizes = replayed.keep.sizes if replayed else _sizes(settings, parent, _LazyWindows(settings))
+    return adjust.table(parent.config, dimensions, sizes)
+
+
+def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
+    """Adjust a model, prove it, write it, score it; and distil it where the settings say so.
+
+    Args:
+        settings: `model.name` is the parent; `adjust` says what to cut; `train` how to recover.
+        run: Receives plan.json and `model/`. A run that holds a plan replays it.
+
+    Returns:
+        Fields for result.json: the scores before, right after surgery and at the end, parameters,
+        bytes, latencies, what was proved, and where recovered those of `train.fine_tune`.
+
+    Raises:
+        AdjustError: The model cannot be adjusted so; nothing is written.
+    """
+    started = time.monotonic()
+    name = settings.model.name
+    folder = "adjusted" if settings.adjust.recover else "model"
+    parent = models.load(name, seed=settings.seed)
+    child, result = _cut(settings, run, parent, folder)
+    result |= compare(settings, parent, child)
+    result["adjust_seconds"] = round(time.monotonic() - started, 2)
+    run.write_result(result, status="running")
+    del parent, child
+
+    final = evaluate.evaluate_held_out(settings, run, name)
+    result |= _named(final, "before")
+    run.write_result(result, status="running")
+    final = evaluate.evaluate_held_out(settings, run, run.url(folder))
+    result |= _named(final, "surgery")
+    if settings.adjust.recover:
+        run.write_result(result, status="running")
+        student = settings.model_copy(
+            update={
+                "model": settings.model.model_copy(update={"name": run.url(folder)}),
+                "train": settings.train.model_copy(
+                    update={"teacher": settings.train.teacher or name}
+                ),
+            }
+        )
+        questions = squad.load(settings.data, "train", quarantine_dir=run.path)
+        result |= train.fine_tune(student, run, questions)
+        run.write_result(result, status="running")
+        final = evaluate.evaluate_held_out(settings, run, run.url("model"))
+    result |= final
+    made = "adjusted and distilled" if settings.adjust.recover else "adjusted (not retrained)"
+    card.write_card(run, settings, result, made=made)
+    return result
+
+
+def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel) -> dict[str, Any]:
+    """Measure what the adjusted model costs beside its parent.
+
+    Latencies are those of a forward pass, the two models in turns: in float32 on a CPU, in float16
+    on a GPU.
+
+    Returns:
+        `num_parameters`, `weight_bytes` and the parent's; `latencies` (windows, tokens, and each
+        model's milliseconds), `latency_device`, `latency_threads`; and `speedup`, that of one
+        window of 384 tokens.
+    """
+    import torch
+
+    pair = {"parent": parent, "child": child}
+    on_gpu = settings.train.device != "cpu" and torch.cuda.is_available()
+    device = "cuda" if on_gpu else "cpu"
+    if on_gpu:
+        pair = {key: copy.deepcopy(model).half().to(device) for key, model in pair.items()}
+    latencies = []
+    for num_windows, num_tokens in _LATENCY_SHAPES:
+        seconds = adjust.measure_latency(pair, batch=num_windows, num_tokens=num_tokens)
+        latencies.append(
+            {
+                "windows": num_windows,
+                "tokens": num_tokens,
+                "parent_ms": round(seconds["parent"] * 1e3, 3),
+                "child_ms": round(seconds["child"] * 1e3, 3),
+                "speedup": round(seconds["parent"] / seconds["child"], 3),
+            }
+        )
+    counts = {key: models.num_parameters(model) for key, model in pair.items()}
+    return {
+        "num_parameters": counts["child"],
+        "num_parent_parameters": counts["parent"],
+        "weight_bytes": _weight_bytes(child),
+        "parent_weight_bytes": _weight_bytes(parent),
+        "speedup": latencies[0]["speedup"],
+        "latencies": latencies,
+        "latency_device": device,
+        "latency_threads": torch.get_num_threads(),
+    }
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Return the lines that a job ends with."""
+    lines = [
+        f"{result['num_parent_parameters']:,} -> {result['num_parameters']:,} parameters,"
+        f" {result['speedup']:.2f}x as fast (1 window of 384 tokens,"
+        f" {result['latency_device']}, {result['latency_threads']} threads)"
+    ]
+    for title, key in (("before", "f1_before"), ("after surgery", "f1_surgery"), ("now", "f1")):
+        if result.get(key) is not None:
+            lines.append(f"F1 {title:<13} {result[key]:.2f}")
+    return "\n".join(lines)
+
+
+def _cut(
+    settings: Settings, run: RunFolder, parent: PreTrainedModel, folder: str
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Make or read the plan, show the table, cut, prove, and only then write."""
+    dimensions = adjust.trace(parent)
+    parent_sha256 = models.fingerprint(settings.model.name)
+    plan = _read_plan(settings, run)
+    if plan is None:
+        batches = _LazyWindows(settings, run)
+        sizes = _sizes(settings, parent, batches)
+        print(adjust.table(parent.config, dimensions, sizes), flush=True)
+        plan = adjust.make_plan(
+            parent,
+            sizes,
+            batches,
+            parent_sha256=parent_sha256,
+            method=settings.adjust.importance,
+            folds=settings.adjust.fold,
+            seed=settings.seed,
+        )
+    else:
+        plan.check_parent(parent_sha256, settings.model.name)
+        print(adjust.table(parent.config, dimensions, plan.keep.sizes), flush=True)
+    child = adjust.apply(parent, plan)
+    proof = adjust.prove(parent, child, plan)
+    _write(run, child, models.load_tokenizer(settings.model.name), folder)
+    run.write_text(PLAN, plan.to_json())
+    sizes = plan.keep.sizes
+    return child, {
+        "parent": settings.model.name,
+        "parent_sha256": plan.parent_sha256,
+        "kept_layers": list(sizes.layers),
+        "hidden_size": sizes.hidden_size,
+        "num_heads": sizes.num_heads,
+        "intermediate_size": sizes.intermediate_size,
+        "proof": vars(proof),
+    }
+
+
+class _LazyWindows(Sequence["Batch"]):
+    """Calibration windows that are drawn when the first one is needed.
+
+    Replaying a plan, or sizes that are given, need no questions at all.
+    """
+
+    def __init__(self, settings: Settings, run: RunFolder | None = None) -> None:
+        self._settings, self._run = settings, run
+        self._drawn: list[Batch] | None = None
+
+    def _batches(self) -> list[Batch]:
+        if self._drawn is None:
+            settings = self._settings
+            questions = squad.load(
+                settings.data, "train", quarantine_dir=self._run.path if self._run else None
+            )
+            self._drawn = adjust.draw_windows(
+                questions.table,
+                models.load_tokenizer(settings.model.name),
+                windows.WindowSpec(settings.data.max_length, settings.data.stride),
+                num_windows=settings.adjust.calibration_windows,
+                seed=settings.seed,
+            )
+        return self._drawn
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._batches()[index]
+
+    def __len__(self) -> int:
+        return len(self._batches())
+
+
+def _sizes(settings: Settings, parent: PreTrainedModel, batches: Sequence[Batch]) -> adjust.Sizes:
+    wish = settings.adjust
+    if wish.target_speedup is not None or wish.target_parameters is not None:
+        return adjust.find(parent, wish, batches, seed=settings.seed)
+    sizes = adjust.resolve(parent.config, wish)
+    if sizes == adjust.Sizes.of(parent.config):
+        raise AdjustError(
+            "Nothing is to be adjusted: every size is the model's own.",
+            "Pass a size, for example --adjust.intermediate-size"
+            f" {sizes.intermediate_size // 2}, or --adjust.target-speedup 2.0.",
+        )
+    return sizes
+
+
+def _read_plan(settings: Settings, run: RunFolder | None = None) -> adjust.Plan | None:
+    """Return the plan that the settings name, or that a resumed run has already made."""
+    if run is not None and run.resumed and run.exists(PLAN):
+        return adjust.Plan.from_json(run.read_text(PLAN), run.url(PLAN))
+    name = settings.adjust.plan
+    if name is None:
+        return None
+    wish = settings.adjust
+    sized = [
+        field
+        for field in wish.__class__.model_fields
+        if field.endswith(("_size", "_layers", "_heads")) or field.startswith("target_")
+        if getattr(wish, field) is not None
+    ]
+    if sized:
+        flag = f"--adjust.{sized[0].replace('_', '-')}"
+        raise ConfigError(
+            f"A plan to replay and {flag} were both given, and the plan has its own sizes.",
+            f"Leave out --adjust.plan or {flag}.",
+        )
+    filesystem, path = storage.resolve(name)
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            text = stream.readall().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AdjustError(
+            f"The plan {name} cannot be read: {storage.first_line(error)}.",
+            f"Pass the {PLAN} of a run of `make adjust`.",
+        ) from None
+    return adjust.Plan.from_json(text, name)
+
+
+def _write(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) -> None:
+    """Write a stock checkpoint into a folder of the run, wherever that is."""
+    from pyarrow import fs
+
+    with tempfile.TemporaryDirectory() as local:
+        models.save(child, tokenizer, local)
+        target = f"{run.root}/{folder}"
+        run.filesystem.create_dir(target, recursive=True)
+        fs.copy_files(str(Path(local)), target, fs.LocalFileSystem(), run.filesystem)
+
+
+def _weight_bytes(model: PreTrainedModel) -> int:
+    return sum(each.numel() * each.element_size() for each in model.state_dict().values())
+
+
+def _named(result: dict[str, Any], moment: str) -> dict[str, Any]:
+    return {f"{key}_{moment}": result[key] for key in ("f1", "em") if key in result}

@@ -1,0 +1,106 @@
+"""jobs.adjust end to end: table, plan, proof, stock model, replay, and every refusal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qa_lib import model
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def adjust(storage: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "jobs.adjust", "--storage", str(storage), *flags],
+        cwd=REPOSITORY,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+SMALL = ("--data.eval-limit", "20", "--adjust.calibration-windows", "8")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    storage = tmp_path_factory.mktemp("runs")
+    flags = ("--adjust.num-layers", "2", "--adjust.intermediate-size", "256")
+    done = adjust(storage, "--run-name", "small", *SMALL, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "intermediate size" in done.stdout and "coupled group" in done.stdout
+    return storage / "small"
+
+
+def test_the_run_holds_plan_model_scores_and_costs(run: Path):
+    result = json.loads((run / "result.json").read_text())
+    assert result["status"] == "done"
+    assert result["num_questions"] == 20
+    assert {"f1_before", "f1_surgery", "f1", "em"} <= result.keys()
+    assert result["f1"] == result["f1_surgery"]
+    assert result["num_parameters"] < result["num_parent_parameters"]
+    assert [(each["windows"], each["tokens"]) for each in result["latencies"]] == [
+        (1, 384),
+        (1, 128),
+        (32, 384),
+        (32, 128),
+    ]
+    assert result["proof"]["max_logit_error"] < 1e-5
+    config = json.loads((run / "model" / "config.json").read_text())
+    assert (config["num_hidden_layers"], config["intermediate_size"]) == (2, 256)
+    assert (run / "model" / "README.md").exists()
+    plan = json.loads((run / "plan.json").read_text())
+    assert plan["parent_sha256"] == model.fingerprint("embedded")
+
+
+def test_replaying_the_plan_gives_the_same_bytes(run: Path):
+    flags = ("--adjust.plan", str(run / "plan.json"), "--run-name", "again")
+    done = adjust(run.parent, *SMALL, *flags)
+    assert done.returncode == 0, done.stderr
+    for name in ("model.safetensors", "config.json"):
+        again = run.parent / "again" / "model" / name
+        assert again.read_bytes() == (run / "model" / name).read_bytes()
+
+
+def test_a_dry_run_prints_the_table_and_leaves_nothing(tmp_path: Path):
+    done = adjust(tmp_path, "--dry-run", "--adjust.hidden-size", "288")
+    assert done.returncode == 0, done.stderr
+    for part in ("hidden size", "288", "GFLOPs", "predicted ms", "attention.self.key"):
+        assert part in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--adjust.num-layers", "9"), "--adjust.num-layers 6"),
+        (("--adjust.hidden-size", "290"), "--adjust.hidden-size 288"),
+        (("--adjust.num-heads", "9"), "--adjust.hidden-size 288"),
+        (("--adjust.keep-layers", "0", "6"), "--adjust.keep-layers 0 5"),
+        ((), "Nothing is to be adjusted"),
+        (("--adjust.plan", "absent.json"), "cannot be read"),
+        (("--adjust.plan", "absent.json", "--adjust.num-layers", "2"), "Leave out --adjust.plan"),
+    ],
+)
+def test_the_impossible_exits_2_and_names_what_is_possible(
+    flags: tuple[str, ...], says: str, tmp_path: Path
+):
+    done = adjust(tmp_path, *flags)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_of_another_checkpoint_exits_2(run: Path, tmp_path: Path):
+    flags = ("--adjust.plan", str(run / "plan.json"), "--model.name", str(run))
+    done = adjust(tmp_path, *flags)
+    assert done.returncode == 2, done.stderr
+    assert "another checkpoint" in done.stderr
