@@ -48,11 +48,14 @@ class Allocation:
     cpus_per_worker: float
 
 
-def start_ray() -> None:
+def start_ray(num_cpus: int | None = None) -> None:
     """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
 
     A local start never joins a Ray that happens to run already: what an unclean stop left behind
     would be taken for a cluster.
+
+    Args:
+        num_cpus: Logical CPUs of a Ray of its own; None counts the cores.
     """
     import ray
 
@@ -75,7 +78,8 @@ def start_ray() -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**options)
     else:
-        ray.init(address="local", num_cpus=num_local_cpus(), include_dashboard=False, **options)
+        num_cpus = num_cpus or num_local_cpus()
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **options)
     quiet_ray_data()
 
 

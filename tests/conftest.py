@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from jobs import _entry
+from qa_lib import resources
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -38,6 +39,6 @@ def ray_session() -> Iterator[None]:
         yield
         return
     # Four logical CPUs whatever the machine has: two workers, Ray Data, and one to spare.
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    resources.start_ray(num_cpus=4)
     yield
     ray.shutdown()

@@ -22,7 +22,14 @@ from qa_lib.progress import Progress
 from qa_lib.run import RunFolder
 from qa_lib.train import worker
 from qa_lib.train.ledger import check_ledger, read_ledger
-from qa_lib.train.task import Monitor, TrainTask, checkpoints_of, micro_batch_of, plan_of
+from qa_lib.train.task import (
+    Monitor,
+    TrainTask,
+    checkpoints_of,
+    identity_of,
+    micro_batch_of,
+    plan_of,
+)
 
 if TYPE_CHECKING:
     import ray
@@ -157,19 +164,19 @@ def _check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> Non
     found = CheckpointStore(checkpoints_of(run.path)).newest_good()
     if found is None:
         return
-    train = settings.train
-    for name, saved, asked in (
-        ("--train.num-workers", found.meta["world_size"], train.num_workers),
-        ("--train.zero-stage", found.meta["zero_stage"], train.zero_stage),
-    ):
-        if saved != asked:
-            raise CheckpointError(
-                f"{found.directory} was written with {name} {saved}, not {asked}.",
-                f"Resume with {name} {saved}.",
-            )
+    asked, saved = identity_of(settings), found.meta["settings"]
+    changed = [flag for flag in asked if saved.get(flag) != asked[flag]]
+    if changed:
+        now, then = (
+            ", ".join(f"{flag} {values.get(flag)}" for flag in changed) for values in (asked, saved)
+        )
+        raise CheckpointError(
+            f"{found.directory} was written with {then}, not {now}.",
+            f"Resume with {then}, or start a new run.",
+        )
     if found.meta["plan"] != plan.fingerprint:
         raise CheckpointError(
-            f"{found.directory} belongs to other data, seed, batch size or number of steps.",
+            f"{found.directory} belongs to other data or other windows.",
             f"Resume with the settings in {run.url('config.yaml')}, or start a new run.",
         )
 

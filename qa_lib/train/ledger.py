@@ -19,7 +19,7 @@ from qa_lib.checkpoint import CheckpointStore
 from qa_lib.engine import Engine
 from qa_lib.plan import BatchPlan
 from qa_lib.run import RunFolder
-from qa_lib.train.task import TrainTask
+from qa_lib.train.task import TrainTask, identity_of
 
 LEDGER = "ledger.parquet"
 _SCHEMA = pa.schema([("step", pa.int32()), ("window_index", pa.int32())])
@@ -79,8 +79,7 @@ class Keeper:
             self._engine.save(Path(folder))
             pq.write_table(self._merged(), Path(folder) / f"ledger-{self._rank:05d}.parquet")
             meta = {
-                "world_size": dist.get_world_size(),
-                "zero_stage": self._engine.zero_stage,
+                "settings": identity_of(self._task.settings),
                 "plan": self._task.plan.fingerprint,
             }
             self._store.write(

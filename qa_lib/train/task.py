@@ -89,6 +89,14 @@ def micro_batch_of(settings: Settings) -> int:
     return fitting_micro_batch(wish, train.global_batch, train.num_workers)
 
 
+def identity_of(settings: Settings) -> dict[str, Any]:
+    """Return the settings, by flag, that a run cannot change and still be the same run."""
+    of_no_weight = {"max_failures", "checkpoint_every_steps", "cpus_per_worker", "device"}
+    train = settings.train.model_dump(mode="json", exclude={*of_no_weight, "micro_batch"})
+    flags = {f"--train.{name.replace('_', '-')}": value for name, value in train.items()}
+    return flags | {"--model.name": settings.model.name, "--seed": settings.seed}
+
+
 def checkpoints_of(run_path: str) -> str:
     """Return the checkpoint folder of a run."""
     return f"{run_path}/checkpoints"

@@ -1,0 +1,251 @@
+"""Whole runs through Ray: exactly once at any world size, and the same weights after a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+from safetensors.numpy import load_file
+
+from qa_lib import config, squad, windows
+from qa_lib.checkpoint import MANIFEST, CheckpointStore
+from qa_lib.errors import CheckpointError
+from qa_lib.model import load_tokenizer
+from qa_lib.plan import BatchPlan
+from qa_lib.run import RunFolder
+from qa_lib.train import check_ledger, fine_tune, plan_of
+from qa_lib.train.ledger import read_ledger
+from tests.distributed import tiny
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+CHECKPOINT_EVERY = 10
+
+
+class Runs:
+    """Starts runs that differ in little, in one storage folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.storage = folder / "runs"
+        self.model = tiny.write_model(folder / "tiny")
+        self.results: dict[str, dict] = {}
+
+    def settings(self, name: str, *flags: str) -> config.Settings:
+        return config.parse(
+            "train",
+            f"""
+            --storage {self.storage} --run-name {name} --model.name {self.model}
+            --data.train-limit 120 --data.max-length 64 --data.stride 16
+            --train.num-workers 2 --train.zero-stage 2 --train.global-batch 8
+            --train.micro-batch 2 --train.precision fp32 --train.epochs 2
+            --train.checkpoint-every-steps {CHECKPOINT_EVERY}
+            """.split()
+            + list(flags),
+        )
+
+    def train(self, name: str, *flags: str) -> RunFolder:
+        settings = self.settings(name, *flags)
+        questions = squad.load(settings.data, "train")
+        with RunFolder.open(settings, "train") as run:
+            self.results[name] = fine_tune(settings, run, questions)
+        return run
+
+    def plan(self, name: str) -> BatchPlan:
+        """Make the plan anew, from the questions alone."""
+        settings = self.settings(name)
+        questions = squad.load(settings.data, "train").table
+        spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+        cut = windows.build(questions, load_tokenizer(self.model), spec)
+        return plan_of(settings, windows.lengths(cut.table))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, ray_session) -> Runs:
+    return Runs(tmp_path_factory.mktemp("train"))
+
+
+@pytest.fixture(scope="module")
+def straight(runs) -> RunFolder:
+    """Two workers that nothing disturbs."""
+    return runs.train("straight")
+
+
+def weights_of(run: RunFolder) -> dict[str, np.ndarray]:
+    return load_file(f"{run.root}/model/model.safetensors")
+
+
+def assert_same_bits(run: RunFolder, expected: RunFolder) -> None:
+    weights, others = weights_of(run), weights_of(expected)
+    assert weights.keys() == others.keys()
+    assert [name for name in weights if not np.array_equal(weights[name], others[name])] == []
+
+
+def losses_of(run: RunFolder) -> dict[int, float]:
+    """Return the losses by step; of a step that was redone, the last one."""
+    return {row["step"]: row["loss"] for row in run.read_metrics()}
+
+
+def training_workers() -> list[psutil.Process]:
+    """Find the training workers of this process's Ray."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "RayTrainWorker" in " ".join(process.cmdline()[:1])
+    ]
+
+
+@contextmanager
+def after_checkpoint(run_folder: Path, step: int, action: Callable[[], None]) -> Iterator[None]:
+    """Act once, when the checkpoint of a step is complete."""
+    manifest = run_folder / "checkpoints" / f"step-{step:09d}" / MANIFEST
+    over = threading.Event()
+    acted = []
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            if manifest.is_file():
+                action()
+                acted.append(step)
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert acted, "the run was over before anything happened to it"
+
+
+def test_every_window_is_trained_once_per_epoch(runs, straight):
+    plan, result = runs.plan("straight"), runs.results["straight"]
+    assert plan.num_windows % plan.global_batch  # there is a short batch
+    assert result["num_train_questions"] == 120
+    assert result["num_train_windows"] == plan.num_windows > 120
+    assert result["steps"] == plan.num_steps == len(losses_of(straight))
+    ledger = read_ledger(straight)
+    check_ledger(ledger, plan, plan.num_steps)
+    times = np.bincount(ledger["window_index"].to_numpy(), minlength=plan.num_windows)
+    assert set(times.tolist()) == {2}
+
+
+def test_a_ledger_that_misses_or_repeats_a_window_is_found_out(runs, straight):
+    plan, ledger = runs.plan("straight"), read_ledger(straight)
+    rest = ledger.slice(1)
+    repeated = pa.concat_tables([ledger, ledger.slice(5, 1)])
+    swapped = pa.concat_tables([ledger.slice(5, 1), rest])
+    late = pa.table(
+        [
+            pa.array(np.minimum(ledger["step"].to_numpy() + 1, plan.num_steps - 1)),
+            ledger["window_index"],
+        ],
+        names=["step", "window_index"],
+    )
+    for wrong in (rest, repeated, swapped, late):
+        with pytest.raises(AssertionError):
+            check_ledger(wrong, plan, plan.num_steps)
+    with pytest.raises(AssertionError):
+        check_ledger(ledger, plan, plan.num_steps - 1)
+
+
+def test_one_worker_loses_what_two_lose(runs, straight):
+    one = runs.train("one", "--train.num-workers", "1")
+    assert runs.results["one"]["world_size"] == 1
+    assert runs.results["straight"]["world_size"] == 2
+    assert losses_of(one).keys() == losses_of(straight).keys()
+    assert losses_of(one) == pytest.approx(losses_of(straight), abs=1e-4)
+    assert min(losses_of(one).values()) < 0.9 * losses_of(one)[1]
+    for name, weight in weights_of(one).items():
+        np.testing.assert_allclose(weight, weights_of(straight)[name], atol=2e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("rank_order", [0, -1])
+def test_kill_9_of_a_worker_changes_nothing_in_the_end(runs, straight, rank_order):
+    name, killed = f"killed{rank_order}", []
+
+    def kill() -> None:
+        workers = sorted(training_workers(), key=lambda process: process.pid)
+        assert len(workers) == 2
+        workers[rank_order].kill()
+        killed.append(workers[rank_order].pid)
+
+    with after_checkpoint(runs.storage / name, 2 * CHECKPOINT_EVERY, kill):
+        run = runs.train(name)
+    assert len(killed) == 1
+    assert_same_bits(run, straight)
+    plan = runs.plan(name)
+    assert runs.results[name]["steps"] == plan.num_steps
+    check_ledger(read_ledger(run), plan, plan.num_steps)
+    assert losses_of(run) == losses_of(straight)
+    metrics = run.read_metrics()
+    redone = [row["step"] for row in metrics if row["redone"]]
+    assert len(metrics) == plan.num_steps + len(redone)
+    assert all(step > 2 * CHECKPOINT_EVERY for step in redone)
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(runs, straight, capsys):
+    name = "stopped"
+    stop = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    with after_checkpoint(runs.storage / name, CHECKPOINT_EVERY, stop):
+        with pytest.raises(KeyboardInterrupt):
+            runs.train(name)
+    folder = runs.storage / name
+    run = RunFolder(str(folder), "train")
+    assert run.read_result()["status"] == "interrupted"
+    assert not (folder / "model").exists()
+    message = capsys.readouterr().err
+    assert f"--run-name {name} --resume" in message
+    stopped_at = CheckpointStore(str(folder / "checkpoints")).newest_good().step
+    assert CHECKPOINT_EVERY <= stopped_at < runs.plan(name).num_steps
+    assert f"stopped after step {stopped_at}" in message
+    shutil.copytree(folder, runs.storage / "damaged")  # for the test below
+
+    run = runs.train(name, "--resume")
+    assert_same_bits(run, straight)
+    assert losses_of(run) == losses_of(straight)
+    assert not any(row["redone"] for row in run.read_metrics())
+    check_ledger(read_ledger(run), runs.plan(name), runs.plan(name).num_steps)
+
+
+def test_a_damaged_checkpoint_is_passed_over(runs, straight):
+    folder = runs.storage / "damaged"
+    if not folder.exists():
+        pytest.skip("needs the stopped run of the test above")
+    store = CheckpointStore(str(folder / "checkpoints"))
+    newest = store.newest_good()
+    victim = next(file for file in newest.files if file.name.endswith(".pt"))
+    os.truncate(Path(newest.directory) / victim.name, victim.num_bytes // 2)
+    assert store.newest_good(warn=lambda _: None).step < newest.step
+    run = runs.train("damaged", "--resume")
+    assert_same_bits(run, straight)
+    check_ledger(read_ledger(run), runs.plan("damaged"), runs.plan("damaged").num_steps)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--train.num-workers", "1"], "--train.num-workers 2, not --train.num-workers 1"),
+        (["--train.zero-stage", "1"], "--train.zero-stage 2"),
+        (["--train.learning-rate", "1e-3"], "--train.learning-rate 0.0002"),
+        (["--train.optimizer", "sgd", "--seed", "1"], "--train.optimizer adamw, --seed 0"),
+        (["--data.train-limit", "119"], "other data"),
+        (["--data.max-length", "72"], "other windows"),
+    ],
+)
+def test_a_run_is_not_resumed_as_another_one(runs, straight, flags, named):
+    before = weights_of(straight)
+    with pytest.raises(CheckpointError) as caught:
+        runs.train("straight", "--resume", *flags)
+    assert named in str(caught.value)
+    after = weights_of(straight)
+    assert all(np.array_equal(after[name], before[name]) for name in before)

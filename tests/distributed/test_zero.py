@@ -1,0 +1,159 @@
+"""ZeRO 0 to 3 over two real processes: what one worker computes, with less memory per rank."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from qa_lib.config import TrainSettings
+from qa_lib.engine import memory_per_rank
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STAGES = (0, 1, 2, 3)
+TIMEOUT_S = 280
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """Run every scenario in a group of one and in a group of two, side by side."""
+    folder = tmp_path_factory.mktemp("zero")
+    script = Path(__file__).with_name("zero_rank.py")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+    members = [(1, 0), (2, 0), (2, 1)]
+    logs = [folder / f"log-{world_size}-{rank}" for world_size, rank in members]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(rank), str(world_size), str(folder)],
+            env=environment,
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        for (world_size, rank), log in zip(members, logs, strict=True)
+    ]
+    try:
+        for process, log in zip(processes, logs, strict=True):
+            assert process.wait(TIMEOUT_S) == 0, log.read_text()[-3000:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return {
+        member: torch.load(folder / f"world-{member[0]}-rank-{member[1]}.pt", weights_only=False)
+        for member in members
+    }
+
+
+@pytest.fixture(scope="module")
+def one(ranks):
+    """Results of one worker without ZeRO, by scenario."""
+    return ranks[1, 0]["agreement"][0]
+
+
+@pytest.fixture(scope="module")
+def two(ranks):
+    """Results of two workers, by stage and scenario, as rank 0 has them."""
+    return ranks[2, 0]["agreement"]
+
+
+def assert_same_distribution(found, expected, tolerance):
+    """Compare logits by what they mean: the probability of each token.
+
+    The loss does not see a constant added to all logits of a window. The gradient in that
+    direction is rounding noise, which Adam turns into steps of its full rate; answers and losses
+    are the same.
+    """
+    difference = found.log_softmax(-1) - expected.log_softmax(-1)
+    assert difference.abs().max() < tolerance
+
+
+def largest_difference(weights, others):
+    assert weights.keys() == others.keys()
+    return max((weights[name] - others[name]).abs().max().item() for name in weights)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_engine_is_deepspeeds_at_the_asked_stage(two, stage):
+    for result in two[stage].values():
+        assert result["is_deepspeed"] == "deepspeed.runtime.engine.DeepSpeedEngine"
+        assert result["stage"] == stage
+
+
+@pytest.mark.parametrize("scenario", ["adamw", "accumulated"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_workers_lose_what_one_loses(one, two, stage, scenario):
+    found, expected = two[stage][scenario], one["adamw"]
+    assert len(found["losses"]) == 12
+    assert found["losses"] == pytest.approx(expected["losses"], abs=1e-4)
+    assert found["losses"][-1] != found["losses"][0]
+    assert_same_distribution(found["logits"], expected["logits"], 1e-4)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_workers_have_the_weights_of_one_under_sgd(one, two, stage):
+    found, expected = two[stage]["sgd"], one["sgd"]
+    assert largest_difference(found["weights"], expected["weights"]) < 1e-5
+    assert (found["logits"] - expected["logits"]).abs().max() < 1e-4
+    assert largest_difference(found["weights"], one["adamw"]["weights"]) > 1e-3  # they did move
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_bf16_keeps_full_precision_weights(one, two, stage):
+    found = two[stage]["bf16"]
+    assert all(weight.dtype == torch.float32 for weight in found["weights"].values())
+    assert found["losses"] == pytest.approx(one["adamw"]["losses"], abs=5e-3)
+    assert found["losses"] != pytest.approx(one["adamw"]["losses"], abs=1e-6)  # bf16 it was
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_gathered_weights_are_a_whole_checkpoint(two, ranks, stage):
+    result = two[stage]["sgd"]
+    assert sorted(result["weights"]) == result["names"]
+    # Stages differ in where things lie, not in what they are.
+    assert largest_difference(result["weights"], two[0]["sgd"]["weights"]) < 1e-6
+    assert ranks[2, 1]["agreement"][stage]["sgd"]["weights"] == {}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("scenario", ["accumulated", "sgd"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_bytes_per_rank_are_those_predicted(ranks, stage, scenario, rank):
+    result = ranks[2, rank]["agreement"][stage][scenario]
+    train = TrainSettings(
+        num_workers=2, zero_stage=stage, optimizer="sgd" if scenario == "sgd" else "adamw"
+    )
+    predicted = memory_per_rank(result["num_parameters"], train, "fp32", 2)
+    if stage == 1 and scenario == "sgd":
+        # Without accumulation DeepSpeed drops what is another rank's during the backward pass.
+        predicted["gradients"] //= 2
+    # Adam's step counters and the tensors on the border between two ranks come on top.
+    assert result["bytes"] == pytest.approx(predicted, rel=0.06)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_resumed_run_ends_bit_for_bit_where_the_straight_one_does(ranks, stage):
+    for rank in (0, 1):
+        result = ranks[2, rank]["resumption"][stage]
+        assert result["cursor"] == 6
+        assert result["resumed"]["losses"] == result["straight"]["losses"]
+    weights, resumed = (
+        ranks[2, 0]["resumption"][stage][x]["weights"] for x in ("straight", "resumed")
+    )
+    assert largest_difference(resumed, weights) == 0
+
+
+@pytest.mark.parametrize("poisoned", ["loss", "gradient"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_step_that_is_not_finite_moves_nothing(ranks, stage, poisoned):
+    for rank in (0, 1):
+        result = ranks[2, rank]["skipping"][stage, poisoned]
+        assert result["skipped"] == [True, False, False]
+        assert result["num_skipped"] == 1
+        assert result["step_number"] == 4  # the data move on
+        assert (result["loss"] != result["loss"]) == (poisoned == "loss")
+    result = ranks[2, 0]["skipping"][stage, poisoned]
+    assert largest_difference(result["after"], result["before"]) == 0
+    assert largest_difference(result["later"], result["after"]) > 0
+    assert all(weight.isfinite().all() for weight in result["later"].values())

@@ -1,0 +1,50 @@
+"""A tiny random BERT and a few embedded questions: a run that takes seconds, with real parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertForQuestionAnswering, PreTrainedTokenizerFast
+
+from qa_lib import embedded, model
+
+
+def write_model(folder: Path) -> str:
+    """Write a BERT of one layer, with a WordPiece tokenizer learned from the embedded corpus."""
+    tokenizer = _tokenizer()
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.2,
+    )
+    model.save(BertForQuestionAnswering(config), tokenizer, folder)
+    return str(folder)
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    backend.train_from_iterator(
+        embedded.corpus("train")["context"].unique().to_pylist()[:100],
+        trainers.WordPieceTrainer(vocab_size=600, special_tokens=specials, show_progress=False),
+    )
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
