@@ -148,7 +148,8 @@ class Engine:
         self.settings = train
         self.num_steps = num_steps
         self.device = device
-        self.model = model.to(device).train()
+        model.to(device)  # type: ignore[arg-type]
+        self.model = model.train()
         if train.gradient_checkpointing:
             self.model.gradient_checkpointing_enable()
         self.step_number = 0
@@ -246,21 +247,10 @@ class Engine:
         Returns:
             A float32 CPU state dict on rank 0, an empty one elsewhere.
         """
-        import deepspeed
-        from deepspeed.utils import safe_get_full_fp32_param
-
         is_main = dist.get_rank() == 0
         weights = {}
         for name, parameter in self.model.named_parameters():
-            if self.zero_stage == 3:
-                with deepspeed.zero.GatheredParameters([parameter]):
-                    full = parameter.detach().float().cpu().clone() if is_main else None
-            else:
-                full = parameter.detach().float().cpu().clone() if is_main else None
-            if parameter.dtype != torch.float32:
-                # fp16 weights are a rounding of the optimizer's: the fp32 master is the model.
-                master = safe_get_full_fp32_param(parameter)
-                full = master.float().cpu().reshape(full.shape) if is_main else None
+            full = self._full_precision(parameter)
             if is_main:
                 weights[name] = full
         if is_main:
@@ -306,6 +296,20 @@ class Engine:
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         return bool(torch.nn.utils.get_total_norm(gradients).isfinite())
 
+    def _full_precision(self, parameter: torch.nn.Parameter) -> torch.Tensor:
+        """Gather one parameter in float32 on the CPU; every rank must call it."""
+        import deepspeed
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        shape = getattr(parameter, "ds_shape", parameter.shape)  # ZeRO 3 empties the tensor itself
+        if parameter.dtype != torch.float32:
+            # fp16 weights are a rounding of the optimizer's: the fp32 master is the model.
+            master = safe_get_full_fp32_param(parameter)
+            if master is not None:
+                return master.float().cpu().reshape(shape)
+        with deepspeed.zero.GatheredParameters([parameter], enabled=self.zero_stage == 3):
+            return parameter.detach().float().cpu().clone()
+
     def _losses(self, batch: Batch) -> torch.Tensor:
         output = self._engine(**{name: batch[name] for name in _INPUTS if name in batch})
         return self.losses(output.start_logits, output.end_logits, batch)
@@ -329,7 +333,8 @@ def _build_optimizer(model: PreTrainedModel, train: TrainSettings) -> Any:
         def step(self, closure: Any = None) -> Any:
             return None if self.skip else super().step(closure)
 
-    decayed, exempt = [], []
+    decayed: list[torch.nn.Parameter] = []
+    exempt: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_exempt = parameter.ndim < 2 or "layernorm" in name.lower().replace("_", "")
         (exempt if is_exempt else decayed).append(parameter)

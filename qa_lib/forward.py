@@ -44,7 +44,8 @@ class Forward:
             torch.set_num_threads(num_threads or resources.num_local_cpus())
         self.precision = resources.resolve_precision(precision, device)
         self.device = torch.device(device)
-        self.model = models.load(model_name, seed=seed).to(self.device)
+        self.model = models.load(model_name, seed=seed)
+        self.model.to(self.device)  # type: ignore[arg-type]
         self.pad = windows.PadSpec.of(models.load_tokenizer(model_name))
         self.batch_size = batch_size
 

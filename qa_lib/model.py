@@ -141,7 +141,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     # which would cut contexts silently: windows decide their own length.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    return tokenizer
+    return tokenizer  # type: ignore[return-value]
 
 
 def load_empty(name: str) -> PreTrainedModel:

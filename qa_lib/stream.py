@@ -76,7 +76,7 @@ def tokenize(
     # A change of block order between stages would be a change of window indices.
     dataset.context.execution_options.preserve_order = True
     cut = dataset.map_batches(
-        _tokenize_block,
+        _tokenize_block,  # type: ignore[arg-type]
         fn_kwargs={"model_name": model_name, "spec": spec, "offsets": offsets},
         batch_size=None,
         batch_format="pyarrow",
@@ -170,7 +170,7 @@ class PlannedData(DataConfig):
         # the plan's windows, 60 MB an epoch of SQuAD, and the object store spills.
         dataset.context.set_config("backpressure_policies.enabled", [])
         return dataset.map_batches(
-            _gather_stretch,
+            _gather_stretch,  # type: ignore[arg-type]
             fn_kwargs={
                 "plan": ray.put(self.plan),
                 "blocks": self.window_set.blocks,

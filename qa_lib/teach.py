@@ -159,7 +159,7 @@ def _compute(settings: Settings, window_set: WindowSet) -> list[pa.Table]:
         "device": device,
         "batch_size": settings.evaluate.batch_size,
     }
-    dataset = ray.data.from_arrow_refs(window_set.blocks)
+    dataset = ray.data.from_arrow_refs(window_set.blocks)  # type: ignore[arg-type]
     dataset.context.execution_options.preserve_order = True
     taught = dataset.map_batches(
         _Teacher,
@@ -170,9 +170,11 @@ def _compute(settings: Settings, window_set: WindowSet) -> list[pa.Table]:
         num_cpus=resources.MODEL_ACTOR_CPUS,
         num_gpus=1 if device == "cuda" else 0,
     )
-    parts, done = [], 0
+    parts: list[pa.Table] = []
+    done = 0
     with Progress(window_set.num_windows, "windows", "teacher") as progress:
         for part in taught.iter_batches(batch_size=None, batch_format="pyarrow"):
+            assert isinstance(part, pa.Table)
             parts.append(part)
             done += part.num_rows
             progress.update(done)

@@ -169,7 +169,7 @@ def label(config: Any) -> Dimensions:
     Raises:
         AdjustError: Its family is not declared, or a value's effect cannot be told apart.
     """
-    return _label(family_of(config), type(config), config.to_json_string(use_diff=False))
+    return _label(family_of(config), type(config), config.to_json_string(use_diff=False))  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=64)

@@ -67,7 +67,7 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
     taught: dict[str, Any] = {}
     if settings.train.teacher:
         window_set, taught = teach.attach(settings, window_set)
-    monitor = ray.remote(num_cpus=0)(Monitor).remote()
+    monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()
     task = TrainTask(
         settings=settings,
         run_path=run.path,
@@ -78,7 +78,7 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
     )
     started = time.monotonic()
     _watch(_trainer(task, window_set, allocation), monitor, plan, run)
-    facts = ray.get(monitor.facts.remote())
+    facts: dict[str, Any] = ray.get(monitor.facts.remote())
     if facts["stopped"]:
         print(
             f"stopped after step {facts['steps']} of {plan.num_steps}; go on with\n"
@@ -260,7 +260,8 @@ def _stop_signals(monitor: Any) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
 
     def stop(number: int, _: Any) -> None:
         print("stopping after this step, with a checkpoint ...", file=sys.stderr)
