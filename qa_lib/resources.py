@@ -6,6 +6,7 @@ compared with what there is, first.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +110,7 @@ def allocate(train: TrainSettings) -> Allocation:
         ResourceError: There are too few CPUs or GPUs, or too little memory.
         ConfigError: The precision does not exist on the device.
     """
+    nodes = _nodes()
     num_cpus, num_gpus = _totals()
     device = train.device if train.device != "auto" else ("cuda" if num_gpus else "cpu")
     if device == "cuda" and train.num_workers > num_gpus:
@@ -124,15 +126,18 @@ def allocate(train: TrainSettings) -> Allocation:
         )
     # One core stays free for Ray Data: without it the workers wait for batches for ever.
     spare = max(num_cpus - 1, 0.5)
-    cpus = train.cpus_per_worker or min(1.0, spare / train.num_workers)
-    if cpus * train.num_workers > spare or cpus < min(_MIN_CPUS_PER_WORKER, spare):
-        most = max(1, int(spare / (train.cpus_per_worker or _MIN_CPUS_PER_WORKER)))
+    # Ray counts in ten-thousandths, and what it rounds up may not fit.
+    cpus = train.cpus_per_worker or min(1.0, math.floor(spare / train.num_workers * 1e4) / 1e4)
+    least = train.cpus_per_worker or min(_MIN_CPUS_PER_WORKER, spare)
+    room = _room(nodes, max(cpus, least), needs_gpu=device == "cuda")
+    most = min(room, int(spare / least + 1e-9))
+    if train.num_workers > most:
+        remedies = [f"--train.num-workers {most} or fewer"] if most else []
+        remedies += ["a smaller --train.cpus-per-worker"] if train.cpus_per_worker else []
         raise ResourceError(
             f"{train.num_workers} workers do not fit {num_cpus:g} CPUs, of which one stays free "
-            f"for the data; at {train.cpus_per_worker or _MIN_CPUS_PER_WORKER:g} CPU each there is "
-            f"room for {most}.",
-            f"Use --train.num-workers {most} or fewer"
-            + (", or a smaller --train.cpus-per-worker." if train.cpus_per_worker else "."),
+            f"for the data: at {least:g} CPU each, each on one node, there is room for {most}.",
+            f"Use {', or '.join(remedies)}.",
         )
     return Allocation(train.num_workers, device, cpus)
 
@@ -210,16 +215,29 @@ def flops_per_second(device: str, precision: str) -> float:
     return _CPU_UTILISATION * 2 * a.numel() * b.shape[1] / min(seconds)
 
 
+def _room(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> int:
+    """Count the workers that find a node for themselves: none is spread over two."""
+    return sum(
+        int(min(num_cpus / cpus + 1e-9, num_gpus if needs_gpu else math.inf))
+        for num_cpus, num_gpus in nodes
+    )
+
+
 def _totals() -> tuple[float, float]:
-    """CPUs and GPUs: of the cluster if one is connected, else of this machine."""
+    nodes = _nodes()
+    return sum(cpus for cpus, _ in nodes), sum(gpus for _, gpus in nodes)
+
+
+def _nodes() -> list[tuple[float, float]]:
+    """CPUs and GPUs of each node: of the cluster if one is connected, else of this machine."""
     import sys
 
     if "ray" in sys.modules:
         import ray
 
         if ray.is_initialized():
-            resources = ray.cluster_resources()
-            return resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+            alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive]
     import torch
 
-    return float(num_local_cpus()), float(torch.cuda.device_count())
+    return [(float(num_local_cpus()), float(torch.cuda.device_count()))]

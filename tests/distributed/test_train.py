@@ -16,9 +16,10 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file
 
-from qa_lib import config, squad, windows
+from qa_lib import config, resources, squad, windows
 from qa_lib.checkpoint import MANIFEST, CheckpointStore
-from qa_lib.errors import CheckpointError
+from qa_lib.config import TrainSettings
+from qa_lib.errors import CheckpointError, ResourceError
 from qa_lib.model import load_tokenizer
 from qa_lib.plan import BatchPlan
 from qa_lib.run import RunFolder
@@ -125,6 +126,14 @@ def after_checkpoint(run_folder: Path, step: int, action: Callable[[], None]) ->
         over.set()
         thread.join()
     assert acted, "the run was over before anything happened to it"
+
+
+def test_the_connected_ray_decides_what_fits():
+    assert (
+        resources.allocate(TrainSettings(num_workers=12, global_batch=12)).cpus_per_worker == 0.25
+    )
+    with pytest.raises(ResourceError, match="4 CPUs"):
+        resources.allocate(TrainSettings(num_workers=13, global_batch=13))
 
 
 def test_every_window_is_trained_once_per_epoch(runs, straight):

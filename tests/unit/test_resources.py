@@ -1,0 +1,120 @@
+"""What is asked of a machine fits it, and what does not fit is refused with what would."""
+
+from __future__ import annotations
+
+import re
+
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qa_lib import resources
+from qa_lib.config import TrainSettings
+from qa_lib.errors import ConfigError, ResourceError
+
+CORES = st.sampled_from([1, 2, 3, 4, 8, 16, 96])
+
+
+def train_of(num_workers: int, **fields) -> TrainSettings:
+    return TrainSettings(num_workers=num_workers, global_batch=num_workers, micro_batch=1, **fields)
+
+
+def allocate(nodes, train):
+    """Allocate on nodes of (CPUs, GPUs)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resources, "_nodes", lambda: [(float(c), float(g)) for c, g in nodes])
+        return resources.allocate(train)
+
+
+@given(CORES, st.integers(1, 400))
+def test_a_core_stays_free_and_refused_workers_are_told_what_fits(num_cores, num_workers):
+    nodes = [(num_cores, 0)]
+    try:
+        found = allocate(nodes, train_of(num_workers))
+    except ResourceError as error:
+        most = int(re.search(r"--train\.num-workers (\d+)", error.remedy)[1])
+        assert most < num_workers
+        assert allocate(nodes, train_of(most)).num_workers == most
+        with pytest.raises(ResourceError):
+            allocate(nodes, train_of(most + 1))
+        return
+    reserved = found.num_workers * found.cpus_per_worker
+    assert reserved <= max(num_cores - 1, 0.5)
+    assert 0.25 <= found.cpus_per_worker <= 1.0
+    assert found.device == "cpu"
+
+
+@pytest.mark.parametrize(("num_cores", "most"), [(1, 2), (2, 4), (4, 12)])
+def test_small_machines_hold_a_few_workers(num_cores, most):
+    assert allocate([(num_cores, 0)], train_of(most)).num_workers == most
+    with pytest.raises(ResourceError, match=f"{most + 1} workers do not fit {num_cores} CPUs"):
+        allocate([(num_cores, 0)], train_of(most + 1))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "num_workers", "cpus", "remedies"),
+    [
+        ([(4, 0)], 2, 2.0, ["--train.num-workers 1 or fewer", "cpus-per-worker"]),
+        ([(4, 0)], 1, 8.0, ["cpus-per-worker"]),
+        # Nine CPUs in all, but no worker is spread over two nodes.
+        ([(3, 0), (3, 0), (3, 0)], 4, 2.0, ["--train.num-workers 3 or fewer", "cpus-per-worker"]),
+        ([(3, 0), (3, 0), (3, 0)], 1, 4.0, ["cpus-per-worker"]),
+    ],
+)
+def test_what_ray_could_never_place_is_refused(nodes, num_workers, cpus, remedies):
+    with pytest.raises(ResourceError) as caught:
+        allocate(nodes, train_of(num_workers, cpus_per_worker=cpus))
+    assert all(remedy in caught.value.remedy for remedy in remedies)
+    assert ("--train.num-workers" in caught.value.remedy) == (len(remedies) == 2)
+
+
+def test_a_worker_gets_the_cpus_that_were_asked_for():
+    assert allocate([(8, 0)], train_of(2, cpus_per_worker=3.5)).cpus_per_worker == 3.5
+
+
+def test_gpus_are_taken_where_there_are_any():
+    assert allocate([(8, 2)], train_of(2)).device == "cuda"
+    assert allocate([(8, 2)], train_of(2, device="cpu")).device == "cpu"
+    assert allocate([(8, 0)], train_of(2)).device == "cpu"
+
+
+@pytest.mark.parametrize(("num_gpus", "remedy"), [(0, "--train.device cpu"), (1, "num-workers 1")])
+def test_more_workers_than_gpus_are_refused(num_gpus, remedy):
+    with pytest.raises(ResourceError, match=f"there are {num_gpus}") as caught:
+        allocate([(8, num_gpus)], train_of(2, device="cuda"))
+    assert remedy in caught.value.remedy
+
+
+def test_fp16_is_refused_where_it_does_not_exist():
+    with pytest.raises(ConfigError, match="fp16"):
+        allocate([(8, 0)], train_of(1, precision="fp16"))
+    assert allocate([(8, 1)], train_of(1, precision="fp16")).device == "cuda"
+
+
+def test_workers_that_memory_cannot_hold_are_refused():
+    resources.check_memory(1, 10 * 2**20)
+    free = psutil.virtual_memory().available
+    with pytest.raises(ResourceError, match="GiB are free") as caught:
+        resources.check_memory(2, free)
+    assert "--train.zero-stage" in caught.value.remedy
+
+
+@pytest.mark.parametrize("wish", ["fp32", "bf16", "fp16"])
+def test_a_precision_that_was_asked_for_is_taken(wish):
+    assert resources.resolve_precision(wish, "cpu") == wish
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp16"), ((8, 0), "bf16")])
+def test_a_t4_computes_in_fp16(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert resources.resolve_precision("auto", "cuda") == expected
+
+
+def test_a_cpu_computes_in_what_it_has():
+    assert resources.resolve_precision("auto", "cpu") in ("bf16", "fp32")
+
+
+def test_the_speed_of_this_machine_is_plausible():
+    assert 1e8 < resources.flops_per_second("cpu", "fp32") < 1e14
