@@ -80,10 +80,10 @@ class DataSettings(_Group):
         default="1.1", description="SQuAD version, where file names carry v1.1 or v2.0."
     )
     train_limit: int | None = Field(
-        default=None, ge=1, description="Train on the first so many questions; none: all."
+        default=None, ge=1, description="Train on a fixed sample of so many questions; none: all."
     )
     eval_limit: int | None = Field(
-        default=None, ge=1, description="Evaluate the first so many questions; none: all."
+        default=None, ge=1, description="Evaluate a fixed sample of so many questions; none: all."
     )
     holdout_articles: float = Field(
         default=0.0,
