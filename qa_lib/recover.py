@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib import adjust, card, evaluate, squad, storage, train, windows
 from qa_lib import model as models
 from qa_lib.config import Settings
-from qa_lib.errors import AdjustError, ConfigError
+from qa_lib.errors import AdjustError
 from qa_lib.run import RunFolder
 
 if TYPE_CHECKING:
@@ -240,19 +240,6 @@ def _read_plan(settings: Settings, run: RunFolder | None = None) -> adjust.Plan 
     name = settings.adjust.plan
     if name is None:
         return None
-    wish = settings.adjust
-    sized = [
-        field
-        for field in wish.__class__.model_fields
-        if field.endswith(("_size", "_layers", "_heads")) or field.startswith("target_")
-        if getattr(wish, field) is not None
-    ]
-    if sized:
-        flag = f"--adjust.{sized[0].replace('_', '-')}"
-        raise ConfigError(
-            f"A plan to replay and {flag} were both given, and the plan has its own sizes.",
-            f"Leave out --adjust.plan or {flag}.",
-        )
     filesystem, path = storage.resolve(name)
     try:
         with filesystem.open_input_stream(path) as stream:

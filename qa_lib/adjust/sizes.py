@@ -73,7 +73,7 @@ def resolve(config: Any, settings: AdjustSettings) -> Sizes:
 
     Args:
         config: The parent's configuration.
-        settings: What to change; targets are not looked at.
+        settings: What to change, free of contradictions (`Settings` sees to that).
 
     Raises:
         AdjustError: No model of this family can be so; the nearest one that can is named.
@@ -97,25 +97,17 @@ def is_expressible(config: Any, sizes: Sizes) -> bool:
 
 
 def _layers(parent: Sizes, settings: AdjustSettings) -> tuple[int, ...]:
-    available = len(parent.layers)
+    last = len(parent.layers) - 1
     if settings.num_layers is not None:
-        _at_most("number of layers", settings.num_layers, available)
+        _at_most("number of layers", settings.num_layers, last + 1)
     keep = settings.keep_layers
     if keep is None:
         return parent.layers[: settings.num_layers]
-    outside = [index for index in keep if index >= available]
-    valid = sorted({min(index, available - 1) for index in keep})
-    if outside or not keep or list(keep) != valid:
+    if max(keep) > last:
+        valid = sorted({min(index, last) for index in keep})
         raise AdjustError(
-            f"The layers to keep, {_listed(keep)}, are not ascending indices of the model's"
-            f" {available} layers.",
-            f"Layers are counted from 0 to {available - 1}: pass"
-            f" --adjust.keep-layers {_listed(valid or parent.layers)}.",
-        )
-    if settings.num_layers not in (None, len(keep)):
-        raise AdjustError(
-            f"{settings.num_layers} layers were asked for, but {len(keep)} are to be kept.",
-            f"Leave out --adjust.num-layers, or pass --adjust.num-layers {len(keep)}.",
+            f"Layer {max(keep)} cannot be kept: the model's are counted from 0 to {last}.",
+            f"The nearest that can: --adjust.keep-layers {' '.join(map(str, valid))}.",
         )
     return keep
 
@@ -192,7 +184,3 @@ def _check_expressible(config: Any, sizes: Sizes) -> None:
 
 def _nearest(value: int, valid: Iterable[int]) -> int:
     return min(valid, key=lambda other: (abs(other - value), other))
-
-
-def _listed(values: Iterable[int]) -> str:
-    return " ".join(map(str, values))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.adjust import cost
 from qa_lib.adjust.calibrate import Batch, span_loss
 from qa_lib.adjust.planning import make_plan
-from qa_lib.adjust.sizes import Sizes, is_expressible, resolve
+from qa_lib.adjust.sizes import Sizes, is_expressible
 from qa_lib.adjust.surgery import apply
 from qa_lib.errors import AdjustError
 
@@ -30,29 +30,28 @@ _NARROWEST = 8  # no feed-forward part below an eighth of the parent's
 def find(
     model: PreTrainedModel, settings: AdjustSettings, batches: Sequence[Batch], *, seed: int = 0
 ) -> Sizes:
-    """Find the sizes for the settings' targets; sizes that the settings give stay as given.
+    """Find the sizes for the settings' target.
 
     Args:
         model: The parent, in evaluation mode.
-        settings: With a target.
+        settings: With `target_speedup` or `target_parameters`.
         batches: Calibration windows.
         seed: Of `random` importance.
 
     Raises:
         AdjustError: No sizes reach the target; the nearest that can be reached is named.
     """
-    start = resolve(model.config, settings)
     reaches = _reaches(model.config, settings)
-    for hidden in _hidden_steps(model.config, settings, start):
+    for hidden in _hidden_steps(model.config, settings.round_to):
         candidates = [
-            sized
-            for layers in _layer_steps(settings, hidden)
-            if (sized := _widest(replace(hidden, layers=layers), settings, reaches)) is not None
+            sizes
+            for count in range(len(hidden.layers), 0, -1)
+            if (sizes := _widest(hidden, count, settings.round_to, reaches)) is not None
         ]
         if candidates:
             losses = [_loss(model, sizes, settings, batches, seed) for sizes in candidates]
             return candidates[losses.index(min(losses))]
-    raise _unreachable(model.config, settings, start)
+    raise _unreachable(model.config, settings)
 
 
 def _reaches(config: Any, settings: AdjustSettings) -> Callable[[Sizes], bool]:
@@ -77,41 +76,39 @@ def _speedup(config: Any, sizes: Sizes) -> float:
     return cost.predict_latency(config) / cost.predict_latency(sizes.apply(config))
 
 
+def _hidden_steps(config: Any, round_to: int) -> Iterator[Sizes]:
+    """Yield ever smaller residual streams, a head at a time."""
+    parent = Sizes.of(config)
+    for heads in range(parent.num_heads, 0, -1):
+        sizes = replace(parent, hidden_size=heads * parent.head_size, num_heads=heads)
+        is_round = sizes.hidden_size % round_to == 0 or heads == parent.num_heads
+        if is_round and is_expressible(config, sizes):
+            yield sizes
+
+
 def _widest(
-    sizes: Sizes, settings: AdjustSettings, reaches: Callable[[Sizes], bool]
+    sizes: Sizes, num_layers: int, round_to: int, reaches: Callable[[Sizes], bool]
 ) -> Sizes | None:
-    """Return the sizes with the widest intermediate part that reaches the target, or None."""
-    if settings.intermediate_size is not None:
-        return sizes if reaches(sizes) else None
-    step = min(settings.round_to, sizes.intermediate_size)
-    widths = range(step, sizes.intermediate_size + 1, step)
-    low, high = max(0, len(widths) // _NARROWEST - 1), len(widths) - 1
-    if not reaches(replace(sizes, intermediate_size=widths[low])):
+    """Return the sizes with the widest intermediate part that reach the target, or None."""
+    widths = _widths(sizes, round_to)
+
+    def sized(index: int) -> Sizes:
+        return replace(sizes, layers=sizes.layers[:num_layers], intermediate_size=widths[index])
+
+    low, high = 0, len(widths) - 1
+    if not reaches(sized(low)):
         return None
     while low < high:  # the narrower, the faster and the smaller
         middle = (low + high + 1) // 2
-        if reaches(replace(sizes, intermediate_size=widths[middle])):
-            low = middle
-        else:
-            high = middle - 1
-    return replace(sizes, intermediate_size=widths[low])
+        low, high = (middle, high) if reaches(sized(middle)) else (low, middle - 1)
+    return sized(low)
 
 
-def _layer_steps(settings: AdjustSettings, start: Sizes) -> Iterator[tuple[int, ...]]:
-    given = settings.num_layers is not None or settings.keep_layers is not None
-    fewest = len(start.layers) if given else 1
-    for count in range(len(start.layers), fewest - 1, -1):
-        yield start.layers[:count]
-
-
-def _hidden_steps(config: Any, settings: AdjustSettings, start: Sizes) -> Iterator[Sizes]:
-    """Yield ever smaller residual streams, a head at a time, unless the settings give one."""
-    fewest = start.num_heads if settings.hidden_size is not None else 1
-    for heads in range(start.num_heads, fewest - 1, -1):
-        sizes = replace(start, hidden_size=heads * start.head_size, num_heads=heads)
-        if sizes.hidden_size % settings.round_to == 0 or heads == start.num_heads:
-            if is_expressible(config, sizes):
-                yield sizes
+def _widths(sizes: Sizes, round_to: int) -> range:
+    """Return the intermediate sizes to try, ascending up to the parent's."""
+    step = min(round_to, sizes.intermediate_size)
+    narrowest = max(step, sizes.intermediate_size // _NARROWEST // step * step)
+    return range(narrowest, sizes.intermediate_size + 1, step)
 
 
 def _loss(
@@ -138,21 +135,18 @@ def _loss(
         return sum(float(span_loss(child, batch)) for batch in batches)
 
 
-def _unreachable(config: Any, settings: AdjustSettings, start: Sizes) -> AdjustError:
-    smallest = list(_hidden_steps(config, settings, start))[-1]
-    smallest = replace(smallest, layers=list(_layer_steps(settings, smallest))[-1])
-    if settings.intermediate_size is None:
-        narrowest = max(1, smallest.intermediate_size // _NARROWEST)
-        smallest = replace(smallest, intermediate_size=narrowest)
-    wanted, nearest = [], []
+def _unreachable(config: Any, settings: AdjustSettings) -> AdjustError:
+    smallest = list(_hidden_steps(config, settings.round_to))[-1]
+    narrowest = _widths(smallest, settings.round_to)[0]
+    smallest = replace(smallest, layers=smallest.layers[:1], intermediate_size=narrowest)
     if settings.target_speedup is not None:
-        wanted.append(f"--adjust.target-speedup {settings.target_speedup}")
-        nearest.append(f"--adjust.target-speedup {int(_speedup(config, smallest) * 10) / 10}")
-    if settings.target_parameters is not None:
-        wanted.append(f"--adjust.target-parameters {settings.target_parameters}")
+        wanted = f"--adjust.target-speedup {settings.target_speedup}"
+        reached = math.floor(_speedup(config, smallest) * 10) / 10
+        nearest = f"--adjust.target-speedup {reached}"
+    else:
+        wanted = f"--adjust.target-parameters {settings.target_parameters}"
         reached = math.ceil(_parameters(config, smallest) * 1000) / 1000
-        nearest.append(f"--adjust.target-parameters {reached}")
+        nearest = f"--adjust.target-parameters {reached}"
     return AdjustError(
-        f"No sizes of this model reach {' with '.join(wanted)} within the other settings.",
-        f"The nearest that can be reached: {' '.join(nearest)}.",
+        f"No sizes of this model reach {wanted}.", f"The nearest that can be reached: {nearest}."
     )

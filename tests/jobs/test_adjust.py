@@ -86,7 +86,7 @@ def test_a_dry_run_prints_the_table_and_leaves_nothing(tmp_path: Path):
         (("--adjust.keep-layers", "0", "6"), "--adjust.keep-layers 0 5"),
         ((), "Nothing is to be adjusted"),
         (("--adjust.plan", "absent.json"), "cannot be read"),
-        (("--adjust.plan", "absent.json", "--adjust.num-layers", "2"), "Leave out --adjust.plan"),
+        (("--adjust.plan", "absent.json", "--adjust.num-layers", "2"), "exclude each other"),
     ],
 )
 def test_the_impossible_exits_2_and_names_what_is_possible(

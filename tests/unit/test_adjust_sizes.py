@@ -43,10 +43,6 @@ def test_nothing_asked_changes_nothing():
     [
         ({"num_layers": 4}, "--adjust.num-layers 3"),
         ({"keep_layers": (0, 3)}, "--adjust.keep-layers 0 2"),
-        ({"keep_layers": (1, 0)}, "--adjust.keep-layers 0 1"),
-        ({"keep_layers": (1, 1)}, "--adjust.keep-layers 1"),
-        ({"keep_layers": ()}, "--adjust.keep-layers 0 1 2"),
-        ({"keep_layers": (0, 2), "num_layers": 1}, "--adjust.num-layers 2"),
         ({"intermediate_size": 25}, "--adjust.intermediate-size 24"),
         ({"hidden_size": 40}, "--adjust.hidden-size 32"),
         ({"hidden_size": 23}, "--adjust.hidden-size 24"),
