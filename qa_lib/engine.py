@@ -157,6 +157,9 @@ class Engine:
         self._num_gradient_bytes = 0
         self._guard = _build_optimizer(self.model, train)
         world_size = dist.get_world_size()
+        # An operator that only inference uses: to compile it takes minutes on a fresh machine, and
+        # fails where there is no C++ compiler.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._engine, *_ = deepspeed.initialize(
             model=self.model,
             optimizer=self._guard,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
+from warnings import filterwarnings
 
 import numpy as np
 import pyarrow as pa
@@ -111,6 +112,8 @@ def _micro(part: pa.Table, pad: windows.PadSpec) -> tuple[Batch, torch.Tensor]:
 def _prepare_process(device: str, local_world_size: int) -> Any:
     """Set the process up for one rank of this node, and return its torch device."""
     os.environ["DS_ACCELERATOR"] = device
+    # DeepSpeed calls collectives that torch renames: a line for each parameter and step.
+    filterwarnings("ignore", "`torch.distributed.* is deprecated", FutureWarning)
     if device == "cuda":
         import ray.train.torch
 
@@ -127,11 +130,9 @@ class _Reporter:
     def __init__(self, task: TrainTask, rank: int, world_size: int) -> None:
         self._task, self._is_main, self._world_size = task, rank == 0, world_size
         self._rows: list[dict[str, Any]] = []
-        self._reply: Any = None
         self._started = self._sent = time.monotonic()
         self._num_windows = 0
         self._num_tokens = 0
-        self._first_step: float | None = None
         self.stop_wanted = False
 
     def step(self, step: int, result: Any, batch: np.ndarray, engine: Engine) -> None:
@@ -156,9 +157,7 @@ class _Reporter:
             }
         )
         if now - self._sent >= _REPORT_EVERY_S:
-            if self._reply is not None:
-                self.stop_wanted = ray.get(self._reply)
-            self._reply = self._task.monitor.record.remote(self._rows)
+            self.stop_wanted = ray.get(self._task.monitor.record.remote(self._rows))
             self._rows, self._sent = [], now
 
     def conclude(self, engine: Engine, precision: str, stopped: bool) -> None:

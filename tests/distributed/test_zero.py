@@ -17,11 +17,19 @@ TIMEOUT_S = 280
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("zero")
+
+
+@pytest.fixture(scope="module")
+def ranks(folder):
     """Run every scenario in a group of one and in a group of two, side by side."""
-    folder = tmp_path_factory.mktemp("zero")
     script = Path(__file__).with_name("zero_rank.py")
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONWARNINGS": "ignore",
+        "TORCH_EXTENSIONS_DIR": str(folder / "extensions"),
+    }
     members = [(1, 0), (2, 0), (2, 1)]
     logs = [folder / f"log-{world_size}-{rank}" for world_size, rank in members]
     processes = []
@@ -54,6 +62,10 @@ def one(ranks):
 def two(ranks):
     """Results of two workers, by stage and scenario, as rank 0 has them."""
     return ranks[2, 0]["agreement"]
+
+
+def test_nothing_is_compiled(ranks, folder):
+    assert not (folder / "extensions").exists()
 
 
 def assert_same_distribution(found, expected, tolerance):
