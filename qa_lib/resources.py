@@ -68,7 +68,7 @@ def start_ray(num_cpus: int | None = None) -> None:
     # Ray gives its workers the lowest priority but four; training is what the user waits for.
     os.environ.setdefault("RAY_worker_niceness", "0")
     # What workers print goes to Ray's session folder; what matters comes back as an exception.
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     worker_env = {
         name: value
         for name, value in os.environ.items()
@@ -93,7 +93,7 @@ def quiet_ray_data() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def num_local_cpus() -> int:
