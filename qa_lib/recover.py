@@ -9,6 +9,7 @@ right after surgery, from which the training starts.
 from __future__ import annotations
 
 import copy
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -77,9 +78,7 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
         student = settings.model_copy(
             update={
                 "model": settings.model.model_copy(update={"name": run.url(folder)}),
-                "train": settings.train.model_copy(
-                    update={"teacher": settings.train.teacher or name}
-                ),
+                "train": settings.train.model_copy(update={"teacher": _teacher(settings)}),
             }
         )
         questions = squad.load(settings.data, "train", quarantine_dir=run.path)
@@ -153,6 +152,12 @@ def _cut(
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """Make or read the plan, show the table, cut, prove, and only then write."""
     dimensions = adjust.trace(parent)
+    if not _has_head(settings.model.name):
+        print(
+            f"note: {settings.model.name} has no question-answering head: units are scored against"
+            " a random one, and it will not teach. Fine-tune it first (`make train`).",
+            file=sys.stderr,
+        )
     parent_sha256 = models.fingerprint(settings.model.name)
     plan = _read_plan(settings, run)
     if plan is None:
@@ -261,6 +266,23 @@ def _write(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) 
         target = f"{run.root}/{folder}"
         run.filesystem.create_dir(target, recursive=True)
         fs.copy_files(str(Path(local)), target, fs.LocalFileSystem(), run.filesystem)
+
+
+def _teacher(settings: Settings) -> str | None:
+    """Return who teaches the recovery: the parent, unless its head is a random one."""
+    name = settings.train.teacher or settings.model.name
+    return name if settings.train.teacher or _has_head(name) else None
+
+
+def _has_head(name: str) -> bool:
+    """Say whether a checkpoint holds a question-answering head, not an encoder alone."""
+    from safetensors import safe_open
+
+    for file in Path(models.resolve(name)).glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as tensors:
+            if any(key.startswith("qa_outputs.") for key in tensors.keys()):
+                return True
+    return False
 
 
 def _weight_bytes(model: PreTrainedModel) -> int:

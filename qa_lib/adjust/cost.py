@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BATCH, NUM_TOKENS = 1, 384  # where speed-ups are stated unless said otherwise
-_ROUNDS = 7
-_BLOCK_S = 0.05  # one model's turn within a round
+_ROUNDS = range(3, 8)  # turns of each model: as many as fit the budget
+_BUDGET_S = 5.0
+_BLOCK_S = 0.05  # one model's turn within a round, at least
 _SMALL_VOCABULARY = 1024  # looking up a token costs the same in a table of any height
 _STEM, _STACK = 0, 2  # layers of the two models whose latencies tell a layer's from the rest's
 
@@ -47,7 +48,6 @@ def measure_latency(
     batch: int = BATCH,
     num_tokens: int = NUM_TOKENS,
     num_threads: int | None = None,
-    rounds: int = _ROUNDS,
 ) -> dict[str, float]:
     """Time forward passes of several models in turns, so that a busy moment hits all of them.
 
@@ -56,10 +56,9 @@ def measure_latency(
         batch: Windows in a pass.
         num_tokens: Tokens of each window, or as many as the models have positions for.
         num_threads: Of torch; its own setting where None.
-        rounds: Turns of each model; the median counts.
 
     Returns:
-        Seconds for a pass, by name.
+        Median seconds for a pass, by name.
     """
     import torch
     from torch.utils.benchmark import Timer
@@ -77,10 +76,12 @@ def measure_latency(
     }
     seconds: dict[str, list[float]] = {name: [] for name in models}
     with torch.inference_mode():
-        numbers = {}
-        for name, timer in timers.items():
+        for timer in timers.values():
             timer.timeit(1)  # the first pass pays for allocations
-            numbers[name] = max(1, round(_BLOCK_S / timer.timeit(1).median))
+        rough = {name: timer.timeit(1).median for name, timer in timers.items()}
+        numbers = {name: max(1, round(_BLOCK_S / once)) for name, once in rough.items()}
+        round_s = sum(rough[name] * numbers[name] for name in timers)
+        rounds = min(max(int(_BUDGET_S / round_s), _ROUNDS[0]), _ROUNDS[-1])
         for _ in range(rounds):
             for name, timer in timers.items():
                 seconds[name].append(timer.timeit(numbers[name]).median)

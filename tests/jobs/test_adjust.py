@@ -69,6 +69,22 @@ def test_replaying_the_plan_gives_the_same_bytes(run: Path):
         assert again.read_bytes() == (run / "model" / name).read_bytes()
 
 
+def test_recovery_distils_the_parent_into_the_adjusted_model(run: Path):
+    flags = ("--model.name", str(run), "--adjust.num-layers", "1", "--adjust.recover")
+    short = ("--data.train-limit", "48", "--train.max-steps", "3", "--run-name", "recovered")
+    done = adjust(run.parent, *SMALL, *flags, *short)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((run.parent / "recovered" / "result.json").read_text())
+    assert {"f1_before", "f1_surgery", "f1"} <= result.keys()
+    assert result["steps"] == 3
+    assert result["num_teacher_windows_computed"] > 0
+    surgery, now = (
+        (run.parent / "recovered" / name / "model.safetensors").read_bytes()
+        for name in ("adjusted", "model")
+    )
+    assert len(surgery) == len(now) and surgery != now
+
+
 def test_a_dry_run_prints_the_table_and_leaves_nothing(tmp_path: Path):
     done = adjust(tmp_path, "--dry-run", "--adjust.hidden-size", "288")
     assert done.returncode == 0, done.stderr
