@@ -75,8 +75,8 @@ def load(data: DataSettings, split: Split, *, quarantine_dir: str | None = None)
     """Load the questions of a split, validated.
 
     `train` and `holdout` part the articles of `data.source`: a fraction `data.holdout_articles` of
-    them, chosen by a hash of the title alone, is never in `train`. A limit then
-    takes a sample (`train_limit` of `train`, `eval_limit` of `eval` and `holdout`). `eval` comes from
+    them, chosen by a hash of the title alone, is never in `train`. A limit then takes a sample
+    (`train_limit` of `train`, `eval_limit` of `eval` and `holdout`). `eval` comes from
     `data.eval_source` where that is given. A single file is whatever split is asked of it: a job
     that both trains and evaluates asks `splits` first.
 

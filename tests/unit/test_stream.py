@@ -9,7 +9,9 @@ from qa_lib import stream
 def blocks_of(sizes: list[int]) -> tuple[list[pa.Table], np.ndarray]:
     starts = np.cumsum([0, *sizes[:-1]])
     tables = [
-        pa.table({"n": list(range(start, start + size)), "ids": [[n] * (n + 1) for n in range(size)]})
+        pa.table(
+            {"n": list(range(start, start + size)), "ids": [[n] * (n + 1) for n in range(size)]}
+        )
         for start, size in zip(starts.tolist(), sizes, strict=True)
     ]
     return tables, starts
