@@ -140,10 +140,16 @@ def check_permutation(parent: PreTrainedModel, dimensions: Dimensions, batch: Ba
     reference = logits(jittered, batch)
     error = _permutation_error(jittered, dimensions, dimensions.groups, batch, reference)
     if error > PERMUTATION_TOLERANCE:
+        # Heads move whole, so that an attention's two groups can only be reordered together.
+        apart = [[dimensions.hidden]] + [
+            groups
+            for layer in dimensions.layers
+            for groups in ([layer.query_key, layer.value], [layer.intermediate])
+        ]
         wrong = [
-            group.name
-            for group in dimensions.groups
-            if _permutation_error(jittered, dimensions, [group], batch, reference)
+            " with ".join(group.name for group in groups)
+            for groups in apart
+            if _permutation_error(jittered, dimensions, groups, batch, reference)
             > PERMUTATION_TOLERANCE
         ]
         _require(
