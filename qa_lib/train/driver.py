@@ -77,7 +77,7 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
         monitor=monitor,
     )
     started = time.monotonic()
-    _watch(_trainer(task, window_set, allocation), monitor, plan, run)
+    _watch(_trainer(task, window_set, allocation), monitor, plan)
     facts: dict[str, Any] = ray.get(monitor.facts.remote())
     if facts["stopped"]:
         print(
@@ -223,8 +223,8 @@ def _trainer(
     )
 
 
-def _watch(trainer: Any, monitor: Any, plan: BatchPlan, run: RunFolder) -> None:
-    """Run the trainer in a thread, and show and record what the monitor hears meanwhile."""
+def _watch(trainer: Any, monitor: Any, plan: BatchPlan) -> None:
+    """Run the trainer in a thread, and show what the monitor hears meanwhile."""
     import ray
 
     failure: list[BaseException] = []
@@ -237,13 +237,10 @@ def _watch(trainer: Any, monitor: Any, plan: BatchPlan, run: RunFolder) -> None:
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    seen = max((row["step"] for row in run.read_metrics() if "step" in row), default=0)
     with Progress(plan.num_steps, "steps", "training") as progress, _stop_signals(monitor):
         while True:
             alive = thread.is_alive()
             for row in ray.get(monitor.drain.remote()):
-                run.append_metrics(row | {"redone": row["step"] <= seen})
-                seen = max(seen, row["step"])
                 progress.update(
                     row["step"], loss=row["loss"], windows_per_s=row["windows_per_s"], lr=row["lr"]
                 )

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -21,6 +22,7 @@ from qa_lib import resources, storage, teach, windows
 from qa_lib.config import Settings
 from qa_lib.engine import Engine, learning_rate
 from qa_lib.losses import Batch, distilled_losses, window_losses
+from qa_lib.run import RunFolder
 from qa_lib.train.ledger import Keeper, agree, column
 from qa_lib.train.task import TrainTask
 
@@ -65,6 +67,7 @@ def train(config: dict[str, Any]) -> None:
         reporter.step(step, result, batch, engine)
         stopped = result.stop
         if stopped or (step + 1) % every == 0 or (step + 1) == plan.num_steps:
+            reporter.flush()  # no step of a checkpoint is missing in the metrics, whatever dies
             keeper.save()
             ray.train.report({"step": step + 1, "loss": result.loss})
         if stopped:
@@ -125,11 +128,15 @@ def _prepare_process(device: str, local_world_size: int) -> Any:
 
 
 class _Reporter:
-    """Rank 0's line to the monitor: a few calls a second, however fast the steps are."""
+    """Rank 0's metrics, and its line to the monitor: often, however fast the steps are."""
 
     def __init__(self, task: TrainTask, rank: int, world_size: int) -> None:
         self._task, self._is_main, self._world_size = task, rank == 0, world_size
+        self._run = RunFolder(task.run_path, "train")
         self._rows: list[dict[str, Any]] = []
+        # What a run has told of before, it does again after a failure.
+        told = self._run.read_metrics() if self._is_main else []
+        self._num_told = max((row["step"] for row in told if "step" in row), default=0)
         self._started = self._sent = time.monotonic()
         self._num_windows = 0
         self._num_tokens = 0
@@ -138,7 +145,6 @@ class _Reporter:
     def step(self, step: int, result: Any, batch: np.ndarray, engine: Engine) -> None:
         if not self._is_main:
             return
-        import ray
 
         now = time.monotonic()
         self._num_windows += len(batch)
@@ -152,19 +158,32 @@ class _Reporter:
                 "lr": learning_rate(train, step, engine.num_steps),
                 "num_windows": len(batch),
                 "skipped": result.skipped,
+                "redone": step < self._num_told,
                 "windows_per_s": round(self._num_windows / (now - self._started), 2),
                 "time": round(time.time(), 3),
             }
         )
         if now - self._sent >= _REPORT_EVERY_S:
-            self.stop_wanted = ray.get(self._task.monitor.record.remote(self._rows))
-            self._rows, self._sent = [], now
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the steps since the last time, and show them to the driver."""
+        if not self._is_main:
+            return
+        import ray
+
+        with suppress(OSError):  # a full disk stops no training
+            for row in self._rows:
+                self._run.append_metrics(row)
+            self._run.flush_metrics()
+        self.stop_wanted = ray.get(self._task.monitor.record.remote(self._rows))
+        self._rows, self._sent = [], time.monotonic()
 
     def conclude(self, engine: Engine, precision: str, stopped: bool) -> None:
         import ray
 
         seconds = time.monotonic() - self._started
-        ray.get(self._task.monitor.record.remote(self._rows))
+        self.flush()
         facts = {
             "steps": engine.step_number,
             "stopped": stopped,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -45,7 +44,7 @@ class Runs:
             "train",
             f"""
             --storage {self.storage} --run-name {name} --model.name {self.model}
-            --data.train-limit 120 --data.max-length 64 --data.stride 16
+            --data.train-limit 120 --data.max-length 112 --data.stride 32
             --train.num-workers 2 --train.zero-stage 2 --train.global-batch 8
             --train.micro-batch 2 --train.precision fp32 --train.epochs 2
             --train.checkpoint-every-steps {CHECKPOINT_EVERY}
@@ -174,70 +173,56 @@ def test_one_worker_loses_what_two_lose(runs, straight):
     assert losses_of(one).keys() == losses_of(straight).keys()
     assert losses_of(one) == pytest.approx(losses_of(straight), abs=1e-4)
     assert min(losses_of(one).values()) < 0.9 * losses_of(one)[1]
-    for name, weight in weights_of(one).items():
-        np.testing.assert_allclose(weight, weights_of(straight)[name], atol=2e-3, err_msg=name)
 
 
-@pytest.mark.parametrize("rank_order", [0, -1])
-def test_kill_9_of_a_worker_changes_nothing_in_the_end(runs, straight, rank_order):
-    name, killed = f"killed{rank_order}", []
+def test_kill_9_of_a_worker_changes_nothing_in_the_end(runs, straight):
+    killed = []
 
     def kill() -> None:
-        workers = sorted(training_workers(), key=lambda process: process.pid)
+        workers = training_workers()
         assert len(workers) == 2
-        workers[rank_order].kill()
-        killed.append(workers[rank_order].pid)
+        workers[0].kill()
+        killed.append(workers[0].pid)
 
-    with after_checkpoint(runs.storage / name, 2 * CHECKPOINT_EVERY, kill):
-        run = runs.train(name)
+    with after_checkpoint(runs.storage / "killed", 2 * CHECKPOINT_EVERY, kill):
+        run = runs.train("killed")
     assert len(killed) == 1
     assert_same_bits(run, straight)
-    plan = runs.plan(name)
-    assert runs.results[name]["steps"] == plan.num_steps
+    plan = runs.plan("killed")
+    assert runs.results["killed"]["steps"] == plan.num_steps
     check_ledger(read_ledger(run), plan, plan.num_steps)
     assert losses_of(run) == losses_of(straight)
-    metrics = run.read_metrics()
-    redone = [row["step"] for row in metrics if row["redone"]]
-    assert len(metrics) == plan.num_steps + len(redone)
+    redone = [row["step"] for row in run.read_metrics() if row["redone"]]
+    assert len(run.read_metrics()) == plan.num_steps + len(redone)
     assert all(step > 2 * CHECKPOINT_EVERY for step in redone)
 
 
-def test_a_stopped_run_goes_on_where_it_stopped(runs, straight, capsys):
-    name = "stopped"
+def test_a_stopped_run_goes_on_from_its_last_good_checkpoint(runs, straight, capsys):
+    folder, plan = runs.storage / "stopped", runs.plan("stopped")
     stop = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
-    with after_checkpoint(runs.storage / name, CHECKPOINT_EVERY, stop):
-        with pytest.raises(KeyboardInterrupt):
-            runs.train(name)
-    folder = runs.storage / name
+    with after_checkpoint(folder, 2 * CHECKPOINT_EVERY, stop), pytest.raises(KeyboardInterrupt):
+        runs.train("stopped")
     run = RunFolder(str(folder), "train")
     assert run.read_result()["status"] == "interrupted"
     assert not (folder / "model").exists()
-    message = capsys.readouterr().err
-    assert f"--run-name {name} --resume" in message
-    stopped_at = CheckpointStore(str(folder / "checkpoints")).newest_good().step
-    assert CHECKPOINT_EVERY <= stopped_at < runs.plan(name).num_steps
-    assert f"stopped after step {stopped_at}" in message
-    shutil.copytree(folder, runs.storage / "damaged")  # for the test below
-
-    run = runs.train(name, "--resume")
-    assert_same_bits(run, straight)
-    assert losses_of(run) == losses_of(straight)
-    assert not any(row["redone"] for row in run.read_metrics())
-    check_ledger(read_ledger(run), runs.plan(name), runs.plan(name).num_steps)
-
-
-def test_a_damaged_checkpoint_is_passed_over(runs, straight):
-    folder = runs.storage / "damaged"
-    if not folder.exists():
-        pytest.skip("needs the stopped run of the test above")
     store = CheckpointStore(str(folder / "checkpoints"))
     newest = store.newest_good()
+    assert 2 * CHECKPOINT_EVERY <= newest.step < plan.num_steps
+    assert max(losses_of(run)) == newest.step  # it stopped at once, and lost no step
+    message = capsys.readouterr().err
+    assert f"stopped after step {newest.step} of {plan.num_steps}" in message
+    assert "--run-name stopped --resume" in message
+
     victim = next(file for file in newest.files if file.name.endswith(".pt"))
     os.truncate(Path(newest.directory) / victim.name, victim.num_bytes // 2)
-    assert store.newest_good(warn=lambda _: None).step < newest.step
-    run = runs.train("damaged", "--resume")
+    before = store.newest_good(warn=lambda _: None).step
+    assert before < newest.step
+    run = runs.train("stopped", "--resume")
     assert_same_bits(run, straight)
-    check_ledger(read_ledger(run), runs.plan("damaged"), runs.plan("damaged").num_steps)
+    assert losses_of(run) == losses_of(straight)
+    redone = [row["step"] for row in run.read_metrics() if row["redone"]]
+    assert redone == list(range(before + 1, newest.step + 1))
+    check_ledger(read_ledger(run), plan, plan.num_steps)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +233,7 @@ def test_a_damaged_checkpoint_is_passed_over(runs, straight):
         (["--train.learning-rate", "1e-3"], "--train.learning-rate 0.0002"),
         (["--train.optimizer", "sgd", "--seed", "1"], "--train.optimizer adamw, --seed 0"),
         (["--data.train-limit", "119"], "other data"),
-        (["--data.max-length", "72"], "other windows"),
+        (["--data.max-length", "96"], "other windows"),
     ],
 )
 def test_a_run_is_not_resumed_as_another_one(runs, straight, flags, named):
