@@ -6,6 +6,7 @@ some hundred bytes per window.
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from qa_lib import spans
 from qa_lib.config import EvaluateSettings, Settings
-from qa_lib.errors import ModelError, ResourceError
+from qa_lib.errors import ModelError, ResourceError, UserError
 from qa_lib.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # A task of an actor: long enough to hide what a task costs, short enough to see progress.
 _BATCHES_PER_TASK = {"cpu": 1, "cuda": 16}
+_ERROR = "error"
 
 
 def find_spans(forward: Forward, table: pa.Table, settings: EvaluateSettings) -> Iterator[pa.Table]:
@@ -96,10 +98,13 @@ def read_all(
     parts: list[pa.Table] = []
     done, began_s = 0, np.inf
     with Progress(window_set.num_windows, "windows", "evaluating") as progress:
+        part: pa.Table
         for part in found.iter_batches(batch_size=None, batch_format="pyarrow"):
+            if _ERROR in part.column_names:
+                raise pickle.loads(part[_ERROR][0].as_py())
             parts.append(part)
-            done += parts[-1].num_rows
-            began_s = min(began_s, parts[-1]["began_s"].to_numpy().min())
+            done += part.num_rows
+            began_s = min(began_s, part["began_s"].to_numpy().min())
             progress.update(done, windows_per_s=done / (time.time() - began_s))
     seconds = time.time() - began_s
     candidates = pa.concat_tables(parts)
@@ -146,7 +151,11 @@ def _pool_size(settings: Settings, device: str) -> tuple[int, int]:
 
 
 class _Reader:
-    """An actor of Ray Data: window indices in, the best spans of those windows out."""
+    """An actor of Ray Data: window indices in, the best spans of those windows out.
+
+    Ray Data forgets the class of what an actor raises, and starts one that could not load its model
+    again and again. So what the user can mend goes to the driver as a row.
+    """
 
     def __init__(
         self,
@@ -160,18 +169,30 @@ class _Reader:
         from qa_lib import resources
         from qa_lib.forward import Forward
 
-        num_threads = min(options.pop("num_threads"), resources.num_local_cpus())
-        self._forward = Forward(**options, num_threads=num_threads)
         self._settings = settings
         self._blocks = ray.get(blocks)
         self._starts = starts
+        num_threads = min(options["num_threads"], resources.num_local_cpus())
+        try:
+            self._forward = Forward(**options | {"num_threads": num_threads})
+            self._error = None
+        except UserError as error:
+            self._error = error
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        try:
+            if self._error is not None:
+                raise self._error
+            return self._read(batch["window_index"])
+        except UserError as error:
+            return pa.table({_ERROR: [pickle.dumps(error)]})
+
+    def _read(self, window_index: pa.ChunkedArray) -> pa.Table:
         from qa_lib import stream
 
         began_s = time.time()
-        table = stream.take(self._blocks, self._starts, batch["window_index"].to_numpy())
-        table = table.append_column("window_index", batch["window_index"])
+        table = stream.take(self._blocks, self._starts, window_index.to_numpy())
+        table = table.append_column("window_index", window_index)
         found = pa.concat_tables(find_spans(self._forward, table, self._settings))
         # What the driver wants to know of the actors travels with their rows.
         began = pa.array(np.full(found.num_rows, began_s))
