@@ -230,7 +230,7 @@ def test_a_stopped_run_goes_on_from_its_last_good_checkpoint(runs, straight, cap
     [
         (["--train.num-workers", "1"], "--train.num-workers 2, not --train.num-workers 1"),
         (["--train.zero-stage", "1"], "--train.zero-stage 2"),
-        (["--train.learning-rate", "1e-3"], "--train.learning-rate 0.0002"),
+        (["--train.learning-rate", "1e-3"], "--train.learning-rate 0.0004"),
         (["--train.optimizer", "sgd", "--seed", "1"], "--train.optimizer adamw, --seed 0"),
         (["--data.train-limit", "119"], "other data"),
         (["--data.max-length", "96"], "other windows"),
