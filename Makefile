@@ -25,7 +25,7 @@ export DO_NOT_TRACK ?= 1
 JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
 BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))
 
-.PHONY: help setup $(JOBS) test test-fast test-gpu lint types format bench lock clean
+.PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -45,6 +45,9 @@ test: setup ## Run the tests, but for those marked gpu or slow
 
 test-fast: setup ## Run the unit tests only
 	$(RUN) -m pytest tests/unit -m "not gpu and not slow" $(ARGS)
+
+test-slow: setup ## Run the tests marked slow: whole dev, adjustment end to end
+	$(RUN) -m pytest -m "slow and not gpu" $(ARGS)
 
 test-gpu: setup ## Run the tests that need a CUDA GPU
 	$(RUN) -m pytest -m gpu $(ARGS)

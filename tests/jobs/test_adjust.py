@@ -39,6 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return storage / "small"
 
 
+@pytest.mark.slow
 def test_the_run_holds_plan_model_scores_and_costs(run: Path):
     result = json.loads((run / "result.json").read_text())
     assert result["status"] == "done"
@@ -60,6 +61,7 @@ def test_the_run_holds_plan_model_scores_and_costs(run: Path):
     assert plan["parent_sha256"] == model.fingerprint("embedded")
 
 
+@pytest.mark.slow
 def test_replaying_the_plan_gives_the_same_bytes(run: Path):
     flags = ("--adjust.plan", str(run / "plan.json"), "--run-name", "again")
     done = adjust(run.parent, *SMALL, *flags)
@@ -69,6 +71,7 @@ def test_replaying_the_plan_gives_the_same_bytes(run: Path):
         assert again.read_bytes() == (run / "model" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_recovery_distils_the_parent_into_the_adjusted_model(run: Path):
     flags = ("--model.name", str(run), "--adjust.num-layers", "1", "--adjust.recover")
     short = ("--data.train-limit", "48", "--train.max-steps", "3", "--run-name", "recovered")
@@ -115,6 +118,7 @@ def test_the_impossible_exits_2_and_names_what_is_possible(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_plan_of_another_checkpoint_exits_2(run: Path, tmp_path: Path):
     flags = ("--adjust.plan", str(run / "plan.json"), "--model.name", str(run))
     done = adjust(tmp_path, *flags)
