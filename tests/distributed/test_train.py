@@ -46,7 +46,7 @@ class Runs:
             --storage {self.storage} --run-name {name} --model.name {self.model}
             --data.train-limit 120 --data.max-length 112 --data.stride 32
             --train.num-workers 2 --train.zero-stage 2 --train.global-batch 8
-            --train.micro-batch 2 --train.precision fp32 --train.epochs 2
+            --train.micro-batch 2 --train.precision fp32 --train.epochs 2 --train.learning-rate 3e-4
             --train.checkpoint-every-steps {CHECKPOINT_EVERY}
             """.split()
             + list(flags),
@@ -230,7 +230,7 @@ def test_a_stopped_run_goes_on_from_its_last_good_checkpoint(runs, straight, cap
     [
         (["--train.num-workers", "1"], "--train.num-workers 2, not --train.num-workers 1"),
         (["--train.zero-stage", "1"], "--train.zero-stage 2"),
-        (["--train.learning-rate", "1e-3"], "--train.learning-rate 0.0004"),
+        (["--train.learning-rate", "1e-3"], "--train.learning-rate 0.0003"),
         (["--train.optimizer", "sgd", "--seed", "1"], "--train.optimizer adamw, --seed 0"),
         (["--data.train-limit", "119"], "other data"),
         (["--data.max-length", "96"], "other windows"),
