@@ -9,6 +9,8 @@ right after surgery, from which the training starts.
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import sys
 import tempfile
 import time
@@ -68,8 +70,7 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
     run.write_result(result, status="running")
     del parent, child
 
-    final = evaluate.evaluate_held_out(settings, run, name)
-    result |= _named(final, "before")
+    result |= _named(_parent_score(settings, run), "before")
     run.write_result(result, status="running")
     final = evaluate.evaluate_held_out(settings, run, run.url(folder))
     result |= _named(final, "surgery")
@@ -269,9 +270,37 @@ def _write(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) 
 
 
 def _teacher(settings: Settings) -> str | None:
-    """Return who teaches the recovery: the parent, unless its head is a random one."""
+    """Return who teaches the recovery: the parent, unless its head is a random one.
+
+    A teacher without weight in the loss is not asked.
+    """
+    if not settings.train.distill_weight:
+        return None
     name = settings.train.teacher or settings.model.name
     return name if settings.train.teacher or _has_head(name) else None
+
+
+def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
+    """Return the parent's scores, computed once for all children that are scored alike.
+
+    They are addressed by content, beside the teacher's logits: weights, questions, and how windows
+    are cut and answers decoded.
+    """
+    splits = [split for split in squad.splits(settings.data) if split != "train"]
+    if not splits:
+        return {}
+    questions = squad.load(settings.data, splits[0], quarantine_dir=run.path)
+    name, data = settings.model.name, settings.data
+    decides = [models.fingerprint(name), questions.fingerprint, data.max_length, data.stride]
+    decides += [settings.evaluate.model_dump_json(), settings.train.precision]
+    key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:24]
+    cache = RunFolder(f"{settings.storage}/cache/score-{key}", run.job)
+    found = cache.read_result()
+    if not found:
+        found = evaluate.evaluate(settings, run, name, questions)
+        cache.filesystem.create_dir(cache.root, recursive=True)
+        cache.write_text("result.json", storage.to_json(found, indent=2))
+    return found
 
 
 def _has_head(name: str) -> bool:
