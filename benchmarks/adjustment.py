@@ -1,6 +1,6 @@
 """What adjustment costs in F1 and gains in speed: smaller models of one parent, recovered.
 
-    python -m benchmarks.adjustment --recipe squad-cpu --data.source ~/squad --model.name runs/parent
+    python -m benchmarks.adjustment --recipe squad-cpu --model.name runs/train-squad-cpu-001
 
 Every row is a run of `jobs.adjust --adjust.recover` in a folder of --storage; rows that are done
 are read and not run again, so a stopped benchmark goes on where it was. Beside them stands the
