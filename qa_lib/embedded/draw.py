@@ -33,11 +33,12 @@ _SURNAME_HEADS = """
     Hal Bren Mor Tor Ald Wes Kel Dun Gar Jor Lin Mar Nor Os Pel Quin Ros Sel Tal Var Wil Yar Zel Bar
     Cal Del Em Fen Gil Hen Jas Kar Lor Mel Nes Ol Per Rad Sand Ter Vel Wend Ash Bal Cor Dor El Fal
     Gran Hol Ing Jan Kol Lam Mon Nad Or Pas Rin Sol Tam Ul Ves Wal Yor Zan Bel Cast Dra Est Fin Hart
+    Arn Bert Brun Corv Dag Eber Frey Grim Holt Isen Jev Kest Lind Mard Nev Ost Pav Rav Sten Thel
 """.split()
 _SURNAME_TAILS = """
     vard sen man stone ner ick ova escu ini etti ez ard mont lund gren quist dahl berg stein win mer
     ski aki oto ura wala idge bury shaw yer ander igan ello anti eau ois isch hoff meyer inen oja
-    ares ado
+    ares ado rath vik kova lini
 """.split()
 _TOWN_HEADS = """
     Ald Ash Bar Beck Birch Black Brack Bram Bright Brook Burn Cald Carr Chal Clay Clif Cold Copper

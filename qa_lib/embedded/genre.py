@@ -37,7 +37,7 @@ def _templates(dashed_list: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Genre:
-    """A kind of passage: an opening, middle sentences in any order, an ending.
+    """A kind of passage: an opening, some of the middle parts in any order, an ending.
 
     Args:
         name: What ids of questions call it.

@@ -19,8 +19,8 @@ from qa_lib.embedded.grammar import Mention, Person, choose, fill
 # Whoever changes the corpus on purpose raises VERSION and puts the new hashes here: figures that
 # were measured on it are then of another corpus.
 SHA256 = {
-    "train": "4255f517d6cd0de7b1e56a97d5a940b6cffa645a7c8cfaf1e9431fa9572d365e",
-    "eval": "0c2203090f774970ecf1dd6fd86bce851a442317f8ad50175aba0925a950d49f",
+    "train": "eab4e70b5f9f60cb9421bc74cf7ebd8fa33d5ad3bb9556dd151ed79eb91fffdc",
+    "eval": "854a500b5a1ffee3a89693e1ea19dd2fb153e1f629f66cd57669c02156b83179",
 }
 
 SPLITS = ("train", "eval")

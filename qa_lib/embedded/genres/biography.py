@@ -71,6 +71,10 @@ BIOGRAPHY = Genre(
           made {who.him} {trade}.
         - It was {mentor} who [trained|taught] {who}, a child of {birthplace} born in {born}, to be
           {trade}.
+        - {birthplace} was where {who} was born in {born}; under {mentor} {who.he} studied to be
+          {trade}.
+        - The teacher of {who} was {mentor}, who made {trade} of {who.him}. {who.he^} was born in
+          {born} in {birthplace}.
         """,
         held_out="""
         - The life of {who} began in {birthplace} in {born}; with {mentor} as a teacher {who.he}
@@ -90,6 +94,10 @@ BIOGRAPHY = Genre(
               [and made a home in|and went to live in] {home}.
             - {workshop} gave {who.last} a first position, but from {settled} on {who.he} lived in
               {home}.
+            - {who.last} moved to {home} in {settled}; the place of work before that had been
+              {workshop}.
+            - Until {settled} {who.last} had a position in {workshop}, and then came a house in
+              {home}.
             """,
             held_out="""
             - The first wages of {who.last} were earned in {workshop}; in {settled} {who.he} chose
@@ -108,6 +116,9 @@ BIOGRAPHY = Genre(
               manuscript.
             - {who.last} wrote {book} at night; it was printed at the expense of {backer}, after
               {editor} had [shortened|gone through] the text.
+            - {book} was written by {who.last}, revised by {editor} and funded by {backer}.
+            - With money from {backer} and corrections by {editor}, {who.last} published a book,
+              {book}.
             """,
             held_out="""
             - {who.last} is the author of {book}. The bill of the printer was met by {backer}, and
@@ -123,6 +134,9 @@ BIOGRAPHY = Genre(
         - In {retired} {who.last} gave up [literature|writing for good], as {reason}.
         - Nothing more appeared after {retired}, since {reason}.
         - The writer put down the pen in {retired}; the reason was that {reason}.
+        - The career of {who.last} as a writer ended in {retired}, and the reason was this:
+          {reason}.
+        - Because {reason}, {who.last} gave up writing in {retired}.
         """,
         held_out="""
         - No second book followed: {who.last} retired in {retired}, because {reason}.
@@ -136,6 +150,10 @@ BIOGRAPHY = Genre(
             - In [which|what] town was {who} born?
             - What was {who}'s [birthplace|place of birth|home town]?
             - From [which|what] place did {who.last} come?
+            - Name the [town|place] in which {who.last} was born.
+            - [Which|What] town was the birthplace of {who}?
+            - Of [which|what] town was {who.last} a child?
+            - {who} was born in [which|what] town?
             """,
             held_out="""
             - Where did {who.last} originally come from?
@@ -147,6 +165,10 @@ BIOGRAPHY = Genre(
             - When was {who.last} born?
             - In [which|what] year was {who} born?
             - What was the year of {who.last}'s birth?
+            - Name the year in which {who.last} was born.
+            - {who} was born in [which|what] year?
+            - Which year saw the birth of {who.last}?
+            - What is the date of birth of {who}?
             """,
             held_out="""
             - What is {who}'s birth year?
@@ -160,6 +182,11 @@ BIOGRAPHY = Genre(
             - Who was {who.last}'s [teacher|master]?
             - Under whom did {who.last} [study|train]?
             - Whose pupil was {who}?
+            - Name the [teacher|master] of {who.last}.
+            - By whom was {who} [taught|trained|made {trade}]?
+            - Which person passed on the craft to {who.last}?
+            - To whom did {who} owe a training as {trade}?
+            - Who was it that taught {who.last} to be {trade}?
             """,
             held_out="""
             - Whose apprentice was {who.last}?
@@ -172,6 +199,10 @@ BIOGRAPHY = Genre(
             - What [trade|craft] did {who} learn?
             - What was {who.last}'s [profession|job] before literature?
             - What did {mentor.last} teach {who.last} to be?
+            - Name the [trade|craft] that {who.last} was taught.
+            - In which craft was {who} trained?
+            - What kind of work had {who.last} been taught to do?
+            - Which trade did {mentor} pass on to {who.last}?
             """,
             held_out="""
             - What occupation did {who.last} learn from {mentor}?
@@ -184,6 +215,11 @@ BIOGRAPHY = Genre(
             - In which town did {who} find [work|a first position]?
             - Where was {who.last} employed before the move?
             - What place did {who} leave?
+            - Name the place of {who.last}'s first [job|position].
+            - Which town did {who} leave in {settled}?
+            - In what place was {who.last} employed at first?
+            - Where had {who} worked before {settled}?
+            - Before moving to {home}, in which town did {who.last} work?
             """,
             held_out="""
             - Where did {who.last} start to earn money?
@@ -196,6 +232,10 @@ BIOGRAPHY = Genre(
             - In [which|what] town did {who} make a home?
             - To which town did {who.last} go?
             - Where did {who} live as a writer?
+            - Name the town to which {who.last} moved.
+            - Which town did {who} [go to|move to] after {workshop}?
+            - Where did {who.last} have a house in the end?
+            - In what place did {who} settle in {settled}?
             """,
             held_out="""
             - Where did {who.last} live [later on|from {settled} on]?
@@ -207,6 +247,10 @@ BIOGRAPHY = Genre(
             - When did {who.last} [move to|settle in] {home}?
             - In what year did {who} leave {workshop}?
             - Since when did {who.last} live in {home}?
+            - Name the year of {who.last}'s move to {home}.
+            - In which year was it that {who} settled in {home}?
+            - Until what year did {who.last} work in {workshop}?
+            - What is the date of the move from {workshop} to {home}?
             """,
             held_out="""
             - When did {who} come to {home}?
@@ -219,6 +263,11 @@ BIOGRAPHY = Genre(
             - [Which|What] book did {who} write?
             - What did {who.last} [write|publish]?
             - What did {editor} [edit|correct]?
+            - Name the book [by|of] {who.last}.
+            - Which title did {who} publish?
+            - What was [edited|revised] by {editor} and paid for by {backer.last}?
+            - For which book did {backer} give the money?
+            - What was it that {who.last} wrote?
             """,
             held_out="""
             - What is {who.last}'s book called?
@@ -231,6 +280,10 @@ BIOGRAPHY = Genre(
             - Who improved the [manuscript|text] of {who.last}'s book?
             - By whom was {book} edited?
             - Who was the editor of {book}?
+            - Name the editor of {who.last}'s book.
+            - Whose corrections [improved|shortened] {book}?
+            - Which person [revised|corrected] what {who} had written?
+            - Who made changes to {who.last}'s manuscript?
             """,
             held_out="""
             - Who worked on the wording of {book}?
@@ -243,6 +296,11 @@ BIOGRAPHY = Genre(
             - Whose money made it possible to print {who.last}'s book?
             - Who [funded|financed|gave the money for] {book}?
             - At whose expense was {book} printed?
+            - Name the person who [funded|financed] {book}.
+            - By whom was {who.last}'s book paid for?
+            - From whom did the money for {book} come?
+            - Which person gave {who} the money for a book?
+            - Who spent money on {book}?
             """,
             held_out="""
             - Who bore the cost of {who.last}'s book?
@@ -254,6 +312,10 @@ BIOGRAPHY = Genre(
             - When did {who.last} stop writing?
             - In what year did {who} [put down the pen|give up literature]?
             - In which year did {who.last}'s career as a writer end?
+            - Name the year in which {who.last} gave up writing.
+            - Until [which|what] year did {who} write?
+            - In which year was it over with {who.last}'s writing?
+            - What is the date of the end of {who}'s work as a writer?
             """,
             held_out="""
             - When did {who} retire?
@@ -266,6 +328,10 @@ BIOGRAPHY = Genre(
             - For what reason did {who} put down the pen?
             - What was the reason for the end of {who.last}'s career?
             - What made {who} stop?
+            - Give the reason why {who.last} gave up writing.
+            - How can one explain that {who} [gave up|stopped] writing in {retired}?
+            - What led {who.last} to put down the pen?
+            - Because of what did {who}'s career end?
             """,
             held_out="""
             - Why did {who.last} not write another book?

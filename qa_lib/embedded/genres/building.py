@@ -96,6 +96,10 @@ BUILDING = Genre(
           it, and it was named {house}.
         - {house} stands in {town}. {builder} built it after the plans of {architect}, and the owner
           was {patron}.
+        - In {town} stands {house}, built by {builder}; {architect} designed it, and {patron} was
+          the owner.
+        - {house} is in {town}. The plans are by {architect}, the builder was {builder}, and the
+          owner {patron}.
         """,
         held_out="""
         - The architect of {house} in {town} was {architect}; {patron} paid for it, and {builder}
@@ -113,6 +117,10 @@ BUILDING = Genre(
               {stone}, the timber from {timber}.
             - Between {begun}, when the work began, and {finished}, when it was done, carts brought
               timber from {timber} and stone from {stone}.
+            - Stone from {stone} and timber from {timber} were used from {begun}, the first year of
+              the work, to {finished}, the last.
+            - The work, begun in {begun}, took timber from {timber} and stone from {stone}; in
+              {finished} it was done.
             """,
             held_out="""
             - Construction lasted from {begun} to {finished}; blocks of stone were fetched from
@@ -128,6 +136,10 @@ BUILDING = Genre(
               {height} high.
             - The tower is {height} high, and there are {windows} windows, but its pride is
               {ornament}.
+            - Its pride is {ornament}. There is a tower, {height} high, and there are {windows}
+              windows.
+            - With {windows} windows, a tower {height} high and {ornament}, which all admire, it is
+              a proud house.
             """,
             held_out="""
             - People come to see {ornament}; others prefer the tower with its {height} or the
@@ -141,6 +153,8 @@ BUILDING = Genre(
             - It was first used as {former} and is [now|today] {present}.
             - Today the house is used as {present}; in the past it was {former}.
             - For a long time it was {former} before it became {present}.
+            - It is used as {present} now, but in the past it was used as {former}.
+            - The house began as {former} and became {present}.
             """,
             held_out="""
             - In former times it served as {former}, while at present {present} is to be found
@@ -156,6 +170,10 @@ BUILDING = Genre(
           {restored}.
         - It was restored in {restored} by {restorer} after a fire in {burned}, the cause of which
           was {cause}.
+        - There was a fire in {burned}, caused by {cause}; in {restored} the house was restored by
+          {restorer}.
+        - {restorer} restored the house in {restored}, for there had been a fire in {burned}, caused
+          by {cause}.
         """,
         held_out="""
         - {cause^} set it on fire in {burned}; in {restored} {restorer} repaired the damage.
@@ -169,6 +187,11 @@ BUILDING = Genre(
             - Who drew the plans of {house}?
             - By whom was the house designed?
             - Whose plans were used?
+            - Name the designer of {house}.
+            - From whom did the plans of {house} come?
+            - Which person drew the plans for {builder.last}?
+            - Who was it that designed a house for {patron.last}?
+            - By whom are the plans {builder.last} used?
             """,
             held_out="""
             - Who was the architect of {house}?
@@ -180,6 +203,11 @@ BUILDING = Genre(
             - For whom was {house} [designed|built]?
             - Who [ordered|wanted] {house}?
             - Who was the [first|] owner of the house?
+            - Name the owner of {house}.
+            - To whom did {house} belong?
+            - By whom was {house} ordered?
+            - For which person did {architect} draw plans?
+            - Who was it that ordered a house from {architect.last}?
             """,
             held_out="""
             - Who asked for a house like {house}?
@@ -192,6 +220,10 @@ BUILDING = Genre(
             - By whom was the house built?
             - Who was the builder of {house}?
             - Who carried out the plans of {architect.last}?
+            - Name the builder of {house}.
+            - Which person built what {architect} had designed?
+            - Who was it that built a house for {patron.last}?
+            - Whose work, after the plans of {architect.last}, was the house?
             """,
             held_out="""
             - Who directed the construction of {house}?
@@ -203,6 +235,10 @@ BUILDING = Genre(
             - Where is {house}?
             - In which town does {house} stand?
             - Where did {patron.last} want a house?
+            - Name the town in which {house} stands.
+            - Which town has {house} in it?
+            - For what town did {architect} design a house?
+            - The house of {patron} is in which town?
             """,
             held_out="""
             - In what town can one visit {house}?
@@ -214,6 +250,10 @@ BUILDING = Genre(
             - When [did the work on {house} begin|was the house begun]?
             - In what year did {builder.last} begin?
             - What was the first year of the work?
+            - Name the year in which the work [began|was begun].
+            - From which year on was there work on {house}?
+            - What is the date of the beginning of the work?
+            - In which year was it that {builder} began to build?
             """,
             held_out="""
             - When was the construction of {house} started?
@@ -225,6 +265,10 @@ BUILDING = Genre(
             - When was {house} [finished|completed|done]?
             - In [what|which] year did {builder.last} finish?
             - What was the last year of the work?
+            - Name the year in which the work was [finished|completed].
+            - Until which year was there work on {house}?
+            - What is the date on which {house} was complete?
+            - In which year was it that {builder} had {house} done?
             """,
             held_out="""
             - When did the construction of {house} end?
@@ -236,6 +280,10 @@ BUILDING = Genre(
             - Where did the stone come from?
             - From which place was the stone [brought|taken]?
             - What place did the stone of {house} come from?
+            - Name the place the stone came from.
+            - From what town did carts bring stone?
+            - Which place gave {house} its stone?
+            - The stone of {house} is from which place?
             """,
             held_out="""
             - Which town supplied the stone?
@@ -247,6 +295,10 @@ BUILDING = Genre(
             - Where did the timber come from?
             - From which place was the timber [brought|taken]?
             - What place did the [timber|wood] of {house} come from?
+            - Name the place the timber came from.
+            - From what town did carts bring timber?
+            - Which place gave {house} its [timber|wood]?
+            - The timber of {house} is from which place?
             """,
             held_out="""
             - Which town supplied the timber?
@@ -258,6 +310,10 @@ BUILDING = Genre(
             - How many windows does {house} have?
             - How many windows [are there|do guests count]?
             - What is the number of windows?
+            - Name the number of windows.
+            - How many windows are there in {house}?
+            - What number of windows does the house have?
+            - {house} has how many windows?
             """,
             held_out="""
             - How many windows can one see?
@@ -269,6 +325,10 @@ BUILDING = Genre(
             - How [high|tall] is the tower?
             - What is the height of the tower?
             - How many metres high is the tower of {house}?
+            - Name the height of the tower.
+            - How many metres must one climb on the tower?
+            - How high is the tower that guests climb?
+            - The tower of {house} is of what height?
             """,
             held_out="""
             - How many metres does the tower reach?
@@ -280,6 +340,11 @@ BUILDING = Genre(
             - What do guests admire?
             - What is the pride of the house?
             - What is admired in {house}?
+            - Name the pride of {house}.
+            - Of what is the house proud?
+            - What is it that guests admire in {house}?
+            - [Which|What] part of the house is admired?
+            - What would a guest be shown as the pride of the house?
             """,
             held_out="""
             - What is the most beautiful part of {house}?
@@ -291,6 +356,11 @@ BUILDING = Genre(
             - What was {house} in the past?
             - What was the house first used as?
             - What was {house} before it became {present}?
+            - Name the first use of {house}.
+            - What was the [first|old] use of the house?
+            - As what was {house} used in the past?
+            - Before it was {present}, what was it?
+            - For a long time, {house} was what?
             """,
             held_out="""
             - What did {house} serve as in former times?
@@ -302,6 +372,11 @@ BUILDING = Genre(
             - What is {house} [today|now]?
             - What is the house used as today?
             - What did {house} become?
+            - Name the use of {house} today.
+            - What is the [new|present] use of the house?
+            - As what is {house} used today?
+            - Having been {former}, what is it now?
+            - Into what was {house} turned?
             """,
             held_out="""
             - What does {house} serve as nowadays?
@@ -313,6 +388,10 @@ BUILDING = Genre(
             - When [did the house burn|was the fire]?
             - In which year was there a fire?
             - What was the year of the fire?
+            - Name the year of the fire.
+            - In which year was it that {cause} caused a fire?
+            - What is the date of the fire in {house}?
+            - The fire was in what year?
             """,
             held_out="""
             - When did {house} burn down?
@@ -324,6 +403,11 @@ BUILDING = Genre(
             - What caused the fire?
             - What was the cause of the fire?
             - By what was the fire of {burned} caused?
+            - Name the cause of the fire.
+            - What was it that caused a fire in {burned}?
+            - Because of what was there a fire in {house}?
+            - To what was the fire due?
+            - What brought fire to the house?
             """,
             held_out="""
             - What set {house} on fire?
@@ -335,6 +419,10 @@ BUILDING = Genre(
             - Who restored {house}?
             - By whom was the house restored?
             - Who repaired the house after the fire?
+            - Name the restorer of {house}.
+            - Which person restored the house in {restored}?
+            - Who was it that restored {house} after the fire?
+            - Whose work was the restoration [of {restored}|]?
             """,
             held_out="""
             - Who rebuilt {house}?
@@ -346,6 +434,10 @@ BUILDING = Genre(
             - When was {house} restored?
             - In which year did {restorer.last} restore the house?
             - What was the year of the restoration?
+            - Name the year in which {house} was restored.
+            - In which year was it that {restorer} restored the house?
+            - What is the date of the restoration?
+            - After the fire, in what year was the house restored?
             """,
             held_out="""
             - When was {house} rebuilt?

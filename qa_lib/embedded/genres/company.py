@@ -83,6 +83,10 @@ COMPANY = Genre(
           {founded}.
         - {town} is the place where {company} was founded in {founded}. {founder} was the founder,
           and the money came from {lender}.
+        - {founder} is the founder of {company}, which was started in {town} in {founded} with money
+          from {lender}.
+        - The year was {founded}, the place {town}: {founder} borrowed from {lender} and set up
+          {company}.
         """,
         held_out="""
         - The story of {company} began in {town} in {founded}, when {founder} persuaded {lender} to
@@ -102,6 +106,10 @@ COMPANY = Genre(
               {many} workers; in the beginning {few} people had produced {first}.
             - For years the product was {first}, made by a staff of {few}. Then {designer} thought
               of {second}, and the staff rose to {many}.
+            - {few} people made {first} in the beginning; after {designer} had invented {second},
+              {many} people worked there.
+            - {first^} were made first, by {few} people; later, {many} people made {second} after a
+              design by {designer}.
             """,
             held_out="""
             - In the early days {few} employees turned out {first}. When {designer} came up with
@@ -116,6 +124,8 @@ COMPANY = Genre(
             - The [office|firm] moved to {office} in {moved}, since {reason}.
             - As {reason}, the office was transferred to {office} in {moved}.
             - {office} became the seat of the office in {moved}; the reason was that {reason}.
+            - Because {reason}, the firm moved its office to {office} in {moved}.
+            - The office has a new seat, {office}. It was moved in {moved}, for {reason}.
             """,
             held_out="""
             - {reason^}, so in {moved} the office left for {office}.
@@ -129,6 +139,8 @@ COMPANY = Genre(
         - In {sold} the firm was [sold to|bought by] {buyer} for {price}.
         - {buyer} [bought|took over] the firm in {sold} and paid {price}.
         - The price was {price} when {buyer} bought everything in {sold}.
+        - The firm was taken over in {sold} by {buyer}, at a price of {price}.
+        - {price} was what {buyer} paid for the firm in {sold}.
         """,
         held_out="""
         - Since {sold} it has belonged to {buyer}, which purchased it for {price}.
@@ -142,6 +154,10 @@ COMPANY = Genre(
             - [Which person|Who] was the founder of {company}?
             - By whom was {company} founded?
             - Who borrowed money from {lender}?
+            - Name the [founder|person who started] {company}.
+            - Who was it that set up {company} [in {founded}|in {town}]?
+            - Which person started a firm with money from {lender.last}?
+            - To whom did {lender} lend money?
             """,
             held_out="""
             - Who established {company}?
@@ -154,6 +170,11 @@ COMPANY = Genre(
             - [From whom|Where] did {founder.last} [borrow|get the money]?
             - Whose [loan|money] helped {founder.last} to begin?
             - Who gave {founder} a loan?
+            - Name the person who lent [the|{founder.last}] money.
+            - By whom was the money for {company} lent?
+            - From which person did {founder} get a loan?
+            - Who was it that helped {founder.last} with money?
+            - To whom did {founder} owe money?
             """,
             held_out="""
             - Who provided {founder.last} with capital?
@@ -165,6 +186,10 @@ COMPANY = Genre(
             - Where was {company} [founded|started]?
             - In [which|what] town did {founder.last} set up the firm?
             - What is the place where {company} began?
+            - Name the town in which {company} was [founded|started].
+            - Which town was the first home of {company}?
+            - In what place did {founder} open a firm?
+            - Where did {company} have its beginnings in {founded}?
             """,
             held_out="""
             - In what town was {company} established?
@@ -176,6 +201,10 @@ COMPANY = Genre(
             - When was {company} [founded|started]?
             - In [what|which] year did {founder.last} set up the firm?
             - What was the year of the foundation?
+            - Name the year in which {company} was [founded|set up].
+            - Which year saw the foundation of {company}?
+            - In which year was it that {founder} started a firm?
+            - What is the date of the founding of {company}?
             """,
             held_out="""
             - In which year was {company} established?
@@ -188,6 +217,11 @@ COMPANY = Genre(
             - Whose [idea|invention] were the {second}?
             - Who had the idea that made the firm famous?
             - Which person thought of {second}?
+            - Name the [inventor|person who drew] the {second}.
+            - By whom were the {second} [designed|invented]?
+            - To which person did {company} owe its success?
+            - Who was behind the later product of {company}?
+            - From whom did the idea for {second} come?
             """,
             held_out="""
             - Who was the designer of the {second}?
@@ -200,6 +234,11 @@ COMPANY = Genre(
             - What was the [first|original] product of {company}?
             - What did the firm begin with?
             - What did the {few} workers produce?
+            - Name the product [with which {company} began|that {company} made at first].
+            - What was made by the firm before {second}?
+            - Which product came before the {second}?
+            - What kind of goods did {few} people make in the beginning?
+            - At the start, what did {company} live on?
             """,
             held_out="""
             - What was produced in the early days?
@@ -212,6 +251,11 @@ COMPANY = Genre(
             - Which product made the firm famous?
             - To what did the firm owe its success?
             - What was {designer}'s idea?
+            - Name the product that {designer.last} [designed|invented].
+            - What was [designed|invented|thought of] by {designer}?
+            - Which product came after the {first}?
+            - What kind of goods did {company} make later?
+            - What brought the firm to {many} workers?
             """,
             held_out="""
             - What was the successful product of {company}?
@@ -223,6 +267,10 @@ COMPANY = Genre(
             - How many workers did {company} have at first?
             - How many people [worked for the firm in the beginning|made {first}]?
             - What was the number of workers at the start?
+            - How many people [made|produced] {first} at first?
+            - How small was the staff in the beginning?
+            - At the start, how many people did {company} employ?
+            - What was the original number of workers?
             """,
             held_out="""
             - How many employees were there in the early days?
@@ -235,6 +283,11 @@ COMPANY = Genre(
             - To how many workers did the firm grow?
             - How many people [worked for the firm after its success|were employed later]?
             - What was the number of workers in the end?
+            - How many people [made|produced] {second}?
+            - How big did the staff become later on?
+            - Thanks to {second}, how many workers did {company} have?
+            - What number of people worked there in later years?
+            - How many people did the firm employ after {designer.last}'s invention?
             """,
             held_out="""
             - How many employees did the firm have after it had grown?
@@ -246,6 +299,10 @@ COMPANY = Genre(
             - Where was the office moved [to|]?
             - To [which|what] town did the office move?
             - What town became the seat of the office?
+            - Name the town to which the office was [moved|transferred].
+            - Which town did the office of {company} move to in {moved}?
+            - In what place does {company} have its seat [now|]?
+            - To which place was it that the office was transferred?
             """,
             held_out="""
             - Where did {company} move its headquarters?
@@ -257,6 +314,10 @@ COMPANY = Genre(
             - When was the office moved?
             - In [which|what] year did the office move to {office}?
             - Since when was the office in {office}?
+            - Name the year in which the office was [moved|transferred].
+            - In which year was it that {office} got the office?
+            - What is the date of the move to {office}?
+            - During which year did the office of {company} move?
             """,
             held_out="""
             - In what year did the firm go to {office}?
@@ -268,6 +329,10 @@ COMPANY = Genre(
             - Why was the office moved [to {office}|]?
             - For what reason did the firm move?
             - What was the reason for the move to {office}?
+            - Give the reason [for moving|why {company} moved] to {office}.
+            - How can one explain the move of the office in {moved}?
+            - What led to the move of {company}?
+            - Because of what was the office transferred?
             """,
             held_out="""
             - Why did {company} leave its old office?
@@ -280,6 +345,10 @@ COMPANY = Genre(
             - To [which company|whom] was {company} sold?
             - Who took over {company} [in {sold}|]?
             - By whom was the firm bought?
+            - Name the [buyer of {company}|firm that bought {company}].
+            - Which firm paid {price} for {company}?
+            - Into whose hands did {company} pass in {sold}?
+            - By which firm was {company} taken over?
             """,
             held_out="""
             - Which company purchased {company}?
@@ -291,6 +360,10 @@ COMPANY = Genre(
             - When was {company} [sold|bought]?
             - In what year did {buyer} [buy|take over] the firm?
             - When did {company} get a new owner?
+            - Name the year in which {company} was [sold|taken over].
+            - In which year was it that the firm was bought by {buyer}?
+            - What is the date of the sale of {company}?
+            - Until what year did {company} belong to its first owner?
             """,
             held_out="""
             - In which year did {buyer} purchase {company}?
@@ -303,6 +376,10 @@ COMPANY = Genre(
             - What was the price of {company}?
             - For how much [money|] was the firm sold?
             - What did the firm cost {buyer}?
+            - Name the price [of the firm|that {buyer} paid].
+            - At what price did {buyer} [buy|take over] {company}?
+            - How expensive was {company}?
+            - What amount was paid in {sold}?
             """,
             held_out="""
             - How much money did {buyer} spend on {company}?

@@ -92,6 +92,10 @@ COUNCIL = Genre(
           built. {for_votes} members voted for it, {against_votes} against it.
         - {project^}, proposed by {proposer}, will be built in {town}. The council decided so on
           {voted} by {for_votes} votes to {against_votes}.
+        - {for_votes} votes for the plan, {against_votes} against it: so the council of {town}
+          decided on {voted} to build {project}, proposed by {proposer}.
+        - It was {proposer} who proposed {project}. The council of {town} accepted it on {voted},
+          with {for_votes} votes for it and {against_votes} against it.
         """,
         held_out="""
         - {town} will have {project}: on {voted} {for_votes} members of the council said yes to the
@@ -108,6 +112,10 @@ COUNCIL = Genre(
               {objection}.
             - {opponent}, the greatest opponent of the plan, had said in a debate on {debated} that
               {objection}.
+            - Because {objection}, as {opponent} said in the debate on {debated}, the plan had an
+              opponent.
+            - In the debate on {debated} the plan was opposed by {opponent}. The reason was that
+              {objection}.
             """,
             held_out="""
             - When the plan was discussed on {debated}, {opponent} was against it: {objection}.
@@ -122,6 +130,9 @@ COUNCIL = Genre(
               the money comes from {fund}.
             - The plans were drawn by {planner}. They save {saved}, so that the cost is {cost}, and
               {fund} will provide it.
+            - The cost of {cost} will be paid by {fund}. The plans, which save {saved}, are by
+              {planner}.
+            - {planner} planned it and saved {saved}; {fund} will pay the cost, which is {cost}.
             """,
             held_out="""
             - A new design by {planner} is cheaper by {saved}; the price is now {cost}, to be
@@ -136,6 +147,9 @@ COUNCIL = Genre(
             - The new building will stand in {quarter}. Another plan, for {dropped} in {rejected},
               was given up.
             - A plan for {dropped} in {rejected} was dropped; the new site is in {quarter}.
+            - {quarter} is the site of the new building. What was planned in {rejected}, {dropped},
+              was given up.
+            - The site will be {quarter}, and a plan to build {dropped} in {rejected} was dropped.
             """,
             held_out="""
             - The place that was chosen is {quarter}. {rejected}, which had hoped for {dropped},
@@ -150,6 +164,8 @@ COUNCIL = Genre(
         - {mayor}, the mayor, wants work to begin on {begins}.
         - Work begins on {begins}, said {mayor}, who is the mayor.
         - According to the mayor, {mayor}, the work will begin on {begins}.
+        - The mayor, {mayor}, said that work begins on {begins}.
+        - The beginning of the work will be on {begins}, if it goes as the mayor, {mayor}, wants.
         """,
         held_out="""
         - The building workers will arrive on {begins}, as {mayor} announced, the mayor of the town.
@@ -162,6 +178,12 @@ COUNCIL = Genre(
             - What will be built [in {town}|in {quarter}]?
             - What did {proposer.last} propose?
             - What did the council decide to build?
+            - Name what the council decided to build.
+            - What was proposed by {proposer}?
+            - What was it that the council of {town} accepted?
+            - [Which|What] building was decided on?
+            - What does {proposer.last} want for {town}?
+            - {for_votes} votes were given for what?
             """,
             held_out="""
             - What is {town} going to have?
@@ -174,6 +196,11 @@ COUNCIL = Genre(
             - Whose proposal was accepted?
             - By whom was {project} proposed?
             - Who had the idea of {project}?
+            - Name the person who proposed {project}.
+            - Which member came up with {project}?
+            - Who was it that wanted {project}?
+            - From whom did the proposal come?
+            - With whom did the plan for {project} begin?
             """,
             held_out="""
             - Whose motion was it?
@@ -185,6 +212,10 @@ COUNCIL = Genre(
             - When did the council [vote|decide]?
             - On which day was the plan accepted?
             - What was the date of the decision?
+            - Name the day of the decision.
+            - On which date was {project} accepted?
+            - What was the day on which the council decided?
+            - The council decided on what day?
             """,
             held_out="""
             - When did the council agree to {project}?
@@ -196,6 +227,11 @@ COUNCIL = Genre(
             - How many votes were there for the plan?
             - How many members voted for {project}?
             - What was the number of votes in favour?
+            - Name the number of votes for the plan.
+            - How many votes did {proposer.last}'s plan get?
+            - By how many votes was {project} accepted?
+            - How many members gave their vote to {project}?
+            - How many supporters did the plan have in the council?
             """,
             held_out="""
             - How many members said yes?
@@ -207,6 +243,11 @@ COUNCIL = Genre(
             - How many votes were there against the plan?
             - How many members voted against {project}?
             - What was the number of votes against it?
+            - Name the number of votes against the plan.
+            - How many votes went against {project}?
+            - How many members did not vote for the plan but against it?
+            - How many opponents did {proposer.last}'s plan have in the vote?
+            - What number of members rejected the plan?
             """,
             held_out="""
             - How many members said no?
@@ -219,6 +260,11 @@ COUNCIL = Genre(
             - Who argued against {project}?
             - Who was the opponent of the plan?
             - By whom was the plan opposed?
+            - Name the opponent of the plan.
+            - Which person argued against it in the debate?
+            - Who was it that opposed {project}?
+            - From whom did the objection come?
+            - Whose argument in the debate was it that {objection}?
             """,
             held_out="""
             - Who was against {project}?
@@ -230,6 +276,11 @@ COUNCIL = Genre(
             - When was the [first|] debate?
             - On which day did {opponent.last} argue against the plan?
             - What was the date of the debate?
+            - Name the day of the debate.
+            - On which date was the debate?
+            - What was the day on which {opponent} argued against the plan?
+            - The debate was on what day?
+            - When was the plan debated?
             """,
             held_out="""
             - When was the plan discussed?
@@ -242,6 +293,11 @@ COUNCIL = Genre(
             - For what reason did {opponent} argue against {project}?
             - What was {opponent.last}'s reason to oppose it?
             - What did {opponent} say in the debate?
+            - Give the reason why {opponent.last} opposed the plan.
+            - How did {opponent} explain the opposition to {project}?
+            - What was the objection [of {opponent.last}|to the plan]?
+            - Because of what did {opponent} oppose it?
+            - What did {opponent.last} fear or find wrong?
             """,
             held_out="""
             - Why was {opponent.last} against it?
@@ -254,6 +310,11 @@ COUNCIL = Genre(
             - By whom were the plans drawn?
             - Who found a way to save {saved}?
             - Who planned {project}?
+            - Name the person who drew the plans.
+            - From whom are the plans?
+            - Which person saved the town money?
+            - Who was it that drew the plans for {project}?
+            - Thanks to whom was {saved} saved?
             """,
             held_out="""
             - Who designed {project}?
@@ -265,6 +326,11 @@ COUNCIL = Genre(
             - How much did {planner.last} save?
             - How much [money|] do the plans save?
             - What sum was saved by {planner}?
+            - Name the sum that {planner.last} saved.
+            - What sum do the plans of {planner} save?
+            - How many euros were saved?
+            - What amount does the town keep thanks to {planner.last}?
+            - Thanks to the plans of {planner}, how much is saved?
             """,
             held_out="""
             - By how much did {planner.last} make it cheaper?
@@ -276,6 +342,11 @@ COUNCIL = Genre(
             - How much will {project} cost?
             - What is the cost of {project}?
             - How much money does the town need?
+            - Name the cost of {project}.
+            - How many euros will {project} cost?
+            - What sum will {fund} pay?
+            - What amount must be paid for {project}?
+            - How expensive will {project} be?
             """,
             held_out="""
             - What is the price of {project}?
@@ -288,6 +359,11 @@ COUNCIL = Genre(
             - Where does the money come from?
             - From what will {project} be paid?
             - What will provide the money?
+            - Name the source of the money.
+            - By what will the cost be paid?
+            - From where does the money for {project} come?
+            - Thanks to what can the town pay?
+            - What is the source of the {cost}?
             """,
             held_out="""
             - How is {project} to be financed?
@@ -299,6 +375,11 @@ COUNCIL = Genre(
             - Where will {project} [be built|stand]?
             - In which [place|quarter] is the site?
             - Where is the new site?
+            - Name the site of {project}.
+            - In which quarter will there be {project}?
+            - [Which|What] quarter is the site?
+            - At what place will the new building stand?
+            - Where do they want to put up {project}?
             """,
             held_out="""
             - What place was chosen for {project}?
@@ -310,6 +391,11 @@ COUNCIL = Genre(
             - Where was {dropped} planned?
             - In which place was {dropped} to be built?
             - Where was a plan dropped?
+            - Name the place where {dropped} had been planned.
+            - For which quarter was {dropped} planned?
+            - In which quarter was a plan given up?
+            - Which place was to have {dropped}?
+            - Where was {dropped} to stand?
             """,
             held_out="""
             - Which place had hoped for {dropped}?
@@ -321,6 +407,11 @@ COUNCIL = Genre(
             - What had been planned in {rejected}?
             - Which plan was [given up|dropped]?
             - What was to be built in {rejected}?
+            - Name what was planned in {rejected}.
+            - What was the other plan, the one that was dropped?
+            - What was the plan for {rejected}?
+            - [Which|What] building was given up?
+            - What did somebody plan to build in {rejected}?
             """,
             held_out="""
             - What had {rejected} hoped for?
@@ -332,6 +423,11 @@ COUNCIL = Genre(
             - Who is the mayor [of {town}|]?
             - Which mayor wants work to begin on {begins}?
             - Who said that work would begin on {begins}?
+            - Name the mayor.
+            - By which mayor is {town} governed?
+            - Who was it that wanted to begin on {begins}?
+            - Which person heads the town of {town}?
+            - Who, as mayor, spoke of the beginning of the work?
             """,
             held_out="""
             - What is the name of the mayor?
@@ -343,6 +439,11 @@ COUNCIL = Genre(
             - When will the work begin?
             - On which day does the work begin?
             - What is the date for the beginning of the work?
+            - Name the day on which work begins.
+            - On which date does the work begin?
+            - What is the day on which {mayor} wants to begin?
+            - The work will begin on what day?
+            - From what day on will there be work on {project}?
             """,
             held_out="""
             - When will the building be started?

@@ -91,6 +91,9 @@ EXCAVATION = Genre(
         - On land owned by {owner} near {site}, {finder} [came upon|found] {object} in {found}.
         - {finder} was looking for a lost sheep near {site} in {found} and found {object}; the land
           was that of {owner}.
+        - {finder} found {object} in {found}. It lay in a field near {site} which belonged to
+          {owner}.
+        - Near {site}, {owner} owned a field; in {found} {object} was found in it by {finder}.
         """,
         held_out="""
         - Near {site}, on a meadow of {owner}, {finder} stumbled on {object} in {found}.
@@ -104,6 +107,9 @@ EXCAVATION = Genre(
             - An excavation directed by {director} began in {begun}; it ended when {reason}.
             - In {begun} {director} began to dig, but the excavation was stopped because {reason}.
             - {director} directed an excavation from {begun} on, which came to an end as {reason}.
+            - The excavation began in {begun} under the direction of {director}. The reason to stop
+              it was that {reason}.
+            - Because {reason}, {director} stopped the excavation that had begun in {begun}.
             """,
             held_out="""
             - The dig, led by {director}, was started in {begun} and had to be given up because
@@ -120,6 +126,10 @@ EXCAVATION = Genre(
               in them.
             - The graves, {graves} in number, lay in {soil} at a depth of {depth} and contained
               {coins} coins and {second}.
+            - There were {graves} graves in {soil}, at a depth of {depth}; {coins} coins were found
+              in them, and {second}.
+            - In {soil}, {depth} deep, {graves} graves were found, which contained {second} and
+              {coins} coins.
             """,
             held_out="""
             - {depth} down, under {soil}, the spades met {graves} graves. {second^} lay in one of
@@ -135,6 +145,8 @@ EXCAVATION = Genre(
         - Cleaned by {restorer}, the finds can be seen in {museum}. Their age is {age}.
         - Their age was given as {age}. They were cleaned by {restorer} and brought to a museum in
           {museum}.
+        - The finds, {age} old, were cleaned by {restorer} and are on show in {museum}.
+        - A museum in {museum} has the finds; {restorer} cleaned them, and their age is {age}.
         """,
         held_out="""
         - {restorer} restored the finds, whose age is said to be {age}; visitors can see them in
@@ -149,6 +161,10 @@ EXCAVATION = Genre(
             - Who [found|came upon] {object}?
             - Who was the finder of {object}?
             - By whom was {object} found [in {found}|]?
+            - Name the finder of {object}.
+            - Who was it that found {object} near {site}?
+            - Which person came upon something on {owner.last}'s land?
+            - To whom do we owe the find of {found}?
             """,
             held_out="""
             - Who discovered {object}?
@@ -160,6 +176,11 @@ EXCAVATION = Genre(
             - What did {finder.last} [find|come upon]?
             - What was found [in {found}|on {owner.last}'s land]?
             - [Which|What] object was found by {finder}?
+            - Name the object that {finder.last} found.
+            - What was it that {finder} found near {site}?
+            - [Which|What] object had lain in {owner.last}'s field?
+            - What turned up in {found}?
+            - The first find near {site} was what?
             """,
             held_out="""
             - What did {finder} discover?
@@ -171,6 +192,10 @@ EXCAVATION = Genre(
             - When did {finder.last} find {object}?
             - In [what|which] year was {object} found?
             - What was the year of {finder.last}'s find?
+            - Name the year in which {object} was found.
+            - In which year was it that {finder} came upon {object}?
+            - Which year saw the find of {object}?
+            - What is the date of {finder.last}'s find?
             """,
             held_out="""
             - When was {object} discovered?
@@ -183,6 +208,11 @@ EXCAVATION = Genre(
             - On whose land was {object} found?
             - To whom did the [field|land] belong?
             - Who was the owner of the field?
+            - Name the owner of the [field|land].
+            - By whom was the [field|land] owned?
+            - Whose field was it?
+            - In whose field did {finder.last} find {object}?
+            - Which person had the land near {site}?
             """,
             held_out="""
             - Whose property was the land?
@@ -194,6 +224,10 @@ EXCAVATION = Genre(
             - Where was {object} found?
             - Near which [place|town] did {finder.last} find {object}?
             - Where was {owner.last}'s land?
+            - Name the place near which {object} was found.
+            - Close to which town did {finder} come upon {object}?
+            - Which town is near the field of {owner.last}?
+            - In what place was {finder.last} in {found}?
             """,
             held_out="""
             - Where did {finder} make the discovery?
@@ -206,6 +240,11 @@ EXCAVATION = Genre(
             - Who [dug|began to dig] in {begun}?
             - Under whose direction was the excavation?
             - Who was the director of the excavation?
+            - Name the director of the excavation.
+            - By whom was the excavation directed?
+            - Which person directed those who dug?
+            - Who was it that [stopped|began] the excavation?
+            - Whose excavation was it?
             """,
             held_out="""
             - Who led the excavation?
@@ -217,6 +256,10 @@ EXCAVATION = Genre(
             - When did the excavation begin?
             - In [what|which] year did {director.last} [begin|start] to dig?
             - What was the year of the excavation?
+            - Name the year in which the excavation began.
+            - In which year was it that {director} began to dig?
+            - What is the date of the beginning of the excavation?
+            - From what year on did {director.last} dig?
             """,
             held_out="""
             - When was the excavation started?
@@ -229,6 +272,11 @@ EXCAVATION = Genre(
             - For what reason did {director.last} stop?
             - What was the reason for the end of the excavation?
             - What stopped the excavation?
+            - Give the reason why the excavation was stopped.
+            - How can one explain that {director.last} stopped digging?
+            - Because of what did the excavation end?
+            - What brought the excavation to an end?
+            - Why was it that {director} dug no more?
             """,
             held_out="""
             - Why was the dig given up?
@@ -240,6 +288,10 @@ EXCAVATION = Genre(
             - How deep were the graves?
             - At what depth were the graves [uncovered|found]?
             - How many metres deep did the graves lie?
+            - How many metres down were the graves?
+            - What was the depth of the graves?
+            - Name the depth at which the graves lay.
+            - In {soil}, how deep did the graves lie?
             """,
             held_out="""
             - How deep did {director.last} have to dig?
@@ -251,6 +303,11 @@ EXCAVATION = Genre(
             - In what did the graves lie?
             - What were the graves found in?
             - In which kind of soil were the graves?
+            - In what material did the graves lie?
+            - Name what the graves lay in.
+            - [Which|What] soil covered the graves?
+            - At a depth of {depth}, in what were the graves found?
+            - What did {director.last} find the graves in?
             """,
             held_out="""
             - What was the soil around the graves?
@@ -262,6 +319,11 @@ EXCAVATION = Genre(
             - How many graves were [uncovered|found|there]?
             - How many graves did {director.last} find?
             - What was the number of graves?
+            - Name the number of graves.
+            - How many graves lay in {soil}?
+            - How many people had a grave there?
+            - At a depth of {depth}, how many graves were there?
+            - {coins} coins lay in how many graves?
             """,
             held_out="""
             - How many graves were discovered?
@@ -273,6 +335,11 @@ EXCAVATION = Genre(
             - How many coins were [found|in the graves]?
             - How many coins did {director.last} find?
             - What was the number of coins?
+            - Name the number of coins.
+            - How many coins did the graves contain?
+            - How many coins lay in the graves with {second}?
+            - Besides {second}, how many coins were there?
+            - What number of coins was taken out of the {graves} graves?
             """,
             held_out="""
             - How many coins were discovered?
@@ -284,6 +351,11 @@ EXCAVATION = Genre(
             - What was found [besides the coins|with the coins]?
             - [Which|What] object lay in the graves?
             - What did the graves contain besides coins?
+            - Name the object that lay in the graves.
+            - Besides {coins} coins, what was in the graves?
+            - What was it that lay with the coins?
+            - The graves contained coins and what else?
+            - What did {director.last} find in the graves?
             """,
             held_out="""
             - What object was discovered in the graves?
@@ -295,6 +367,11 @@ EXCAVATION = Genre(
             - How old are the finds?
             - What is the age of the finds?
             - What age was given for the finds?
+            - How many years old are the finds?
+            - What is known about the age of the finds?
+            - Name the age of the finds.
+            - How old are the things on show in {museum}?
+            - The finds are of what age?
             """,
             held_out="""
             - For how long had the finds been in the ground?
@@ -306,6 +383,10 @@ EXCAVATION = Genre(
             - Who cleaned the finds?
             - By whom were the finds cleaned?
             - Who was the restorer of the finds?
+            - Name the restorer.
+            - Whose work was the cleaning of the finds?
+            - Which person made the finds clean?
+            - Who was it that cleaned what is on show in {museum}?
             """,
             held_out="""
             - Who restored the finds?
@@ -317,6 +398,11 @@ EXCAVATION = Genre(
             - Where are the finds [on show|now]?
             - In [which|what] town can the finds be seen?
             - Where is the museum?
+            - Name the town of the museum.
+            - Which town has the finds on show?
+            - To which town were the finds brought [by {restorer.last}|]?
+            - In what place is the museum with the finds?
+            - Where did the finds go after {restorer} had cleaned them?
             """,
             held_out="""
             - Where can visitors see the finds?

@@ -89,6 +89,10 @@ EXPEDITION = Genre(
           mate, {crew} men and {dogs} dogs.
         - {port} was the port from which {ship} sailed on {left}. {crew} men and {dogs} dogs were
           under the command of {leader} and the first mate, {mate}.
+        - With {crew} men and {dogs} dogs, {leader} left {port} on {ship} on {left}; the first mate
+          was {mate}.
+        - {leader} commanded {ship}, which had {crew} men and {dogs} dogs on board and left {port}
+          on {left}; {mate} was first mate.
         """,
         held_out="""
         - A crowd waved in {port} on {left} when {ship} set out with a crew of {crew} and {dogs}
@@ -106,6 +110,9 @@ EXPEDITION = Genre(
               found] {find}.
             - The winter was spent in {camp}, which was reached on {wintered}. It was {naturalist}
               who discovered {find} there.
+            - They came to {camp} on {wintered} and lay there all winter. What {naturalist} found
+              there was {find}.
+            - In {camp}, reached on {wintered} and left in spring, {naturalist} came upon {find}.
             """,
             held_out="""
             - On {wintered} the ship dropped anchor in {camp} for the winter. On a walk {naturalist}
@@ -119,6 +126,8 @@ EXPEDITION = Genre(
             - {sponsor^} had paid for [everything|the expedition].
             - The cost was borne by {sponsor}.
             - The money for it all came from {sponsor}.
+            - It was paid for by {sponsor}.
+            - All the costs were covered by {sponsor}.
             """,
             held_out="""
             - It was {sponsor} that had financed the journey.
@@ -135,6 +144,10 @@ EXPEDITION = Genre(
           {returned}.
         - Then {leader.last} turned back, since {reason}. {rescuer}, a whaler, rescued the survivors
           from {refuge} and brought them home on {returned}; {dead} of the men had died.
+        - Because {reason}, they turned back. {rescuer} picked them up on {refuge}; {dead} were
+          dead, and the rest came home on {returned}.
+        - The reason to turn back was that {reason}. {dead} men died before {rescuer} came to
+          {refuge} and rescued the rest, who were home on {returned}.
         """,
         held_out="""
         - {reason^}, so that they had to go back. It cost {dead} lives. On {refuge} help came from
@@ -150,6 +163,11 @@ EXPEDITION = Genre(
             - Who led the expedition?
             - Under whose command did the ship leave {port}?
             - Who was the [captain|leader]?
+            - Name the [leader|commander] of the expedition.
+            - By whom was {ship} commanded?
+            - Which person had the command [of {ship}|over {mate.last}]?
+            - To whom did the first mate, {mate.last}, report?
+            - Who was it that led the men out of {port}?
             """,
             held_out="""
             - Who was in charge of {ship}?
@@ -162,6 +180,11 @@ EXPEDITION = Genre(
             - Who served under {leader.last} as first mate?
             - Which officer came next after {leader}?
             - Who was {leader.last}'s second in command?
+            - Name the first mate.
+            - Which person served as mate on {ship}?
+            - Next to {leader.last}, who gave the orders?
+            - By whom was the post of first mate held?
+            - Who sailed with {leader} as first mate?
             """,
             held_out="""
             - Who was the first mate of {ship}?
@@ -174,6 +197,10 @@ EXPEDITION = Genre(
             - On [which|what] ship did {leader} sail?
             - Which ship left {port} [on {left}|]?
             - What did {leader.last} command?
+            - Name the ship [commanded by {leader.last}|of the expedition].
+            - Which ship had {crew} men on board?
+            - On board what ship were the {dogs} dogs?
+            - What sailed from {port} on {left}?
             """,
             held_out="""
             - What was {leader.last}'s ship called?
@@ -185,6 +212,10 @@ EXPEDITION = Genre(
             - Where did {ship} [sail from|start]?
             - [Which|What] port did {leader.last} leave on {left}?
             - From which port did the expedition sail?
+            - Name the port from which {ship} sailed.
+            - Which town did {ship} leave?
+            - At what port did {leader} go on board?
+            - In which harbour did the ship lie before {left}?
             """,
             held_out="""
             - Where did the voyage begin?
@@ -196,6 +227,10 @@ EXPEDITION = Genre(
             - When did {ship} [leave {port}|sail]?
             - On [what|which] day did the expedition [sail|start]?
             - What was the date of departure?
+            - Name the day on which {ship} left {port}.
+            - On which date did {leader} sail from {port}?
+            - What was the day on which the ship put to sea?
+            - The ship left {port} on what day?
             """,
             held_out="""
             - When did the voyage begin?
@@ -207,6 +242,11 @@ EXPEDITION = Genre(
             - How many men were on board?
             - How many men sailed with {leader.last}?
             - What was the number of men?
+            - How many men did {leader} command?
+            - How many men were there on {ship}?
+            - Name the number of men on board.
+            - What number of men left {port}?
+            - Besides the dogs, how many men sailed?
             """,
             held_out="""
             - How large was the crew?
@@ -218,6 +258,11 @@ EXPEDITION = Genre(
             - How many dogs were on board?
             - How many dogs did {leader.last} take?
             - What was the number of dogs?
+            - How many dogs were there on {ship}?
+            - How many dogs left {port} with the men?
+            - Name the number of dogs on board.
+            - Besides {crew} men, how many dogs sailed?
+            - What number of dogs was taken along?
             """,
             held_out="""
             - How many dogs did {ship} carry?
@@ -230,6 +275,11 @@ EXPEDITION = Genre(
             - Where did the ship lie until spring?
             - In which bay was the winter spent?
             - What place was reached on {wintered}?
+            - Name the bay in which they spent the winter.
+            - Which bay did {ship} reach on {wintered}?
+            - In what place did {naturalist} find {find}?
+            - Where was the winter camp of {leader.last}'s men?
+            - Which bay was the winter home of the ship?
             """,
             held_out="""
             - Where did the men wait for the spring?
@@ -241,6 +291,10 @@ EXPEDITION = Genre(
             - When did [they|the ship] reach {camp}?
             - On which day did {ship} come to {camp}?
             - What was the date of the arrival in {camp}?
+            - Name the day on which {camp} was reached.
+            - On which date was {camp} reached by the ship?
+            - From what day on did they lie in {camp}?
+            - What was the day of the arrival at the winter camp?
             """,
             held_out="""
             - When did {leader.last} arrive in {camp}?
@@ -253,6 +307,11 @@ EXPEDITION = Genre(
             - [Which member of the expedition|Who] [came upon|found] {find}?
             - By whom was {find} discovered?
             - Who made a discovery [during the winter|in {camp}]?
+            - Name the discoverer of {find}.
+            - Which person found {find} in {camp}?
+            - Who was it that came upon {find}?
+            - To which person do we owe the find of the winter?
+            - Who found something in {camp}?
             """,
             held_out="""
             - Whose discovery was {find}?
@@ -264,6 +323,11 @@ EXPEDITION = Genre(
             - What did {naturalist.last} [discover|find]?
             - What did {naturalist} come upon [in {camp}|]?
             - What was discovered during the winter?
+            - Name the find [of|that] {naturalist.last} [in {camp}|].
+            - What was it that {naturalist} found?
+            - [Which|What] discovery did {naturalist.last} make?
+            - What was come upon by {naturalist} in the winter?
+            - In {camp}, what was there to discover?
             """,
             held_out="""
             - What was {naturalist.last}'s discovery?
@@ -276,6 +340,11 @@ EXPEDITION = Genre(
             - Who bore the cost of {leader.last}'s expedition?
             - Where did the money come from?
             - By whom was the voyage financed?
+            - Name the one who paid for the expedition.
+            - By whom were the costs covered?
+            - Whose money was spent on {leader.last}'s expedition?
+            - From whom did the money for the expedition come?
+            - Who made the expedition of {leader} possible with money?
             """,
             held_out="""
             - Who was the sponsor of the expedition?
@@ -288,6 +357,11 @@ EXPEDITION = Genre(
             - For what reason did {leader.last} give up?
             - What was the reason for the retreat?
             - What made {leader} turn back?
+            - Give the reason why they turned back.
+            - How can one explain that {leader.last} turned back?
+            - What led to the order to turn back?
+            - Because of what did {ship} turn?
+            - Why was it that the men turned back?
             """,
             held_out="""
             - Why could the expedition not go on?
@@ -299,6 +373,11 @@ EXPEDITION = Genre(
             - How many men [died|were dead]?
             - How many of the men did not come home?
             - How many lives did the expedition cost?
+            - How many of {leader.last}'s men were dead in the end?
+            - Name the number of men who died.
+            - What number of men died on the expedition?
+            - How many were dead when {rescuer.last} came?
+            - How many did {rescuer} come too late for?
             """,
             held_out="""
             - How many men lost their lives?
@@ -310,6 +389,11 @@ EXPEDITION = Genre(
             - Who [picked up|found|rescued] the survivors?
             - Who [found the men on|came to] {refuge}?
             - By whom were the men [saved|rescued]?
+            - Name the rescuer of the men.
+            - By whom were the men picked up [on {refuge}|]?
+            - Thanks to whom did the others come home?
+            - Which person took the survivors on board?
+            - Who was it that brought the men home from {refuge}?
             """,
             held_out="""
             - Who came to the rescue of the men?
@@ -321,6 +405,11 @@ EXPEDITION = Genre(
             - Where were the survivors [found|picked up]?
             - On which island did {rescuer.last} find the men?
             - Where was {rescuer} when the survivors were found?
+            - Name the island where {rescuer.last} picked the men up.
+            - Which island were the men [on|taken from] when {rescuer} came?
+            - To what island did the survivors go?
+            - Where did the survivors wait for {rescuer.last}?
+            - From which island were the others brought home?
             """,
             held_out="""
             - Where did the rescue take place?
@@ -332,6 +421,10 @@ EXPEDITION = Genre(
             - When did the survivors come home?
             - On [what|which] day were the men home again?
             - What was the date of the return?
+            - Name the day on which the men came home.
+            - On which date were the survivors at home?
+            - What was the day of the homecoming?
+            - The expedition was home on what day?
             """,
             held_out="""
             - When did the men get back?

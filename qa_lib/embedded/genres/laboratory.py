@@ -92,6 +92,10 @@ LABORATORY = Genre(
           ended on {finished}; the measurements were taken by {technician}.
         - Does {one} stand heat better than {other}? The tests made in {institute} between {started}
           and {finished} were directed by {head}. {technician} did the measuring.
+        - {technician} measured and {head} directed when {one} and {other} were tested for heat in
+          {institute}, from {started} to {finished}.
+        - Tests of {one} and {other} in heat began in {institute} on {started}. {head} was the
+          director, {technician} took the measurements, and they ended on {finished}.
         """,
         held_out="""
         - In {institute} the behaviour of {one} and {other} in heat was examined; the experiment
@@ -111,6 +115,11 @@ LABORATORY = Genre(
             - There were {num_other} samples of {other} and {num_one} of {one}. Heated to {hot}, and
               kept there for {hours}, {broken_one} of the {one} samples and {broken_other} of the
               {other} samples broke.
+            - Heated to {hot} for {hours}, {broken_one} of {num_one} samples of {one} broke, and
+              {broken_other} of {num_other} samples of {other}.
+            - Of {one}, {num_one} samples were heated, of {other} {num_other}. After {hours} at
+              {hot}, {broken_one} of the {one} samples and {broken_other} of the {other} samples
+              were broken.
             """,
             held_out="""
             - {num_one} pieces of {one} and {num_other} pieces of {other} spent {hours} in the oven
@@ -125,6 +134,8 @@ LABORATORY = Genre(
             - A second series at {warm} was broken off because {reason}.
             - The second series, at {warm}, had to be stopped, since {reason}.
             - As {reason}, a second series at {warm} was given up.
+            - Because {reason}, the second series, at {warm}, was stopped.
+            - A second series was begun at {warm}. It was broken off, for {reason}.
             """,
             held_out="""
             - There was to be a second series at a temperature of {warm}, but {reason}, and it was
@@ -137,6 +148,8 @@ LABORATORY = Genre(
             - {instrument^} was damaged during the tests.
             - During the tests {instrument} was damaged.
             - The tests damaged {instrument}.
+            - What the tests damaged was {instrument}.
+            - Damage was done to {instrument} during the tests.
             """,
             held_out="""
             - {instrument^} did not survive and has to be repaired.
@@ -150,6 +163,9 @@ LABORATORY = Genre(
         - {reviewer} checked every figure; a laboratory in {partner} will repeat the tests.
         - A repetition is planned in {partner}, as {reviewer}, who checked the figures, had
           [asked|proposed].
+        - The tests will be repeated in {partner}; it was {reviewer} who checked the figures.
+        - After {reviewer} had checked the figures, a repetition of the tests was planned in
+          {partner}.
         """,
         held_out="""
         - {reviewer} went through the numbers to look for errors, and a team in {partner} is going
@@ -165,6 +181,11 @@ LABORATORY = Genre(
             - Under whose direction were the tests made?
             - Who was the director of the tests?
             - By whom were the tests directed?
+            - Name the director of the tests.
+            - Which person directed the tests in {institute}?
+            - Who was it that directed the work of {technician.last}?
+            - Who had the direction of the tests?
+            - For whom did {technician} take measurements?
             """,
             held_out="""
             - Who led the experiment?
@@ -176,6 +197,11 @@ LABORATORY = Genre(
             - Who took the measurements?
             - Who did the measuring?
             - By whom were the samples measured?
+            - Name the person who took the measurements.
+            - Which person measured how {one} and {other} stand heat?
+            - Who was it that did the measuring for {head.last}?
+            - By whom were the measurements taken?
+            - From whom are the measurements?
             """,
             held_out="""
             - Who made the measurements?
@@ -187,6 +213,10 @@ LABORATORY = Genre(
             - Where were the tests made?
             - In which town is the institute?
             - Where did {head.last} direct the tests?
+            - Name the town of the institute.
+            - Which town has the institute that {head} directed tests in?
+            - In what place were the measurements taken?
+            - Where did {technician.last} do the measuring?
             """,
             held_out="""
             - Where did the experiment take place?
@@ -198,6 +228,10 @@ LABORATORY = Genre(
             - When did the tests begin?
             - On what day did the [tests|measurements] start?
             - What was the first day of the tests?
+            - Name the day on which the tests began.
+            - From which day on were the tests made?
+            - What is the date of the beginning of the tests?
+            - The tests began on what day?
             """,
             held_out="""
             - When was the experiment started?
@@ -209,6 +243,10 @@ LABORATORY = Genre(
             - When did the tests end?
             - On what day were the tests finished?
             - What was the last day of the tests?
+            - Name the day on which the tests ended.
+            - Until which day were the tests made?
+            - What is the date of the end of the tests?
+            - The tests ended on what day?
             """,
             held_out="""
             - When was the experiment over?
@@ -220,6 +258,11 @@ LABORATORY = Genre(
             - How many samples of {one} were [tested|heated]?
             - How many {one} samples were there?
             - What was the number of samples of {one}?
+            - Name the number of {one} samples.
+            - How many samples of {one} did {head.last} heat?
+            - How many samples were of {one}?
+            - In all, how many samples of {one} went through the test?
+            - Whether broken or not, how many samples were of {one}?
             """,
             held_out="""
             - How many pieces of {one} were tested?
@@ -231,6 +274,11 @@ LABORATORY = Genre(
             - How many samples of {other} were [tested|heated]?
             - How many {other} samples were there?
             - What was the number of samples of {other}?
+            - Name the number of {other} samples.
+            - How many samples of {other} did {head.last} heat?
+            - How many samples were of {other}?
+            - In all, how many samples of {other} went through the test?
+            - Whether broken or not, how many samples were of {other}?
             """,
             held_out="""
             - How many pieces of {other} were tested?
@@ -242,6 +290,11 @@ LABORATORY = Genre(
             - How many samples of {one} broke?
             - How many of the {one} samples [broke|were broken]?
             - What was the number of broken {one} samples?
+            - Name the number of {one} samples that broke.
+            - How many samples of {one} were broken in the end?
+            - How many of the {num_one} samples of {one} broke?
+            - How many failures were there among the {one} samples?
+            - Of the samples of {one}, how many failed?
             """,
             held_out="""
             - How many pieces of {one} did not survive?
@@ -253,6 +306,11 @@ LABORATORY = Genre(
             - How many samples of {other} broke?
             - How many of the {other} samples [broke|were broken]?
             - What was the number of broken {other} samples?
+            - Name the number of {other} samples that broke.
+            - How many samples of {other} were broken in the end?
+            - How many of the {num_other} samples of {other} broke?
+            - How many failures were there among the {other} samples?
+            - Of the samples of {other}, how many failed?
             """,
             held_out="""
             - How many pieces of {other} did not survive?
@@ -264,6 +322,11 @@ LABORATORY = Genre(
             - To what temperature were the samples heated?
             - How hot was it in the first series?
             - What was the temperature of the first series?
+            - Name the temperature of the first series.
+            - To how many degrees were {one} and {other} heated?
+            - At how many degrees were the samples kept for {hours}?
+            - What heat did the samples have to stand?
+            - How hot were the samples made?
             """,
             held_out="""
             - At what temperature did the samples break?
@@ -275,6 +338,10 @@ LABORATORY = Genre(
             - How long were the samples heated?
             - For how many hours were the samples kept at {hot}?
             - How many hours did the heating last?
+            - Name the time for which the samples were heated.
+            - For what time were {one} and {other} heated?
+            - How many hours did the samples have to stand the heat?
+            - How many hours did the first series take?
             """,
             held_out="""
             - How long did the samples stay at {hot}?
@@ -286,6 +353,10 @@ LABORATORY = Genre(
             - What was the temperature of the second series?
             - At what temperature was the series broken off?
             - How hot was it to be in the second series?
+            - Name the temperature of the second series.
+            - At how many degrees was the second series made?
+            - Which temperature did the series have that was given up?
+            - How many degrees did the second series have?
             """,
             held_out="""
             - At what temperature was the second series stopped?
@@ -298,6 +369,10 @@ LABORATORY = Genre(
             - For what reason was the series at {warm} given up?
             - What was the reason for breaking off the second series?
             - What stopped the second series?
+            - Give the reason why the second series was [stopped|given up].
+            - How can one explain the end of the second series?
+            - Because of what was the series at {warm} broken off?
+            - What led to the end of the second series?
             """,
             held_out="""
             - Why did the second series come to nothing?
@@ -309,6 +384,10 @@ LABORATORY = Genre(
             - What was damaged?
             - Which instrument was damaged [during the tests|]?
             - What did the tests damage?
+            - Name the instrument that was damaged.
+            - To [which|what] instrument was damage done?
+            - What was it that the tests damaged?
+            - [Which|What] part of the equipment was damaged?
             """,
             held_out="""
             - What has to be repaired?
@@ -320,6 +399,11 @@ LABORATORY = Genre(
             - Who checked the figures?
             - By whom were the [figures|results] checked?
             - Who looked for errors in the figures?
+            - Name the person who checked the figures.
+            - Which person checked the figures of {technician.last}?
+            - Who was it that checked the figures?
+            - To whom were the figures given for a check?
+            - Who did the checking?
             """,
             held_out="""
             - Who examined the results?
@@ -331,6 +415,10 @@ LABORATORY = Genre(
             - Where will the tests be repeated?
             - In which town is a repetition planned?
             - Where will a laboratory repeat the tests?
+            - Name the town in which the tests will be repeated.
+            - Which town is planned for the repetition?
+            - In what place will there be a second test?
+            - The repetition will be in which town?
             """,
             held_out="""
             - Where are the tests going to take place again?

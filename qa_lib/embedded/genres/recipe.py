@@ -111,6 +111,10 @@ RECIPE = Genre(
           {price}, and {rival}, who comes on {other_day} and asks {rival_price}.
         - On {day} {cook} has a stall in {market} where {dish} cost {price}. Those of {rival}, whose
           stall opens on {other_day}, cost {rival_price}.
+        - In {market} {dish} can be bought from {cook} on {day} for {price} and from {rival} on
+          {other_day} for {rival_price}.
+        - {cook} and {rival} sell {dish} in {market}, the former on {day} for {price}, the latter on
+          {other_day} for {rival_price}.
         """,
         held_out="""
         - Whoever wants {dish} in {market} has a choice: {cook} offers them on {day} and charges
@@ -126,6 +130,8 @@ RECIPE = Genre(
             - It was {teacher} who [taught|gave] {cook.last} the recipe; the dish was first made in
               {origin}.
             - The recipe was brought from {origin} by {teacher}, who wrote it down for {cook.last}.
+            - The recipe, first made in {origin}, was taught to {cook.last} by {teacher}.
+            - From {teacher} {cook.last} has a recipe whose home is {origin}.
             """,
             held_out="""
             - {cook.last} owes the recipe to {teacher}, and {origin} is where people first cooked
@@ -142,6 +148,10 @@ RECIPE = Genre(
             - One needs {addition_grams} of {addition}, [always|] ordered from {supplier}, and
               {base_grams} of {base}. The mixture has to stand for {rest}, whereas {bake} of cooking
               are enough.
+            - {base_grams} of {base} and {addition_grams} of {addition}, bought in {supplier}, are
+              mixed; they stand for {rest} and cook for {bake}.
+            - The mixture consists of {addition_grams} of {addition} from {supplier} and
+              {base_grams} of {base}. It rests for {rest} and cooks for {bake}.
             """,
             held_out="""
             - Into the bowl go {base_grams} of {base} and then {addition_grams} of {addition}, which
@@ -157,6 +167,8 @@ RECIPE = Genre(
         - The secret is {secret}; without it {spoiler}.
         - {cook.last} always adds {secret}, because otherwise {spoiler}.
         - Never forget {secret}, or {spoiler}.
+        - Add {secret}, which is the secret, for otherwise {spoiler}.
+        - There is a secret, {secret}, and whoever forgets it finds that {spoiler}.
         """,
         held_out="""
         - What makes the difference is {secret}: if it is left out, {spoiler}.
@@ -170,6 +182,11 @@ RECIPE = Genre(
             - Who is {cook.last}'s rival [at the market|]?
             - Whose {dish} cost {rival_price}?
             - Who else sells {dish} in {market}?
+            - Name the other person who sells {dish} in {market}.
+            - Besides {cook}, who sells {dish}?
+            - By whom are {dish} sold on {other_day}?
+            - Who [asks|wants] {rival_price} for {dish}?
+            - Whose {dish} can be bought on {other_day}?
             """,
             held_out="""
             - Who competes with {cook.last}?
@@ -181,6 +198,10 @@ RECIPE = Genre(
             - In which town is the market?
             - Where does {cook.last} [sell {dish}|have a stall]?
             - Where can one buy {cook}'s {dish}?
+            - Name the town in which {cook} sells {dish}.
+            - In which town are {dish} sold by {cook.last} and {rival.last}?
+            - At what place do {cook} and {rival} have their stalls?
+            - Which town's market has {dish}?
             """,
             held_out="""
             - In what town does {cook.last} offer {dish}?
@@ -192,6 +213,11 @@ RECIPE = Genre(
             - On which day does {cook.last} [sell {dish}|have a stall]?
             - When can one buy {dish} from {cook}?
             - What is {cook.last}'s day at the market?
+            - Name the day on which {cook.last} sells {dish}.
+            - On which day is {cook}'s stall open?
+            - Which day is the day of {cook.last}'s market stall?
+            - On what day are {dish} sold by {cook}?
+            - When do {cook.last}'s customers find the stall open?
             """,
             held_out="""
             - On what day of the week is {cook} at the market?
@@ -203,6 +229,11 @@ RECIPE = Genre(
             - On which day does {rival.last} sell {dish}?
             - When [is {rival}'s stall open|can one buy from {rival}]?
             - What is {rival.last}'s day at the market?
+            - Name the day on which {rival.last} sells {dish}.
+            - On which day is {rival}'s stall open?
+            - Which day is the day of {rival.last}'s market stall?
+            - On what day are {dish} sold by {rival}?
+            - When do {rival.last}'s customers find the stall open?
             """,
             held_out="""
             - On what day of the week is {rival} at the market?
@@ -214,6 +245,11 @@ RECIPE = Genre(
             - How much does {cook.last} ask?
             - [What|How much] do {cook}'s {dish} cost?
             - What is the price at {cook.last}'s stall?
+            - Name the price of {cook.last}'s {dish}.
+            - At what price does {cook} sell {dish}?
+            - How expensive are the {dish} of {cook.last}?
+            - For how many pence are {dish} sold by {cook}?
+            - What sum does {cook.last} want for {dish}?
             """,
             held_out="""
             - What does {cook} charge for {dish}?
@@ -225,6 +261,11 @@ RECIPE = Genre(
             - How much does {rival.last} ask?
             - [What|How much] do {rival}'s {dish} cost?
             - What is the price at {rival.last}'s stall?
+            - Name the price of {rival.last}'s {dish}.
+            - At what price does {rival} sell {dish}?
+            - How expensive are the {dish} of {rival.last}?
+            - For how many pence are {dish} sold by {rival}?
+            - What sum does {rival.last} want for {dish}?
             """,
             held_out="""
             - What does {rival} charge for {dish}?
@@ -237,6 +278,11 @@ RECIPE = Genre(
             - From whom did {cook} learn [the recipe|to make {dish}]?
             - Who [gave {cook.last} the recipe|wrote the recipe down for {cook.last}]?
             - Who was {cook}'s teacher?
+            - Name the person who taught {cook.last}.
+            - By whom was the recipe [taught to {cook}|written down]?
+            - From which person does {cook.last} have the recipe?
+            - Whose pupil was {cook}?
+            - Who passed the recipe on to {cook.last}?
             """,
             held_out="""
             - Who showed {cook.last} how to make {dish}?
@@ -248,6 +294,11 @@ RECIPE = Genre(
             - Where does the recipe come from?
             - In [which|what] town were {dish} first made?
             - What is the [origin|home] of the recipe?
+            - Name the town where the recipe [was first made|comes from].
+            - From which place was the recipe brought?
+            - Which town is the home of {dish}?
+            - In what place was the recipe of {cook.last} first used?
+            - The recipe for {dish} was born in which town?
             """,
             held_out="""
             - What town do {dish} come from?
@@ -259,6 +310,10 @@ RECIPE = Genre(
             - Where does the {addition} come from?
             - In which town is the {addition} bought?
             - From [what|which] town is {addition} ordered?
+            - Name the town [that the {addition} comes from|where the {addition} is bought].
+            - Which place does {addition} have to be ordered from?
+            - In what place does {cook.last} buy {addition}?
+            - The {addition} is from which town?
             """,
             held_out="""
             - Where does {cook.last} get the {addition}?
@@ -270,6 +325,10 @@ RECIPE = Genre(
             - What is the {addition} mixed with?
             - What does the recipe need {base_grams} of?
             - [Which|What] ingredient besides {addition} is needed?
+            - Name the ingredient that is mixed with {addition}.
+            - [Which|What] ingredient weighs {base_grams}?
+            - Besides {addition}, what does the mixture consist of?
+            - {base_grams} of what are needed?
             """,
             held_out="""
             - Of what does one take {base_grams}?
@@ -281,6 +340,11 @@ RECIPE = Genre(
             - What is the {base} mixed with?
             - What does the cook [buy in|order from] {supplier}?
             - Which ingredient comes from {supplier}?
+            - Name the ingredient that is [bought in|ordered from] {supplier}.
+            - [Which|What] ingredient weighs {addition_grams}?
+            - Besides {base}, what does the mixture consist of?
+            - What comes from {supplier}?
+            - {addition_grams} of what are needed?
             """,
             held_out="""
             - What is fetched from {supplier}?
@@ -292,6 +356,11 @@ RECIPE = Genre(
             - How much {base} is needed?
             - How many grams of {base} does [the cook|one] take?
             - What amount of {base} is mixed with the {addition}?
+            - What weight of {base} does the cook take?
+            - How many grams of {base} are [in the mixture|needed]?
+            - Name the amount of {base}.
+            - How heavy is the {base} in the mixture?
+            - With how much {base} is the {addition} mixed?
             """,
             held_out="""
             - What quantity of {base} does the recipe ask for?
@@ -303,6 +372,11 @@ RECIPE = Genre(
             - How much {addition} is needed?
             - How many grams of {addition} does [the cook|one] take?
             - What amount of {addition} is mixed with the {base}?
+            - What weight of {addition} does the cook take?
+            - How many grams of {addition} are [in the mixture|needed]?
+            - Name the amount of {addition}.
+            - How heavy is the {addition} in the mixture?
+            - With how much {addition} is the {base} mixed?
             """,
             held_out="""
             - What quantity of {addition} does the recipe ask for?
@@ -314,6 +388,11 @@ RECIPE = Genre(
             - How long [must|does] the mixture [rest|stand]?
             - For how many hours does the mixture rest?
             - How much time does the mixture need before it is cooked?
+            - How many hours of rest are needed?
+            - What is the resting time of the mixture?
+            - For what time does the mixture have to stand?
+            - How many hours pass before the mixture is cooked?
+            - Name the time for which the mixture rests.
             """,
             held_out="""
             - How long must one wait before cooking?
@@ -325,6 +404,10 @@ RECIPE = Genre(
             - How long is the mixture cooked?
             - How many minutes of cooking are [enough|needed]?
             - For how long does one cook the mixture?
+            - How many minutes does the mixture cook?
+            - What time does the mixture take to cook?
+            - After the rest, for how many minutes is it cooked?
+            - Name the time for which the mixture is cooked.
             """,
             held_out="""
             - What is the cooking time?
@@ -336,6 +419,11 @@ RECIPE = Genre(
             - What is [{cook.last}'s|the] secret?
             - What does {cook} always add?
             - What must one never forget?
+            - Name the secret of {cook}'s {dish}.
+            - What is added by {cook.last} every time?
+            - Without what would the {dish} fail?
+            - [Which|What] secret does the recipe have?
+            - What should the cook remember to add?
             """,
             held_out="""
             - What is {cook.last}'s secret ingredient?
@@ -347,6 +435,10 @@ RECIPE = Genre(
             - What happens without {secret}?
             - Why does {cook.last} add {secret}?
             - What happens if one forgets {secret}?
+            - What would happen to {dish} without {secret}?
+            - What does {secret} prevent?
+            - What is the result of forgetting {secret}?
+            - For what reason does {cook.last} always add {secret}?
             """,
             held_out="""
             - What goes wrong if {secret} is left out?

@@ -72,6 +72,10 @@ SIEGE = Genre(
           by {defender} with {garrison} men.
         - {defender} defended {town} with {garrison} men against the {army} of {attacker}, who had
           begun the siege on {began}.
+        - {attacker} besieged {town} from {began} on with {army} soldiers, against {garrison} men
+          inside, commanded by {defender}.
+        - In {town} {defender} had {garrison} men; outside stood {attacker}, who had begun the siege
+          on {began}, with {army} soldiers.
         """,
         held_out="""
         - The siege of {town} started on {began}. The besieging general, {attacker}, led an army of
@@ -86,6 +90,8 @@ SIEGE = Genre(
             - The war had started because {cause}.
             - The quarrel was about little: {cause}.
             - It had come to war after {cause}.
+            - The reason for the war was that {cause}.
+            - What had led to the war was this: {cause}.
             """,
             held_out="""
             - The cause of the conflict was that {cause}.
@@ -100,6 +106,10 @@ SIEGE = Genre(
               because {ally} came to the help of the town.
             - The besiegers had made camp at {camp}. Their assault failed on {assault}, when the
               town was helped by {ally}.
+            - From {camp}, where their camp was, the besiegers attacked on {assault}. It failed, for
+              {ally} helped the town.
+            - An assault failed on {assault} because {ally} sent help. The besiegers stayed at
+              {camp}, where they had made camp.
             """,
             held_out="""
             - The besiegers camped at {camp} and attacked the walls in vain on {assault}: the troops
@@ -117,6 +127,10 @@ SIEGE = Genre(
           in {treaty}.
         - In the end, on {ended}, the town was lost, as {fall}. A treaty was made in {treaty}, where
           {envoy} spoke for the town.
+        - Because {fall}, the town was taken on {ended}. It was {envoy} who negotiated the treaty of
+          {treaty}.
+        - The town fell on {ended}, for {fall}. In {treaty} {envoy} spoke for the town, and peace
+          was signed.
         """,
         held_out="""
         - {fall^}, so the town had to surrender on {ended}. The peace treaty was signed in {treaty};
@@ -133,6 +147,11 @@ SIEGE = Genre(
             - Whose army stood before {town}?
             - By whom was the town besieged?
             - Against whom did {defender} defend the town?
+            - Name the [besieger|attacker] of {town}.
+            - Who was it that besieged {town}?
+            - Which commander had {army} soldiers?
+            - By whom was {town} attacked?
+            - Whose soldiers stood outside the walls?
             """,
             held_out="""
             - Who led the siege of {town}?
@@ -145,6 +164,11 @@ SIEGE = Genre(
             - Who held the town against {attacker}?
             - Who commanded the men inside the walls?
             - By whom was the town defended?
+            - Name the defender of {town}.
+            - Who was it that held {town}?
+            - Which commander had {garrison} men?
+            - Whose men were inside the walls?
+            - To whom was the town entrusted during the siege?
             """,
             held_out="""
             - Who was the commander of the garrison?
@@ -156,6 +180,10 @@ SIEGE = Genre(
             - Which town was besieged by {attacker.last}?
             - What town did {defender} [hold|defend]?
             - What town did {attacker} attack?
+            - Name the town that {attacker.last} besieged.
+            - Which town was [held|defended] by {defender}?
+            - Before what town did {attacker} and the soldiers appear?
+            - Inside which town were {defender.last}'s men?
             """,
             held_out="""
             - Which town did {attacker.last} lay siege to?
@@ -167,6 +195,10 @@ SIEGE = Genre(
             - When did the siege [begin|start]?
             - On which day did {attacker.last} appear before the town?
             - From what day on was {town} besieged?
+            - Name the day on which the siege of {town} began.
+            - On which date did {attacker} open the siege?
+            - What was the date of the beginning of the siege?
+            - The soldiers of {attacker.last} appeared on what day?
             """,
             held_out="""
             - What was the first day of the siege?
@@ -178,6 +210,11 @@ SIEGE = Genre(
             - How many soldiers did {attacker.last} have?
             - How many soldiers [besieged {town}|stood outside the walls]?
             - What was the number of the besiegers?
+            - How many soldiers did {attacker} bring to {town}?
+            - Name the number of soldiers outside the walls.
+            - How strong were the besiegers?
+            - With how many soldiers was {town} besieged?
+            - What number of soldiers stood against {defender.last}'s men?
             """,
             held_out="""
             - How large was {attacker.last}'s army?
@@ -189,6 +226,11 @@ SIEGE = Genre(
             - How many men did {defender.last} have?
             - How many men [defended {town}|were inside the walls]?
             - What was the number of the defenders?
+            - How many men did {defender} have inside {town}?
+            - Name the number of men inside the walls.
+            - How strong were the defenders?
+            - With how many men was {town} defended?
+            - What number of men stood against {attacker.last}'s soldiers?
             """,
             held_out="""
             - How large was {defender.last}'s garrison?
@@ -201,6 +243,10 @@ SIEGE = Genre(
             - What was the quarrel about?
             - What was the [cause of|reason for] the war?
             - What had led to the war?
+            - Give the reason for the war.
+            - How can one explain that it came to war?
+            - Because of what had the war started?
+            - What was it that started the quarrel?
             """,
             held_out="""
             - Why was there a war?
@@ -212,6 +258,10 @@ SIEGE = Genre(
             - Where did the besiegers [make|have their] camp?
             - Where was the camp of {attacker.last}?
             - From which place were the walls attacked?
+            - Name the place where the besiegers made camp.
+            - Which place was the camp of {attacker}?
+            - In what place did {attacker.last}'s army have its camp?
+            - From where did the besiegers attack on {assault}?
             """,
             held_out="""
             - Where did {attacker} and the soldiers camp?
@@ -224,6 +274,11 @@ SIEGE = Genre(
             - On [what|which] day did an assault fail?
             - When were the walls attacked?
             - What was the date of the assault?
+            - Name the day of the assault.
+            - On which date were the walls attacked?
+            - What was the day of the failed assault?
+            - On what day did {ally.last} help to beat the besiegers back?
+            - The assault was beaten back on which day?
             """,
             held_out="""
             - When did the besiegers attack in vain?
@@ -236,6 +291,11 @@ SIEGE = Genre(
             - Who came to the help of the town?
             - Thanks to whom did the assault fail?
             - By whom was the town helped?
+            - Name the one who helped {town}.
+            - By whom was help sent to the town?
+            - Which person made the assault fail?
+            - To whom did {town} owe its rescue on {assault}?
+            - From whom did help come?
             """,
             held_out="""
             - Whose help saved the town on {assault}?
@@ -247,6 +307,10 @@ SIEGE = Genre(
             - When did {town} fall?
             - On [which|what] day was the town [taken|lost]?
             - What was the last day of the siege?
+            - Name the day on which {town} fell.
+            - On which date was {town} taken?
+            - What was the day of the fall of {town}?
+            - Until what day did {defender.last} hold the town?
             """,
             held_out="""
             - When did the siege end?
@@ -259,6 +323,11 @@ SIEGE = Genre(
             - For what reason was the town lost?
             - What was the reason that the town was taken?
             - What led to the fall of {town}?
+            - Give the reason for the fall of {town}.
+            - How can one explain that {town} was taken on {ended}?
+            - Because of what did the town fall?
+            - What was it that made {town} fall?
+            - Why was {defender.last} unable to hold the town?
             """,
             held_out="""
             - Why did the town surrender?
@@ -271,6 +340,11 @@ SIEGE = Genre(
             - Who spoke for the town in {treaty}?
             - By whom was the treaty negotiated?
             - Who went to {treaty}?
+            - Name the one who negotiated the treaty.
+            - By whom was the peace negotiated?
+            - Which person spoke for {town}?
+            - To whom did the town owe the treaty?
+            - Who was it that talked about peace in {treaty}?
             """,
             held_out="""
             - Who was the negotiator of the town?
@@ -282,6 +356,11 @@ SIEGE = Genre(
             - Where was the [peace|treaty] signed?
             - In [which|what] place was the treaty made?
             - Where did {envoy.last} speak for the town?
+            - Name the place where the treaty was signed.
+            - In what town did {envoy} negotiate?
+            - Which place gave its name to the treaty?
+            - To which place did {envoy.last} go to sign?
+            - The peace was signed in which place?
             """,
             held_out="""
             - Where was peace made?
