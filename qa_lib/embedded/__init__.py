@@ -19,9 +19,9 @@ from qa_lib.embedded.genre import Genre
 from qa_lib.embedded.genres import GENRES
 from qa_lib.embedded.grammar import Mention, choose, fill, in_random_order, pick, slots
 
-VERSION = 2
-NUM_PASSAGES_PER_GENRE: dict[Split, int] = {"train": 64, "eval": 8}
-HELD_OUT_SENTENCE_SHARE = 0.6  # of a held-out passage's sentences, worded as in no training passage
+VERSION = 3
+NUM_PASSAGES_PER_GENRE: dict[Split, int] = {"train": 60, "eval": 8}
+HELD_OUT_SENTENCE_SHARE = 0.4  # of a held-out passage's sentences, worded as in no training passage
 NUM_MIDDLE_PARTS = 2  # between opening and ending: short passages train quickly
 NUM_QUESTIONS_PER_PASSAGE = 6
 

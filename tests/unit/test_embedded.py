@@ -19,8 +19,8 @@ from qa_lib.embedded.grammar import Mention, Person, choose, fill
 # Whoever changes the corpus on purpose raises VERSION and puts the new hashes here: figures that
 # were measured on it are then of another corpus.
 SHA256 = {
-    "train": "eab4e70b5f9f60cb9421bc74cf7ebd8fa33d5ad3bb9556dd151ed79eb91fffdc",
-    "eval": "854a500b5a1ffee3a89693e1ea19dd2fb153e1f629f66cd57669c02156b83179",
+    "train": "254fbb7bccc3b95112ab3eab972e4a70b525618ccaa5c50ac3428d33e3b3c88a",
+    "eval": "b210a60fb0a051d95e2056267fff1301c7521f9e6819e25c3ad22f5d9686bf9f",
 }
 
 SPLITS = ("train", "eval")
