@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from qa_lib import model as models
 from qa_lib import resources, windows
+from qa_lib.errors import ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +47,8 @@ class Forward:
         self.device = torch.device(device)
         self.model = models.load(model_name, seed=seed)
         self.model.to(self.device)  # type: ignore[arg-type]
-        self.pad = windows.PadSpec.of(models.load_tokenizer(model_name))
+        self.tokenizer = models.load_tokenizer(model_name)
+        self.pad = windows.PadSpec.of(self.tokenizer)
         self.batch_size = batch_size
 
     def __call__(
@@ -61,6 +63,9 @@ class Forward:
             A batch of the table's rows, and their start and end logits, each float32 of shape
             (windows, tokens) with position 0 at the window's first real token; what follows a
             window's last token is -inf.
+
+        Raises:
+            ModelError: A logit is not finite.
         """
         import torch
 
@@ -84,7 +89,20 @@ class Forward:
             ):
                 output = self.model(**inputs)
             real = batch["attention_mask"].numpy().astype(bool)
-            yield rows, _aligned(output.start_logits, real), _aligned(output.end_logits, real)
+            start_logits = _aligned(output.start_logits, real)
+            end_logits = _aligned(output.end_logits, real)
+            self._refuse_nan(start_logits, end_logits)
+            yield rows, start_logits, end_logits
+
+    def _refuse_nan(self, *all_logits: NDArray[np.float32]) -> None:
+        for logits in all_logits:
+            if not (logits < np.inf).all():  # -inf is padding; NaN compares as false
+                raise ModelError(
+                    "The model's logits are not finite: its weights hold NaN, or the precision "
+                    f"{self.precision} overflows.",
+                    "Try --train.precision fp32; if that fails too, train it again with a lower "
+                    "--train.learning-rate.",
+                )
 
 
 def _aligned(logits: object, real: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -162,6 +162,23 @@ def load_empty(name: str) -> PreTrainedModel:
         return AutoModelForQuestionAnswering.from_config(load_config(name))
 
 
+def has_answering_head(name: str) -> bool:
+    """Say whether a checkpoint holds the weights of its question-answering head.
+
+    Raises:
+        ModelError: It cannot be had, or belongs to no question-answering architecture.
+    """
+    from safetensors import safe_open
+
+    model = load_empty(name)
+    inside = f"{model.base_model_prefix}."
+    head = {key for key in model.state_dict() if not key.startswith(inside)}
+    for file in Path(resolve(name)).glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as stored:
+            head -= set(stored.keys())
+    return not head
+
+
 def maximum_length(config: Any) -> int | None:
     """Return the number of tokens that a model's positions can hold, or None if unbounded."""
     positions = getattr(config, "max_position_embeddings", None)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # Windows decoded at a time: their start-end pairs stay in the processor's cache.
 _WINDOWS_AT_A_TIME = 128
-_COLUMN_BITS = 20  # of a sort key: pairs of 1,000 starts and 1,000 ends have room
+_COLUMN_BITS = 24  # of a sort key, beside 32 of a float and 7 of a row
 
 NO_SPAN_ODDS = float(np.finfo(np.float32).max)
 """Null odds of a question without a single span: above every threshold, and finite for JSON."""
@@ -223,7 +223,7 @@ def _decode_some(
     scores = start_logits[row[:, None], starts][:, :, None]
     scores = scores + end_logits[row[:, None], ends][:, None, :]
     num_pairs = starts.shape[1] * ends.shape[1]
-    counts, pair = _best(
+    counts, pair = best_of_rows(
         scores.reshape(len(row), num_pairs), n_best, possible.reshape(len(row), num_pairs)
     )
     window = np.repeat(row, counts)
@@ -252,7 +252,7 @@ def _best_positions(logits: Float32s, count: int) -> Int32s:
     All positions where there are fewer.
     """
     num_windows, width = logits.shape
-    _, mirrored = _best(logits[:, ::-1], min(count, width), None)
+    _, mirrored = best_of_rows(logits[:, ::-1], min(count, width), None)
     return (width - 1 - mirrored).astype(np.int32).reshape(num_windows, min(count, width))
 
 
@@ -265,11 +265,13 @@ def _possible(starts: Int32s, ends: Int32s, table: pa.Table, max_length: int) ->
     return (ends[:, None, :] >= starts[:, :, None]) & (ends[:, None, :] < limit[:, :, None])
 
 
-def _best(values: Float32s, count: int, wanted: NDArray[np.bool_] | None) -> tuple[Int64s, Int64s]:
+def best_of_rows(
+    values: Float32s, count: int, wanted: NDArray[np.bool_] | None
+) -> tuple[Int64s, Int64s]:
     """Rank the values of each row, and of equal ones the earlier first.
 
     Args:
-        values: (rows, columns) float32.
+        values: (rows, columns) float32; at most 128 rows and 16 million columns.
         count: How many to keep per row.
         wanted: (rows, columns) bool, what to rank; all where None.
 

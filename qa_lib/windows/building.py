@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qa_lib.errors import ConfigError
 from qa_lib.windows.labels import first_answers, locate
-from qa_lib.windows.runs import Int32s, Int64s, as_array, as_lists, as_numpy, indices_of
+from qa_lib.windows.runs import Int32s, Int64s, as_array, as_lists, as_numpy, indices_of, offsets_of
 from qa_lib.windows.tokens import Layout, Tokens, tokenise, untruncated
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class WindowSpec:
     Args:
         max_length: Most tokens in a window: question, context and special tokens.
         stride: Context tokens that consecutive windows share.
+        max_question: Most tokens of a question; what exceeds them is cut off its end. None: all.
 
     Raises:
         ConfigError: The stride leaves no room to move on.
@@ -32,6 +33,7 @@ class WindowSpec:
 
     max_length: int
     stride: int
+    max_question: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a stride that can never advance."""
@@ -65,6 +67,7 @@ def build(
     first_row: int = 0,
     labels: bool = True,
     characters: bool = True,
+    whole_words: bool = False,
 ) -> Windows:
     """Cut questions and their contexts into token windows.
 
@@ -79,6 +82,8 @@ def build(
         first_row: Number of the first question, for the column `row`.
         labels: Whether to find each question's first answer (columns `start` and `end`).
         characters: Whether to keep `char_start` and `char_end`, which training does not need.
+        whole_words: Whether these are the characters of each token's word, as far as the window
+            shows it, and not those of the token: spans of tokens then map to whole words.
 
     Returns:
         The windows. The columns of their table, int32 or lists of int32:
@@ -101,11 +106,14 @@ def build(
     with untruncated(tokenizer) as backend:
         layout = Layout.of(tokenizer, backend)
         question_tokens = tokenise(backend, asked.dictionary)
-        context_tokens = tokenise(backend, read.dictionary)
+        context_tokens = tokenise(backend, read.dictionary, mark_words=whole_words)
     question_text, context_text = as_numpy(asked.indices), as_numpy(read.indices)
 
+    num_question = question_tokens.counts
+    if spec.max_question is not None:
+        num_question = np.minimum(num_question, spec.max_question)
     cuts, too_long = _cut(
-        question_tokens.counts[question_text],
+        num_question[question_text],
         context_tokens.counts[context_text],
         _room(spec, layout),
         spec.stride,
@@ -115,7 +123,7 @@ def build(
     question = _Runs(
         question_tokens,
         question_tokens.offsets[question_text],
-        question_tokens.counts[question_text],
+        num_question[question_text],
     )
     context = _Runs(context_tokens, context_tokens.offsets[context_text] + cuts.begin, cuts.count)
 
@@ -147,9 +155,31 @@ def build(
         columns["end"] = np.where(inside, context_begin + last, null)
     if characters:
         source = indices_of(context.begin, context.count)
-        columns["char_start"] = as_lists(context_tokens.start[source], context.count)
-        columns["char_end"] = as_lists(context_tokens.end[source], context.count)
+        start, end = context_tokens.start[source], context_tokens.end[source]
+        if context_tokens.begins_word is not None:
+            start, end = _of_words(start, end, context_tokens.begins_word[source], context.count)
+        columns["char_start"] = as_lists(start, context.count)
+        columns["char_end"] = as_lists(end, context.count)
     return Windows(pa.table(columns), (np.flatnonzero(too_long) + first_row).tolist())
+
+
+def _of_words(
+    start: Int32s, end: Int32s, begins_word: NDArray[np.bool_], counts: Int32s
+) -> tuple[Int32s, Int32s]:
+    """Give every token the characters of its word, of which a window may show a part only.
+
+    Args:
+        start: First character of every context token, window after window; (tokens,).
+        end: One past its last, likewise.
+        begins_word: Whether it begins a word, likewise.
+        counts: Context tokens of each window, (windows,).
+    """
+    begins = begins_word.copy()
+    begins[offsets_of(counts)[:-1][counts > 0]] = True
+    first = np.flatnonzero(begins)
+    last = np.append(first, len(begins))[1:] - 1
+    word = np.cumsum(begins) - 1
+    return start[first][word], end[last][word]
 
 
 def _room(spec: WindowSpec, layout: Layout) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from qa_lib.errors import ModelError
 from qa_lib.windows.runs import Int32s, Int64s, as_numpy, indices_of, offsets_of
@@ -33,12 +34,15 @@ class Tokens:
         ids: Shape (tokens,).
         start: First character of each token in its text, shape (tokens,).
         end: One past its last character, shape (tokens,).
+        begins_word: Whether it is the first of a word, by the tokenizer's own division of texts
+            into words; shape (tokens,), or None where nobody asked.
     """
 
     offsets: Int64s
     ids: Int32s
     start: Int32s
     end: Int32s
+    begins_word: NDArray[np.bool_] | None = None
 
     @property
     def counts(self) -> Int32s:
@@ -66,14 +70,19 @@ def untruncated(tokenizer: PreTrainedTokenizerFast) -> Iterator[Tokenizer]:
             backend.enable_padding(**padding)
 
 
-def tokenise(backend: Tokenizer, texts: pa.StringArray) -> Tokens:
+def tokenise(backend: Tokenizer, texts: pa.StringArray, *, mark_words: bool = False) -> Tokens:
     """Tokenise texts; word by word, each distinct word once, where that gives the same tokens.
 
     Threads are the tokenizer's own: the caller sets TOKENIZERS_PARALLELISM and RAYON_NUM_THREADS.
+
+    Args:
+        backend: Without truncation and padding.
+        texts: To tokenise.
+        mark_words: Whether to note where words begin.
     """
     if _never_crosses_a_space(backend):
-        return _tokenise_by_word(backend, texts)
-    return _tokenise_whole(backend, texts.to_pylist())
+        return _tokenise_by_word(backend, texts, mark_words)
+    return _tokenise_whole(backend, texts.to_pylist(), mark_words)
 
 
 def _never_crosses_a_space(backend: Tokenizer) -> bool:
@@ -97,9 +106,10 @@ def _never_crosses_a_space(backend: Tokenizer) -> bool:
     )
 
 
-def _tokenise_whole(backend: Tokenizer, texts: Sequence[str]) -> Tokens:
+def _tokenise_whole(backend: Tokenizer, texts: Sequence[str], mark_words: bool) -> Tokens:
     counts: list[int] = []
     ids, spans = [np.empty(0, np.int32)], [np.empty(0, _SPAN)]
+    begins_word = [np.empty(0, bool)]
     for first in range(0, len(texts), _TEXTS_PER_CALL):
         encodings = backend.encode_batch(
             texts[first : first + _TEXTS_PER_CALL], add_special_tokens=False
@@ -109,16 +119,26 @@ def _tokenise_whole(backend: Tokenizer, texts: Sequence[str]) -> Tokens:
         ids.append(np.fromiter(chain.from_iterable(lists), np.int32))
         pairs = chain.from_iterable(encoding.offsets for encoding in encodings)
         spans.append(np.fromiter(pairs, _SPAN, len(ids[-1])))
+        if mark_words:
+            begins_word += [_word_begins(encoding.word_ids) for encoding in encodings]
     span = np.concatenate(spans)
     return Tokens(
         offsets=offsets_of(counts),
         ids=np.concatenate(ids),
         start=np.ascontiguousarray(span["start"]),
         end=np.ascontiguousarray(span["end"]),
+        begins_word=np.concatenate(begins_word) if mark_words else None,
     )
 
 
-def _tokenise_by_word(backend: Tokenizer, texts: pa.StringArray) -> Tokens:
+def _word_begins(word_ids: Sequence[int | None]) -> NDArray[np.bool_]:
+    """Mark the tokens of one text that begin a word; one that belongs to no word stands alone."""
+    before = chain([None], word_ids)
+    pairs = zip(word_ids, before, strict=False)
+    return np.array([word is None or word != last for word, last in pairs], bool)
+
+
+def _tokenise_by_word(backend: Tokenizer, texts: pa.StringArray, mark_words: bool) -> Tokens:
     split = pc.split_pattern(texts, " ")
     text_offsets = as_numpy(split.offsets)  # of words
     encoded = split.values.dictionary_encode()
@@ -129,7 +149,7 @@ def _tokenise_by_word(backend: Tokenizer, texts: pa.StringArray) -> Tokens:
     begins = offsets_of(sizes)[:-1]
     firsts = range(0, len(words), _WORDS_PER_TEXT)
     pieces = [" ".join(words[first : first + _WORDS_PER_TEXT]) for first in firsts]
-    tokens = _tokenise_whole(backend, pieces)
+    tokens = _tokenise_whole(backend, pieces, mark_words)
     piece_begins = np.repeat(begins[::_WORDS_PER_TEXT], tokens.counts)
     word = np.searchsorted(begins, piece_begins + tokens.start, side="right") - 1
     to_word = (piece_begins - begins[word]).astype(np.int32)
@@ -147,6 +167,7 @@ def _tokenise_by_word(backend: Tokenizer, texts: pa.StringArray) -> Tokens:
         ids=tokens.ids[source],
         start=start[source] + to_text,
         end=end[source] + to_text,
+        begins_word=tokens.begins_word[source] if tokens.begins_word is not None else None,
     )
 
 

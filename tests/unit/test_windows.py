@@ -339,6 +339,39 @@ def test_adversarial_text_gives_the_windows_of_the_recipe(
     assert assert_equal_to_the_recipe(rows, tokenizer, spec) > 100
 
 
+@pytest.mark.parametrize("spec", [WindowSpec(384, 128), WindowSpec(40, 12, max_question=9)])
+def test_whole_words_are_those_of_the_tokenizer(
+    tokenizer: PreTrainedTokenizerFast, spec: WindowSpec
+) -> None:
+    rows = [row_of("Who paid?", text) for text in ADVERSARIAL]
+    built = windows.build(as_table(rows), tokenizer, spec, whole_words=True).table.to_pylist()
+    for row in rows:
+        encoded = tokenizer(
+            [row["question"]],
+            [row["context"]],
+            truncation="only_second",
+            max_length=spec.max_length,
+            stride=spec.stride,
+            return_overflowing_tokens=True,
+        )
+        for encoding in encoded.encodings:
+            wanted = [
+                encoding.word_to_chars(encoding.token_to_word(position), 1)
+                for position, sequence in enumerate(encoding.sequence_ids)
+                if sequence == 1
+            ]
+            window = built.pop(0)
+            assert list(zip(window["char_start"], window["char_end"], strict=True)) == wanted, row
+    assert not built
+
+
+def test_a_question_is_cut_to_so_many_tokens() -> None:
+    tokenizer = made(wordpiece)
+    long, short = [row_of(question, PROSE) for question in ("who paid for it then", "who paid for")]
+    cut = windows.build(as_table([long]), tokenizer, WindowSpec(48, 16, max_question=3)).table
+    assert cut.equals(windows.build(as_table([short]), tokenizer, WindowSpec(48, 16)).table)
+
+
 PIECES = st.one_of(
     st.sampled_from([" ", "  ", "\n", "\u00a0", "\u200d", "\u0301", "e\u0301", "'s", "[SEP]", "ß"]),
     st.sampled_from(["the", "1902", "👩‍👧", "中", "שלום", "́ x", "ﬁ", "İ", ". ", ", ", "a" * 30]),
