@@ -36,6 +36,7 @@ setup: ## Make .venv, or fill the activated conda environment, from the lock (no
 prepare: ## Write the questions as sharded Parquet with a manifest
 train: ## Fine-tune a model; by default the embedded one on the embedded questions
 adjust: ## Cut layers and widths with everything that depends on them, and recover the accuracy
+tune: ## Search for the adjustment that keeps the most F1 for the least latency
 evaluate: ## Score a model, or a predictions file, on all evaluation questions
 
 $(JOBS): setup

@@ -179,7 +179,7 @@ def _cut(
         print(adjust.table(parent.config, dimensions, plan.keep.sizes), flush=True)
     child = adjust.apply(parent, plan)
     proof = adjust.prove(parent, child, plan)
-    _write(run, child, models.load_tokenizer(settings.model.name), folder)
+    write_model(run, child, models.load_tokenizer(settings.model.name), folder)
     run.write_text(PLAN, plan.to_json())
     sizes = plan.keep.sizes
     return child, {
@@ -258,7 +258,7 @@ def _read_plan(settings: Settings, run: RunFolder | None = None) -> adjust.Plan 
     return adjust.Plan.from_json(text, name)
 
 
-def _write(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) -> None:
+def write_model(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) -> None:
     """Write a stock checkpoint into a folder of the run, wherever that is."""
     from pyarrow import fs
 

@@ -88,13 +88,17 @@ def measure_latency(
     return {name: median(values) for name, values in seconds.items()}
 
 
-def predict_latency(config: Any) -> float:
+def predict_latency(config: Any, device: str = "cpu") -> float:
     """Return the seconds of a pass of one 384-token window, from the measured latency of a layer.
 
     A layer of the configuration's shape is measured once in a process, on random weights, and
     counted as often as the configuration has layers.
+
+    Args:
+        config: Of the model.
+        device: cpu (float32) or cuda (float16).
     """
-    stem, layer = _parts(config.__class__, _shape(config))
+    stem, layer = _parts(config.__class__, _shape(config), device)
     return stem + config.num_hidden_layers * layer
 
 
@@ -109,7 +113,7 @@ def _shape(config: Any) -> str:
 
 
 @lru_cache(maxsize=256)
-def _parts(config_class: Any, shape: str) -> tuple[float, float]:
+def _parts(config_class: Any, shape: str, device: str) -> tuple[float, float]:
     """Measure the seconds of everything but the layers, and of one layer."""
     import json
 
@@ -124,6 +128,8 @@ def _parts(config_class: Any, shape: str) -> tuple[float, float]:
             ).eval()
             for count in (_STEM, _STACK)
         }
+    if device == "cuda":
+        models = {count: model.half().to(device) for count, model in models.items()}
     seconds = measure_latency(models)
     stem = seconds[str(_STEM)]
     return stem, max(0.0, seconds[str(_STACK)] - stem) / _STACK

@@ -11,20 +11,26 @@ from qa_lib.config.command_line import parse
 from qa_lib.config.recipes import RECIPES_FOLDER, recipe_names
 from qa_lib.config.settings import (
     AdjustSettings,
+    AnswerSettings,
     DataSettings,
     EvaluateSettings,
     ModelSettings,
+    SearchSettings,
     Settings,
+    SpaceSettings,
     TrainSettings,
 )
 
 __all__ = [
     "RECIPES_FOLDER",
     "AdjustSettings",
+    "AnswerSettings",
     "DataSettings",
     "EvaluateSettings",
     "ModelSettings",
+    "SearchSettings",
     "Settings",
+    "SpaceSettings",
     "TrainSettings",
     "parse",
     "recipe_names",

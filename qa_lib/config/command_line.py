@@ -24,7 +24,15 @@ from qa_lib.config.settings import FIELDS_ONLY, Settings
 from qa_lib.errors import ConfigError
 
 # Groups whose flags a job's help shows first.
-_FIRST_GROUPS = {"evaluate": ("evaluate",), "answer": ("evaluate",), "adjust": ("adjust",)}
+_FIRST_GROUPS = {
+    "evaluate": ("evaluate",),
+    "answer": ("answer",),
+    "adjust": ("adjust",),
+    "tune": ("search",),
+}
+
+# Jobs about one run, which their first word may name.
+_OF_ONE_RUN = {"verify"}
 
 
 def parse(job: str, argv: Sequence[str] | None = None, description: str | None = None) -> Settings:
@@ -39,7 +47,10 @@ def parse(job: str, argv: Sequence[str] | None = None, description: str | None =
         ConfigError: With everything that is wrong in flags, recipe and their combination.
         SystemExit: With code 0, after ``--help``.
     """
-    tokens, problems = _normalise(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    if job in _OF_ONE_RUN and argv and not argv[0].startswith("-"):
+        argv = ["--model.name", *argv]
+    tokens, problems = _normalise(argv)
     name = _last_value("--recipe", tokens) or Settings.model_fields["recipe"].default
     recipe = recipes.read(name)
     problems += recipe.problems
@@ -261,7 +272,9 @@ def _metavar(field: FieldInfo) -> str | None:
     names = {str: "TEXT", int: "INT", float: "FLOAT"}
     plain = [names[kind] for kind in kinds if kind in names]
     if _is_list(field):
-        return "INT ..."
+        items = [typing.get_args(kind)[0] for kind in kinds if typing.get_args(kind)]
+        inner = [kind for item in items for kind in _kinds(item)]
+        return f"{'|'.join(names[kind] if kind in names else str(kind) for kind in inner)} ..."
     return "|".join([*literals, *plain])
 
 
@@ -303,8 +316,10 @@ def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
 
 
 def _remove(values: dict[str, Any], key: str) -> None:
-    group, _, name = key.rpartition(".")
-    (values[group] if group else values).pop(name)
+    *groups, name = key.split(".")
+    for group in groups:
+        values = values[group]
+    values.pop(name)
 
 
 # -- messages
@@ -312,12 +327,13 @@ def _remove(values: dict[str, Any], key: str) -> None:
 
 def _key_of(loc: tuple[int | str, ...]) -> str:
     """Return the dotted key that a pydantic location is in, without union members and indices."""
-    depth = 2 if loc[0] in Settings.model_fields and _is_group(str(loc[0])) else 1
+    model: type[BaseModel] | None = Settings
+    depth = 0
+    while model is not None and depth < len(loc):
+        field = model.model_fields.get(str(loc[depth]))
+        model = _group_of(field) if field else None
+        depth += 1
     return ".".join(str(part) for part in loc[:depth])
-
-
-def _is_group(name: str) -> bool:
-    return _group_of(Settings.model_fields[name]) is not None
 
 
 def _describe(key: str, details: list[Any], origins: dict[str, str]) -> str:
@@ -333,7 +349,9 @@ def _describe(key: str, details: list[Any], origins: dict[str, str]) -> str:
         return f"unknown setting {key}{where}{hint}"
     if details[0]["type"] in ("model_type", "model_attributes_type"):
         return f"{key}{where} is a group and must hold settings, such as `{key}: {{...}}`"
-    musts = " or ".join(dict.fromkeys(_must(item) for item in details))
+    # A list whose members are wrong counts as empty too.
+    told = [item for item in details if item["type"] != "too_short"] or details
+    musts = " or ".join(dict.fromkeys(_must(item) for item in told))
     if type(None) in typing.get_args(dict(_fields())[key].annotation):
         musts += " or none"
     return f"{key} is {details[0]['input']!r}{where} but must be {musts}"
@@ -348,6 +366,10 @@ def _must(item: Any) -> str:
         return "a number"
     if kind.startswith("bool_"):
         return "True or False"
+    if kind == "too_short":
+        return "at least one value"
+    if kind == "missing":
+        return "two values"
     if kind == "literal_error":
         return f"{context['expected']}"
     if kind == "string_pattern_mismatch":

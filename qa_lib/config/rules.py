@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qa_lib.config.settings import AdjustSettings, DataSettings, Settings, TrainSettings
+    from qa_lib.config.settings import (
+        AdjustSettings,
+        AnswerSettings,
+        DataSettings,
+        SearchSettings,
+        Settings,
+        TrainSettings,
+    )
 
 
 def conflicts(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -17,7 +24,9 @@ def conflicts(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("run_name",), f"run_name {settings.run_name!r} is not a name: use letters and digits"
     yield from _data_conflicts(settings.data)
     yield from _train_conflicts(settings.train)
+    yield from _answer_conflicts(settings.answer)
     yield from _adjust_conflicts(settings.adjust)
+    yield from _search_conflicts(settings.search, settings.train.global_batch)
 
 
 def _data_conflicts(data: DataSettings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -58,6 +67,21 @@ def _train_conflicts(train: TrainSettings) -> Iterator[tuple[tuple[str, ...], st
         )
 
 
+def _answer_conflicts(answer: AnswerSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    if (answer.input is None) != (answer.output is None):
+        yield (
+            ("answer.input", "answer.output"),
+            "answer.input and answer.output belong together: give both or neither",
+        )
+    if answer.input is not None and (answer.question or answer.context):
+        yield (
+            ("answer.input", "answer.question", "answer.context"),
+            "answer.input excludes answer.question and answer.context: its lines hold both",
+        )
+    if answer.question is not None and answer.context is None:
+        yield ("answer.question", "answer.context"), "answer.question needs answer.context"
+
+
 def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...], str]]:
     sizes = ("num_layers", "keep_layers", "intermediate_size", "hidden_size", "num_heads")
     ways = {
@@ -94,4 +118,23 @@ def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...],
             ("adjust.hidden_size", "adjust.num_heads"),
             f"adjust.num_heads ({heads}) must divide adjust.hidden_size ({hidden}): the nearest "
             f"size that it divides is {max(heads, round(hidden / heads) * heads)}",
+        )
+
+
+def _search_conflicts(
+    search: SearchSettings, global_batch: int
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name in ("learning_rate", "distill_weight"):
+        low, high = getattr(search.space, name)
+        if low > high:
+            yield (
+                (f"search.space.{name}",),
+                f"search.space.{name} must name the lower bound first: {high:g} {low:g}",
+            )
+    least = global_batch * search.reduction_factor ** (search.num_rungs - 1)
+    if search.trial_windows < least:
+        yield (
+            ("search.trial_windows", "search.num_rungs", "train.global_batch"),
+            f"search.trial_windows ({search.trial_windows}) leaves less than one batch for the "
+            f"first of {search.num_rungs} rungs: {least} is the least",
         )

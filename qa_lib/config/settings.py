@@ -235,6 +235,35 @@ class EvaluateSettings(_Group):
     )
 
 
+class AnswerSettings(_Group):
+    """Answering questions: one, many at a prompt, or a file of them."""
+
+    question: Name | None = Field(
+        default=None, description="The question; none: a prompt asks for them."
+    )
+    context: Name | None = Field(
+        default=None, description="The passage to answer from; @FILE reads it from a file."
+    )
+    input: Name | None = Field(
+        default=None,
+        description="Path or URL of JSON lines with question and context, answered by Ray Data.",
+    )
+    output: Name | None = Field(
+        default=None, description="Path or URL of the lines of input with their predictions."
+    )
+    top_k: int = Field(default=1, ge=1, le=1000, description="Answers per question.")
+    max_answer_length: int = Field(
+        default=15, ge=1, le=512, description="Longest answer, in tokens."
+    )
+    max_question_length: int = Field(
+        default=64, ge=1, le=8192, description="Question tokens; the rest of a longer one is cut."
+    )
+    handle_impossible_answer: bool = Field(
+        default=False, description="Whether the empty answer is among the candidates."
+    )
+    align_to_words: bool = Field(default=True, description="Widen answers to whole words.")
+
+
 class AdjustSettings(_Group):
     """Which layers and widths a smaller model keeps."""
 
@@ -283,6 +312,99 @@ class AdjustSettings(_Group):
     recover: bool = Field(default=False, description="Distil the parent into the adjusted model.")
 
 
+class SpaceSettings(_Group):
+    """What a search chooses from; sizes that are none are derived from the parent's."""
+
+    num_layers: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None, min_length=1, description="Numbers of layers to keep; none: half to all."
+    )
+    layers: tuple[Literal["first", "spread"], ...] = Field(
+        default=("first",),
+        min_length=1,
+        description="Which layers are kept: the first, or as many spread from first to last.",
+    )
+    hidden_size: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Widths of the residual stream; none: the parent's, and three quarters of it.",
+    )
+    intermediate_size: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Widths of the feed-forward layers; none: the parent's, and its quarters.",
+    )
+    importance: tuple[Literal["taylor", "activation", "magnitude", "random"], ...] = Field(
+        default=("taylor",), min_length=1, description="How units are scored."
+    )
+    learning_rate: tuple[
+        Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]
+    ] = Field(
+        default=(1e-4, 8e-4), description="Lowest and highest peak learning rate of the recovery."
+    )
+    distill_weight: tuple[
+        Annotated[float, Field(ge=0.0, le=1.0)], Annotated[float, Field(ge=0.0, le=1.0)]
+    ] = Field(default=(0.5, 1.0), description="Lowest and highest weight of the parent's logits.")
+
+
+class SearchSettings(_Group):
+    """Search of the adjustment that keeps the most F1 for the least latency."""
+
+    parent: Name | None = Field(
+        default=None,
+        description="Run whose model is adjusted, trained with the same articles held out; none: "
+        "model.name is trained first.",
+    )
+    objective: Literal["pareto", "f1"] = Field(
+        default="pareto",
+        description="pareto: the front of F1 and latency; f1: the best F1 at min-speedup or more.",
+    )
+    min_speedup: float = Field(
+        default=1.5,
+        ge=1.0,
+        le=100.0,
+        description="How many times the parent's speed the chosen model has at least.",
+    )
+    searcher: Literal["optuna", "random"] = Field(
+        default="optuna", description="Where new settings come from: Optuna's TPE, or chance."
+    )
+    halving: bool = Field(
+        default=True,
+        description="Give larger budgets to the best trials only (ASHA); else the whole to each.",
+    )
+    num_trials: int = Field(default=16, ge=1, le=100_000, description="Settings that are tried.")
+    trial_windows: int = Field(
+        default=1600, ge=1, description="Training windows of a trial at the highest rung."
+    )
+    num_rungs: int = Field(
+        default=2,
+        ge=1,
+        le=10,
+        description="Rungs of training; below them is rung 0, the F1 right after surgery.",
+    )
+    reduction_factor: int = Field(
+        default=2,
+        ge=2,
+        le=16,
+        description="One trial of so many goes on to the next rung, with so many times the "
+        "windows.",
+    )
+    eval_questions: int | None = Field(
+        default=400,
+        ge=1,
+        description="Score a trial on a sample of so many held-out questions; none: all.",
+    )
+    max_concurrent: Annotated[int | None, _Auto] = Field(
+        default=None, ge=1, le=4096, description="Trials that run at a time; none: derived."
+    )
+    time_budget_s: float | None = Field(
+        default=None, gt=0.0, description="Start no rung of a trial after so many seconds."
+    )
+    window_budget: int | None = Field(
+        default=None, ge=1, description="Train no more windows than this over all trials."
+    )
+    space: SpaceSettings = Field(default_factory=SpaceSettings)
+
+
 class Settings(_Group):
     """Settings of every job; each job reads the groups that concern it."""
 
@@ -316,7 +438,9 @@ class Settings(_Group):
     model: ModelSettings = Field(default_factory=ModelSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    answer: AnswerSettings = Field(default_factory=AnswerSettings)
     adjust: AdjustSettings = Field(default_factory=AdjustSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
 
     @model_validator(mode="after")
     def _refuse_conflicts(self, info: ValidationInfo) -> Settings:

@@ -8,7 +8,16 @@ was trained exactly once.
 from __future__ import annotations
 
 from qa_lib.train.driver import describe, fine_tune
-from qa_lib.train.ledger import check_ledger
-from qa_lib.train.task import plan_of
+from qa_lib.train.ledger import LEDGER, check_ledger, read_ledger
+from qa_lib.train.task import checkpoints_of, micro_batch_of, plan_of
 
-__all__ = ["check_ledger", "describe", "fine_tune", "plan_of"]
+__all__ = [
+    "LEDGER",
+    "check_ledger",
+    "checkpoints_of",
+    "describe",
+    "fine_tune",
+    "micro_batch_of",
+    "plan_of",
+    "read_ledger",
+]

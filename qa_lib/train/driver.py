@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 
 
-def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[str, Any]:
+def fine_tune(
+    settings: Settings, run: RunFolder, questions: Questions, *, last_step: int | None = None
+) -> dict[str, Any]:
     """Train a model on all windows of the questions and write it to the run's `model/`.
 
     Args:
@@ -47,6 +49,8 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
         run: Receives checkpoints, metrics.jsonl, ledger.parquet and model/. A run that holds a
             good checkpoint is continued from there.
         questions: To train on.
+        last_step: Write the model after so many optimizer steps of the whole plan, and leave the
+            rest, which a later call goes on with; None takes them all.
 
     Returns:
         Fields for result.json: counts, steps, losses, speed, world size and ZeRO stage.
@@ -75,9 +79,10 @@ def fine_tune(settings: Settings, run: RunFolder, questions: Questions) -> dict[
         micro_batch=micro_batch_of(settings),
         device=allocation.device,
         monitor=monitor,
+        last_step=min(last_step or plan.num_steps, plan.num_steps),
     )
     started = time.monotonic()
-    _watch(_trainer(task, window_set, allocation), monitor, plan)
+    _watch(_trainer(task, window_set, allocation), monitor, task.last_step)
     facts: dict[str, Any] = ray.get(monitor.facts.remote())
     if facts["stopped"]:
         print(
@@ -223,7 +228,7 @@ def _trainer(
     )
 
 
-def _watch(trainer: Any, monitor: Any, plan: BatchPlan) -> None:
+def _watch(trainer: Any, monitor: Any, num_steps: int) -> None:
     """Run the trainer in a thread, and show what the monitor hears meanwhile."""
     import ray
 
@@ -237,7 +242,7 @@ def _watch(trainer: Any, monitor: Any, plan: BatchPlan) -> None:
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    with Progress(plan.num_steps, "steps", "training") as progress, _stop_signals(monitor):
+    with Progress(num_steps, "steps", "training") as progress, _stop_signals(monitor):
         while True:
             alive = thread.is_alive()
             for row in ray.get(monitor.drain.remote()):

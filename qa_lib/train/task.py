@@ -22,6 +22,7 @@ class TrainTask:
         micro_batch: Rows per micro-step of a rank.
         device: cpu or cuda.
         monitor: The actor that hears of every step.
+        last_step: Optimizer steps after which the workers end; the plan may go on beyond.
     """
 
     settings: Settings
@@ -30,6 +31,7 @@ class TrainTask:
     micro_batch: int
     device: str
     monitor: Any
+    last_step: int
 
     @property
     def checkpoints(self) -> str:

@@ -50,7 +50,7 @@ def train(config: dict[str, Any]) -> None:
         device=device,
         num_steps=plan.num_steps,
         micro_batch=task.micro_batch,
-        losses=_losses(settings),
+        losses=losses_of(settings),
     )
     keeper = Keeper(task, engine, rank)
     keeper.restore()
@@ -58,15 +58,15 @@ def train(config: dict[str, Any]) -> None:
     every = settings.train.checkpoint_every_steps or per_epoch
     reporter = _Reporter(task, rank, world_size)
     stopped = False
-    for step, rows in _steps(task, world_size):
+    for step, rows in islice(_steps(task, world_size), task.last_step - engine.step_number):
         assert step == engine.step_number, f"data at step {step}, engine at {engine.step_number}"
-        micro_batches = [_micro(part, pad) for part in rows]
+        micro_batches = [weighted_batch(part, pad) for part in rows]
         batch = plan.batch(step)
         result = engine.step(micro_batches, num_real=len(batch), stop=reporter.stop_wanted)
         keeper.note(step, rows)
         reporter.step(step, result, batch, engine)
         stopped = result.stop
-        if stopped or (step + 1) % every == 0 or (step + 1) == plan.num_steps:
+        if stopped or (step + 1) % every == 0 or (step + 1) == task.last_step:
             reporter.flush()  # no step of a checkpoint is missing in the metrics, whatever dies
             keeper.save()
             ray.train.report({"step": step + 1, "loss": result.loss})
@@ -81,7 +81,8 @@ def train(config: dict[str, Any]) -> None:
     dist.barrier()
 
 
-def _losses(settings: Settings) -> Any:
+def losses_of(settings: Settings) -> Any:
+    """Return the loss of a window: against its label, and the teacher where there is one."""
     train = settings.train
     if not train.teacher:
         return window_losses
@@ -105,8 +106,16 @@ def _steps(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Tabl
         yield steps.pop(), rows
 
 
-def _micro(part: pa.Table, pad: windows.PadSpec) -> tuple[Batch, torch.Tensor]:
-    """Pad one micro-batch, the teacher's logits with it, and give it its weights."""
+def weighted_batch(part: pa.Table, pad: windows.PadSpec) -> tuple[Batch, torch.Tensor]:
+    """Pad one micro-batch, the teacher's logits with it, and give it its weights.
+
+    Args:
+        part: Windows with a column `weight`, 1 where trained and 0 where they only fill.
+        pad: The tokenizer's padding.
+
+    Returns:
+        What `Engine.step` takes: the batch, and (windows,) float32 weights.
+    """
     batch = windows.collate(part, pad)
     batch |= teach.collate(part, pad, batch["input_ids"].shape[1])
     return batch, torch.from_numpy(column(part, "weight", np.float32))

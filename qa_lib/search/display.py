@@ -1,0 +1,147 @@
+"""What a running search shows: a live table on a terminal, a line for each rung elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from qa_lib import storage
+from qa_lib.run import RunFolder
+from qa_lib.search.halving import Halving, Trial
+from qa_lib.search.results import status_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_MOST_ROWS = 24  # the trials that changed last, so that the table fits a screen
+
+
+class Display:
+    """Shows the trials of a search, and writes their curves for TensorBoard."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        trials: Sequence[Trial],
+        halving: Halving,
+        *,
+        num_trials: int,
+        num_concurrent: int,
+        stream: TextIO | None = None,
+    ) -> None:
+        """Describe the search; nothing is shown before it is entered.
+
+        Args:
+            run: Receives `tensorboard/`, where it is a local folder.
+            trials: All there are; the list grows.
+            halving: Rungs and budgets.
+            num_trials: How many there will be, the parent not counted.
+            num_concurrent: How many run at a time.
+            stream: Where to write; standard error where None.
+        """
+        self._run, self._trials, self._halving = run, trials, halving
+        self._num_trials, self._num_concurrent = num_trials, num_concurrent
+        self._stream = stream
+        self._live: Any = None
+        self._changed: list[int] = []
+
+    def __enter__(self) -> Display:
+        """Start the live table where there is a terminal."""
+        stream = self._stream or sys.stderr
+        if stream.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(self._table(), console=Console(file=stream), refresh_per_second=2)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the table as it stands."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __call__(self, trial: Trial) -> None:
+        """Show a trial that has finished a rung or crashed."""
+        self._changed = [number for number in self._changed if number != trial.number]
+        self._changed.append(trial.number)
+        self._write_curve(trial)
+        if self._live is not None:
+            self._live.update(self._table())
+        else:
+            print(self._line(trial), file=self._stream or sys.stderr, flush=True)
+
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds left; None before each rung has been seen once."""
+        total = 0.0
+        expected = self._num_trials
+        for rung in range(self._halving.top + 1):
+            times = [t.outcomes[rung].seconds for t in self._trials[1:] if t.rung >= rung]
+            if expected and not times:
+                return None
+            if times:
+                total += max(0, expected - len(times)) * sum(times) / len(times)
+            expected = self._halving.share(expected)
+        return total / self._num_concurrent
+
+    def _line(self, trial: Trial) -> str:
+        setting = trial.setting.row()
+        what = (
+            "the parent"
+            if trial.is_parent
+            else f"{setting['num_layers']} layers, hidden {setting['hidden_size']}, intermediate"
+            f" {setting['intermediate_size']}"
+        )
+        parts = [f"trial {trial.number} ({what}, {trial.speedup:.2f}x)"]
+        if trial.error is not None:
+            return f"{parts[0]}: crashed: {trial.error}"
+        parts.append(
+            f"rung {trial.rung} of {self._halving.top}: F1 {trial.outcomes[-1].f1:.2f}"
+            f" after {trial.outcomes[-1].num_windows:,} windows"
+        )
+        return ", ".join([*parts, *self._left()])
+
+    def _left(self) -> list[str]:
+        seconds = self.seconds_left()
+        return [] if not seconds else [f"{round(seconds) // 60}:{round(seconds) % 60:02d} left"]
+
+    def _table(self) -> Table:
+        from rich.table import Table
+
+        caption = f"{len(self._trials)} of {self._num_trials + 1} trials"
+        table = Table(caption=", ".join([caption, *self._left()]))
+        columns: dict[str, Callable[[Trial], str]] = {
+            "trial": lambda trial: str(trial.number),
+            "layers": lambda trial: str(len(trial.setting.sizes.layers)),
+            "hidden": lambda trial: str(trial.setting.sizes.hidden_size),
+            "intermediate": lambda trial: str(trial.setting.sizes.intermediate_size),
+            "rung": lambda trial: f"{trial.rung} of {self._halving.top}",
+            "F1": lambda trial: f"{trial.outcomes[-1].f1:.2f}" if trial.outcomes else "",
+            "speed-up": lambda trial: f"{trial.speedup:.2f}x",
+            "status": lambda trial: status_of(trial, self._halving.top),
+        }
+        for name in columns:
+            table.add_column(name, justify="right")
+        for number in self._changed[-_MOST_ROWS:]:
+            table.add_row(*(show(self._trials[number]) for show in columns.values()))
+        return table
+
+    def _write_curve(self, trial: Trial) -> None:
+        """Add the newest rung to the trial's curve."""
+        if trial.error is not None or not storage.is_local(self._run.path):
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        outcome = trial.outcomes[-1]
+        folder = f"{self._run.root}/tensorboard/trial-{trial.number:03d}"
+        with SummaryWriter(folder) as writer:
+            writer.add_scalar("f1", outcome.f1, outcome.num_windows)
+            writer.add_scalar("speedup", trial.speedup, outcome.num_windows)

@@ -1,0 +1,128 @@
+"""Asynchronous successive halving: which trial runs which rung next.
+
+Rung 0 trains nothing: it is the F1 right after surgery. Every further rung continues a trial's
+training to a larger number of windows.
+
+Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, algorithm 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qa_lib.search import front
+from qa_lib.search.space import Setting
+
+if TYPE_CHECKING:
+    from qa_lib.config import SearchSettings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one rung of a trial gave.
+
+    Attributes:
+        f1: On the held-out articles, 0 to 100.
+        num_windows: Trained by the trial so far, all rungs.
+        seconds: That this rung took.
+    """
+
+    f1: float
+    num_windows: int
+    seconds: float
+
+
+@dataclass
+class Trial:
+    """One setting, and how far it has come.
+
+    Attributes:
+        number: From 0; 0 is the parent itself, which is scored and never cut.
+        setting: What is tried.
+        latency_ms: From the table of measured layers.
+        speedup: Likewise, times the parent's.
+        num_parameters: Of the adjusted model.
+        outcomes: Of its rungs, from rung 0 on.
+        error: Why it crashed, if it did.
+    """
+
+    number: int
+    setting: Setting
+    latency_ms: float
+    speedup: float
+    num_parameters: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def rung(self) -> int:
+        """The highest rung that it has finished; -1 before the first."""
+        return len(self.outcomes) - 1
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether this is the parent, the measure of all others."""
+        return self.number == 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One rung of one trial."""
+
+    number: int
+    rung: int
+
+
+class Halving:
+    """The rule of promotion."""
+
+    def __init__(self, settings: SearchSettings, global_batch: int) -> None:
+        """Derive the budgets.
+
+        Args:
+            settings: Rungs, reduction factor, objective.
+            global_batch: Windows per optimizer step; budgets are whole steps.
+        """
+        self._settings = settings
+        eta, top = settings.reduction_factor, settings.num_rungs
+        if settings.halving:
+            shares = [eta**-i for i in reversed(range(top))]
+        else:
+            shares = [1.0]
+        steps = [max(1, int(settings.trial_windows * share) // global_batch) for share in shares]
+        self.budgets = [0, *steps]
+        """Optimizer steps that a trial has taken after each rung."""
+
+    @property
+    def top(self) -> int:
+        """The highest rung."""
+        return len(self.budgets) - 1
+
+    def share(self, num_trials: int) -> int:
+        """Return how many of so many trials go on to the next rung."""
+        return num_trials // (self._settings.reduction_factor if self._settings.halving else 1)
+
+    def promotion(self, trials: Sequence[Trial], running: Collection[int]) -> Job | None:
+        """Return the rung that some trial has earned, the highest first; None where there is none.
+
+        Of the trials that finished a rung, the best 1 / `reduction_factor` go on; without halving
+        all do.
+
+        Args:
+            trials: All there are.
+            running: Numbers of those at work.
+        """
+        for rung in reversed(range(self.top)):
+            done = [t for t in trials if t.rung >= rung and not t.is_parent and t.error is None]
+            for trial in self._ranked(done, rung)[: self.share(len(done))]:
+                if trial.rung == rung and trial.number not in running:
+                    return Job(trial.number, rung + 1)
+        return None
+
+    def _ranked(self, trials: list[Trial], rung: int) -> list[Trial]:
+        if self._settings.objective == "f1":
+            return sorted(trials, key=lambda trial: -trial.outcomes[rung].f1)
+        points = [(trial.outcomes[rung].f1, trial.latency_ms) for trial in trials]
+        return [trials[index] for index in front.ranking(points)]

@@ -1,0 +1,151 @@
+"""Where new settings come from: Optuna, fed with what the trials so far have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from qa_lib.adjust import Sizes
+from qa_lib.search.halving import Trial
+from qa_lib.search.space import Setting, Space
+
+# Below so many trials on a rung TPE has nothing to learn from: Optuna draws at random.
+_NUM_STARTUP = 6
+# TPE can be sure of a corner of the space that the table rules out: after so many draws the nearest
+# admitted sizes are taken.
+_NUM_DRAWS = 20
+
+
+def propose(
+    space: Space,
+    admitted: Collection[Sizes],
+    trials: Sequence[Trial],
+    *,
+    objective: str,
+    searcher: str,
+    seed: int,
+) -> Setting:
+    """Draw a setting whose sizes are admitted.
+
+    TPE learns from one rung, the highest that enough trials have finished: figures of different
+    budgets cannot be compared. For the front it maximises F1 and minimises latency together,
+    because any weighting of the two would look for a single point of the front.
+
+    The study is made anew for each proposal, so that the same trials and seed give the same one.
+
+    Args:
+        space: What there is to choose from.
+        admitted: Sizes that the latency table has not ruled out.
+        trials: All so far.
+        objective: pareto or f1.
+        searcher: optuna or random.
+        seed: Of the draw; the number of trials is added to it.
+
+    Source: Bergstra et al. 2011 (TPE); the choice of the rung as Falkner et al. 2018 (BOHB),
+    section 3.2.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    seed = seed * 65_536 + len(trials)
+    sampler: Any = (
+        optuna.samplers.RandomSampler(seed=seed)
+        if searcher == "random"
+        else optuna.samplers.TPESampler(seed=seed, n_startup_trials=_NUM_STARTUP)
+    )
+    pareto = objective == "pareto"
+    study = optuna.create_study(
+        directions=["maximize", "minimize"] if pareto else ["maximize"], sampler=sampler
+    )
+    grid = _Grid(space)
+    distributions = grid.distributions()
+    for trial, f1 in _comparable(trials):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=grid.parameters(trial.setting),
+                distributions=distributions,
+                values=[f1, trial.latency_ms] if pareto else [f1],
+            )
+        )
+    for _ in range(_NUM_DRAWS):
+        drawn = study.ask(distributions)
+        setting = grid.setting(drawn.params)
+        if setting.sizes in admitted:
+            return setting
+        study.tell(drawn, state=optuna.trial.TrialState.FAIL)
+    return replace(setting, sizes=min(admitted, key=lambda each: grid.distance(each, setting)))
+
+
+def _comparable(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
+    """Return the trials of the highest rung that holds enough of them, with their F1 there."""
+    sound = [trial for trial in trials if not trial.is_parent and trial.error is None]
+    for rung in range(max((trial.rung for trial in sound), default=-1), -1, -1):
+        there = [(t, t.outcomes[rung].f1) for t in sound if t.rung >= rung]
+        if len(there) >= _NUM_STARTUP:
+            return there
+    return [(trial, trial.outcomes[0].f1) for trial in sound if trial.outcomes]
+
+
+class _Grid:
+    """The space as Optuna sees it: positions in ascending lists, whose order TPE makes use of."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._layers = sorted({s.layers for s in space.sizes}, key=lambda kept: (len(kept), kept))
+        self._hidden = sorted({(s.hidden_size, s.num_heads) for s in space.sizes})
+        self._intermediate = sorted({s.intermediate_size for s in space.sizes})
+
+    def distributions(self) -> dict[str, Any]:
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
+
+        space = self._space
+        return {
+            "layers": IntDistribution(0, len(self._layers) - 1),
+            "hidden_size": IntDistribution(0, len(self._hidden) - 1),
+            "intermediate_size": IntDistribution(0, len(self._intermediate) - 1),
+            "importance": CategoricalDistribution(space.importance),
+            "learning_rate": FloatDistribution(*space.learning_rate, log=True),
+            "distill_weight": FloatDistribution(*space.distill_weight),
+        }
+
+    def parameters(self, setting: Setting) -> dict[str, Any]:
+        layers, hidden_size, intermediate_size = self._positions(setting.sizes)
+        return {
+            "layers": layers,
+            "hidden_size": hidden_size,
+            "intermediate_size": intermediate_size,
+            "importance": setting.importance,
+            "learning_rate": setting.learning_rate,
+            "distill_weight": setting.distill_weight,
+        }
+
+    def distance(self, sizes: Sizes, setting: Setting) -> tuple[int, tuple[int, ...]]:
+        """Return how many positions sizes lie from a setting's; ties are told apart."""
+        there, here = self._positions(sizes), self._positions(setting.sizes)
+        return sum(abs(a - b) for a, b in zip(there, here, strict=True)), there
+
+    def _positions(self, sizes: Sizes) -> tuple[int, int, int]:
+        return (
+            self._layers.index(sizes.layers),
+            self._hidden.index((sizes.hidden_size, sizes.num_heads)),
+            self._intermediate.index(sizes.intermediate_size),
+        )
+
+    def setting(self, parameters: dict[str, Any]) -> Setting:
+        hidden_size, num_heads = self._hidden[parameters["hidden_size"]]
+        return Setting(
+            sizes=Sizes(
+                layers=self._layers[parameters["layers"]],
+                hidden_size=hidden_size,
+                num_heads=num_heads,
+                intermediate_size=self._intermediate[parameters["intermediate_size"]],
+            ),
+            importance=parameters["importance"],
+            learning_rate=parameters["learning_rate"],
+            distill_weight=parameters["distill_weight"],
+        )

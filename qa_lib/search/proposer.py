@@ -1,0 +1,132 @@
+"""Tune's two ends of the search: which rung of which trial runs next, and noting what it gave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from qa_lib.search.halving import Halving, Job, Trial
+from qa_lib.search.journal import Journal
+from qa_lib.search.space import Setting
+
+
+class Proposer(Searcher):
+    """A Tune searcher whose suggestions are rungs.
+
+    To Tune every rung is a trial of its own, short and complete: what is left to repeat after a
+    failure is one rung, and no paused trial holds an actor or is forgotten by a restore.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        halving: Halving,
+        propose: Callable[[], Setting],
+        *,
+        num_trials: int,
+        window_budget: int | None,
+        global_batch: int,
+        deadline_s: float,
+    ) -> None:
+        """Take over the search where the journal stands.
+
+        Args:
+            journal: Trials so far, the parent as the first.
+            halving: Who goes on.
+            propose: Draws a new setting.
+            num_trials: How many to draw in all, the parent not counted.
+            window_budget: Training windows over all trials; None sets no limit.
+            global_batch: Windows per optimizer step.
+            deadline_s: When no further rung begins, by `time.monotonic`.
+        """
+        super().__init__(metric="f1", mode="max")
+        self._journal, self._halving, self._propose = journal, halving, propose
+        self._num_trials, self._window_budget = num_trials, window_budget
+        self._global_batch, self._deadline_s = global_batch, deadline_s
+        self._running: dict[str, Job] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next rung's configuration; None to wait for one that runs."""
+        job = self._next()
+        if job is None:
+            return None if self._running else Searcher.FINISHED
+        self._running[trial_id] = job
+        setting = self._journal.trials[job.number].setting
+        return vars(job) | {"setting": setting.to_dict()}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Forget a rung that has ended; the recorder has noted how."""
+        self._running.pop(trial_id, None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing of worth: the journal is what a resumed search reads."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing, for the same reason."""
+
+    def _next(self) -> Job | None:
+        trials = self._journal.trials
+        if time.monotonic() > self._deadline_s:
+            return None
+        running = {job.number for job in self._running.values()}
+        for trial in trials:
+            if trial.rung < 0 and trial.error is None and trial.number not in running:
+                return Job(trial.number, 0)
+        job = self._halving.promotion(trials, running)
+        if job is not None:
+            return job if self._affordable(job) else None
+        if len(trials) <= self._num_trials:
+            return Job(self._journal.proposed(self._propose()).number, 0)
+        return None
+
+    def _affordable(self, job: Job) -> bool:
+        if self._window_budget is None:
+            return True
+        rungs = [(trial.number, trial.rung) for trial in self._journal.trials if trial.rung > 0]
+        reached = dict(rungs) | {j.number: j.rung for j in self._running.values()}
+        reached[job.number] = job.rung
+        steps = sum(self._halving.budgets[rung] for rung in reached.values())
+        return steps * self._global_batch <= self._window_budget
+
+
+class Recorder(tune.Callback):
+    """Notes in the journal what Tune hears, and tells whoever shows it."""
+
+    def __init__(self, journal: Journal, show: Callable[[Trial], None]) -> None:
+        """Take the journal, and what is called with each trial that has changed."""
+        self._journal, self._show = journal, show
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Note a rung that has finished."""
+        from qa_lib.search.halving import Outcome
+
+        number, rung = trial.config["number"], trial.config["rung"]
+        outcome = Outcome(result["f1"], result["num_windows"], result["seconds"])
+        self._journal.finished(number, rung, outcome)
+        self._show(self._journal.trials[number])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Note why a trial has crashed, after it was tried again."""
+        number = trial.config["number"]
+        self._journal.crashed(number, reason_of(trial.get_pickled_error()))
+        self._show(self._journal.trials[number])
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Return one line that says what went wrong: the cause's own, not Ray's wrapping."""
+    while error is not None and getattr(error, "cause", None) is not None:
+        error = error.cause  # type: ignore[attr-defined]
+    if error is None:
+        return "unknown"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0].strip() if lines else ''}"[:300]

@@ -1,0 +1,165 @@
+"""What a search has found: the trials, the front, the choice, and what halving was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from qa_lib.errors import AdjustError
+from qa_lib.run import RunFolder
+from qa_lib.search import front
+from qa_lib.search.halving import Halving, Trial
+
+TRIALS_PARQUET, TRIALS_CSV = "trials.parquet", "trials.csv"
+
+
+def status_of(trial: Trial, top: int) -> str:
+    """Return what has become of a trial: parent, waiting, stopped, finished or crashed."""
+    if trial.error is not None:
+        return "crashed"
+    if trial.rung < 0:
+        return "waiting"
+    if trial.is_parent:
+        return "parent"
+    return "finished" if trial.rung == top else "stopped"
+
+
+def rows(trials: Sequence[Trial], halving: Halving) -> list[dict[str, Any]]:
+    """Return a row for each trial: its setting, how far it came, what it reached and costs."""
+    columns = [f"f1_rung_{rung}" for rung in range(len(halving.budgets))]
+    best = {trial.number for trial in front_of(trials)}
+    return [
+        {
+            "trial": trial.number,
+            **trial.setting.row(),
+            "rung": trial.rung,
+            "num_windows": trial.outcomes[-1].num_windows if trial.outcomes else 0,
+            "f1": trial.outcomes[-1].f1 if trial.outcomes else None,
+            **{
+                name: outcome.f1 if outcome else None
+                for name, outcome in zip_longest(columns, trial.outcomes)
+            },
+            "latency_ms": trial.latency_ms,
+            "speedup": trial.speedup,
+            "num_parameters": trial.num_parameters,
+            "seconds": round(sum(outcome.seconds for outcome in trial.outcomes), 3),
+            "status": status_of(trial, halving.top),
+            "error": trial.error,
+            "on_front": trial.number in best,
+        }
+        for trial in trials
+    ]
+
+
+def write_tables(run: RunFolder, table_rows: list[dict[str, Any]]) -> None:
+    """Write trials.parquet and trials.csv."""
+    import pyarrow.csv as csv
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist(table_rows)
+    with run.filesystem.open_output_stream(f"{run.root}/{TRIALS_PARQUET}") as file:
+        pq.write_table(table, file)
+    kept = [" ".join(map(str, row["kept_layers"])) for row in table_rows]
+    position = table.column_names.index("kept_layers")
+    with run.filesystem.open_output_stream(f"{run.root}/{TRIALS_CSV}") as file:
+        csv.write_csv(table.set_column(position, "kept_layers", pa.array(kept)), file)
+
+
+def highest(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials of the highest rung that any has reached, without the parent."""
+    sound = [t for t in trials if t.outcomes and t.error is None and not t.is_parent]
+    top = max((trial.rung for trial in sound), default=0)
+    return [trial for trial in sound if trial.rung == top]
+
+
+def front_of(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the non-dominated trials of the highest rung, from the fastest to the slowest."""
+    compared = highest(trials)
+    points = [(trial.outcomes[-1].f1, trial.latency_ms) for trial in compared]
+    return [compared[index] for index in front.non_dominated(points)]
+
+
+def choose(trials: Sequence[Trial], min_speedup: float) -> tuple[Trial, bool]:
+    """Return the trial to recover in full, and whether it reaches the speed-up.
+
+    It is the best F1 of the highest rung at that speed-up or more; where none has it, the fastest.
+
+    Raises:
+        AdjustError: Every trial crashed.
+    """
+    found = front_of(trials)
+    if not found:
+        crashed = next((trial.error for trial in trials if trial.error), "none was started")
+        raise AdjustError(
+            f"No trial gave a model: {crashed}.",
+            f"{TRIALS_CSV} has the reason of each; mend it, and go on with --resume.",
+        )
+    fast = [trial for trial in found if trial.speedup >= min_speedup]
+    if fast:
+        return max(fast, key=lambda trial: trial.outcomes[-1].f1), True
+    return max(found, key=lambda trial: trial.speedup), False
+
+
+def facts(
+    trials: Sequence[Trial], halving: Halving, num_latencies: dict[str, int]
+) -> dict[str, Any]:
+    """Return the fields of result.json that tell of the search as a whole."""
+    scored = [trial for trial in trials if trial.outcomes and not trial.is_parent]
+    windows = sum(trial.outcomes[-1].num_windows for trial in scored)
+    per_trial = max(
+        (t.outcomes[-1].num_windows for t in scored if t.rung == halving.top), default=0
+    )
+    full = per_trial * len(scored)
+    return {
+        "num_trials": len(trials) - 1,
+        "num_crashed_trials": sum(trial.error is not None for trial in trials),
+        "num_trials_per_rung": [
+            sum(trial.rung >= rung for trial in scored) for rung in range(len(halving.budgets))
+        ],
+        "num_sizes": num_latencies,
+        "search_windows": windows,
+        "search_windows_full_budgets": full,
+        "search_windows_saved": round(1 - windows / full, 4) if full else None,
+        "rank_correlations": rank_correlations(scored, halving.top),
+        "front": [
+            {"trial": t.number, "f1": t.outcomes[-1].f1, "speedup": t.speedup} | t.setting.row()
+            for t in front_of(trials)
+        ],
+    }
+
+
+def rank_correlations(trials: Sequence[Trial], top: int) -> list[dict[str, Any]]:
+    """Return, for each cheap rung, Spearman's rank correlation of its F1 with that of the top rung.
+
+    Only trials that reached the top have both: with halving these are the better ones, among which
+    ranks are harder to tell; `--search.no-halving` gives all.
+    """
+    complete = [trial for trial in trials if trial.rung == top]
+    last = np.array([trial.outcomes[top].f1 for trial in complete])
+    return [
+        {
+            "rung": rung,
+            "num_trials": len(complete),
+            "spearman": spearman(np.array([t.outcomes[rung].f1 for t in complete]), last),
+        }
+        for rung in range(top)
+    ]
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Return the rank correlation of two (values,) arrays; None below three, or where all tie."""
+    ranks = np.array([_ranks(one), _ranks(other)])
+    if len(one) < 3 or not ranks.std(axis=1).all():
+        return None
+    return round(float(np.corrcoef(ranks)[0, 1]), 4)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return ranks from 0; equal values share their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts + 1) / 2)[inverse]

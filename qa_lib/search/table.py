@@ -1,0 +1,128 @@
+"""The table of measured layer latencies, and the sizes that it rules out before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from qa_lib import resources
+from qa_lib.adjust import Sizes, cost
+from qa_lib.errors import AdjustError
+
+if TYPE_CHECKING:
+    from qa_lib.config import SearchSettings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of sizes before a model of them is made.
+
+    Attributes:
+        sizes: The sizes.
+        latency_ms: Of one window of 384 tokens, from the measured latency of a layer.
+        speedup: How many times the parent's speed that is.
+        num_parameters: Of the whole model.
+        skipped: Why no trial has these sizes: `too slow`, `dominated`, or nothing.
+    """
+
+    sizes: Sizes
+    latency_ms: float
+    speedup: float
+    num_parameters: int
+    skipped: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """Return the entry as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, values: dict[str, Any]) -> Entry:
+        """Read back what `row` returned, from JSON too."""
+        sizes = values["sizes"]
+        return cls(**values | {"sizes": Sizes(**sizes | {"layers": tuple(sizes["layers"])})})
+
+
+def measure(config: Any, sizes: Sequence[Sizes], device: str) -> list[Entry]:
+    """Measure, where the trials will run, a layer of each shape that the sizes have.
+
+    Args:
+        config: The parent's configuration.
+        sizes: All that the space holds.
+        device: cpu or cuda.
+
+    Returns:
+        An entry for the parent, and for each of the sizes.
+    """
+    import ray
+
+    remote = ray.remote(_measure_here).options(
+        num_cpus=resources.MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
+    )
+    parent = Sizes.of(config)
+    milliseconds = ray.get(remote.remote(config, [parent, *sizes], device))
+    return [
+        Entry(
+            sizes=each,
+            latency_ms=round(latency_ms, 4),
+            speedup=round(milliseconds[0] / latency_ms, 4),
+            num_parameters=cost.num_parameters(each.apply(config)),
+        )
+        for each, latency_ms in zip([parent, *sizes], milliseconds, strict=True)
+    ]
+
+
+def rule_out(entries: Sequence[Entry], settings: SearchSettings) -> list[Entry]:
+    """Mark the sizes that are not worth a trial.
+
+    Sizes are too slow where the objective is the F1 at a speed-up that they do not reach. They are
+    dominated where others have every dimension at least as large and cost nothing: in the front,
+    because they are no slower; at a speed-up, because they reach it too.
+
+    Args:
+        entries: Of `measure`, the parent's first, which is never marked.
+        settings: With the objective.
+
+    Raises:
+        AdjustError: Nothing is left.
+    """
+    parent, *rest = entries
+    constrained = settings.objective == "f1"
+    fast = [each for each in rest if not constrained or each.speedup >= settings.min_speedup]
+    rivals = fast if constrained else entries
+
+    def reason(entry: Entry) -> str:
+        if entry not in fast:
+            return "too slow"
+        larger = (each for each in rivals if _is_larger(each.sizes, entry.sizes))
+        beaten = any(constrained or each.latency_ms <= entry.latency_ms for each in larger)
+        return "dominated" if beaten else ""
+
+    marked = [parent, *(replace(entry, skipped=reason(entry)) for entry in rest)]
+    if all(entry.skipped for entry in marked[1:]):
+        fastest = max(rest, key=lambda entry: entry.speedup)
+        raise AdjustError(
+            f"No sizes of the search space are worth a trial: the fastest have"
+            f" {fastest.speedup:.2f}x the parent's speed.",
+            "Widen --search.space.num-layers or --search.space.intermediate-size"
+            + (", or ask for a lower --search.min-speedup." if constrained else "."),
+        )
+    return marked
+
+
+def _is_larger(one: Sizes, other: Sizes) -> bool:
+    """Say whether sizes hold all that others do, and more."""
+    return one != other and (
+        set(one.layers) >= set(other.layers)
+        and one.hidden_size >= other.hidden_size
+        and one.num_heads >= other.num_heads
+        and one.intermediate_size >= other.intermediate_size
+    )
+
+
+def _measure_here(config: Any, sizes: list[Sizes], device: str) -> list[float]:
+    """Return milliseconds; Ray gives a task one thread, but a trial's model has all cores."""
+    import torch
+
+    torch.set_num_threads(resources.num_local_cpus())
+    return [cost.predict_latency(each.apply(config), device) * 1e3 for each in sizes]

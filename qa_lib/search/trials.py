@@ -1,0 +1,78 @@
+"""What Tune runs: one rung of one trial, on one device or over a group of workers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ray import tune
+
+from qa_lib import evaluate, recover, train
+from qa_lib import model as models
+from qa_lib.adjust import Sizes
+from qa_lib.run import RunFolder
+from qa_lib.search.bench import Bench, TrialTask, cut
+from qa_lib.search.halving import Job, Outcome
+from qa_lib.search.space import Setting
+
+
+class Rung(tune.Trainable):
+    """A rung of a trial. Tune keeps the actor for the next one: `reset_config` hands it over.
+
+    The configuration holds `number` and `rung`, and `setting` as a dictionary.
+    """
+
+    def setup(self, config: dict[str, Any], task: TrialTask | None = None) -> None:
+        """Prepare for any number of rungs."""
+        assert task is not None
+        self.task = task
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Set up what all rungs share."""
+        self.bench = Bench(self.task)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take over another rung; nothing of the last one stays."""
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Run the rung."""
+        job = Job(self.config["number"], self.config["rung"])
+        outcome = self.run_job(job, Setting.from_dict(self.config["setting"]))
+        return asdict(outcome) | {"done": True}
+
+    def run_job(self, job: Job, setting: Setting) -> Outcome:
+        """Do the work."""
+        return self.bench.run(job, setting)
+
+
+class GroupRung(Rung):
+    """A rung whose training takes several devices: a Ray Train run of its own inside."""
+
+    def prepare(self) -> None:
+        """Do nothing: the workers set themselves up."""
+
+    def run_job(self, job: Job, setting: Setting) -> Outcome:
+        """Cut where the trial begins; else continue its training run to the rung's budget."""
+        started_s = time.monotonic()
+        task = self.task
+        run = RunFolder(task.folder(job.number), "train")
+        run.filesystem.create_dir(run.root, recursive=True)
+        name = task.settings.model.name
+        adjusted = run.url("adjusted")
+        settings = task.settings_of(setting)
+        if job.rung == 0:
+            parent = models.load(name, seed=settings.seed, dropout=settings.train.dropout)
+            model = cut(task, parent, job.number, setting)
+            recover.write_model(run, model, models.load_tokenizer(name), "adjusted")
+            made = adjusted if setting.sizes != Sizes.of(parent.config) else name
+        else:
+            student = settings.model_copy(
+                update={"model": settings.model.model_copy(update={"name": adjusted})}
+            )
+            train.fine_tune(student, run, task.questions, last_step=task.budgets[job.rung])
+            made = run.url("model")
+        scores = evaluate.evaluate(settings, run, made, task.held_out)
+        return task.outcome(job.rung, float(scores["f1"]), started_s)
