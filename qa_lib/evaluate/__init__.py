@@ -10,15 +10,25 @@ over each question's windows, checks that nothing is missing or double, and scor
 from __future__ import annotations
 
 from qa_lib.evaluate.evaluation import describe, evaluate, evaluate_held_out
-from qa_lib.evaluate.pool import find_spans
-from qa_lib.evaluate.scoring import merge, score, score_file, summary, write_answers
+from qa_lib.evaluate.pool import device_of, find_spans, pool_size
+from qa_lib.evaluate.scoring import (
+    PREDICTIONS,
+    merge,
+    score,
+    score_file,
+    summary,
+    write_answers,
+)
 
 __all__ = [
+    "PREDICTIONS",
     "describe",
+    "device_of",
     "evaluate",
     "evaluate_held_out",
     "find_spans",
     "merge",
+    "pool_size",
     "score",
     "score_file",
     "summary",

@@ -67,7 +67,7 @@ def read_all(
     from qa_lib import resources
 
     device = device_of(settings)
-    num_actors, num_threads = _pool_size(settings, device)
+    num_actors, num_threads = pool_size(settings, device)
     batch_size = settings.evaluate.batch_size
     options = {
         "model_name": model_name,
@@ -120,7 +120,7 @@ def device_of(settings: Settings) -> str:
     return resources.allocate(alone).device
 
 
-def _pool_size(settings: Settings, device: str) -> tuple[int, int]:
+def pool_size(settings: Settings, device: str) -> tuple[int, int]:
     """Return how many actors hold the model, and the CPU threads of each.
 
     Raises:

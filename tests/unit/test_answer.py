@@ -47,7 +47,7 @@ def pairs() -> tuple[list[str], list[str]]:
     "options",
     [{"max_seq_len": 128} | options for options in OPTIONS]
     + [
-        {"max_seq_len": 60, "max_question_len": 12, "top_k": 40, "max_answer_len": 4},
+        {"max_seq_len": 60, "max_question_len": 12, "top_k": 6, "max_answer_len": 4},
         {"max_seq_len": 60, "max_question_len": 12, "doc_stride": 2, "top_k": 5},
         {"max_seq_len": 128, "max_answer_len": 500, "handle_impossible_answer": True},
     ],

@@ -1,13 +1,8 @@
-"""Questions to answers: the call, the defaults and the answers of the removed pipeline.
+"""One model, asked as the removed pipeline was.
 
-    answerer = Answerer("runs/mine")
-    answerer(question="Who built it?", context="Ann built the bridge in 1890.")
-    # {'score': 0.98, 'start': 0, 'end': 3, 'answer': 'Ann'}
-
-transformers 5 removed the `question-answering` pipeline. This is what it documented: every window's
-start and end logits become probabilities over its context and its null position, a span scores the
-product of both ends, and the spans of all windows are pooled; spans of the same text count as one.
-For scores under SQuAD's rules see `qa_lib.evaluate`, which ranks by logits instead.
+What it documented: every window's start and end logits become probabilities over its context and
+its null position, a span scores the product of both ends, the spans of all windows are pooled, and
+spans of the same text count as one (transformers pull requests 38761 and 39193).
 
 Where the pipeline did other than it said, this does what it said: a question beyond
 `max_question_len` is cut (with fast tokenizers it was not), and where fewer spans than `top_k` are
@@ -50,6 +45,7 @@ class Answerer:
         device: str = "cpu",
         precision: str = "fp32",
         batch_size: int | None = None,
+        num_threads: int | None = None,
     ) -> None:
         """Load the model.
 
@@ -59,6 +55,7 @@ class Answerer:
             precision: fp32, bf16, fp16 or auto, for the arithmetic.
             batch_size: Windows per forward pass; None takes 8 on a CPU, which is as fast with few,
                 and pads them less, and 64 on a GPU.
+            num_threads: Of torch on a CPU; all cores where None.
 
         Raises:
             ModelError: It cannot be had, or was never trained to answer questions.
@@ -70,6 +67,7 @@ class Answerer:
                 device=device,
                 precision=precision,
                 batch_size=batch_size or _BATCH_SIZES[device],
+                num_threads=num_threads,
             )
         self._forward = model
 

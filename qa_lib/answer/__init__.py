@@ -1,0 +1,17 @@
+"""Answering questions: in a program, at a prompt, or a file of them on a cluster.
+
+    answerer = Answerer("runs/mine")
+    answerer(question="Who built it?", context="Ann built the bridge in 1890.")
+    # {'score': 0.98, 'start': 0, 'end': 3, 'answer': 'Ann'}
+
+The call, its defaults and its answers are those of the `question-answering` pipeline that
+transformers 5 removed. For scores under SQuAD's rules see `qa_lib.evaluate`.
+"""
+
+from __future__ import annotations
+
+from qa_lib.answer.answerer import Answerer
+from qa_lib.answer.asking import ask, converse
+from qa_lib.answer.file import answer_file
+
+__all__ = ["Answerer", "answer_file", "ask", "converse"]

@@ -1,0 +1,95 @@
+"""One question from the command line, or many at a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qa_lib import model as models
+from qa_lib import storage
+from qa_lib.answer.answerer import Answerer
+from qa_lib.config import Settings
+from qa_lib.errors import DataError, UserError
+from qa_lib.evaluate import device_of
+
+
+def call_options(settings: Settings) -> dict[str, Any]:
+    """Return the keyword arguments that the settings give an Answerer's call."""
+    answer, data = settings.answer, settings.data
+    longest = models.maximum_length(models.load_config(settings.model.name))
+    length = min(data.max_length, longest or data.max_length)
+    return {
+        "top_k": answer.top_k,
+        "doc_stride": min(data.stride, length // 2),
+        "max_answer_len": answer.max_answer_length,
+        "max_seq_len": length,
+        "max_question_len": answer.max_question_length,
+        "handle_impossible_answer": answer.handle_impossible_answer,
+        "align_to_words": answer.align_to_words,
+    }
+
+
+def ask(settings: Settings) -> Any:
+    """Answer the question of the settings.
+
+    Returns:
+        What `Answerer` returns: a dictionary, or with `answer.top_k` above 1 a list of them.
+
+    Raises:
+        ModelError: The model cannot be had, or was never trained to answer.
+        DataError: The context is in a file that cannot be read, or is empty.
+    """
+    context = _read_context(settings.answer.context or "")
+    options = call_options(settings)
+    return _answerer(settings)(settings.answer.question or "", context, **options)
+
+
+def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
+    """Ask for a context and questions, and print the answers, until the input ends.
+
+    Args:
+        settings: Give the model, and the first context if any.
+        read: Prompts and returns a line; raises EOFError at the end.
+    """
+    options = call_options(settings)
+    answerer = _answerer(settings)
+    given = settings.answer.context
+    print("An empty question changes the context; Ctrl-D ends.")
+    try:
+        while True:
+            try:
+                context = _read_context(given or read("context (text, or @FILE)> "))
+                while question := read("question> ").strip():
+                    found = answerer(question, context, **options)
+                    for answer in [found] if isinstance(found, dict) else found:
+                        print(_line(answer))
+            except UserError as error:
+                print(f"{error.problem}\n  {error.remedy}")
+            given = None
+    except EOFError:
+        print()
+
+
+def _answerer(settings: Settings) -> Answerer:
+    precision = settings.train.precision
+    return Answerer(settings.model.name, device=device_of(settings), precision=precision)
+
+
+def _line(answer: dict[str, Any]) -> str:
+    where = f"{answer['start']}-{answer['end']}" if answer["answer"] else "nowhere"
+    return f"  {answer['answer'] or 'no answer'}  ({answer['score']:.3f}, characters {where})"
+
+
+def _read_context(text: str) -> str:
+    """Return a context as it is given, or the content of the file that @FILE names."""
+    if not text.startswith("@"):
+        return text
+    filesystem, path = storage.resolve(text[1:])
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            return stream.readall().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"The context {text[1:]} cannot be read: {storage.first_line(error)}",
+            "Give @ and the path or URL of a UTF-8 text file, or the text itself.",
+        ) from None
