@@ -2,8 +2,9 @@
 #
 #     make                                        # the list of targets
 #     make train RECIPE=squad ARGS="--train.epochs 1 --run-name first"
+#     make verify RUN=runs/first
 #
-# RECIPE and ARGS go to the job; see `make JOB ARGS=--help`. PYTHON= and ENV= choose the environment.
+# RECIPE, RUN and ARGS go to the job; see `make JOB ARGS=--help`. PYTHON= and ENV= choose the environment.
 # When a job fails, make itself exits with 2; its message "Error N" names the job's own exit code
 # (2: you can fix it, 1: a bug), and `.venv/bin/python -m jobs.JOB` exits with it.
 
@@ -13,7 +14,10 @@ ENV_NAME := $(shell sed -n 's/^name: *//p' environment.yml)
 ifeq (,$(filter venv conda,$(ENV))$(filter command,$(origin ENV)))
 ENV := $(if $(filter $(ENV_NAME),$(CONDA_DEFAULT_ENV)),conda,venv)
 endif
-RUN := $(if $(filter conda,$(ENV)),$(CONDA_PREFIX),.venv)/bin/python
+ENV_PYTHON := $(if $(filter conda,$(ENV)),$(CONDA_PREFIX),.venv)/bin/python
+
+# `make evaluate RUN=runs/mine` is `--model.name runs/mine`; a RUN of the shell's is not meant for us.
+MODEL := $(if $(filter command,$(origin RUN)),--model.name '$(RUN)')
 
 # No library phones home unless asked to.
 export HF_HUB_DISABLE_TELEMETRY ?= 1
@@ -37,42 +41,44 @@ prepare: ## Write the questions as sharded Parquet with a manifest
 train: ## Fine-tune a model; by default the embedded one on the embedded questions
 adjust: ## Cut layers and widths with everything that depends on them, and recover the accuracy
 tune: ## Search for the adjustment that keeps the most F1 for the least latency
+answer: ## Answer a question, questions at a prompt, or a file of JSON lines
 evaluate: ## Score a model, or a predictions file, on all evaluation questions
+verify: ## Prove a finished run anew, from its folder alone: make verify RUN=runs/NAME
 
 $(JOBS): setup
-	$(RUN) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(ARGS)
+	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(ARGS)
 
 test: setup ## Run the tests, but for those marked gpu or slow
-	$(RUN) -m pytest -m "not gpu and not slow" $(ARGS)
+	$(ENV_PYTHON) -m pytest -m "not gpu and not slow" $(ARGS)
 
 test-fast: setup ## Run the unit tests only
-	$(RUN) -m pytest tests/unit -m "not gpu and not slow" $(ARGS)
+	$(ENV_PYTHON) -m pytest tests/unit -m "not gpu and not slow" $(ARGS)
 
 test-slow: setup ## Run the tests marked slow: whole dev, adjustment end to end
-	$(RUN) -m pytest -m "slow and not gpu" $(ARGS)
+	$(ENV_PYTHON) -m pytest -m "slow and not gpu" $(ARGS)
 
 test-gpu: setup ## Run the tests that need a CUDA GPU
-	$(RUN) -m pytest -m gpu $(ARGS)
+	$(ENV_PYTHON) -m pytest -m gpu $(ARGS)
 
 lint: setup ## Check style and formatting
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
+	$(ENV_PYTHON) -m ruff check .
+	$(ENV_PYTHON) -m ruff format --check .
 
 types: setup ## Check types
-	$(RUN) -m mypy
+	$(ENV_PYTHON) -m mypy
 
 format: setup ## Rewrite the files in the style that lint asks for
-	$(RUN) -m ruff check --fix .
-	$(RUN) -m ruff format .
+	$(ENV_PYTHON) -m ruff check --fix .
+	$(ENV_PYTHON) -m ruff format .
 
 bench: setup ## Run every benchmark, one after the other; bench-NAME runs one
-	@set -e; for name in $(BENCHMARKS); do $(RUN) -m benchmarks.$$name $(ARGS); done
+	@set -e; for name in $(BENCHMARKS); do $(ENV_PYTHON) -m benchmarks.$$name $(ARGS); done
 
 bench-%: setup
-	$(RUN) -m benchmarks.$* $(ARGS)
+	$(ENV_PYTHON) -m benchmarks.$* $(ARGS)
 
 lock: setup ## Resolve pyproject.toml into requirements.txt; ARGS=--upgrade for the newest versions
-	$(RUN) scripts/lock.py $(ARGS)
+	$(ENV_PYTHON) scripts/lock.py $(ARGS)
 
 clean: ## Remove caches; .venv and runs/ stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build *.egg-info

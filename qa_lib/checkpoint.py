@@ -134,6 +134,17 @@ class CheckpointStore:
                 warn(error.problem)
         return None
 
+    def check_all(self) -> list[tuple[str, str]]:
+        """Return the folder of every checkpoint, oldest first, and what is wrong with it, or ""."""
+        found = []
+        for directory in sorted(self._directories()):
+            try:
+                self._verify(self._read_manifest(directory))
+                found.append((directory, ""))
+            except CheckpointError as error:
+                found.append((directory, error.problem))
+        return found
+
     def fetch(
         self, checkpoint: Checkpoint, folder: Path, wanted: Callable[[str], bool] = lambda _: True
     ) -> None:

@@ -40,6 +40,7 @@ def evaluate(
         ModelError: The model cannot be loaded, or its logits are not finite.
         DataError: No question fits a window.
     """
+    from qa_lib import model as models
     from qa_lib import resources, stream
 
     _check(settings, model_name)
@@ -53,6 +54,7 @@ def evaluate(
     return {
         **score(questions, predictions),
         **facts,
+        "model_fingerprint": models.fingerprint(model_name),
         "num_eval_too_long": len(window_set.too_long),
         "num_eval_quarantined": questions.num_quarantined,
         "eval_split": questions.split,

@@ -160,3 +160,6 @@ def test_a_job_gets_its_recipe_and_arguments_and_its_exit_code_is_told(checkout:
     assert "['--recipe', 'squad', '--run-name', 'two words']" in result.stdout
     assert "Error 3" in result.stderr
     assert result.returncode == 2
+    result = make(checkout, "echo", "RUN=runs/mine")
+    assert "['--model.name', 'runs/mine']" in result.stdout
+    assert "[]" in make(checkout, "echo", RUN="of the shell").stdout

@@ -15,6 +15,7 @@ from jobs.evaluate import evaluate
 from jobs.train import train
 from qa_lib import config, squad, stream, teach, windows
 from qa_lib.run import RunFolder
+from qa_lib.verify import verify
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -84,6 +85,13 @@ def test_evaluating_the_run_gives_its_own_score(trained: RunFolder, tmp_path: Pa
     predictions = json.loads(again.read_text("predictions.json"))
     assert predictions == json.loads(trained.read_text("predictions.json"))
     assert len(predictions) == 12
+
+
+def test_the_run_is_proved_anew_from_its_folder(trained: RunFolder):
+    findings = {finding.name: finding for finding in verify(RunFolder(trained.path, "verify"))}
+    assert [str(each) for each in findings.values() if not each.passed] == []
+    assert {"ledger.parquet", "metrics.jsonl", "predictions.json", "model"} < set(findings)
+    assert "6 steps" in findings["ledger.parquet"].detail
 
 
 def test_a_teacher_is_asked_once(trained: RunFolder):

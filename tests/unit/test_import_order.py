@@ -16,7 +16,7 @@ LIBRARY = REPOSITORY / "qa_lib"
 # A room imports from rooms before it only.
 ORDER = """
     errors config storage run progress resources embedded squad windows model forward losses adjust
-    plan checkpoint stream teach engine train spans metrics evaluate card recover answer search
+    plan checkpoint stream teach engine train spans metrics evaluate card recover answer verify search
     report
 """.split()
 
