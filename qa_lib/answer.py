@@ -1,0 +1,253 @@
+"""Questions to answers: the call, the defaults and the answers of the removed pipeline.
+
+    answerer = Answerer("runs/mine")
+    answerer(question="Who built it?", context="Ann built the bridge in 1890.")
+    # {'score': 0.98, 'start': 0, 'end': 3, 'answer': 'Ann'}
+
+transformers 5 removed the `question-answering` pipeline. This is what it documented: every window's
+start and end logits become probabilities over its context and its null position, a span scores the
+product of both ends, and the spans of all windows are pooled; spans of the same text count as one.
+For scores under SQuAD's rules see `qa_lib.evaluate`, which ranks by logits instead.
+
+Where the pipeline did other than it said, this does what it said: a question beyond
+`max_question_len` is cut (with fast tokenizers it was not), and where fewer spans than `top_k` are
+possible, fewer are returned (and not spans that end before they start).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from qa_lib import model as models
+from qa_lib import spans, windows
+from qa_lib.errors import ConfigError, DataError, ModelError
+from qa_lib.forward import Forward
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float32s = NDArray[np.float32]
+
+_WINDOWS_AT_A_TIME = 64
+# Spans that are one once aligned to words leave room for others: so many are drawn per window.
+_SPARE_SPANS = 10
+_BATCH_SIZES = {"cpu": 8, "cuda": 64}
+_NOTHING: dict[str, Any] = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
+
+
+class Answerer:
+    """A question-answering model, ready to be asked."""
+
+    def __init__(
+        self,
+        model: str | Forward,
+        *,
+        device: str = "cpu",
+        precision: str = "fp32",
+        batch_size: int | None = None,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            model: What `model.load` takes, or a loaded model.
+            device: cpu or cuda.
+            precision: fp32, bf16, fp16 or auto, for the arithmetic.
+            batch_size: Windows per forward pass; None takes 8 on a CPU, which is as fast with few,
+                and pads them less, and 64 on a GPU.
+
+        Raises:
+            ModelError: It cannot be had, or was never trained to answer questions.
+        """
+        if isinstance(model, str):
+            check_answers(model)
+            model = Forward(
+                model,
+                device=device,
+                precision=precision,
+                batch_size=batch_size or _BATCH_SIZES[device],
+            )
+        self._forward = model
+
+    def __call__(
+        self,
+        question: str | Sequence[str],
+        context: str | Sequence[str],
+        *,
+        top_k: int = 1,
+        doc_stride: int | None = None,
+        max_answer_len: int = 15,
+        max_seq_len: int | None = None,
+        max_question_len: int = 64,
+        handle_impossible_answer: bool = False,
+        align_to_words: bool = True,
+    ) -> Any:
+        """Answer one question, or several.
+
+        Args:
+            question: A question, or a list of them.
+            context: The passage to answer from; for several questions one for all, or one each.
+            top_k: Answers per question, best first; fewer where fewer are possible.
+            doc_stride: Tokens that consecutive windows of a long context share; None takes 128, or
+                half of `max_seq_len` where that is less.
+            max_answer_len: Longest answer, in tokens.
+            max_seq_len: Tokens in a window: question, context and special tokens; None takes 384,
+                or what the model can hold where that is less.
+            max_question_len: Question tokens; the rest of a longer question is cut off.
+            handle_impossible_answer: Whether "" is among the candidates.
+            align_to_words: Widen answers to whole words, as the tokenizer divides the text.
+
+        Returns:
+            A dictionary of `score` (a probability; of a text that was found several times, the
+            sum), `start` and `end` (half-open characters of the context) and `answer`; a list of
+            them where there are several. For a list of questions a list of these. Where no span is
+            possible at all, the answer is "", with a score of 0.
+
+        Raises:
+            ConfigError: A number is out of bounds, or the questions and contexts differ in number.
+            DataError: A question or context is empty.
+            ModelError: A logit is not finite.
+        """
+        questions = [question] if isinstance(question, str) else list(question)
+        contexts = [context] * len(questions) if isinstance(context, str) else list(context)
+        _check_texts(questions, contexts)
+        length = max_seq_len or self._default_length()
+        stride = min(128, length // 2) if doc_stride is None else doc_stride
+        _check_bounds(top_k=top_k, max_answer_len=max_answer_len, max_question_len=max_question_len)
+        table = windows.build(
+            pa.table({"question": questions, "context": contexts}),
+            self._forward.tokenizer,
+            windows.WindowSpec(length, stride, max_question_len),
+            labels=False,
+            whole_words=align_to_words,
+        ).table
+        num_drawn = 2 * top_k + _SPARE_SPANS if align_to_words else top_k
+        pooled: list[list[_Span]] = [[] for _ in questions]
+        null_scores = np.ones(len(questions))
+        for rows, start_logits, end_logits in self._forward(table):
+            starts = _probabilities(rows, start_logits)
+            ends = _probabilities(rows, end_logits)
+            row, null = rows["row"].to_numpy(), rows["null_position"].to_numpy()
+            window = np.arange(rows.num_rows)
+            np.minimum.at(null_scores, row, starts[window, null] * ends[window, null])
+            for number, span in _best_spans(rows, starts, ends, num_drawn, max_answer_len):
+                pooled[number].append(span)
+        results = []
+        for text, found, null_score in zip(contexts, pooled, null_scores.tolist(), strict=True):
+            answers = _merge(text, found)
+            if handle_impossible_answer:
+                answers.append(_NOTHING | {"score": null_score})
+            answers.sort(key=lambda answer: answer["score"], reverse=True)
+            best = answers[:top_k] or [dict(_NOTHING)]
+            results.append(best[0] if len(best) == 1 else best)
+        return results[0] if isinstance(question, str) else results
+
+    def _default_length(self) -> int:
+        longest = models.maximum_length(self._forward.model.config)
+        return min(384, longest or 384)
+
+
+def check_answers(model_name: str) -> None:
+    """Refuse a model that was never trained to answer: its answers would be noise.
+
+    Raises:
+        ModelError: It has no question-answering head, or cannot be had.
+    """
+    if not models.has_answering_head(model_name):
+        raise ModelError(
+            f"{model_name} has no question-answering head: it was never trained to answer.",
+            "Give --model.name a run folder (`make train` makes one) or a model that was.",
+        )
+
+
+@dataclass(frozen=True, order=True)
+class _Span:
+    """A candidate; the order is that of windows, and within a window from the best down."""
+
+    part: int
+    rank: int
+    score: float
+    start: int
+    end: int
+
+
+def _check_texts(questions: Sequence[str], contexts: Sequence[str]) -> None:
+    if len(questions) != len(contexts):
+        raise ConfigError(
+            f"There are {len(questions)} questions and {len(contexts)} contexts.",
+            "Give one context for all questions, or one each.",
+        )
+    for name, texts in (("question", questions), ("context", contexts)):
+        for number, text in enumerate(texts):
+            if not text.strip():
+                raise DataError(f"The {name} {number} is empty.", "Leave it out, or fill it in.")
+
+
+def _check_bounds(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}, but must be at least 1.", f"Raise {name}.")
+
+
+def _probabilities(table: pa.Table, logits: Float32s) -> Float32s:
+    """Softmax over each window's context and null position, (windows, tokens); elsewhere 0."""
+    position = np.arange(logits.shape[1])
+    possible = (position >= table["context_begin"].to_numpy()[:, None]) & (
+        position < table["context_end"].to_numpy()[:, None]
+    )
+    possible[np.arange(len(logits)), table["null_position"].to_numpy()] = True
+    masked = np.where(possible, logits, np.float32(-np.inf))
+    weights = np.exp(masked - masked.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _best_spans(
+    table: pa.Table, starts: Float32s, ends: Float32s, count: int, max_answer_len: int
+) -> Iterable[tuple[int, _Span]]:
+    """Yield each window's best spans of context, with the row of their question.
+
+    Args:
+        table: (windows) with character offsets.
+        starts: (windows, tokens) probabilities.
+        ends: Likewise.
+        count: Spans per window.
+        max_answer_len: Longest span, in tokens.
+    """
+    for first in range(0, table.num_rows, _WINDOWS_AT_A_TIME):
+        some = slice(first, first + _WINDOWS_AT_A_TIME)
+        part = table.slice(first, _WINDOWS_AT_A_TIME)
+        width = min(max_answer_len, starts.shape[1])
+        # (windows, starts, lengths): an end `length` tokens after its start
+        padded = np.pad(ends[some], ((0, 0), (0, width - 1)))
+        scores = starts[some, :, None] * np.lib.stride_tricks.sliding_window_view(padded, width, 1)
+        start = np.arange(starts.shape[1])[:, None]
+        begin, end = (
+            part[name].to_numpy()[:, None, None] for name in ("context_begin", "context_end")
+        )
+        possible = (start >= begin) & (start + np.arange(width) < end)
+        flat = (part.num_rows, -1)
+        counts, pair = spans.best_of_rows(scores.reshape(flat), count, possible.reshape(flat))
+        window = np.repeat(np.arange(part.num_rows), counts)
+        first_token, last_token = pair // width, pair // width + pair % width
+        char_start, char_end = windows.characters(part, window, first_token, last_token)
+        rank = np.arange(len(window)) - np.repeat(np.cumsum(counts) - counts, counts)
+        score = scores.reshape(flat)[window, pair]
+        columns = (part["part"].to_numpy()[window], rank, score, char_start, char_end)
+        row = part["row"].to_numpy()[window].tolist()
+        yield from zip(row, map(_Span, *(column.tolist() for column in columns)), strict=True)
+
+
+def _merge(context: str, found: list[_Span]) -> list[dict[str, Any]]:
+    """Count spans of the same text, whatever its case, as one: the first, with all their scores."""
+    by_text: dict[str, dict[str, Any]] = {}
+    for span in sorted(found):
+        text = context[span.start : span.end]
+        answer = by_text.setdefault(
+            text.lower(), {"score": 0.0, "start": span.start, "end": span.end, "answer": text}
+        )
+        answer["score"] += span.score
+    return list(by_text.values())

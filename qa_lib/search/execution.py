@@ -1,0 +1,157 @@
+"""The trials on Ray Tune: how many at a time, and from where the journal stands to its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from qa_lib import model as models
+from qa_lib import resources
+from qa_lib.adjust import Sizes
+from qa_lib.config import Settings
+from qa_lib.errors import ResourceError
+from qa_lib.run import RunFolder
+from qa_lib.search.bench import TrialTask
+from qa_lib.search.display import Display
+from qa_lib.search.halving import Halving
+from qa_lib.search.journal import Journal
+from qa_lib.search.proposals import propose
+from qa_lib.search.space import Setting, Space
+
+TUNE = "tune"
+"""Folder of a run that Tune keeps for itself, of no use afterwards."""
+
+_RETRIES = 1  # of a rung that crashed: a worker that was killed is no fault of the setting
+_TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the search as if it were done
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a folder of files for every rung
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints results even when told to be silent
+}
+
+
+def concurrency(settings: Settings) -> int:
+    """Return how many trials run at a time, so that none waits for what another holds.
+
+    Of one device: one trial per GPU, or per eight CPUs, whose threads share the rest. Of several:
+    as many groups of workers as fit beside one free core.
+
+    Raises:
+        ResourceError: More are asked for than fit, or not even one does.
+    """
+    import ray
+
+    allocation = resources.allocate(settings.train)
+    total = ray.cluster_resources()
+    on_gpu = allocation.device == "cuda"
+    if allocation.num_workers == 1:
+        derived = resources.num_model_actors(allocation.device)
+        most = int(total["GPU"] if on_gpu else total["CPU"] / resources.MODEL_ACTOR_CPUS)
+    else:
+        free = total["GPU"] if on_gpu else total["CPU"] - 1
+        each = allocation.num_workers * (1 if on_gpu else allocation.cpus_per_worker)
+        derived = most = max(1, int(free / each + 1e-9))
+    asked = settings.search.max_concurrent
+    if asked is not None and asked > most:
+        raise ResourceError(
+            f"--search.max-concurrent {asked} is too many: there is room for {most}.",
+            f"Use --search.max-concurrent {most} or fewer, or leave it out.",
+        )
+    return asked or derived
+
+
+def run_trials(
+    task: TrialTask,
+    journal: Journal,
+    halving: Halving,
+    space: Space,
+    *,
+    run: RunFolder,
+    num_concurrent: int,
+    trainable: Any = None,
+) -> None:
+    """Run trials with Tune until the journal holds all that the settings ask for.
+
+    Args:
+        task: What they share.
+        journal: Where they stand, and where they go.
+        halving: Who goes on.
+        space: To choose from.
+        run: For what is shown and for Tune's own files.
+        num_concurrent: How many at a time.
+        trainable: Runs a rung; None takes that of the task's number of workers.
+    """
+    from ray import tune
+
+    from qa_lib.search.proposer import Proposer, Recorder
+    from qa_lib.search.trials import GroupRung, Rung
+
+    asked, several = task.settings.search, task.settings.train.num_workers > 1
+    config = models.load_config(task.settings.model.name)
+    if not journal.trials:
+        whole = Setting(Sizes.of(config), asked.space.importance[0], *_middle(space))
+        journal.proposed(whole)
+    proposer = Proposer(
+        journal,
+        halving,
+        _proposals(task, journal, space),
+        num_trials=asked.num_trials,
+        window_budget=asked.window_budget,
+        global_batch=task.settings.train.global_batch,
+        deadline_s=time.monotonic() + (asked.time_budget_s or float("inf")),
+    )
+    os.environ |= _TUNE_ENVIRONMENT
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal holds what crashed
+    cpus = 0.1 if several else resources.MODEL_ACTOR_CPUS
+    gpus = 1 if task.device == "cuda" and not several else 0
+    display = Display(
+        run,
+        journal.trials,
+        halving,
+        num_trials=asked.num_trials,
+        num_concurrent=num_concurrent,
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(trainable or (GroupRung if several else Rung), task=task),
+            {"CPU": cpus, "GPU": gpus},
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=proposer,
+            num_samples=-1,  # the proposer knows the end
+            max_concurrent_trials=num_concurrent,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=TUNE,
+            storage_path=run.path,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            # A rung keeps its own state, in the run folder.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[Recorder(journal, display)],
+        ),
+    )
+    with display:
+        tuner.fit()
+
+
+def _proposals(task: TrialTask, journal: Journal, space: Space) -> Callable[[], Setting]:
+    asked = task.settings.search
+    return partial(
+        propose,
+        space,
+        {entry.sizes for entry in journal.entries[1:] if not entry.skipped},
+        journal.trials,
+        objective=asked.objective,
+        searcher=asked.searcher,
+        seed=task.settings.seed,
+    )
+
+
+def _middle(space: Space) -> tuple[float, float]:
+    return space.learning_rate[0], space.distill_weight[0]

@@ -1,0 +1,68 @@
+"""The end of a search: the chosen model recovered in full, and evaluated once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qa_lib import adjust, card, evaluate, recover, train
+from qa_lib import model as models
+from qa_lib.adjust import Plan
+from qa_lib.config import Settings
+from qa_lib.run import RunFolder
+from qa_lib.search.bench import PLAN
+from qa_lib.search.execution import TUNE
+from qa_lib.search.space import Setting
+from qa_lib.squad import Questions
+
+_ADJUSTED = "adjusted"
+
+
+def recover_chosen(
+    settings: Settings, run: RunFolder, setting: Setting, questions: Questions
+) -> dict[str, Any]:
+    """Distil the parent into the chosen model with the recipe's whole training, and evaluate it.
+
+    Args:
+        settings: `model.name` and `train.teacher` are the parent.
+        run: Holds the plan; receives `model/`.
+        setting: The chosen one.
+        questions: To train on.
+
+    Returns:
+        Fields for result.json.
+    """
+    name = settings.model.name
+    whole = models.load(name, seed=settings.seed)
+    plan = Plan.from_json(run.read_text(PLAN), run.url(PLAN))
+    child = adjust.apply(whole, plan)
+    result = {"proof": vars(adjust.prove(whole, child, plan))}
+    result |= recover.compare(settings, whole, child)
+    recover.write_model(run, child, models.load_tokenizer(name), _ADJUSTED)
+    run.write_result(result, status="running")
+    student = settings.model_copy(
+        update={
+            "model": settings.model.model_copy(update={"name": run.url(_ADJUSTED)}),
+            "train": settings.train.model_copy(
+                update={
+                    "learning_rate": setting.learning_rate,
+                    "distill_weight": setting.distill_weight,
+                }
+            ),
+        }
+    )
+    result |= train.fine_tune(student, run, questions)
+    run.write_result(result, status="running")
+    result |= evaluate.evaluate_held_out(settings, run, run.url("model"))
+    card.write_card(run, settings, result, made="adjusted by a search, and distilled")
+    return result
+
+
+def clean(run: RunFolder) -> None:
+    """Remove what only a search in progress needs: checkpoints of trials, Tune's own files."""
+    from pyarrow.fs import FileSelector, FileType
+
+    found = run.filesystem.get_file_info(FileSelector(f"{run.root}/trials"))
+    folders = [f"{trial.path}/checkpoints" for trial in found] + [f"{run.root}/{TUNE}"]
+    for info in run.filesystem.get_file_info(folders):
+        if info.type == FileType.Directory:
+            run.filesystem.delete_dir(info.path)

@@ -1,0 +1,191 @@
+"""Trials on Tune, with real surgery and real DeepSpeed steps, on a random BERT of three layers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from qa_lib import config, model, search, squad, train
+from qa_lib.errors import AdjustError, DataError
+from qa_lib.run import RunFolder
+from qa_lib.search import driver, execution, results
+from qa_lib.search.bench import Bench, TrialTask
+from qa_lib.search.halving import Halving, Job, Outcome
+from qa_lib.search.journal import JOURNAL, Journal
+from qa_lib.search.space import Setting, space_of
+from qa_lib.search.trials import Rung
+from tests.distributed import tiny_search
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+class Faulty(Rung):
+    """Trial 2 is killed the first time it is scored; trial 3 crashes whenever it is."""
+
+    def run_job(self, job: Job, setting: Setting) -> Outcome:
+        mark = Path(self.task.run_path) / "killed"
+        if job.number == 2 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job.number == 3:
+            raise ValueError("this setting always crashes")
+        return super().run_job(job, setting)
+
+
+def settings_of(folder: Path, *flags: str) -> config.Settings:
+    return config.parse(
+        "tune",
+        [*tiny_search.flags(folder), *flags],
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("search")
+    titles = squad.load(settings_of(folder).data, "holdout").titles
+    tiny_search.write_parent(folder / "parent", titles)
+    return folder
+
+
+def explore(settings: config.Settings, name: str) -> tuple[RunFolder, TrialTask, Journal, Halving]:
+    settings = settings.model_copy(update={"run_name": name})
+    with RunFolder.open(settings, "tune") as run:
+        return run, *driver.explore(settings, run)
+
+
+@pytest.fixture(scope="module")
+def explored(folder) -> tuple[RunFolder, TrialTask, Journal, Halving]:
+    return explore(settings_of(folder), "whole")
+
+
+def ran(run: RunFolder) -> Counter[tuple[int, int]]:
+    """Count how often each rung of each trial is in the journal."""
+    import json
+
+    events = [json.loads(line) for line in run.read_text(JOURNAL).splitlines()]
+    return Counter((e["number"], e["rung"]) for e in events if e["event"] == "finished")
+
+
+def test_every_trial_is_scored_after_surgery_and_the_best_are_trained(explored):
+    run, task, journal, rule = explored
+    assert len(journal.trials) == 5
+    assert all(trial.rung >= 0 and trial.error is None for trial in journal.trials)
+    counts = Counter(trial.rung for trial in journal.trials[1:])
+    assert counts[2] >= 1 and counts[1] + counts[2] >= 2
+    for trial in journal.trials[1:]:
+        assert [o.num_windows for o in trial.outcomes] == [0, 32, 64][: trial.rung + 1]
+    assert set(ran(run).values()) == {1}
+    whole = journal.trials[0]
+    assert whole.speedup == 1.0 and whole.rung == 0
+    assert (Path(run.path) / "tensorboard").is_dir()
+
+
+def test_a_search_that_is_done_is_extended_without_repeating_a_rung(explored, folder):
+    run, task, journal, rule = explored
+    before = [(trial.setting, list(trial.outcomes)) for trial in journal.trials]
+    settings = settings_of(folder, "--resume", "--search.num-trials", "5")
+    run, task, again, _ = explore(settings, "whole")
+    assert len(again.trials) == 6
+    for (setting, outcomes), trial in zip(before, again.trials, strict=False):
+        assert trial.setting == setting
+        assert trial.outcomes[: len(outcomes)] == outcomes
+    assert set(ran(run).values()) == {1}
+
+
+def test_a_killed_worker_costs_a_rung_and_a_crash_only_its_trial(explored, folder):
+    _, task, straight, rule = explored
+    settings = settings_of(folder).model_copy(update={"run_name": "faulty"})
+    with RunFolder.open(settings, "tune") as run:
+        journal = Journal(run)
+        journal.begin({})
+        journal.measured(straight.entries)
+        for trial in straight.trials[:5]:
+            journal.proposed(trial.setting)
+        space = space_of(model.load_config(task.settings.model.name), settings.search.space)
+        task = TrialTask(**vars(task) | {"run_path": run.path})
+        execution.run_trials(
+            task, journal, rule, space, run=run, num_concurrent=1, trainable=Faulty
+        )
+    assert (Path(run.path) / "killed").exists()
+    crashed = journal.trials[3]
+    assert (crashed.rung, crashed.error) == (-1, "ValueError: this setting always crashes")
+    for number in (0, 1, 2, 4):
+        trial = journal.trials[number]
+        assert trial.error is None
+        assert trial.outcomes[0].f1 == straight.trials[number].outcomes[0].f1
+    assert max(trial.rung for trial in journal.trials) == 2
+    rows = results.rows(journal.trials, rule)
+    assert rows[3]["status"] == "crashed" and "always crashes" in rows[3]["error"]
+    assert set(ran(run).values()) == {1}
+
+
+def test_a_parent_that_may_have_seen_the_held_out_articles_is_refused(folder, tmp_path):
+    titles = squad.load(settings_of(folder).data, "holdout").titles
+    for parent in (tiny_search.write_parent(tmp_path / "other", titles[1:]), "embedded"):
+        settings = settings_of(folder, "--search.parent", parent)
+        with pytest.raises(DataError, match="may have been trained on"):
+            explore(settings, "refused")
+        with pytest.raises(DataError, match="may have been trained on"):
+            search.describe(settings)
+
+
+def test_sizes_that_the_parent_cannot_have_are_refused_before_anything_runs(folder):
+    settings = settings_of(folder, "--search.space.num-layers", "9")
+    with pytest.raises(AdjustError, match="--search.space.num-layers"):
+        explore(settings, "refused")
+    assert not (folder / "refused").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
+    import ray
+
+    run, task, journal, rule = explored
+    setting = journal.trials[1].setting
+    task = TrialTask(**vars(task) | {"run_path": str(folder / "bits")})
+
+    @ray.remote(num_cpus=0.5)
+    def in_two_rungs() -> dict[str, Any]:
+        bench = Bench(task)
+        for rung in (0, 1):
+            bench.run(Job(1, rung), setting)
+        start = search.bench.cut(task, bench._parent, 1, setting)
+        model.save(
+            start, model.load_tokenizer(task.settings.model.name), folder / "bits" / "adjusted"
+        )
+        end = bench._train(start, Job(1, 2), setting)
+        return {name: tensor.numpy() for name, tensor in end.state_dict().items()}
+
+    ours = ray.get(in_two_rungs.remote())
+    student = task.settings_of(setting)
+    student = student.model_copy(
+        update={
+            "model": student.model.model_copy(update={"name": str(folder / "bits" / "adjusted")}),
+            "run_name": "bits-whole",
+        }
+    )
+    with RunFolder.open(student, "train") as whole:
+        train.fine_tune(student, whole, task.questions)
+    theirs = load_file(f"{whole.root}/model/model.safetensors")
+    assert [name for name in theirs if not np.array_equal(ours[name], theirs[name])] == []
+
+
+@pytest.mark.slow
+def test_trials_of_two_workers_are_runs_of_ray_train(explored, folder):
+    _, _, straight, rule = explored
+    flags = ("--train.num-workers", "2", "--train.zero-stage", "2", "--search.num-trials", "2")
+    run, task, journal, rule = explore(settings_of(folder, *flags), "group")
+    first = journal.trials[1]
+    assert first.setting == straight.trials[1].setting
+    assert first.outcomes[0].f1 == straight.trials[1].outcomes[0].f1
+    assert max(trial.rung for trial in journal.trials) >= 1
+    trained = next(trial for trial in journal.trials if trial.rung > 0)
+    ledger = RunFolder(task.folder(trained.number), "train")
+    assert train.read_ledger(ledger).num_rows == trained.outcomes[-1].num_windows

@@ -1,0 +1,113 @@
+"""jobs.tune end to end, and what a kill of the whole job leaves to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from qa_lib import config, squad
+from qa_lib.search.journal import JOURNAL
+from tests.distributed import tiny_search
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tune")
+    settings = config.parse("tune", tiny_search.flags(folder))
+    titles = squad.load(settings.data, "holdout").titles
+    tiny_search.write_parent(folder / "parent", titles)
+    return folder
+
+
+def command(folder: Path, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "jobs.tune", *tiny_search.flags(folder), *flags]
+
+
+def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(folder, *flags),
+        cwd=REPOSITORY,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+def finished(run_folder: Path) -> list[tuple[int, int]]:
+    """Return (trial, rung) of each rung that the journal tells of, in order."""
+    path = run_folder / JOURNAL
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    events = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [(e["number"], e["rung"]) for e in events if e["event"] == "finished"]
+
+
+def test_a_dry_run_counts_and_leaves_nothing(folder: Path):
+    done = run(folder, "--dry-run", "--run-name", "dry")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout[done.stdout.index("{") :])
+    assert plan["windows_per_rung"] == [0, 32, 64]
+    assert plan["num_trials_per_rung"] == [4, 2, 1]
+    assert plan["num_sizes"] == 4 and not plan["trains_parent"]
+    assert not (folder / "dry").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_and_ends_with_a_model_scored_once(folder: Path):
+    job = subprocess.Popen(
+        command(folder, "--search.num-trials", "6"),
+        cwd=REPOSITORY,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.01):
+            if len(finished(folder / "mine")) >= 4:
+                job.kill()
+                return
+
+    watcher = threading.Thread(target=kill)
+    watcher.start()
+    try:
+        assert job.wait(timeout=200) == -signal.SIGKILL, "the search ended before it was killed"
+    finally:
+        over.set()
+        watcher.join()
+    before = finished(folder / "mine")
+    assert not (folder / "mine" / "model").exists()
+
+    done = run(folder, "--search.num-trials", "6", "--resume")
+    assert done.returncode == 0, done.stderr
+    after = finished(folder / "mine")
+    assert after[: len(before)] == before
+    assert set(Counter(after).values()) == {1}, "a finished rung was repeated"
+    result = json.loads((folder / "mine" / "result.json").read_text())
+    assert result["status"] == "done"
+    assert result["num_trials"] == 6
+    assert result["num_questions"] == 24  # dev, and by the final model alone
+    assert {"f1", "em", "front", "rank_correlations", "search_windows_saved"} <= result.keys()
+    table = pq.read_table(folder / "mine" / "trials.parquet")
+    assert table.num_rows == 7
+    assert {"rung", "f1", "latency_ms", "num_parameters", "status"} <= set(table.column_names)
+    plan = json.loads((folder / "mine" / "plan.json").read_text())
+    model = json.loads((folder / "mine" / "model" / "config.json").read_text())
+    assert model["num_hidden_layers"] == len(plan["keep"]["layers"]) == result["num_layers"]
+    assert (folder / "mine" / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    report = (folder / "mine" / "report.html").read_text()
+    assert "Plotly.newPlot" in report and "<script src=" not in report
+    assert not (folder / "mine" / "tune").exists()
+    assert not list((folder / "mine" / "trials").glob("*/checkpoints"))
