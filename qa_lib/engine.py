@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+REDUCE_BUCKET = 2**25
+"""Elements of the buffer that gradients are reduced in."""
+
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -67,7 +70,7 @@ def deepspeed_config(
             "stage": train.zero_stage,
             "contiguous_gradients": True,
             # DeepSpeed allocates this buffer whole: its default of 5e8 elements is 2 GB of a GPU.
-            "reduce_bucket_size": 2**25,
+            "reduce_bucket_size": REDUCE_BUCKET,
             "overlap_comm": False,
             # Every parameter is partitioned: the default threshold would leave a model as small as
             # MiniLM replicated in good part.

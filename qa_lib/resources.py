@@ -19,7 +19,7 @@ _MIN_CPUS_PER_WORKER = 0.25
 # Reserved by an actor that holds a model: scheduling only, its threads use what is idle.
 MODEL_ACTOR_CPUS = 0.5
 # The interpreter with torch, transformers and Ray, before any model.
-_WORKER_GIB = 0.9
+WORKER_BYTES = int(0.9 * 2**30)
 # Half-precision tensor-core peaks, from the data sheets.
 _PEAK_TERAFLOPS = {
     "T4": 65,
@@ -155,13 +155,29 @@ def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
     import psutil
 
     free = psutil.virtual_memory().available
-    needed = num_workers * (state_bytes_per_rank + int(_WORKER_GIB * 2**30))
+    needed = num_workers * (state_bytes_per_rank + WORKER_BYTES)
     if needed > free:
         raise ResourceError(
             f"{num_workers} workers need about {needed / 2**30:.1f} GiB, "
             f"{free / 2**30:.1f} GiB are free.",
             "Use fewer workers, a higher --train.zero-stage, or a smaller model.",
         )
+
+
+def free_memory_per_worker(num_workers: int) -> int:
+    """Return the bytes that each worker can count on.
+
+    On this machine its part of what is free; on a cluster its part of what the smallest node gives
+    to Ray, with the workers spread over the nodes.
+    """
+    import psutil
+
+    if "RAY_ADDRESS" not in os.environ:
+        return psutil.virtual_memory().available // num_workers
+    import ray
+
+    given = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
+    return int(min(given) / math.ceil(num_workers / len(given)))
 
 
 def resolve_precision(wish: str, device: str) -> str:

@@ -20,14 +20,13 @@ from qa_lib.errors import CheckpointError, ConfigError
 from qa_lib.plan import BatchPlan
 from qa_lib.progress import Progress
 from qa_lib.run import RunFolder
-from qa_lib.train import worker
+from qa_lib.train import fit, worker
 from qa_lib.train.ledger import check_ledger, read_ledger
 from qa_lib.train.task import (
     Monitor,
     TrainTask,
     checkpoints_of,
     identity_of,
-    micro_batch_of,
     plan_of,
 )
 
@@ -76,7 +75,7 @@ def fine_tune(
         settings=settings,
         run_path=run.path,
         plan=plan,
-        micro_batch=micro_batch_of(settings),
+        micro_batch=fit.micro_batch_of(settings, allocation, int(plan.lengths.max())),
         device=allocation.device,
         monitor=monitor,
         last_step=min(last_step or plan.num_steps, plan.num_steps),
@@ -103,6 +102,7 @@ def fine_tune(
         "train_fingerprint": questions.fingerprint,
         "holdout_titles": _holdout_titles(settings),
         "train_seconds": round(time.monotonic() - started, 2),
+        "micro_batch": task.micro_batch,
         **taught,
         **facts,
     }
@@ -136,7 +136,9 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "steps": plan.num_steps,
         "num_parameters": models.num_parameters(model),
         "world_size": train.num_workers,
-        "micro_batch": micro_batch_of(settings),
+        "micro_batch": "tried on the GPU at the start"
+        if train.micro_batch == "auto" and allocation.device == "cuda"
+        else fit.micro_batch_of(settings, allocation, int(plan.lengths.max())),
         "precision": precision,
         "device": allocation.device,
         "cpus_per_worker": allocation.cpus_per_worker,

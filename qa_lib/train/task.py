@@ -85,7 +85,10 @@ def plan_of(settings: Settings, lengths: np.ndarray) -> BatchPlan:
 
 
 def micro_batch_of(settings: Settings) -> int:
-    """Return the rows of a micro-step: the wish, or less where a rank's share is smaller."""
+    """Return the rows of a micro-step where nobody has found out what fits: 16 for `auto`.
+
+    `fit.micro_batch_of` finds out.
+    """
     train = settings.train
     wish = 16 if train.micro_batch == "auto" else train.micro_batch
     return fitting_micro_batch(wish, train.global_batch, train.num_workers)

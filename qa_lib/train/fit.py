@@ -1,0 +1,174 @@
+"""The largest micro-batch that fits: `--train.micro-batch auto`.
+
+On a GPU one process tries, before the group of workers forms: it holds what a rank will hold and
+takes real micro-batches of the longest windows, forwards and backwards. On a CPU it is estimated
+and never tried: who exceeds the memory there takes the machine along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from qa_lib import model as models
+from qa_lib import resources
+from qa_lib.config import Settings
+from qa_lib.engine import REDUCE_BUCKET, memory_per_rank
+from qa_lib.errors import ResourceError
+from qa_lib.losses import window_losses
+from qa_lib.plan import fitting_micro_batch
+
+if TYPE_CHECKING:
+    from qa_lib.resources import Allocation
+
+# Left to fragments, collectives and what else a device or machine does.
+_GPU_MARGIN, _CPU_MARGIN = 0.1, 0.3
+
+
+def micro_batch_of(settings: Settings, allocation: Allocation, longest: int) -> int:
+    """Return the rows of a micro-step: the wish, or less where a rank's share is smaller.
+
+    Args:
+        settings: Of the run.
+        allocation: What the workers take; for a GPU, Ray must be connected.
+        longest: Tokens of the longest window.
+
+    Raises:
+        ResourceError: Not even one window fits.
+    """
+    train = settings.train
+    if train.micro_batch != "auto":
+        return fitting_micro_batch(train.micro_batch, train.global_batch, train.num_workers)
+    share = train.global_batch // train.num_workers
+    if allocation.device == "cpu":
+        precision = resources.resolve_precision(train.precision, "cpu")
+        free = resources.free_memory_per_worker(train.num_workers)
+        return estimate(settings, precision, longest, free)
+    import ray
+
+    # A process of its own, that ends and gives all of the device's memory back.
+    probe = ray.remote(num_gpus=1, num_cpus=allocation.cpus_per_worker, max_calls=1)(_probe)
+    return ray.get(probe.remote(settings, longest, share))
+
+
+def largest_fitting(share: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest divisor of a rank's share that fits, by bisection, the whole share first.
+
+    Args:
+        share: Windows of a rank in an optimizer step.
+        fits: Whether a micro-batch of so many windows fits; whatever is smaller than one that does
+            fits too.
+
+    Raises:
+        ResourceError: Not even one window fits.
+    """
+    sizes = [size for size in range(1, share + 1) if share % size == 0]
+    if fits(share):
+        return share
+    low, high = -1, len(sizes) - 1  # sizes[low] fits, sizes[high] does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(sizes[middle]) else (low, middle)
+    if low < 0:
+        raise ResourceError(
+            "Not even one window fits the memory of a worker.",
+            "Lower --data.max-length, turn on --train.gradient-checkpointing, raise "
+            "--train.zero-stage with more workers, or take a smaller model.",
+        )
+    return sizes[low]
+
+
+def estimate(settings: Settings, precision: str, longest: int, free_bytes: int) -> int:
+    """Return the largest micro-batch whose arithmetic stays below a worker's free memory.
+
+    Args:
+        settings: Of the run.
+        precision: fp32 or bf16, resolved.
+        longest: Tokens of the longest window.
+        free_bytes: What a worker can count on, states included.
+
+    Raises:
+        ResourceError: Not even one window fits.
+    """
+    train = settings.train
+    num_parameters = models.num_parameters(models.load_empty(settings.model.name))
+    states = sum(memory_per_rank(num_parameters, train, precision, train.num_workers).values())
+    room = (1 - _CPU_MARGIN) * free_bytes - states - resources.WORKER_BYTES
+    config = models.load_config(settings.model.name)
+    each = activation_bytes(config, longest, checkpointing=train.gradient_checkpointing)
+    return largest_fitting(train.global_batch // train.num_workers, lambda n: n * each <= room)
+
+
+def activation_bytes(config: Any, num_tokens: int, *, checkpointing: bool) -> int:
+    """Bound the bytes that one window leaves for the backward pass, in fp32.
+
+    Args:
+        config: The model's transformers configuration.
+        num_tokens: Of the window.
+        checkpointing: Only a layer's input is kept, and one layer at a time computed again.
+
+    Source:
+        Korthikanti et al. 2022, section 4.1: bytes of a layer in 16 bits, 34 times the hidden size
+        where the intermediate size is four times that; twice as many here.
+    """
+    hidden, heads = config.hidden_size, config.num_attention_heads
+    intermediate = getattr(config, "intermediate_size", 4 * hidden)
+    layer = 2 * num_tokens * (18 * hidden + 4 * intermediate + 5 * heads * num_tokens)
+    kept = 4 * num_tokens * hidden if checkpointing else layer
+    return config.num_hidden_layers * kept + layer
+
+
+def _probe(settings: Settings, longest: int, share: int) -> int:
+    """Find what fits a GPU; runs in a process that has one."""
+    train = settings.train
+    precision = resources.resolve_precision(train.precision, "cuda")
+    model = models.load(settings.model.name, seed=settings.seed, dropout=train.dropout).train()
+    if train.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    states = memory_per_rank(models.num_parameters(model), train, precision, train.num_workers)
+    if precision == "fp16":
+        model.half()
+    device = torch.device("cuda")
+    # ZeRO 3 keeps a part of the parameters only: with all of them this errs to the safe side.
+    model.to(device)
+    optimizer_bytes = 0 if train.offload_optimizer else states["optimizer"]
+    held = torch.empty(optimizer_bytes + 4 * REDUCE_BUCKET, dtype=torch.uint8, device=device)
+    total = torch.cuda.get_device_properties(device).total_memory
+
+    def fits(num_windows: int) -> bool:
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            take_micro_batch(model, num_windows, longest, device, precision)
+            return torch.cuda.max_memory_reserved() <= (1 - _GPU_MARGIN) * total
+        except torch.cuda.OutOfMemoryError:
+            return False
+        finally:
+            model.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+
+    found = largest_fitting(share, fits)
+    del held
+    return found
+
+
+def take_micro_batch(
+    model: Any, num_windows: int, num_tokens: int, device: torch.device, precision: str
+) -> None:
+    """Run windows of the first token's repetitions forwards and backwards, for their memory alone.
+
+    Args:
+        model: In training mode, on the device.
+        num_windows: Of the micro-batch.
+        num_tokens: Of each window.
+        device: Where to compute.
+        precision: fp32, bf16 (autocast) or fp16 (the model is in fp16 already).
+    """
+    tokens = torch.ones((num_windows, num_tokens), dtype=torch.int64, device=device)
+    positions = torch.zeros(num_windows, dtype=torch.int64, device=device)
+    batch = {"attention_mask": tokens, "start_positions": positions, "end_positions": positions}
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        output = model(input_ids=tokens, attention_mask=tokens)
+        losses = window_losses(output.start_logits, output.end_logits, batch)
+    losses.sum().backward()
