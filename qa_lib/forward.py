@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 from qa_lib import model as models
 from qa_lib import resources, windows
 from qa_lib.errors import ModelError
+from qa_lib.placement import Placement, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,8 @@ class Forward:
         batch_size: int = 64,
         num_threads: int | None = None,
         seed: int = 0,
+        placement: Placement = "single",
+        max_memory: Sequence[str] | None = None,
     ) -> None:
         """Load the model.
 
@@ -38,15 +41,16 @@ class Forward:
             batch_size: Windows per forward pass.
             num_threads: Of torch on a CPU; all cores where None.
             seed: Initialises a head that the checkpoint lacks.
+            placement: Where the weights lie, see `placement.place`.
+            max_memory: For the placement `auto`.
         """
         import torch
 
         if device == "cpu":
             torch.set_num_threads(num_threads or resources.num_local_cpus())
         self.precision = resources.resolve_precision(precision, device)
-        self.device = torch.device(device)
         self.model = models.load(model_name, seed=seed)
-        self.model.to(self.device)  # type: ignore[arg-type]
+        self.device = place(self.model, device, placement, max_memory)
         self.tokenizer = models.load_tokenizer(model_name)
         self.pad = windows.PadSpec.of(self.tokenizer)
         self.batch_size = batch_size

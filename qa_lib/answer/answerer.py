@@ -22,6 +22,7 @@ from qa_lib import model as models
 from qa_lib import spans, windows
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.forward import Forward
+from qa_lib.placement import Placement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,8 @@ class Answerer:
         precision: str = "fp32",
         batch_size: int | None = None,
         num_threads: int | None = None,
+        placement: Placement = "single",
+        max_memory: Sequence[str] | None = None,
     ) -> None:
         """Load the model.
 
@@ -56,6 +59,8 @@ class Answerer:
             batch_size: Windows per forward pass; None takes 8 on a CPU, which is as fast with few,
                 and pads them less, and 64 on a GPU.
             num_threads: Of torch on a CPU; all cores where None.
+            placement: Where the weights lie, see `placement.place`.
+            max_memory: For the placement `auto`.
 
         Raises:
             ModelError: It cannot be had, or was never trained to answer questions.
@@ -68,6 +73,8 @@ class Answerer:
                 precision=precision,
                 batch_size=batch_size or _BATCH_SIZES[device],
                 num_threads=num_threads,
+                placement=placement,
+                max_memory=max_memory,
             )
         self._forward = model
 

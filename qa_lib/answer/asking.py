@@ -71,8 +71,13 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
 
 
 def _answerer(settings: Settings) -> Answerer:
-    precision = settings.train.precision
-    return Answerer(settings.model.name, device=device_of(settings), precision=precision)
+    return Answerer(
+        settings.model.name,
+        device=device_of(settings),
+        precision=settings.train.precision,
+        placement=settings.model.placement,
+        max_memory=settings.model.max_memory,
+    )
 
 
 def _line(answer: dict[str, Any]) -> str:

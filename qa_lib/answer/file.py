@@ -17,7 +17,7 @@ from qa_lib.answer.answerer import Answerer, check_answers
 from qa_lib.answer.asking import call_options
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError, UserError
-from qa_lib.evaluate import device_of, pool_size
+from qa_lib.evaluate import device_of, num_gpus_of, pool_size
 from qa_lib.progress import Progress
 
 # Enough that windows of similar length meet in a batch, few enough that progress is seen.
@@ -57,6 +57,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
         "device": device,
         "precision": settings.train.precision,
         "num_threads": num_threads,
+        **settings.model.model_dump(include={"placement", "max_memory"}),
     }
     found = tasks.map_batches(
         _Actor,
@@ -65,7 +66,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=num_actors),
         num_cpus=resources.MODEL_ACTOR_CPUS,
-        num_gpus=1 if device == "cuda" else 0,
+        num_gpus=num_gpus_of(settings, device),
     )
     started = time.monotonic()
     done = 0

@@ -373,6 +373,8 @@ def _must(item: Any) -> str:
     if kind == "literal_error":
         return f"{context['expected']}"
     if kind == "string_pattern_mismatch":
+        if "cpu" in context["pattern"]:
+            return "of the form 0=10GiB or cpu=30GiB"
         return "a name of letters, digits, dots, dashes and underscores"
     for name, word in _BOUND_WORDS.items():
         if name in context:

@@ -22,6 +22,11 @@ def conflicts(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("resume", "overwrite"), "--resume and --overwrite exclude each other"
     if settings.run_name in (".", ".."):
         yield ("run_name",), f"run_name {settings.run_name!r} is not a name: use letters and digits"
+    if settings.model.max_memory is not None and settings.model.placement != "auto":
+        yield (
+            ("model.max_memory", "model.placement"),
+            f"model.max_memory needs model.placement auto, not {settings.model.placement}",
+        )
     yield from _data_conflicts(settings.data)
     yield from _train_conflicts(settings.train)
     yield from _answer_conflicts(settings.answer)

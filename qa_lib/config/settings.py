@@ -39,6 +39,8 @@ _Auto = BeforeValidator(lambda value: None if value == "auto" else value)
 # YAML reads an unquoted 1.1 as a number.
 _Text = BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)
 
+_Memory = Annotated[str, Field(pattern=r"^(\d+|cpu)=\d+(\.\d+)?[KMG]i?B$")]
+
 
 class _Group(BaseModel):
     """What all groups share: immutable, no unknown keys, no NaN or infinity."""
@@ -117,6 +119,17 @@ class ModelSettings(_Group):
     name: Name = Field(
         default="embedded",
         description="embedded (all-MiniLM-L6-v2), a hub id, a folder, a URL, or a run folder.",
+    )
+    placement: Literal["single", "auto", "cpu", "disk"] = Field(
+        default="single",
+        description="Where the weights lie while a model answers or is evaluated: on one device; "
+        "auto: over all GPUs of a machine, then its memory, then its disk; or in its memory or on "
+        "its disk, and on the device only while they are used.",
+    )
+    max_memory: tuple[_Memory, ...] | None = Field(
+        default=None,
+        description="Most that placement auto puts where: 0=10GiB 1=10GiB cpu=30GiB; none: what is "
+        "free.",
     )
 
 

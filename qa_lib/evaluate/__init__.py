@@ -10,7 +10,7 @@ over each question's windows, checks that nothing is missing or double, and scor
 from __future__ import annotations
 
 from qa_lib.evaluate.evaluation import describe, evaluate, evaluate_held_out
-from qa_lib.evaluate.pool import device_of, find_spans, pool_size
+from qa_lib.evaluate.pool import device_of, find_spans, num_gpus_of, pool_size
 from qa_lib.evaluate.scoring import (
     PREDICTIONS,
     merge,
@@ -28,6 +28,7 @@ __all__ = [
     "evaluate_held_out",
     "find_spans",
     "merge",
+    "num_gpus_of",
     "pool_size",
     "score",
     "score_file",

@@ -76,6 +76,7 @@ def read_all(
         "batch_size": batch_size,
         "num_threads": num_threads,
         "seed": settings.seed,
+        **settings.model.model_dump(include={"placement", "max_memory"}),
     }
     tasks = ray.data.from_arrow(_tasks(window_set, batch_size * _BATCHES_PER_TASK[device]))
     found = tasks.map_batches(
@@ -85,7 +86,7 @@ def read_all(
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=num_actors),
         num_cpus=resources.MODEL_ACTOR_CPUS,
-        num_gpus=1 if device == "cuda" else 0,
+        num_gpus=num_gpus_of(settings, device),
     )
     parts: list[pa.Table] = []
     done, began_s = 0, np.inf
@@ -120,6 +121,17 @@ def device_of(settings: Settings) -> str:
     return resources.allocate(alone).device
 
 
+def num_gpus_of(settings: Settings, device: str) -> int:
+    """Return the GPUs of one actor: placement auto spreads a model over all that a node has."""
+    import ray
+
+    if device == "cpu":
+        return 0
+    if settings.model.placement != "auto":
+        return 1
+    return max(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
+
+
 def pool_size(settings: Settings, device: str) -> tuple[int, int]:
     """Return how many actors hold the model, and the CPU threads of each.
 
@@ -132,7 +144,10 @@ def pool_size(settings: Settings, device: str) -> tuple[int, int]:
 
     total = ray.cluster_resources()
     room = total.get("GPU", 0) if device == "cuda" else total["CPU"] / resources.MODEL_ACTOR_CPUS
-    num_actors = settings.evaluate.num_actors or resources.num_model_actors(device)
+    if settings.model.placement == "auto":  # one model has a machine to itself
+        room = 1
+    derived = min(room, resources.num_model_actors(device))
+    num_actors = settings.evaluate.num_actors or max(1, int(derived))
     if num_actors > room:
         raise ResourceError(
             f"--evaluate.num-actors {num_actors} is too many: there is room for {int(room)} "

@@ -47,6 +47,8 @@ def test_one_question_prints_what_the_answerer_returns(model, tmp_path, capsys):
     assert printed == pytest.approx(expected)
     answer(settings_of(model, *asked, f"@{tmp_path}/context.txt"))
     assert json.loads(capsys.readouterr().out) == printed
+    answer(settings_of(model, *asked, ANN, "--model.placement", "disk"))
+    assert json.loads(capsys.readouterr().out) == printed
 
 
 def test_a_prompt_answers_until_the_input_ends(model, capsys):

@@ -15,7 +15,7 @@ LIBRARY = REPOSITORY / "qa_lib"
 
 # A room imports from rooms before it only.
 ORDER = """
-    errors config storage run progress resources embedded squad windows model forward losses adjust
+    errors config storage run progress resources embedded squad windows model placement forward losses adjust
     plan checkpoint stream teach engine train spans metrics evaluate card recover answer verify search
     report
 """.split()
