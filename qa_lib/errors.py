@@ -48,6 +48,10 @@ class ResourceError(UserError):
     """A machine or cluster that cannot hold what was asked of it."""
 
 
+class TrainError(UserError):
+    """A training run that cannot go on as it is."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that is damaged, incomplete or of another run."""
 

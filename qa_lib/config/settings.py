@@ -202,6 +202,13 @@ class TrainSettings(_Group):
     max_failures: int = Field(
         default=3, ge=0, le=1000, description="Worker failures after which the run gives up."
     )
+    max_skipped_steps: int = Field(
+        default=20,
+        ge=1,
+        le=100_000,
+        description="Steps in a row without a finite loss and gradient after which the run goes "
+        "back to its last good checkpoint, once, and then stops.",
+    )
     teacher: Name | None = Field(
         default=None,
         description="Model whose logits are distilled into this one; none: no distillation.",

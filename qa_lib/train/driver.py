@@ -16,7 +16,7 @@ from qa_lib import resources, squad, stream, teach, windows
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
 from qa_lib.engine import memory_per_rank
-from qa_lib.errors import CheckpointError, ConfigError
+from qa_lib.errors import CheckpointError, ConfigError, TrainError
 from qa_lib.plan import BatchPlan
 from qa_lib.progress import Progress
 from qa_lib.run import RunFolder
@@ -81,9 +81,8 @@ def fine_tune(
         last_step=min(last_step or plan.num_steps, plan.num_steps),
     )
     started = time.monotonic()
-    _watch(_trainer(task, window_set, allocation), monitor, task.last_step)
-    facts: dict[str, Any] = ray.get(monitor.facts.remote())
-    if facts["stopped"]:
+    facts = _train(task, window_set, allocation)
+    if facts["ending"] == "stopped":
         print(
             f"stopped after step {facts['steps']} of {plan.num_steps}; go on with\n"
             f"  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
@@ -106,6 +105,40 @@ def fine_tune(
         **taught,
         **facts,
     }
+
+
+def _train(
+    task: TrainTask, window_set: stream.WindowSet, allocation: resources.Allocation
+) -> dict[str, Any]:
+    """Run the workers; where they diverge, once more from the last good checkpoint.
+
+    Returns:
+        What rank 0 concluded, and `num_rollbacks`.
+
+    Raises:
+        TrainError: They diverged again.
+    """
+    import ray
+
+    for num_rollbacks in (0, 1):
+        _watch(_trainer(task, window_set, allocation), task.monitor, task.last_step)
+        facts: dict[str, Any] = ray.get(task.monitor.facts.remote())
+        if facts["ending"] != "diverged":
+            return facts | {"num_rollbacks": num_rollbacks}
+        if not num_rollbacks:
+            print(
+                f"diverged at step {facts['steps']}: going back to the last good checkpoint",
+                file=sys.stderr,
+            )
+    train = task.settings.train
+    raise TrainError(
+        f"Training diverged twice, at last at step {facts['steps']}: no finite loss and gradient "
+        f"in {train.max_skipped_steps} steps in a row, or weights that are not finite. The last "
+        "good checkpoint stays.",
+        f"Start a new run with a --train.learning-rate below {train.learning_rate:g} or "
+        f"--train.precision fp32 (it was {facts['precision']}); metrics.jsonl marks the steps that "
+        "were skipped.",
+    )
 
 
 def describe(settings: Settings, questions: Questions) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from qa_lib.config import Settings
 from qa_lib.plan import BatchPlan, fitting_micro_batch
+
+Ending = Literal["done", "stopped", "diverged"]
+"""How the workers ended: as planned, because they were asked to, or without finite losses."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,13 @@ def micro_batch_of(settings: Settings) -> int:
 
 def identity_of(settings: Settings) -> dict[str, Any]:
     """Return the settings, by flag, that a run cannot change and still be the same run."""
-    of_no_weight = {"max_failures", "checkpoint_every_steps", "cpus_per_worker", "device"}
+    of_no_weight = {
+        "max_failures",
+        "max_skipped_steps",
+        "checkpoint_every_steps",
+        "cpus_per_worker",
+        "device",
+    }
     train = settings.train.model_dump(mode="json", exclude={*of_no_weight, "micro_batch"})
     flags = {f"--train.{name.replace('_', '-')}": value for name, value in train.items()}
     return flags | {"--model.name": settings.model.name, "--seed": settings.seed}

@@ -24,7 +24,7 @@ from qa_lib.engine import Engine, learning_rate
 from qa_lib.losses import Batch, distilled_losses, window_losses
 from qa_lib.run import RunFolder
 from qa_lib.train.ledger import Keeper, agree, column
-from qa_lib.train.task import TrainTask
+from qa_lib.train.task import Ending, TrainTask
 
 _REPORT_EVERY_S = 0.5
 
@@ -54,31 +54,53 @@ def train(config: dict[str, Any]) -> None:
     )
     keeper = Keeper(task, engine, rank)
     keeper.restore()
-    per_epoch = plan.steps_per_epoch
-    every = settings.train.checkpoint_every_steps or per_epoch
     reporter = _Reporter(task, rank, world_size)
-    stopped = False
+    ending = _take_steps(task, engine, keeper, reporter, pad, world_size)
+    if ending != "diverged":
+        keeper.write_ledger()
+        weights = engine.gather_weights()
+        if rank == 0 and ending == "done":
+            _write_model(task, model, tokenizer, weights)
+    if rank == 0:
+        reporter.conclude(engine, precision, ending)
+    dist.barrier()
+
+
+def _take_steps(
+    task: TrainTask,
+    engine: Engine,
+    keeper: Keeper,
+    reporter: _Reporter,
+    pad: windows.PadSpec,
+    world_size: int,
+) -> Ending:
+    """Take the plan's steps from where the engine stands, and say how they ended."""
+    import ray.train
+
+    settings = task.settings.train
+    every = settings.checkpoint_every_steps or task.plan.steps_per_epoch
+    num_skipped = 0  # in a row
     for step, rows in islice(_steps(task, world_size), task.last_step - engine.step_number):
         assert step == engine.step_number, f"data at step {step}, engine at {engine.step_number}"
         micro_batches = [weighted_batch(part, pad) for part in rows]
-        batch = plan.batch(step)
+        batch = task.plan.batch(step)
         result = engine.step(micro_batches, num_real=len(batch), stop=reporter.stop_wanted)
         keeper.note(step, rows)
         reporter.step(step, result, batch, engine)
-        stopped = result.stop
-        if stopped or (step + 1) % every == 0 or (step + 1) == task.last_step:
+        num_skipped = num_skipped + 1 if result.skipped else 0
+        if num_skipped >= settings.max_skipped_steps:
+            return "diverged"
+        # Amid skipped steps there is no good place to come back to.
+        due = (step + 1) % every == 0 and not result.skipped
+        if due or result.stop or (step + 1) == task.last_step:
+            if not engine.is_finite():
+                return "diverged"
             reporter.flush()  # no step of a checkpoint is missing in the metrics, whatever dies
             keeper.save()
             ray.train.report({"step": step + 1, "loss": result.loss})
-        if stopped:
-            break
-    keeper.write_ledger()
-    weights = engine.gather_weights()
-    if rank == 0:
-        if not stopped:
-            _write_model(task, model, tokenizer, weights)
-        reporter.conclude(engine, precision, stopped)
-    dist.barrier()
+        if result.stop:
+            return "stopped"
+    return "done"
 
 
 def losses_of(settings: Settings) -> Any:
@@ -188,14 +210,14 @@ class _Reporter:
         self.stop_wanted = ray.get(self._task.monitor.record.remote(self._rows))
         self._rows, self._sent = [], time.monotonic()
 
-    def conclude(self, engine: Engine, precision: str, stopped: bool) -> None:
+    def conclude(self, engine: Engine, precision: str, ending: Ending) -> None:
         import ray
 
         seconds = time.monotonic() - self._started
         self.flush()
         facts = {
             "steps": engine.step_number,
-            "stopped": stopped,
+            "ending": ending,
             "num_skipped_steps": engine.num_skipped,
             "train_loop_seconds": round(seconds, 2),
             "windows_per_s": round(self._num_windows / seconds, 2),

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from qa_lib import config, resources, squad, windows
 from qa_lib.checkpoint import MANIFEST, CheckpointStore
 from qa_lib.config import TrainSettings
-from qa_lib.errors import CheckpointError, ResourceError
+from qa_lib.errors import CheckpointError, ResourceError, TrainError
 from qa_lib.model import load_tokenizer
 from qa_lib.plan import BatchPlan
 from qa_lib.run import RunFolder
@@ -103,18 +104,24 @@ def training_workers() -> list[psutil.Process]:
     ]
 
 
-@contextmanager
-def after_checkpoint(run_folder: Path, step: int, action: Callable[[], None]) -> Iterator[None]:
+def after_checkpoint(
+    run_folder: Path, step: int, action: Callable[[], None]
+) -> AbstractContextManager[None]:
     """Act once, when the checkpoint of a step is complete."""
-    manifest = run_folder / "checkpoints" / f"step-{step:09d}" / MANIFEST
+    return once((run_folder / "checkpoints" / f"step-{step:09d}" / MANIFEST).is_file, action)
+
+
+@contextmanager
+def once(condition: Callable[[], bool], action: Callable[[], None]) -> Iterator[None]:
+    """Act once, when a condition holds."""
     over = threading.Event()
     acted = []
 
     def watch() -> None:
         while not over.wait(0.005):
-            if manifest.is_file():
+            if condition():
                 action()
-                acted.append(step)
+                acted.append(action)
                 return
 
     thread = threading.Thread(target=watch)
@@ -223,6 +230,76 @@ def test_a_stopped_run_goes_on_from_its_last_good_checkpoint(runs, straight, cap
     redone = [row["step"] for row in run.read_metrics() if row["redone"]]
     assert redone == list(range(before + 1, newest.step + 1))
     check_ledger(read_ledger(run), plan, plan.num_steps)
+
+
+def poisoned_model(runs: Runs, name: str) -> Path:
+    """Copy the model, and make a weight NaN: no loss is finite."""
+    folder = Path(shutil.copytree(runs.model, runs.storage.parent / name))
+    weights = load_file(folder / "model.safetensors")
+    weights["qa_outputs.bias"] = weights["qa_outputs.bias"] * np.float32("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def test_a_run_without_finite_losses_goes_back_once_and_ends_the_same(runs, straight, capsys):
+    model, metrics = poisoned_model(runs, "mended"), runs.storage / "nan" / "metrics.jsonl"
+    flags = ["--model.name", str(model), "--train.max-skipped-steps", "3"]
+    skipped = lambda: metrics.is_file() and '"skipped": true' in metrics.read_text()  # noqa: E731
+    mend = lambda: shutil.copy(Path(runs.model) / "model.safetensors", model)  # noqa: E731
+    with once(skipped, mend):
+        run = runs.train("nan", *flags)
+    assert "diverged at step 3: going back" in capsys.readouterr().err
+    assert runs.results["nan"]["num_rollbacks"] == 1
+    assert_same_bits(run, straight)
+    rows = run.read_metrics()
+    assert [row["step"] for row in rows if row["skipped"]] == [1, 2, 3]
+    assert [row["step"] for row in rows if row["redone"]] == [1, 2, 3]
+    plan = runs.plan("nan")
+    check_ledger(read_ledger(run), plan, plan.num_steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [3, 1000])
+def test_a_run_that_diverges_again_stops_with_advice_and_leaves_no_nan(runs, straight, most):
+    name = f"nan-{most}"
+    model = poisoned_model(runs, f"poisoned-{most}")
+    limits = ["--train.max-skipped-steps", str(most), "--train.max-steps", "12"]
+    with pytest.raises(TrainError, match="--train.learning-rate below 0.0003"):
+        runs.train(name, "--model.name", str(model), *limits)
+    assert RunFolder(str(runs.storage / name), "train").read_result()["status"] == "failed"
+    assert not (runs.storage / name / "model").exists()
+    assert not (runs.storage / name / "checkpoints").exists()
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
+def test_damage_to_any_file_of_a_checkpoint_is_found(straight, tmp_path, damage):
+    folder = Path(shutil.copytree(straight.url("checkpoints"), tmp_path / "checkpoints"))
+    store = CheckpointStore(str(folder))
+    newest = store.newest_good()
+    before = min(int(path.name.rpartition("-")[2]) for path in folder.iterdir())
+    assert before < newest.step
+    files = [path for path in Path(newest.directory).rglob("*") if path.is_file()]
+    assert len(files) == len(newest.files) + 1 >= 6
+    for path in files:
+        good = path.read_bytes()
+        damage(path)
+        warnings: list[str] = []
+        found = store.newest_good(warn=warnings.append)
+        assert found is not None and found.step == before, path
+        assert path.name in warnings[0]
+        path.write_bytes(good)
+    assert store.newest_good() == newest
 
 
 @pytest.mark.parametrize(
