@@ -11,22 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pyarrow import fs
 
 from qa_lib import storage
 from qa_lib.errors import CheckpointError
+from qa_lib.storage import retry
 
 MANIFEST = "manifest.json"
-NUM_TRIES = 4
 _CHUNK_BYTES = 1 << 20
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ class CheckpointStore:
                 target = folder / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source = f"{checkpoint.directory}/{file.name}"
-                _retry(fs.copy_files, source, str(target), self.filesystem, fs.LocalFileSystem())
+                retry(fs.copy_files, source, str(target), self.filesystem, fs.LocalFileSystem())
                 if _hash_stream(target.open("rb")) != file.sha256:
                     raise CheckpointError(
                         f"{source} changed while it was read.", "Run the same command again."
@@ -180,8 +178,8 @@ class CheckpointStore:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = path.relative_to(folder).as_posix()
             target = f"{directory}/{name}"
-            _retry(self.filesystem.create_dir, target.rsplit("/", 1)[0], recursive=True)
-            _retry(fs.copy_files, str(path), target, fs.LocalFileSystem(), self.filesystem)
+            retry(self.filesystem.create_dir, target.rsplit("/", 1)[0], recursive=True)
+            retry(fs.copy_files, str(path), target, fs.LocalFileSystem(), self.filesystem)
             files.append(CheckpointFile(name, path.stat().st_size, _hash_stream(path.open("rb"))))
         return files
 
@@ -193,13 +191,13 @@ class CheckpointStore:
         }
         content["sha256"] = _hash_json(content)
         target = f"{checkpoint.directory}/{MANIFEST}"
-        _retry(storage.write_text, self.filesystem, target, json.dumps(content, indent=1))
+        retry(storage.write_text, self.filesystem, target, json.dumps(content, indent=1))
 
     def _read_manifest(self, directory: str) -> Checkpoint:
         path = f"{directory}/{MANIFEST}"
-        if self.filesystem.get_file_info(path).type != fs.FileType.File:
+        if retry(self.filesystem.get_file_info, path).type != fs.FileType.File:
             raise _damaged(directory, f"{MANIFEST} is missing; it was not completed")
-        text = _retry(self._read, path)
+        text = retry(self._read, path)
         try:
             content = json.loads(text)
             sha256 = content.pop("sha256")
@@ -218,12 +216,12 @@ class CheckpointStore:
     def _verify(self, checkpoint: Checkpoint) -> None:
         for file in checkpoint.files:
             path = f"{checkpoint.directory}/{file.name}"
-            info = self.filesystem.get_file_info(path)
+            info = retry(self.filesystem.get_file_info, path)
             if info.type != fs.FileType.File:
                 damage = "is missing"
             elif info.size != file.num_bytes:
                 damage = f"has {info.size} bytes instead of {file.num_bytes}"
-            elif _retry(self._hash, path) != file.sha256:
+            elif retry(self._hash, path) != file.sha256:
                 damage = "does not match its SHA-256"
             else:
                 continue
@@ -236,7 +234,7 @@ class CheckpointStore:
         selector = fs.FileSelector(self.root, allow_not_found=True)
         return [
             info.path
-            for info in self.filesystem.get_file_info(selector)
+            for info in retry(self.filesystem.get_file_info, selector)
             if info.type == fs.FileType.Directory and info.base_name.startswith("step-")
         ]
 
@@ -246,16 +244,16 @@ class CheckpointStore:
         for directory in sorted(self._directories(), reverse=True):
             if num_complete == keep:
                 self._discard(directory)
-            manifest = self.filesystem.get_file_info(f"{directory}/{MANIFEST}")
+            manifest = retry(self.filesystem.get_file_info, f"{directory}/{MANIFEST}")
             num_complete += manifest.type == fs.FileType.File
 
     def _discard(self, directory: str) -> None:
         """Remove a checkpoint, its manifest first, so that it is never half there."""
         try:
             manifest = f"{directory}/{MANIFEST}"
-            if self.filesystem.get_file_info(manifest).type == fs.FileType.File:
+            if retry(self.filesystem.get_file_info, manifest).type == fs.FileType.File:
                 self.filesystem.delete_file(manifest)
-            if self.filesystem.get_file_info(directory).type == fs.FileType.Directory:
+            if retry(self.filesystem.get_file_info, directory).type == fs.FileType.Directory:
                 self.filesystem.delete_dir(directory)
         except OSError as error:
             _log.warning("%s could not be removed: %s", directory, error)
@@ -265,18 +263,6 @@ def _damaged(directory: str, damage: str) -> CheckpointError:
     return CheckpointError(
         f"Checkpoint {directory} is damaged: {damage}.", "The one before it is used."
     )
-
-
-def _retry(action: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """Run a storage operation up to `NUM_TRIES` times, waiting 0.5, 1, 2 s in between."""
-    for attempt in range(NUM_TRIES):
-        try:
-            return action(*args, **kwargs)
-        except OSError as error:
-            if attempt == NUM_TRIES - 1 or error.errno == 28:  # ENOSPC does not mend itself
-                raise
-            time.sleep(0.5 * 2**attempt)
-    raise AssertionError("the last try returns or raises")
 
 
 def _hash_json(content: dict[str, Any]) -> str:

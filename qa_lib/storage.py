@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qa_lib.errors import ConfigError
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 RETRY_FOR_S = 60.0
 """An outage of an object store is waited out for so long, in seconds."""
+
+NUM_TRIES = 4
+"""How often `retry` tries."""
+
+_PERMANENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_T = TypeVar("_T")
 
 _STORE_EVERY_S = 10.0  # how often a LineLog writes its file to an object store
 
@@ -88,6 +95,22 @@ def write_text(filesystem: FileSystem, path: str, text: str) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def retry(action: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    """Run a storage operation up to `NUM_TRIES` times, waiting 0.5, 1, 2 s in between.
+
+    Raises:
+        OSError: Of the last try; at once where waiting does not help: a full disk, no permission.
+    """
+    for attempt in range(NUM_TRIES):
+        try:
+            return action(*args, **kwargs)
+        except OSError as error:
+            if attempt == NUM_TRIES - 1 or error.errno in _PERMANENT:
+                raise
+            time.sleep(0.5 * 2**attempt)
+    raise AssertionError("the last try returns or raises")
 
 
 class LineLog:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch.distributed as dist
 
+from qa_lib import storage
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.engine import Engine
 from qa_lib.plan import BatchPlan
@@ -108,8 +109,11 @@ class Keeper:
         dist.all_gather_object(parts, self._merged())
         if self._rank == 0:
             path = f"{self._store.root.rsplit('/', 1)[0]}/{LEDGER}"
-            with self._store.filesystem.open_output_stream(path) as file:
-                pq.write_table(pa.concat_tables(parts), file)
+            storage.retry(self._write, path, pa.concat_tables(parts))
+
+    def _write(self, path: str, ledger: pa.Table) -> None:
+        with self._store.filesystem.open_output_stream(path) as file:
+            pq.write_table(ledger, file)
 
     def _merged(self) -> pa.Table:
         self._ledger = pa.concat_tables([self._ledger, *self._pending]).combine_chunks()

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -21,6 +21,7 @@ from qa_lib import model as models
 from qa_lib import resources, storage, teach, windows
 from qa_lib.config import Settings
 from qa_lib.engine import Engine, learning_rate
+from qa_lib.errors import TrainError
 from qa_lib.losses import Batch, distilled_losses, window_losses
 from qa_lib.run import RunFolder
 from qa_lib.train.ledger import Keeper, agree, column
@@ -57,10 +58,11 @@ def train(config: dict[str, Any]) -> None:
     reporter = _Reporter(task, rank, world_size)
     ending = _take_steps(task, engine, keeper, reporter, pad, world_size)
     if ending != "diverged":
-        keeper.write_ledger()
         weights = engine.gather_weights()
-        if rank == 0 and ending == "done":
-            _write_model(task, model, tokenizer, weights)
+        with _writing(task):
+            keeper.write_ledger()
+            if rank == 0 and ending == "done":
+                _write_model(task, model, tokenizer, weights)
     if rank == 0:
         reporter.conclude(engine, precision, ending)
     dist.barrier()
@@ -238,5 +240,18 @@ def _write_model(task: TrainTask, model: Any, tokenizer: Any, weights: dict[str,
     with tempfile.TemporaryDirectory(prefix="qa-model-") as folder:
         models.save(model, tokenizer, folder, state_dict=weights)
         filesystem, root = storage.resolve(task.run_path)
-        filesystem.create_dir(f"{root}/model")
-        fs.copy_files(folder, f"{root}/model", fs.LocalFileSystem(), filesystem)
+        target = f"{root}/model"
+        storage.retry(filesystem.create_dir, target)
+        storage.retry(fs.copy_files, folder, target, fs.LocalFileSystem(), filesystem)
+
+
+@contextmanager
+def _writing(task: TrainTask) -> Iterator[None]:
+    """Turn what the storage raises at the end into what the user can do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainError(
+            f"The result cannot be written to {task.run_path}: {storage.first_line(error)}",
+            "Make room there; the same command with --resume goes on from the last checkpoint.",
+        ) from None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from jobs._entry import user_error
 from qa_lib import config, resources, squad, windows
 from qa_lib.checkpoint import MANIFEST, CheckpointStore
 from qa_lib.config import TrainSettings
@@ -269,6 +271,42 @@ def test_a_run_that_diverges_again_stops_with_advice_and_leaves_no_nan(runs, str
     assert RunFolder(str(runs.storage / name), "train").read_result()["status"] == "failed"
     assert not (runs.storage / name / "model").exists()
     assert not (runs.storage / name / "checkpoints").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """Mount 50 MB of memory as a disk."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a 50 MB disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with suppress(OSError), path.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_costs_no_good_checkpoint(runs, straight, small_disk):
+    flags = ["--storage", str(small_disk / "runs"), "--train.max-failures", "0"]
+    folder, filler = small_disk / "runs" / "full", small_disk / "filler"
+    with after_checkpoint(folder, CHECKPOINT_EVERY, lambda: fill(filler)):
+        with pytest.raises(Exception) as caught:
+            runs.train("full", *flags)
+    told = user_error(caught.value)
+    assert told is not None and "cannot be written" in told.problem and "space" in told.problem
+    assert CheckpointStore(str(folder / "checkpoints")).newest_good().step == CHECKPOINT_EVERY
+    filler.unlink()
+    run = runs.train("full", *flags, "--resume")
+    assert_same_bits(run, straight)
+    plan = runs.plan("full")
+    check_ledger(read_ledger(run), plan, plan.num_steps)
 
 
 def truncate(path: Path) -> None:

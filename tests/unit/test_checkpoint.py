@@ -1,5 +1,6 @@
 """Checkpoints: complete or absent, damage found and named, storage that fails now and then."""
 
+import errno
 import json
 import os
 import subprocess
@@ -12,9 +13,10 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
-from qa_lib import checkpoint as checkpoints
-from qa_lib.checkpoint import MANIFEST, NUM_TRIES, CheckpointStore
+from qa_lib import storage
+from qa_lib.checkpoint import MANIFEST, CheckpointStore
 from qa_lib.errors import CheckpointError
+from qa_lib.storage import NUM_TRIES
 
 FILES = {"weights.bin": b"weights" * 300, "deepspeed/optimizer.pt": b"moments" * 500, "empty": b""}
 
@@ -190,7 +192,7 @@ def test_one_manifest_covers_the_files_of_all_ranks(tmp_path):
 def test_a_rank_that_cannot_write_leaves_the_last_good_checkpoint(
     tmp_path, monkeypatch, failing_rank
 ):
-    monkeypatch.setattr(checkpoints.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
     stores, folders = two_ranks(tmp_path)
     Ranks(2).write(5, stores, folders)
     stores[failing_rank].filesystem, _ = flaky(num_failures=99)
@@ -199,7 +201,7 @@ def test_a_rank_that_cannot_write_leaves_the_last_good_checkpoint(
 
 
 def test_no_rank_believes_in_a_checkpoint_whose_manifest_was_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
     stores, folders = two_ranks(tmp_path)
     Ranks(2).write(5, stores, folders)
     stores[0].filesystem, _ = flaky(num_failures=99, only=MANIFEST)
@@ -245,7 +247,7 @@ def flaky(num_failures, only=""):
 def waits(monkeypatch):
     """Collect the seconds that would have been waited between tries."""
     seconds = []
-    monkeypatch.setattr(checkpoints.time, "sleep", seconds.append)
+    monkeypatch.setattr(storage.time, "sleep", seconds.append)
     return seconds
 
 
@@ -258,6 +260,16 @@ def test_storage_that_fails_three_times_is_waited_for(store, staged, waits, only
     store.filesystem, handler = flaky(NUM_TRIES - 1, only)
     assert store.newest_good().step == 1
     assert handler.failures_left == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_what_does_not_mend_itself_is_not_waited_for(waits, number):
+    def refuse():
+        raise OSError(number, "no")
+
+    with pytest.raises(OSError, match="no"):
+        storage.retry(refuse)
+    assert waits == []
 
 
 def test_storage_that_is_away_while_fetching_is_waited_for(store, staged, waits, tmp_path):
