@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from qa_lib import metrics, squad, windows
+from qa_lib import metrics, squad, storage, windows
 from qa_lib import model as models
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import DataSettings, Settings
@@ -131,6 +131,12 @@ def _try(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, False, str(wrong))
     except _NotChecked as reason:
         return Finding(name, None, str(reason))
+    except KeyError as field:
+        return Finding(
+            name, None, f"{RESULT} tells of no {field}, which an earlier version left out"
+        )
+    except (UserError, OSError, ValueError) as error:  # Arrow and JSON raise the last two
+        return Finding(name, False, f"it cannot be read: {storage.first_line(error)}")
 
 
 def _check_status(result: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,16 @@ def train_a_window_twice(run: Path) -> str:
     return "ledger.parquet"
 
 
+def truncate_the_ledger(run: Path) -> str:
+    os.truncate(run / "ledger.parquet", 200)
+    return "ledger.parquet"
+
+
+def truncate_the_predictions(run: Path) -> str:
+    os.truncate(run / "predictions.json", 50)
+    return "predictions.json"
+
+
 def swap_two_steps(run: Path) -> str:
     ledger = pq.read_table(run / "ledger.parquet")
     step = ledger["step"].to_numpy().copy()
@@ -127,6 +138,8 @@ def leave_it_unfinished(run: Path) -> str:
         forget_a_manifest,
         train_a_window_twice,
         swap_two_steps,
+        truncate_the_ledger,
+        truncate_the_predictions,
         lose_a_step,
         answer_better,
         leave_it_unfinished,
@@ -158,6 +171,15 @@ def test_without_the_questions_the_rest_is_checked(sound: Path, tmp_path: Path):
     assert unchecked == {"ledger.parquet", "predictions.json"}
     assert "was trained 2 to 2 times" in found["ledger.parquet"].detail
     assert all(finding.passed is not False for finding in found.values())
+
+
+def test_what_an_earlier_version_did_not_tell_is_not_checked(sound: Path, tmp_path: Path):
+    run = shutil.copytree(sound, tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    del result["train_fingerprint"]
+    (run / "result.json").write_text(json.dumps(result))
+    found = findings_of(run)["ledger.parquet"]
+    assert found.passed is None and "train_fingerprint" in found.detail
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
