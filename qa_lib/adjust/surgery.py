@@ -27,8 +27,8 @@ def apply(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
         plan: What stays, and what is folded.
 
     Returns:
-        A model of the same class on the CPU, in evaluation mode, built anew from the rewritten
-        configuration.
+        A model of the same class on the same device, in evaluation mode, built anew from the
+        rewritten configuration.
 
     Raises:
         AdjustError: The plan does not fit the model.
@@ -69,6 +69,8 @@ def build(config: Any, state: Mapping[str, torch.Tensor]) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         model = AutoModelForQuestionAnswering.from_config(config)
     model.load_state_dict(state, strict=True, assign=True)
+    # The tensors bring their device; buffers that no checkpoint holds are on the CPU still.
+    model.to(next(iter(state.values())).device)
     return model.eval()
 
 

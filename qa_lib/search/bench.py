@@ -47,7 +47,7 @@ class TrialTask:
         parent_sha256: Fingerprint of the parent.
         budgets: Optimizer steps taken after each rung, 0 first.
         device: cpu or cuda.
-        num_threads: Of torch in each trial, on a CPU.
+        num_threads: Of torch in each trial, on a CPU; no more than its node has cores.
         calibration: Windows that units are scored on.
         questions: To train on.
         train_windows: Theirs, with the parent's logits.
@@ -138,7 +138,7 @@ class Bench:
             precision=settings.train.precision,
             device=task.device,
             batch_size=settings.evaluate.batch_size,
-            num_threads=task.num_threads,
+            num_threads=_num_threads(task),
         )
         self._blocks = ray.get(task.train_windows.blocks)
         self._held_out = pa.concat_tables(ray.get(task.held_out_windows.blocks))
@@ -231,8 +231,12 @@ def _prepare_process(task: TrialTask) -> None:
     os.environ |= {"DS_ACCELERATOR": task.device, "LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "1"}
     # DeepSpeed calls collectives that torch renames: a line for each parameter and step.
     filterwarnings("ignore", "`torch.distributed.* is deprecated", FutureWarning)
-    torch.set_num_threads(task.num_threads)
+    torch.set_num_threads(_num_threads(task))
     np.random.seed(task.settings.seed)  # noqa: NPY002 - libraries draw from the global state
     dist.init_process_group(
         "nccl" if task.device == "cuda" else "gloo", store=dist.HashStore(), rank=0, world_size=1
     )
+
+
+def _num_threads(task: TrialTask) -> int:
+    return min(task.num_threads, resources.num_local_cpus())

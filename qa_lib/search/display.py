@@ -46,6 +46,7 @@ class Display:
         self._stream = stream
         self._live: Any = None
         self._changed: list[int] = []
+        self._running: set[int] = set()
 
     def __enter__(self) -> Display:
         """Start the live table where there is a terminal."""
@@ -69,15 +70,25 @@ class Display:
             self._live.stop()
             self._live = None
 
-    def __call__(self, trial: Trial) -> None:
+    def started(self, trial: Trial) -> None:
+        """Show a trial whose next rung has begun."""
+        self._running.add(trial.number)
+        self._move_down(trial.number)
+        if self._live is not None:
+            self._live.update(self._table())
+
+    def ended(self, trial: Trial) -> None:
         """Show a trial that has finished a rung or crashed."""
-        self._changed = [number for number in self._changed if number != trial.number]
-        self._changed.append(trial.number)
+        self._running.discard(trial.number)
+        self._move_down(trial.number)
         self._write_curve(trial)
         if self._live is not None:
             self._live.update(self._table())
         else:
             print(self._line(trial), file=self._stream or sys.stderr, flush=True)
+
+    def _move_down(self, number: int) -> None:
+        self._changed = [other for other in self._changed if other != number] + [number]
 
     def seconds_left(self) -> float | None:
         """Estimate the seconds left; None before each rung has been seen once."""
@@ -126,7 +137,9 @@ class Display:
             "rung": lambda trial: f"{trial.rung} of {self._halving.top}",
             "F1": lambda trial: f"{trial.outcomes[-1].f1:.2f}" if trial.outcomes else "",
             "speed-up": lambda trial: f"{trial.speedup:.2f}x",
-            "status": lambda trial: status_of(trial, self._halving.top),
+            "status": lambda trial: (
+                "running" if trial.number in self._running else status_of(trial, self._halving.top)
+            ),
         }
         for name in columns:
             table.add_column(name, justify="right")

@@ -150,6 +150,8 @@ def _task(
     num_concurrent: int,
 ) -> TrialTask:
     """Prepare once what all trials share: windows, the parent's logits, calibration windows."""
+    import ray
+
     name = settings.model.name
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     questions = squad.load(settings.data, "train", quarantine_dir=run.path)
@@ -161,7 +163,7 @@ def _task(
         parent_sha256=models.fingerprint(name),
         budgets=halving.budgets,
         device=resources.allocate(settings.train).device,
-        num_threads=max(1, resources.num_local_cpus() // num_concurrent),
+        num_threads=max(1, int(ray.cluster_resources()["CPU"] / num_concurrent)),
         calibration=adjust.draw_windows(
             questions.table,
             models.load_tokenizer(name),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -137,7 +138,14 @@ def run_trials(
         ),
     )
     with display:
-        tuner.fit()
+        try:
+            tuner.fit()
+        except KeyboardInterrupt:
+            print(
+                f"stopped; the same command with --resume --run-name {run.name} goes on",
+                file=sys.stderr,
+            )
+            raise
 
 
 def _proposals(task: TrialTask, journal: Journal, space: Space) -> Callable[[], Setting]:

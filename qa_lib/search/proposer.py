@@ -10,7 +10,8 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from qa_lib.search.halving import Halving, Job, Trial
+from qa_lib.search.display import Display
+from qa_lib.search.halving import Halving, Job, Outcome
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import Setting
 
@@ -98,35 +99,45 @@ class Proposer(Searcher):
 
 
 class Recorder(tune.Callback):
-    """Notes in the journal what Tune hears, and tells whoever shows it."""
+    """Notes in the journal what Tune hears, and shows it."""
 
-    def __init__(self, journal: Journal, show: Callable[[Trial], None]) -> None:
-        """Take the journal, and what is called with each trial that has changed."""
-        self._journal, self._show = journal, show
+    def __init__(self, journal: Journal, display: Display) -> None:
+        """Take the journal, and the display of its trials."""
+        self._journal, self._display = journal, display
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Show that a rung has begun."""
+        self._display.started(self._journal.trials[trial.config["number"]])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
         """Note a rung that has finished."""
-        from qa_lib.search.halving import Outcome
-
         number, rung = trial.config["number"], trial.config["rung"]
         outcome = Outcome(result["f1"], result["num_windows"], result["seconds"])
         self._journal.finished(number, rung, outcome)
-        self._show(self._journal.trials[number])
+        self._display.ended(self._journal.trials[number])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Note why a trial has crashed, after it was tried again."""
         number = trial.config["number"]
-        self._journal.crashed(number, reason_of(trial.get_pickled_error()))
-        self._show(self._journal.trials[number])
+        self._journal.crashed(number, reason_of(trial))
+        self._display.ended(self._journal.trials[number])
 
 
-def reason_of(error: BaseException | None) -> str:
-    """Return one line that says what went wrong: the cause's own, not Ray's wrapping."""
-    while error is not None and getattr(error, "cause", None) is not None:
-        error = error.cause  # type: ignore[attr-defined]
-    if error is None:
-        return "unknown"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].strip() if lines else ''}"[:300]
+def reason_of(trial: Any) -> str:
+    """Return one line that says why a Tune trial failed: the cause's own, not Ray's wrapping.
+
+    Args:
+        trial: With the error's pickle in its folder on the driver; only there it is by now.
+    """
+    from ray import cloudpickle
+
+    path = trial.pickled_error_file
+    if path is None or not Path(path).is_file():
+        return "unknown: see Ray's logs"
+    error = cloudpickle.loads(Path(path).read_bytes())
+    while isinstance(getattr(error, "cause", None), BaseException):
+        error = error.cause
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]

@@ -99,6 +99,7 @@ def test_a_search_that_is_done_is_extended_without_repeating_a_rung(explored, fo
     assert set(ran(run).values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_a_rung_and_a_crash_only_its_trial(explored, folder):
     _, task, straight, rule = explored
     settings = settings_of(folder).model_copy(update={"run_name": "faulty"})
@@ -120,7 +121,7 @@ def test_a_killed_worker_costs_a_rung_and_a_crash_only_its_trial(explored, folde
         trial = journal.trials[number]
         assert trial.error is None
         assert trial.outcomes[0].f1 == straight.trials[number].outcomes[0].f1
-    assert max(trial.rung for trial in journal.trials) == 2
+    assert max(trial.rung for trial in journal.trials) == 1  # the best half of three
     rows = results.rows(journal.trials, rule)
     assert rows[3]["status"] == "crashed" and "always crashes" in rows[3]["error"]
     assert set(ran(run).values()) == {1}

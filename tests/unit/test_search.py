@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from qa_lib.config import SearchSettings, SpaceSettings
 from qa_lib.errors import AdjustError, CheckpointError
 from qa_lib.run import RunFolder
 from qa_lib.search import front, results
+from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving, Job, Outcome, Trial
 from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.proposals import _comparable, propose
@@ -394,3 +396,30 @@ def test_rows_and_facts_count_what_was_trained_and_what_was_saved(tmp_path: Path
     results.write_tables(RunFolder(str(tmp_path / "run"), "tune"), rows)
     lines = (tmp_path / "run" / results.TRIALS_CSV).read_text().splitlines()
     assert len(lines) == 1 + len(rows)
+
+
+# -- what is shown
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream_class", [io.StringIO, Terminal])
+def test_a_search_shows_its_trials_and_the_time_left(stream_class, tmp_path: Path):
+    stream = stream_class()
+    trials = [trial(0, 50.0), trial(1, 3.0, 10.0, 20.0), trial(2, 1.0), trial(3, error="killed")]
+    rule = Halving(settings(), BATCH)
+    run = RunFolder(str(tmp_path), "tune")
+    with Display(run, trials, rule, num_trials=8, num_concurrent=2, stream=stream) as display:
+        # Rung 0 of 6 more, rung 1 of 3 more, rung 2 of 1 more, a second each, two at a time.
+        assert display.seconds_left() == 5.0
+        display.started(trials[1])
+        display.ended(trials[1])
+        display.started(trials[2])
+        display.ended(trials[3])
+    shown = stream.getvalue()
+    assert "20.00" in shown and "1.20x" in shown and "crashed" in shown and "0:05 left" in shown
+    assert ("running" in shown) == stream.isatty()
+    assert list((tmp_path / "tensorboard" / "trial-001").glob("events.*"))
