@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from qa_lib.adjust import Sizes
@@ -13,7 +14,7 @@ from qa_lib.search.space import Setting, Space
 # Below so many trials on a rung TPE has nothing to learn from: Optuna draws at random.
 _NUM_STARTUP = 6
 # TPE can be sure of a corner of the space that the table rules out: after so many draws the nearest
-# admitted sizes are taken.
+# cut that is open is taken.
 _NUM_DRAWS = 20
 
 
@@ -27,6 +28,9 @@ def propose(
     seed: int,
 ) -> Setting:
     """Draw a setting whose sizes are admitted.
+
+    What halving has left behind right after surgery is not cut again: another learning rate would
+    begin at the same F1.
 
     TPE learns from one rung, the highest that enough trials have finished: figures of different
     budgets cannot be compared. For the front it maximises F1 and minimises latency together,
@@ -68,13 +72,27 @@ def propose(
                 values=[f1, trial.latency_ms] if pareto else [f1],
             )
         )
+    cuts = _open_cuts(admitted, space.importance, trials)
     for _ in range(_NUM_DRAWS):
         drawn = study.ask(distributions)
         setting = grid.setting(drawn.params)
-        if setting.sizes in admitted:
+        if (setting.sizes, setting.importance) in cuts:
             return setting
         study.tell(drawn, state=optuna.trial.TrialState.FAIL)
-    return replace(setting, sizes=min(admitted, key=lambda each: grid.distance(each, setting)))
+    sizes, importance = min(cuts, key=lambda cut: (grid.distance(cut[0], setting), cut[1]))
+    return replace(setting, sizes=sizes, importance=importance)
+
+
+def _open_cuts(
+    admitted: Collection[Sizes], importance: Sequence[str], trials: Sequence[Trial]
+) -> set[tuple[Sizes, str]]:
+    """Return the cuts that are new, or that some trial has been trained after; all if none is."""
+    every = set(product(admitted, importance))
+    scored, trained = (
+        {(t.setting.sizes, t.setting.importance) for t in trials if t.rung >= rung}
+        for rung in (0, 1)
+    )
+    return every - (scored - trained) or every
 
 
 def _comparable(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:

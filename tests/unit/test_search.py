@@ -230,6 +230,27 @@ def test_tpe_learns_where_the_f1_is_high():
     assert mean_rate("optuna") > 1.5 * mean_rate("random")
 
 
+def test_a_cut_that_was_left_behind_is_not_made_again():
+    def draw(*trials: Trial) -> Setting:
+        return propose(
+            SPACE, {sizes(2), sizes(3, 24)}, trials, objective="f1", searcher="optuna", seed=0
+        )
+
+    stopped = [
+        Trial(n, Setting(each, way, 1e-3, 0.5), 10.0, 1.2, 1000, [Outcome(9.0, 0, 1.0)])
+        for n, (each, way) in enumerate(
+            [(sizes(2), "taylor"), (sizes(2), "magnitude"), (sizes(3, 24), "taylor")], start=1
+        )
+    ]
+    left = (sizes(3, 24), "magnitude")
+    found = draw(trial(0, 99.0), *stopped)
+    assert (found.sizes, found.importance) == left
+    stopped[0].outcomes.append(Outcome(20.0, 100, 1.0))
+    last = Trial(4, Setting(*left, 1e-3, 0.5), 10.0, 1.2, 1000, [Outcome(8.0, 0, 1.0)])
+    found = draw(trial(0, 99.0), *stopped, last)
+    assert (found.sizes, found.importance) == (sizes(2), "taylor")
+
+
 def test_only_figures_of_one_budget_are_compared():
     low = [trial(number, 1.0 * number) for number in range(1, 9)]
     high = [trial(number, 1.0, 50.0 + number) for number in range(9, 15)]
