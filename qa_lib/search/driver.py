@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from qa_lib import adjust, recover, resources, squad, stream, teach, windows
 from qa_lib import model as models
 from qa_lib.config import Settings
+from qa_lib.errors import AdjustError
 from qa_lib.run import RunFolder
 from qa_lib.search import figures, parent, results, table
 from qa_lib.search.bench import PLAN, TrialTask
 from qa_lib.search.execution import concurrency, run_trials
 from qa_lib.search.final import clean, recover_chosen
-from qa_lib.search.halving import Halving
+from qa_lib.search.halving import Halving, Trial
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import space_of
 
@@ -34,15 +34,21 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
         AdjustError: The space holds nothing that this parent can become.
         ResourceError: The machine or cluster cannot hold the trials.
     """
-    started_s = time.monotonic()
     task, journal, halving = explore(settings, run)
-    rows = results.rows(journal.trials, halving)
+    front = _front(journal)
+    config = models.load_config(task.settings.model.name)
+    compared = [journal.trials[0], *front]
+    milliseconds = table.measure_models(
+        config, [trial.setting.sizes for trial in compared], task.device
+    )
+    measured = {t.number: round(ms, 4) for t, ms in zip(compared, milliseconds, strict=True)}
+    speedups = {number: measured[0] / ms for number, ms in measured.items()}
+    rows = results.rows(journal.trials, halving, measured)
     results.write_tables(run, rows)
-    chosen, is_fast = results.choose(journal.trials, settings.search.min_speedup)
+    chosen, is_fast = results.choose(front, speedups, settings.search.min_speedup)
     figures.draw(run, rows, chosen.number)
-    result = results.facts(journal.trials, halving, _count(journal)) | {
+    result = results.facts(journal.trials, halving, _count(journal), speedups) | {
         "parent": task.settings.model.name,
-        "search_seconds": round(time.monotonic() - started_s, 2),
         "chosen_trial": chosen.number,
         "chosen_reaches_min_speedup": is_fast,
         "f1_held_out_parent": rows[0]["f1"],
@@ -176,6 +182,22 @@ def _task(
         held_out=held_out,
         held_out_windows=stream.tokenize(held_out.table, name, spec, offsets=True),
     )
+
+
+def _front(journal: Journal) -> list[Trial]:
+    """Return the front.
+
+    Raises:
+        AdjustError: Every trial crashed, or none was begun.
+    """
+    front = results.front_of(journal.trials)
+    if not front:
+        crashed = next((trial.error for trial in journal.trials if trial.error), "none has ended")
+        raise AdjustError(
+            f"No trial gave a model: {crashed}.",
+            "Mend that, or give more --search.time-budget-s, and go on with --resume.",
+        )
+    return front
 
 
 def _identity(settings: Settings) -> dict[str, Any]:

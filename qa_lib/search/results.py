@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from qa_lib.errors import AdjustError
 from qa_lib.run import RunFolder
 from qa_lib.search import front
 from qa_lib.search.halving import Halving, Trial
@@ -28,8 +27,17 @@ def status_of(trial: Trial, top: int) -> str:
     return "finished" if trial.rung == top else "stopped"
 
 
-def rows(trials: Sequence[Trial], halving: Halving) -> list[dict[str, Any]]:
-    """Return a row for each trial: its setting, how far it came, what it reached and costs."""
+def rows(
+    trials: Sequence[Trial], halving: Halving, measured: Mapping[int, float] | None = None
+) -> list[dict[str, Any]]:
+    """Return a row for each trial: its setting, how far it came, what it reached and costs.
+
+    Args:
+        trials: All.
+        halving: The rungs.
+        measured: Milliseconds of whole models, by number of the trial; `latency_ms` is the table's.
+    """
+    measured = measured or {}
     columns = [f"f1_rung_{rung}" for rung in range(len(halving.budgets))]
     best = {trial.number for trial in front_of(trials)}
     return [
@@ -44,6 +52,7 @@ def rows(trials: Sequence[Trial], halving: Halving) -> list[dict[str, Any]]:
                 for name, outcome in zip_longest(columns, trial.outcomes)
             },
             "latency_ms": trial.latency_ms,
+            "measured_ms": measured.get(trial.number),
             "speedup": trial.speedup,
             "num_parameters": trial.num_parameters,
             "seconds": round(sum(outcome.seconds for outcome in trial.outcomes), 3),
@@ -83,29 +92,29 @@ def front_of(trials: Sequence[Trial]) -> list[Trial]:
     return [compared[index] for index in front.non_dominated(points)]
 
 
-def choose(trials: Sequence[Trial], min_speedup: float) -> tuple[Trial, bool]:
+def choose(
+    trials: Sequence[Trial], speedups: Mapping[int, float], min_speedup: float
+) -> tuple[Trial, bool]:
     """Return the trial to recover in full, and whether it reaches the speed-up.
 
-    It is the best F1 of the highest rung at that speed-up or more; where none has it, the fastest.
+    It is the best F1 of the front at that speed-up or more; where none has it, the fastest.
 
-    Raises:
-        AdjustError: Every trial crashed.
+    Args:
+        trials: Of the front, not empty.
+        speedups: Measured on whole models, by number of the trial.
+        min_speedup: Times the parent's speed.
     """
-    found = front_of(trials)
-    if not found:
-        crashed = next((trial.error for trial in trials if trial.error), "none was started")
-        raise AdjustError(
-            f"No trial gave a model: {crashed}.",
-            f"{TRIALS_CSV} has the reason of each; mend it, and go on with --resume.",
-        )
-    fast = [trial for trial in found if trial.speedup >= min_speedup]
+    fast = [trial for trial in trials if speedups[trial.number] >= min_speedup]
     if fast:
         return max(fast, key=lambda trial: trial.outcomes[-1].f1), True
-    return max(found, key=lambda trial: trial.speedup), False
+    return max(trials, key=lambda trial: speedups[trial.number]), False
 
 
 def facts(
-    trials: Sequence[Trial], halving: Halving, num_latencies: dict[str, int]
+    trials: Sequence[Trial],
+    halving: Halving,
+    num_latencies: dict[str, int],
+    speedups: Mapping[int, float],
 ) -> dict[str, Any]:
     """Return the fields of result.json that tell of the search as a whole."""
     scored = [trial for trial in trials if trial.outcomes and not trial.is_parent]
@@ -121,12 +130,19 @@ def facts(
             sum(trial.rung >= rung for trial in scored) for rung in range(len(halving.budgets))
         ],
         "num_sizes": num_latencies,
+        "trial_seconds": round(sum(o.seconds for trial in trials for o in trial.outcomes), 2),
         "search_windows": windows,
         "search_windows_full_budgets": full,
         "search_windows_saved": round(1 - windows / full, 4) if full else None,
         "rank_correlations": rank_correlations(scored, halving.top),
         "front": [
-            {"trial": t.number, "f1": t.outcomes[-1].f1, "speedup": t.speedup} | t.setting.row()
+            {
+                "trial": t.number,
+                "f1": t.outcomes[-1].f1,
+                "speedup": round(speedups[t.number], 4),
+                "num_parameters": t.num_parameters,
+                **t.setting.row(),
+            }
             for t in front_of(trials)
         ],
     }

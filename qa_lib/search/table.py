@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +54,8 @@ def measure(config: Any, sizes: Sequence[Sizes], device: str) -> list[Entry]:
     Returns:
         An entry for the parent, and for each of the sizes.
     """
-    import ray
-
-    remote = ray.remote(_measure_here).options(
-        num_cpus=resources.MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
-    )
     parent = Sizes.of(config)
-    milliseconds = ray.get(remote.remote(config, [parent, *sizes], device))
+    milliseconds = _where_trials_run(_predict, config, [parent, *sizes], device)
     return [
         Entry(
             sizes=each,
@@ -70,6 +65,15 @@ def measure(config: Any, sizes: Sequence[Sizes], device: str) -> list[Entry]:
         )
         for each, latency_ms in zip([parent, *sizes], milliseconds, strict=True)
     ]
+
+
+def measure_models(config: Any, sizes: Sequence[Sizes], device: str) -> list[float]:
+    """Measure whole models in turns, where the table only adds up layers.
+
+    Returns:
+        Milliseconds for one window of 384 tokens, in the order of the sizes.
+    """
+    return _where_trials_run(_measure, config, list(sizes), device)
 
 
 def rule_out(entries: Sequence[Entry], settings: SearchSettings) -> list[Entry]:
@@ -120,9 +124,41 @@ def _is_larger(one: Sizes, other: Sizes) -> bool:
     )
 
 
-def _measure_here(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    """Return milliseconds; Ray gives a task one thread, but a trial's model has all cores."""
+def _where_trials_run(
+    function: Callable[[Any, list[Sizes], str], list[float]],
+    config: Any,
+    sizes: list[Sizes],
+    device: str,
+) -> list[float]:
+    import ray
+
+    remote = ray.remote(function).options(
+        num_cpus=resources.MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
+    )
+    found: list[float] = ray.get(remote.remote(config, sizes, device))
+    return found
+
+
+def _predict(config: Any, sizes: list[Sizes], device: str) -> list[float]:
+    _take_all_cores()
+    return [cost.predict_latency(each.apply(config), device) * 1e3 for each in sizes]
+
+
+def _measure(config: Any, sizes: list[Sizes], device: str) -> list[float]:
+    from transformers import AutoModelForQuestionAnswering
+
+    _take_all_cores()
+    models = {
+        str(number): AutoModelForQuestionAnswering.from_config(each.apply(config)).eval()
+        for number, each in enumerate(sizes)
+    }
+    if device == "cuda":
+        models = {name: model.half().to(device) for name, model in models.items()}
+    return [seconds * 1e3 for seconds in cost.measure_latency(models).values()]
+
+
+def _take_all_cores() -> None:
+    """Undo that Ray gives a task one thread: a trial's model has all cores."""
     import torch
 
     torch.set_num_threads(resources.num_local_cpus())
-    return [cost.predict_latency(each.apply(config), device) * 1e3 for each in sizes]

@@ -392,13 +392,17 @@ def test_the_choice_is_the_best_f1_at_the_speed_up_else_the_fastest():
         trial(1, 9.0, 60.0, latency_ms=8.0),
         trial(2, 9.0, 50.0, latency_ms=4.0),
         trial(3, 9.0, 55.0, latency_ms=5.0),
-        trial(4, 80.0, latency_ms=2.0),  # better, but after surgery only
+        trial(4, 9.0, 52.0, latency_ms=6.0),  # slower and worse than the third
+        trial(5, 80.0, latency_ms=2.0),  # better, but after surgery only
     ]
-    assert results.choose(trials, 2.0) == (trials[3], True)
-    assert results.choose(trials, 1.0) == (trials[1], True)
-    assert results.choose(trials, 5.0) == (trials[2], False)
-    with pytest.raises(AdjustError, match="out of memory"):
-        results.choose([trial(0, 99.0), trial(1, error="out of memory")], 1.0)
+    found = results.front_of(trials)
+    assert [each.number for each in found] == [2, 3, 1]
+    speedups = {1: 1.5, 2: 3.0, 3: 2.0}
+    assert results.choose(found, speedups, 2.0) == (trials[3], True)
+    assert results.choose(found, speedups, 1.0) == (trials[1], True)
+    assert results.choose(found, speedups, 2.5) == (trials[2], True)
+    assert results.choose(found, speedups, 5.0) == (trials[2], False)
+    assert results.front_of([trial(0, 99.0), trial(1, error="out of memory")]) == []
 
 
 def test_rows_and_facts_count_what_was_trained_and_what_was_saved(tmp_path: Path):
@@ -410,7 +414,7 @@ def test_rows_and_facts_count_what_was_trained_and_what_was_saved(tmp_path: Path
     assert [row["status"] for row in rows][:2] == ["parent", "crashed"]
     assert {row["status"] for row in rows[2:]} == {"stopped", "finished"}
     assert all(row[f"f1_rung_{row['rung']}"] == row["f1"] for row in rows)
-    found = results.facts(journal.trials, rule, {})
+    found = results.facts(journal.trials, rule, {}, dict.fromkeys(range(9), 1.5))
     assert found["search_windows_full_budgets"] == 8 * 320
     assert found["search_windows"] == sum(row["num_windows"] for row in rows)
     assert 0 < found["search_windows_saved"] < 1
