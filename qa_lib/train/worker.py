@@ -84,6 +84,7 @@ def _take_steps(
     num_skipped = 0  # in a row
     for step, rows in islice(_steps(task, world_size), task.last_step - engine.step_number):
         assert step == engine.step_number, f"data at step {step}, engine at {engine.step_number}"
+        reporter.start()
         micro_batches = [weighted_batch(part, pad) for part in rows]
         batch = task.plan.batch(step)
         result = engine.step(micro_batches, num_real=len(batch), stop=reporter.stop_wanted)
@@ -171,9 +172,15 @@ class _Reporter:
         told = self._run.read_metrics() if self._is_main else []
         self._num_told = max((row["step"] for row in told if "step" in row), default=0)
         self._started = self._sent = time.monotonic()
+        self._is_started = False
         self._num_windows = 0
         self._num_tokens = 0
         self.stop_wanted = False
+
+    def start(self) -> None:
+        """Start the clock when the first windows are there: speeds are those of training alone."""
+        if not self._is_started:
+            self._started, self._is_started = time.monotonic(), True
 
     def step(self, step: int, result: Any, batch: np.ndarray, engine: Engine) -> None:
         if not self._is_main:
