@@ -31,7 +31,7 @@ def conflicts(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _train_conflicts(settings.train)
     yield from _answer_conflicts(settings.answer)
     yield from _adjust_conflicts(settings.adjust)
-    yield from _search_conflicts(settings.search, settings.train.global_batch)
+    yield from _search_conflicts(settings.search)
 
 
 def _data_conflicts(data: DataSettings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -126,9 +126,7 @@ def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...],
         )
 
 
-def _search_conflicts(
-    search: SearchSettings, global_batch: int
-) -> Iterator[tuple[tuple[str, ...], str]]:
+def _search_conflicts(search: SearchSettings) -> Iterator[tuple[tuple[str, ...], str]]:
     for name in ("learning_rate", "distill_weight"):
         low, high = getattr(search.space, name)
         if low > high:
@@ -136,10 +134,3 @@ def _search_conflicts(
                 (f"search.space.{name}",),
                 f"search.space.{name} must name the lower bound first: {high:g} {low:g}",
             )
-    least = global_batch * search.reduction_factor ** (search.num_rungs - 1)
-    if search.trial_windows < least:
-        yield (
-            ("search.trial_windows", "search.num_rungs", "train.global_batch"),
-            f"search.trial_windows ({search.trial_windows}) leaves less than one batch for the "
-            f"first of {search.num_rungs} rungs: {least} is the least",
-        )

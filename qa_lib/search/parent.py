@@ -7,7 +7,7 @@ import sys
 from qa_lib import squad, train
 from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
-from qa_lib.errors import DataError
+from qa_lib.errors import ConfigError, DataError
 from qa_lib.model import load_config
 from qa_lib.run import RESULT, RunFolder
 
@@ -36,11 +36,20 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
         held_out: Titles that trials are scored on.
 
     Raises:
+        ConfigError: A trial's windows do not fill a batch at its first rung.
         DataError: The parent's record does not say that it never saw these articles.
         AdjustError: Its family cannot be adjusted.
         ModelError: It cannot be had.
     """
-    name = settings.search.parent
+    search, batch = settings.search, settings.train.global_batch
+    least = batch * search.reduction_factor ** (search.num_rungs - 1)
+    if search.trial_windows < least:
+        raise ConfigError(
+            f"--search.trial-windows {search.trial_windows} leaves less than one batch of {batch} "
+            f"for the first of {search.num_rungs} rungs.",
+            f"Use --search.trial-windows {least} or more.",
+        )
+    name = search.parent
     Sizes.of(load_config(name or settings.model.name))
     if name is None:
         return
