@@ -95,31 +95,6 @@ def learning_rate(train: TrainSettings, step: int, num_steps: int) -> float:
     return train.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
 
 
-def memory_per_rank(
-    num_parameters: int, train: TrainSettings, precision: str, world_size: int
-) -> dict[str, int]:
-    """Predict a rank's bytes of model states, as Rajbhandari et al. 2020 (ZeRO), section 5.
-
-    Activations come on top: they depend on the micro-batch and not on the stage.
-
-    Args:
-        num_parameters: Of the whole model.
-        train: ZeRO stage and optimizer.
-        precision: fp16 keeps 2-byte weights and gradients beside fp32 masters.
-        world_size: Ranks that share what the stage partitions.
-    """
-    stage, share = train.zero_stage, -(-num_parameters // world_size)
-    width = 2 if precision == "fp16" else 4
-    # Moments of AdamW, and from stage 1 on (or in fp16) a master copy of the rank's part.
-    moments = 8 if train.optimizer == "adamw" else 0
-    master = 4 if stage > 0 or precision == "fp16" else 0
-    return {
-        "parameters": width * (share if stage == 3 else num_parameters),
-        "gradients": width * (share if stage >= 2 else num_parameters),
-        "optimizer": (moments + master) * (share if stage >= 1 else num_parameters),
-    }
-
-
 class Engine:
     """A model inside a DeepSpeed engine at the asked ZeRO stage, and nothing else beside it."""
 
@@ -172,6 +147,10 @@ class Engine:
         assert isinstance(self._engine, deepspeed.DeepSpeedEngine)
         stage = self._engine.zero_optimization_stage()
         assert stage == train.zero_stage, f"DeepSpeed runs ZeRO {stage}, not {train.zero_stage}"
+        if world_size == 1 and stage == 0:
+            # A single rank has nothing to reduce; DeepSpeed would flatten, sum and copy back every
+            # gradient all the same: a twelfth of a step on a CPU [measured].
+            self._engine.enable_backward_allreduce = False
 
     @property
     def zero_stage(self) -> int:

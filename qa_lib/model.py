@@ -211,6 +211,28 @@ def num_parameters(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def num_stored_parameters(name: str) -> int:
+    """Count the values in a checkpoint's safetensors, from their headers: no model is built.
+
+    Raises:
+        ModelError: It cannot be had, or a file is damaged.
+    """
+    from math import prod
+
+    from safetensors import SafetensorError, safe_open
+
+    count = 0
+    for file in Path(resolve(name)).glob("*.safetensors"):
+        try:
+            with safe_open(file, framework="numpy") as stored:
+                shapes = [stored.get_slice(key).get_shape() for key in stored.keys()]
+        except SafetensorError as error:
+            problem = f"{file} is damaged: {storage.first_line(error)}"
+            raise ModelError(problem, _ALTERNATIVES) from None
+        count += sum(map(prod, shapes))
+    return count
+
+
 def num_matrix_parameters(model: PreTrainedModel) -> int:
     """Count the weights that every token is multiplied with: linear layers, no embeddings."""
     import torch

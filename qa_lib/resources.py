@@ -62,8 +62,9 @@ def start_ray(num_cpus: int | None = None) -> None:
 
     if ray.is_initialized():
         return
-    # Read by Ray Train's controller: its default of 2 s adds as much to every start and end.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    # Read by Ray Train's controller: its default of 2 s adds as much to every start and end; at a
+    # tenth of a second its polling takes a twentieth of two cores while they train.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     # Ray gives its workers the lowest priority but four; training is what the user waits for.
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -73,16 +74,18 @@ def start_ray(num_cpus: int | None = None) -> None:
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**33))
     # What workers print goes to Ray's session folder; what matters comes back as an exception.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    worker_env = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(("HF_", "DO_NOT_TRACK", "TOKENIZERS_", "DS_ACCELERATOR", "MALLOC_"))
-        and not name.endswith("TOKEN")
-    }
-    options["runtime_env"] = {"env_vars": worker_env}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(**options)
+        worker_env = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("HF_", "DO_NOT_TRACK", "TOKENIZERS_", "DS_ACCELERATOR", "MALLOC_"))
+            and not name.endswith("TOKEN")
+        }
+        ray.init(runtime_env={"env_vars": worker_env}, **options)
     else:
+        # Workers inherit this process's environment. With a runtime_env of its own, Ray would throw
+        # away the ones that it has started in advance.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # an actor for clouds
         num_cpus = num_cpus or num_local_cpus()
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **options)
     quiet_ray_data()
@@ -166,6 +169,31 @@ def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
             f"{free / 2**30:.1f} GiB are free.",
             "Use fewer workers, a higher --train.zero-stage, or a smaller model.",
         )
+
+
+def memory_per_rank(
+    num_parameters: int, train: TrainSettings, precision: str, world_size: int
+) -> dict[str, int]:
+    """Predict a rank's bytes of model states, as Rajbhandari et al. 2020 (ZeRO), section 5.
+
+    Activations come on top: they depend on the micro-batch and not on the stage.
+
+    Args:
+        num_parameters: Of the whole model.
+        train: ZeRO stage and optimizer.
+        precision: fp16 keeps 2-byte weights and gradients beside fp32 masters.
+        world_size: Ranks that share what the stage partitions.
+    """
+    stage, share = train.zero_stage, -(-num_parameters // world_size)
+    width = 2 if precision == "fp16" else 4
+    # Moments of AdamW, and from stage 1 on (or in fp16) a master copy of the rank's part.
+    moments = 8 if train.optimizer == "adamw" else 0
+    master = 4 if stage > 0 or precision == "fp16" else 0
+    return {
+        "parameters": width * (share if stage == 3 else num_parameters),
+        "gradients": width * (share if stage >= 2 else num_parameters),
+        "optimizer": (moments + master) * (share if stage >= 1 else num_parameters),
+    }
 
 
 def free_memory_per_worker(num_workers: int) -> int:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ray.data import DataIterator, Dataset
 
 _QUESTIONS_PER_BLOCK = 2500
+_MOST_QUESTIONS_HERE = 4000
 # A task prepares this many windows: seconds of training, a millisecond of gathering.
 _WINDOWS_PER_TASK = 512
 _TASK_CPUS = 0.25
@@ -59,7 +60,7 @@ class WindowSet:
 def tokenize(
     questions: pa.Table, model_name: str, spec: windows.WindowSpec, *, offsets: bool
 ) -> WindowSet:
-    """Cut questions into windows with Ray Data.
+    """Cut questions into windows: with Ray Data, or where they are few in this process.
 
     Args:
         questions: Of the SQuAD schema.
@@ -72,18 +73,24 @@ def tokenize(
     """
     import ray
 
-    dataset = ray.data.from_arrow(_blocks(questions))
-    # A change of block order between stages would be a change of window indices.
-    dataset.context.execution_options.preserve_order = True
-    cut = dataset.map_batches(
-        _tokenize_block,  # type: ignore[arg-type]
-        fn_kwargs={"model_name": model_name, "spec": spec, "offsets": offsets},
-        batch_size=None,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        num_cpus=_TASK_CPUS * 2,
-    ).materialize()
-    blocks = cut.to_arrow_refs()
+    how: dict[str, Any] = {"model_name": model_name, "spec": spec, "offsets": offsets}
+    if questions.num_rows <= _MOST_QUESTIONS_HERE:
+        # A second of work; the processes that would do it take longer than that to start.
+        (block,) = _blocks(questions, questions.num_rows)
+        blocks = [ray.put(_tokenize_block(block, **how))]
+    else:
+        dataset = ray.data.from_arrow(_blocks(questions, _QUESTIONS_PER_BLOCK))
+        # A change of block order between stages would be a change of window indices.
+        dataset.context.execution_options.preserve_order = True
+        cut = dataset.map_batches(
+            _tokenize_block,  # type: ignore[arg-type]
+            fn_kwargs=how,
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=_TASK_CPUS * 2,
+        )
+        blocks = cut.materialize().to_arrow_refs()
     pairs = zip(blocks, ray.get(blocks), strict=True)
     tables = [(ref, table) for ref, table in pairs if table.num_rows]
     if not tables:
@@ -240,8 +247,8 @@ def _tokenizer(model_name: str) -> Any:
     return load_tokenizer(model_name)
 
 
-def _blocks(questions: pa.Table) -> list[pa.Table]:
+def _blocks(questions: pa.Table, num_questions: int) -> list[pa.Table]:
     """Cut questions into blocks at changes of context, and number their rows."""
     table = questions.append_column("row", pa.array(np.arange(questions.num_rows, dtype=np.int32)))
-    edges = context_edges(table["context"], _QUESTIONS_PER_BLOCK)
+    edges = context_edges(table["context"], num_questions)
     return [table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]

@@ -15,12 +15,12 @@ from qa_lib import model as models
 from qa_lib import resources, squad, stream, teach, windows
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
-from qa_lib.engine import memory_per_rank
 from qa_lib.errors import CheckpointError, ConfigError, TrainError
 from qa_lib.plan import BatchPlan
 from qa_lib.progress import Progress
+from qa_lib.resources import memory_per_rank
 from qa_lib.run import RunFolder
-from qa_lib.train import fit, worker
+from qa_lib.train import fit
 from qa_lib.train.ledger import check_ledger, read_ledger
 from qa_lib.train.task import (
     Monitor,
@@ -28,6 +28,7 @@ from qa_lib.train.task import (
     checkpoints_of,
     identity_of,
     plan_of,
+    run_rank,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from qa_lib.squad import Questions
 
-_POLL_S = 0.25
+_POLL_S = 0.5
 
 
 def fine_tune(
@@ -63,6 +64,7 @@ def fine_tune(
     _check(settings)
     resources.start_ray()
     allocation = resources.allocate(settings.train)
+    monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()  # starts while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = plan_of(settings, window_set.lengths)
@@ -70,7 +72,6 @@ def fine_tune(
     taught: dict[str, Any] = {}
     if settings.train.teacher:
         window_set, taught = teach.attach(settings, window_set)
-    monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()
     task = TrainTask(
         settings=settings,
         run_path=run.path,
@@ -193,7 +194,7 @@ def _check(settings: Settings) -> None:
             f"Use --data.max-length {longest} or less.",
         )
     if not os.environ.get("RAY_ADDRESS"):
-        num_parameters = models.num_parameters(models.load_empty(settings.model.name))
+        num_parameters = models.num_stored_parameters(settings.model.name)
         states = memory_per_rank(
             num_parameters, settings.train, settings.train.precision, settings.train.num_workers
         )
@@ -243,7 +244,7 @@ def _trainer(
         checkpoints=task.checkpoints,
     )
     return TorchTrainer(
-        worker.train,
+        run_rank,
         train_loop_config={"task": task},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from qa_lib import model as models
 from qa_lib import resources
 from qa_lib.config import Settings
-from qa_lib.engine import REDUCE_BUCKET, memory_per_rank
 from qa_lib.errors import ResourceError
-from qa_lib.losses import window_losses
 from qa_lib.plan import fitting_micro_batch
+from qa_lib.resources import memory_per_rank
 
 if TYPE_CHECKING:
+    import torch
+
     from qa_lib.resources import Allocation
 
 # Left to fragments, collectives and what else a device or machine does.
@@ -43,9 +42,7 @@ def micro_batch_of(settings: Settings, allocation: Allocation, longest: int) -> 
         return fitting_micro_batch(train.micro_batch, train.global_batch, train.num_workers)
     share = train.global_batch // train.num_workers
     if allocation.device == "cpu":
-        precision = resources.resolve_precision(train.precision, "cpu")
-        free = resources.free_memory_per_worker(train.num_workers)
-        return estimate(settings, precision, longest, free)
+        return estimate(settings, longest, resources.free_memory_per_worker(train.num_workers))
     import ray
 
     # A process of its own, that ends and gives all of the device's memory back.
@@ -80,12 +77,11 @@ def largest_fitting(share: int, fits: Callable[[int], bool]) -> int:
     return sizes[low]
 
 
-def estimate(settings: Settings, precision: str, longest: int, free_bytes: int) -> int:
-    """Return the largest micro-batch whose arithmetic stays below a worker's free memory.
+def estimate(settings: Settings, longest: int, free_bytes: int) -> int:
+    """Return the largest micro-batch whose arithmetic stays below a CPU worker's free memory.
 
     Args:
         settings: Of the run.
-        precision: fp32 or bf16, resolved.
         longest: Tokens of the longest window.
         free_bytes: What a worker can count on, states included.
 
@@ -93,8 +89,9 @@ def estimate(settings: Settings, precision: str, longest: int, free_bytes: int) 
         ResourceError: Not even one window fits.
     """
     train = settings.train
-    num_parameters = models.num_parameters(models.load_empty(settings.model.name))
-    states = sum(memory_per_rank(num_parameters, train, precision, train.num_workers).values())
+    # On a CPU weights, gradients and moments are fp32 whatever the arithmetic.
+    num_parameters = models.num_stored_parameters(settings.model.name)
+    states = sum(memory_per_rank(num_parameters, train, "fp32", train.num_workers).values())
     room = (1 - _CPU_MARGIN) * free_bytes - states - resources.WORKER_BYTES
     config = models.load_config(settings.model.name)
     each = activation_bytes(config, longest, checkpointing=train.gradient_checkpointing)
@@ -122,6 +119,10 @@ def activation_bytes(config: Any, num_tokens: int, *, checkpointing: bool) -> in
 
 def _probe(settings: Settings, longest: int, share: int) -> int:
     """Find what fits a GPU; runs in a process that has one."""
+    import torch
+
+    from qa_lib.engine import REDUCE_BUCKET
+
     train = settings.train
     precision = resources.resolve_precision(train.precision, "cuda")
     model = models.load(settings.model.name, seed=settings.seed, dropout=train.dropout).train()
@@ -165,6 +166,10 @@ def take_micro_batch(
         device: Where to compute.
         precision: fp32, bf16 (autocast) or fp16 (the model is in fp16 already).
     """
+    import torch
+
+    from qa_lib.losses import window_losses
+
     tokens = torch.ones((num_windows, num_tokens), dtype=torch.int64, device=device)
     positions = torch.zeros(num_windows, dtype=torch.int64, device=device)
     batch = {"attention_mask": tokens, "start_positions": positions, "end_positions": positions}

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -24,21 +25,21 @@ from qa_lib.engine import Engine, learning_rate
 from qa_lib.errors import TrainError
 from qa_lib.losses import Batch, distilled_losses, window_losses
 from qa_lib.run import RunFolder
-from qa_lib.train.ledger import Keeper, agree, column
+from qa_lib.train.keeper import Keeper, agree, column
 from qa_lib.train.task import Ending, TrainTask
 
-_REPORT_EVERY_S = 0.5
+_REPORT_EVERY_S = 1.0
 
 
-def train(config: dict[str, Any]) -> None:
-    """Run one rank of the group; `config` holds the TrainTask."""
+def train(task: TrainTask) -> None:
+    """Run one rank of the group, inside a worker of Ray Train."""
     import ray.train
 
-    task: TrainTask = config["task"]
     settings, plan = task.settings, task.plan
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = _prepare_process(task.device, context.get_local_world_size())
+    steps = _steps(task, world_size)
     torch.manual_seed(settings.seed * 65_536 + rank)  # dropout differs between ranks
     precision = agree(resources.resolve_precision(settings.train.precision, task.device))
     model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
@@ -56,7 +57,7 @@ def train(config: dict[str, Any]) -> None:
     keeper = Keeper(task, engine, rank)
     keeper.restore()
     reporter = _Reporter(task, rank, world_size)
-    ending = _take_steps(task, engine, keeper, reporter, pad, world_size)
+    ending = _take_steps(task, engine, keeper, reporter, pad, steps)
     if ending != "diverged":
         weights = engine.gather_weights()
         with _writing(task):
@@ -74,7 +75,7 @@ def _take_steps(
     keeper: Keeper,
     reporter: _Reporter,
     pad: windows.PadSpec,
-    world_size: int,
+    steps: Iterator[tuple[int, list[pa.Table]]],
 ) -> Ending:
     """Take the plan's steps from where the engine stands, and say how they ended."""
     import ray.train
@@ -82,7 +83,7 @@ def _take_steps(
     settings = task.settings.train
     every = settings.checkpoint_every_steps or task.plan.steps_per_epoch
     num_skipped = 0  # in a row
-    for step, rows in islice(_steps(task, world_size), task.last_step - engine.step_number):
+    for step, rows in islice(steps, task.last_step - engine.step_number):
         assert step == engine.step_number, f"data at step {step}, engine at {engine.step_number}"
         reporter.start()
         micro_batches = [weighted_batch(part, pad) for part in rows]
@@ -115,20 +116,39 @@ def losses_of(settings: Settings) -> Any:
 
 
 def _steps(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Table]]]:
-    """Group this rank's micro-batches into optimizer steps."""
+    """Group this rank's micro-batches into optimizer steps; the first are on their way at once."""
     import ray.train
 
     shard = ray.train.get_dataset_shard("windows")
-    batches = iter(
-        shard.iter_batches(batch_size=task.micro_batch, batch_format="pyarrow", prefetch_batches=4)
+    batches = _ahead(
+        iter(
+            shard.iter_batches(
+                batch_size=task.micro_batch, batch_format="pyarrow", prefetch_batches=4
+            )
+        )
     )
     num_micro = task.plan.global_batch // (world_size * task.micro_batch)
-    while rows := list(islice(batches, num_micro)):
-        steps = {
-            step for part in rows for step in (part["step"][0].as_py(), part["step"][-1].as_py())
-        }
-        assert len(steps) == 1 and len(rows) == num_micro, "a step's windows came apart"
-        yield steps.pop(), rows
+
+    def grouped() -> Iterator[tuple[int, list[pa.Table]]]:
+        while rows := list(islice(batches, num_micro)):
+            steps = {part["step"][row].as_py() for part in rows for row in (0, -1)}
+            assert len(steps) == 1 and len(rows) == num_micro, "a step's windows came apart"
+            yield steps.pop(), rows
+
+    return grouped()
+
+
+def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """Fetch the first item in a thread, now: Ray Data starts while this rank loads its model."""
+    thread = ThreadPoolExecutor(1)
+    first = thread.submit(list, islice(items, 1))
+    thread.shutdown(wait=False)
+
+    def fetched() -> Iterator[Any]:
+        yield from first.result()
+        yield from items
+
+    return fetched()
 
 
 def weighted_batch(part: pa.Table, pad: windows.PadSpec) -> tuple[Batch, torch.Tensor]:

@@ -64,12 +64,12 @@ def settings_of(*flags: str) -> config.Settings:
 def test_on_a_cpu_memory_decides_and_nothing_is_tried(monkeypatch):
     monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("it was tried"))
     settings = settings_of("--train.global-batch", "64")
-    found = [fit.estimate(settings, "fp32", 384, free * GIB) for free in (3, 6, 12, 1000)]
+    found = [fit.estimate(settings, 384, free * GIB) for free in (3, 6, 12, 1000)]
     assert found == sorted(found) and found[0] < found[-1] == 64
     with pytest.raises(ResourceError, match="Not even one"):
-        fit.estimate(settings, "fp32", 384, GIB)
+        fit.estimate(settings, 384, GIB)
     checkpointed = settings_of("--train.global-batch", "64", "--train.gradient-checkpointing")
-    assert fit.estimate(checkpointed, "fp32", 384, 3 * GIB) > found[0]
+    assert fit.estimate(checkpointed, 384, 3 * GIB) > found[0]
     chosen = fit.micro_batch_of(settings, Allocation(1, "cpu", 1.0), 384)
     assert 64 % chosen == 0
 
