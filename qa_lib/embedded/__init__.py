@@ -8,6 +8,7 @@ The corpus is a pure function of the code; a test holds its hash, so that it cha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -19,11 +20,13 @@ from qa_lib.embedded.genre import Genre
 from qa_lib.embedded.genres import GENRES
 from qa_lib.embedded.grammar import Mention, choose, fill, in_random_order, pick, slots
 
-VERSION = 3
-NUM_PASSAGES_PER_GENRE: dict[Split, int] = {"train": 60, "eval": 8}
+VERSION = 4
+NUM_PASSAGES_PER_GENRE: dict[Split, int] = {"train": 57, "eval": 10}
 HELD_OUT_SENTENCE_SHARE = 0.4  # of a held-out passage's sentences, worded as in no training passage
-NUM_MIDDLE_PARTS = 2  # between opening and ending: short passages train quickly
+NUM_MIDDLE_PARTS = 1  # between opening and ending: short passages train quickly
 NUM_QUESTIONS_PER_PASSAGE = 6
+
+_YEAR = re.compile(r"\b(?:1[4-9]|20)\d\d\b")
 
 _SCHEMA = pa.schema(
     [
@@ -107,7 +110,7 @@ def _passage(genre: Genre, split: Split, number: int, stock: NameStock) -> Passa
         wordings = genre.questions[slot].templates(held_out=split == "eval")
         phrasings = [choose(wording, rng) for wording in wordings]
         phrasings = [phrasing for phrasing in phrasings if slots(phrasing) <= spoken]
-        if phrasings:
+        if phrasings and not _is_the_only_year(str(facts[slot]), context):
             question, _ = fill(pick(rng, phrasings), facts)
             questions.append((question, _answers(slot, mentions, split)))
     return Passage(
@@ -119,6 +122,11 @@ def _passage(genre: Genre, split: Split, number: int, stock: NameStock) -> Passa
         ),
         questions=tuple(questions),
     )
+
+
+def _is_the_only_year(answer: str, context: str) -> bool:
+    """Say whether an answer is a year and the passage has no other: its shape would give it away."""
+    return bool(_YEAR.fullmatch(answer)) and set(_YEAR.findall(context)) == {answer}
 
 
 def _template(genre: Genre, split: Split, rng: Random) -> str:

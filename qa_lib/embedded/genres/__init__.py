@@ -1,12 +1,9 @@
 """All genres of passages, in the order of the corpus."""
 
-from qa_lib.embedded.genres.biography import BIOGRAPHY
 from qa_lib.embedded.genres.building import BUILDING
 from qa_lib.embedded.genres.company import COMPANY
-from qa_lib.embedded.genres.council import COUNCIL
 from qa_lib.embedded.genres.excavation import EXCAVATION
 from qa_lib.embedded.genres.expedition import EXPEDITION
-from qa_lib.embedded.genres.laboratory import LABORATORY
 from qa_lib.embedded.genres.match import MATCH
 from qa_lib.embedded.genres.premiere import PREMIERE
 from qa_lib.embedded.genres.recipe import RECIPE
@@ -14,7 +11,6 @@ from qa_lib.embedded.genres.river import RIVER
 from qa_lib.embedded.genres.siege import SIEGE
 
 GENRES = (
-    BIOGRAPHY,
     COMPANY,
     RECIPE,
     EXPEDITION,
@@ -22,8 +18,6 @@ GENRES = (
     EXCAVATION,
     RIVER,
     BUILDING,
-    LABORATORY,
     MATCH,
-    COUNCIL,
     PREMIERE,
 )
