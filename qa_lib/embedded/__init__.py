@@ -125,7 +125,7 @@ def _passage(genre: Genre, split: Split, number: int, stock: NameStock) -> Passa
 
 
 def _is_the_only_year(answer: str, context: str) -> bool:
-    """Say whether an answer is a year and the passage has no other: its shape would give it away."""
+    """Say whether an answer is the passage's only year: its shape would give it away."""
     return bool(_YEAR.fullmatch(answer)) and set(_YEAR.findall(context)) == {answer}
 
 
