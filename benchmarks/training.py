@@ -22,8 +22,25 @@ NUM_TURNS = 3
 LOSS_TOLERANCE = 1e-3
 
 
-def plain_loop(settings: Any, table: Any, plan: Any, precision: str) -> tuple[float, list[float]]:
-    """Train as a script would: no Ray, no DeepSpeed; windows per second and the losses."""
+def plain_loop(
+    settings: Any,
+    table: Any,
+    plan: Any,
+    precision: str,
+    *,
+    num_steps: int | None = None,
+    width: int | None = None,
+) -> tuple[float, list[float]]:
+    """Train as a script would: no Ray, no DeepSpeed; windows per second and the losses.
+
+    Args:
+        settings: Of the run.
+        table: Windows.
+        plan: Whose batches are trained.
+        precision: fp32 or bf16.
+        num_steps: So many of the plan's steps; all where None.
+        width: Pad every window to so many tokens; to the longest of its batch where None.
+    """
     import torch
 
     from qa_lib import model as models
@@ -44,9 +61,9 @@ def plain_loop(settings: Any, table: Any, plan: Any, precision: str) -> tuple[fl
         ]
     )
     losses, num_windows, started = [], 0, time.perf_counter()
-    for step in range(plan.num_steps):
+    for step in range(num_steps or plan.num_steps):
         rows = table.take(plan.batch(step))
-        batch = windows.collate(rows, pad)
+        batch = windows.collate(rows, pad, length=width)
         inputs = {name: value for name, value in batch.items() if "_positions" not in name}
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(train, step, plan.num_steps)
@@ -70,7 +87,7 @@ def suite(settings: Any, questions: Any, folder: str, turn: int) -> tuple[float,
     named = settings.model_copy(update={"storage": folder, "run_name": f"turn-{turn}"})
     with RunFolder.open(named, "train") as run:
         result = train.fine_tune(named, run, questions)
-        assert result["steps"] == settings.train.max_steps
+        assert result["steps"] == (settings.train.max_steps or result["steps"])
         steps = run.read_metrics()
         return steps[-1]["windows_per_s"], [row["loss"] for row in steps]
 

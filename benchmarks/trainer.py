@@ -1,0 +1,153 @@
+"""Training speed: this suite's job against the standard recipe, `transformers.Trainer`.
+
+    python -m benchmarks.trainer
+    python -m benchmarks.trainer --data.source ~/squad --data.train-limit 1600
+
+Same model, rows, batch, precision, optimizer and schedule, and the dropout of the recipe, for all.
+The standard recipe prepares features with `datasets.map` and trains with `Trainer`: padded to the
+window length, or padded by the batch and sampled by `group_by_length`. Each trains one epoch, in
+turns; the padded one, whose speed does not depend on the rows, only --padded-steps of it. Windows
+per second count the steps alone: no start of Ray, no loading, no preparation, no checkpoint.
+
+Then the same batches are trained padded and unpadded, and the losses of every step compared.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.training import plain_loop, suite
+from jobs import _entry
+
+NUM_TURNS = 2
+PADDED_STEPS = 20
+COMPARED_STEPS = 6
+LOSS_TOLERANCE = 1e-3
+REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR", "../shared/squad"))
+OURS, GROUPED, PADDED = "this suite", "Trainer, group_by_length", "Trainer, padded to max_length"
+
+
+def trainer(settings: Any, features: Any, precision: str, *, padded: bool) -> float:
+    """Train with `transformers.Trainer`; windows per second of its steps."""
+    from transformers import (
+        DataCollatorWithPadding,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        default_data_collator,
+    )
+
+    from qa_lib import model as models
+
+    class Clock(TrainerCallback):
+        started = ended = 0.0
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.started = self.started or time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.ended = time.perf_counter()
+
+    train, clock = settings.train, Clock()
+    tokenizer = models.load_tokenizer(settings.model.name)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=train.global_batch,
+            num_train_epochs=1,
+            max_steps=PADDED_STEPS if padded else -1,
+            learning_rate=train.learning_rate,
+            weight_decay=train.weight_decay,
+            warmup_steps=train.warmup_ratio,
+            max_grad_norm=train.max_grad_norm,
+            bf16=precision == "bf16",
+            use_cpu=True,
+            train_sampling_strategy="random" if padded else "group_by_length",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            logging_strategy="no",
+            seed=settings.seed,
+        )
+        loop = Trainer(
+            model=models.load(settings.model.name, seed=settings.seed, dropout=train.dropout),
+            args=arguments,
+            train_dataset=features,
+            data_collator=default_data_collator if padded else DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
+            callbacks=[clock],
+        )
+        loop.train()
+    num_windows = min(loop.state.global_step * train.global_batch, len(features))
+    return num_windows / (clock.ended - clock.started)
+
+
+def compare_losses(settings: Any, table: Any, plan: Any, precision: str) -> float:
+    """Train the plan's first steps padded and unpadded; the largest difference of a loss."""
+    _, padded = plain_loop(
+        settings, table, plan, precision, num_steps=COMPARED_STEPS, width=settings.data.max_length
+    )
+    _, unpadded = plain_loop(settings, table, plan, precision, num_steps=COMPARED_STEPS)
+    return max(abs(one - other) for one, other in zip(padded, unpadded, strict=True))
+
+
+def main(argv: list[str]) -> None:
+    """Run all three in turns and print the table."""
+    _entry.quiet_libraries()
+    import datasets
+    import torch
+
+    from benchmarks._recipe import standard_recipe
+    from qa_lib import config, resources, squad, train, windows
+    from qa_lib import model as models
+
+    datasets.disable_progress_bars()
+    if REAL_SQUAD.is_dir() and "--data.source" not in argv:
+        argv = ["--data.source", str(REAL_SQUAD), *argv]
+    settings = config.parse("train", ["--recipe", "squad-cpu", "--data.train-limit", "1600", *argv])
+    precision = resources.resolve_precision(settings.train.precision, "cpu")
+    torch.set_num_threads(resources.num_local_cpus())
+    questions = squad.load(settings.data, "train")
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    tokenizer = models.load_tokenizer(settings.model.name)
+    table = windows.build(questions.table, tokenizer, spec, characters=False).table
+    plan = train.plan_of(settings, windows.lengths(table))
+    features = {
+        name: datasets.Dataset(standard_recipe(questions.table, tokenizer, spec, padding))
+        for name, padding in ((GROUPED, False), (PADDED, "max_length"))
+    }
+    speeds: dict[str, list[float]] = {OURS: [], GROUPED: [], PADDED: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(NUM_TURNS):
+            speeds[PADDED].append(trainer(settings, features[PADDED], precision, padded=True))
+            speeds[GROUPED].append(trainer(settings, features[GROUPED], precision, padded=False))
+            speeds[OURS].append(suite(settings, questions, folder, turn)[0])
+            print(f"turn {turn + 1}: { ({name: round(s[-1], 2) for name, s in speeds.items()}) }")
+    furthest = compare_losses(settings, table, plan, precision)
+    print(
+        f"\n{questions.table.num_rows} questions, {table.num_rows} windows of "
+        f"{windows.lengths(table).mean():.0f} tokens, batch {settings.train.global_batch}, "
+        f"{precision}, dropout {settings.train.dropout}"
+    )
+    print(f"{'':<30} {'windows/s':>10}  this suite is faster by (least to most of a turn)")
+    for name, values in speeds.items():
+        ratios = [ours / theirs for ours, theirs in zip(speeds[OURS], values, strict=True)]
+        print(
+            f"{name:<30} {statistics.median(values):>10.2f}  {statistics.median(ratios):.2f}x "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    print(
+        f"same batches padded to {settings.data.max_length} or not, {COMPARED_STEPS} steps: losses "
+        f"differ by at most {furthest:.1e} (at most {LOSS_TOLERANCE:g})"
+    )
+    assert furthest <= LOSS_TOLERANCE
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
