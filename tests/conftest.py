@@ -16,6 +16,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 _entry.quiet_libraries()  # before any test module imports Ray or transformers
 
+# Many small groups of workers start and end: their controller looks after them more often.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+
 # A busy machine is no failure; the same examples everywhere, so that a failure can be repeated.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
@@ -42,3 +45,12 @@ def ray_session() -> Iterator[None]:
     resources.start_ray(num_cpus=4)
     yield
     ray.shutdown()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none: Ray would wait for one for ever."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA GPU on this machine")

@@ -23,7 +23,7 @@ from qa_lib.search.space import Setting, space_of
 from qa_lib.search.trials import Rung
 from tests.distributed import tiny_search
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 class Faulty(Rung):

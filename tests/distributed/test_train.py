@@ -175,6 +175,7 @@ def test_a_ledger_that_misses_or_repeats_a_window_is_found_out(runs, straight):
         check_ledger(ledger, plan, plan.num_steps - 1)
 
 
+@pytest.mark.slow
 def test_one_worker_loses_what_two_lose(runs, straight):
     one = runs.train("one", "--train.num-workers", "1")
     assert runs.results["one"]["world_size"] == 1
@@ -243,6 +244,7 @@ def poisoned_model(runs: Runs, name: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_without_finite_losses_goes_back_once_and_ends_the_same(runs, straight, capsys):
     model, metrics = poisoned_model(runs, "mended"), runs.storage / "nan" / "metrics.jsonl"
     flags = ["--model.name", str(model), "--train.max-skipped-steps", "3"]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from qa_lib import model
+import jobs.adjust
+from jobs import _entry
+from qa_lib import config, model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -54,8 +56,8 @@ def test_the_run_holds_plan_model_scores_and_costs(run: Path):
         (32, 128),
     ]
     assert result["proof"]["max_logit_error"] < 1e-5
-    config = json.loads((run / "model" / "config.json").read_text())
-    assert (config["num_hidden_layers"], config["intermediate_size"]) == (2, 256)
+    written = json.loads((run / "model" / "config.json").read_text())
+    assert (written["num_hidden_layers"], written["intermediate_size"]) == (2, 256)
     assert (run / "model" / "README.md").exists()
     plan = json.loads((run / "plan.json").read_text())
     assert plan["parent_sha256"] == model.fingerprint("embedded")
@@ -88,11 +90,14 @@ def test_recovery_distils_the_parent_into_the_adjusted_model(run: Path):
     assert len(surgery) == len(now) and surgery != now
 
 
-def test_a_dry_run_prints_the_table_and_leaves_nothing(tmp_path: Path):
-    done = adjust(tmp_path, "--dry-run", "--adjust.hidden-size", "288")
-    assert done.returncode == 0, done.stderr
+def test_a_dry_run_prints_the_table_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    flags = ["--storage", str(tmp_path), "--dry-run", "--adjust.hidden-size", "288"]
+    jobs.adjust.adjust(config.parse("adjust", flags))
+    printed = capsys.readouterr().out
     for part in ("hidden size", "288", "GFLOPs", "predicted ms", "attention.self.key"):
-        assert part in done.stdout
+        assert part in printed
     assert not list(tmp_path.iterdir())
 
 
@@ -109,12 +114,17 @@ def test_a_dry_run_prints_the_table_and_leaves_nothing(tmp_path: Path):
     ],
 )
 def test_the_impossible_exits_2_and_names_what_is_possible(
-    flags: tuple[str, ...], says: str, tmp_path: Path
+    flags: tuple[str, ...],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
-    done = adjust(tmp_path, *flags)
-    assert done.returncode == 2, done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setattr(sys, "argv", ["jobs.adjust", "--storage", str(tmp_path), *flags])
+    assert _entry.exit_code("adjust", jobs.adjust.adjust) == 2
+    stderr = capsys.readouterr().err
+    assert says in stderr
+    assert "Traceback" not in stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -160,11 +160,16 @@ def test_ctrl_c_exits_130_in_one_line(job_file):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    start_s = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        start_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert (process.returncode, stderr) == (130, "interrupted\n")
     assert time.monotonic() - start_s < 10

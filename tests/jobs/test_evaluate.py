@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from qa_lib import evaluate, squad
+from jobs.evaluate import evaluate as evaluate_job
+from qa_lib import config, evaluate, squad
 from qa_lib import model as models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings, TrainSettings
 from qa_lib.errors import ModelError, ResourceError
@@ -174,6 +175,7 @@ def one_by_one(questions: squad.Questions) -> tuple[dict[str, str], dict[str, fl
     return predictions, odds
 
 
+@pytest.mark.slow
 def test_two_actors_answer_as_one_plain_model_does(tmp_path, ray_session):
     questions = some_questions(tmp_path / "eval.parquet", 60)
     settings = settings_of(num_actors=2)
@@ -190,6 +192,7 @@ def test_two_actors_answer_as_one_plain_model_does(tmp_path, ray_session):
     assert ((answers["score"].to_numpy() > 0) == (answers["char_end"].to_numpy() > 0)).all()
 
 
+@pytest.mark.slow
 def test_without_answers_the_null_threshold_decides(tmp_path, ray_session):
     questions = some_questions(tmp_path / "eval.parquet", 40, unanswerable=20)
     best, expected_odds = one_by_one(questions)
@@ -228,6 +231,7 @@ def test_more_actors_than_fit_are_refused_at_once(tmp_path, ray_session):
         evaluate.evaluate(settings, run, "embedded", questions)
 
 
+@pytest.mark.slow
 def test_the_job_ends_on_this_machine_as_it_is(tmp_path):
     flags = ("--data.eval-limit", "12", "--train.device", "cpu", "--run-name", "small")
     done = run_job(tmp_path, *flags)
@@ -236,7 +240,7 @@ def test_the_job_ends_on_this_machine_as_it_is(tmp_path):
     assert result_of(tmp_path / "small")["status"] == "done"
 
 
-def test_a_dry_run_counts_and_writes_nothing(tmp_path):
-    done = run_job(tmp_path, "--data.eval-limit", "7", "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert '"num_questions": 7' in done.stdout and not list(tmp_path.iterdir())
+def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys):
+    flags = ["--storage", str(tmp_path), "--data.eval-limit", "7", "--dry-run"]
+    evaluate_job(config.parse("evaluate", flags))
+    assert '"num_questions": 7' in capsys.readouterr().out and not list(tmp_path.iterdir())

@@ -94,20 +94,17 @@ def test_the_run_is_proved_anew_from_its_folder(trained: RunFolder):
     assert "6 steps" in findings["ledger.parquet"].detail
 
 
-def test_a_teacher_is_asked_once(trained: RunFolder):
-    storage = trained.root.rpartition("/")[0]
-    taught = [*FLAGS, "--storage", storage, "--train.teacher", trained.path]
-    settings = config.parse("train", [*taught, "--run-name", "student"])
-    train(settings)
-    first = RunFolder(f"{storage}/student", "train").read_result()
-    assert first["num_teacher_windows_computed"] == first["num_train_windows"]
-
+def test_a_teacher_is_asked_once(trained: RunFolder, tmp_path: Path):
+    flags = [*FLAGS, "--storage", str(tmp_path), "--train.teacher", trained.path]
+    settings = config.parse("train", flags)
     questions = squad.load(settings.data, "train").table
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions, settings.model.name, spec, offsets=False)
+    _, first = teach.attach(settings, window_set)
+    assert first["num_teacher_windows_computed"] == window_set.num_windows
     _, second = teach.attach(settings, window_set)
     assert second["num_teacher_windows_computed"] == 0
-    assert second["num_teacher_windows_cached"] == first["num_train_windows"]
+    assert second["num_teacher_windows_cached"] == window_set.num_windows
     assert second["teacher_logits"] == first["teacher_logits"]
 
 

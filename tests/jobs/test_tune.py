@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import jobs.tune
 from qa_lib import config, squad
 from qa_lib.search.journal import JOURNAL
 from tests.distributed import tiny_search
@@ -53,10 +54,11 @@ def finished(run_folder: Path) -> list[tuple[int, int]]:
     return [(e["number"], e["rung"]) for e in events if e["event"] == "finished"]
 
 
-def test_a_dry_run_counts_and_leaves_nothing(folder: Path):
-    done = run(folder, "--dry-run", "--run-name", "dry")
-    assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout[done.stdout.index("{") :])
+def test_a_dry_run_counts_and_leaves_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):
+    flags = [*tiny_search.flags(folder), "--dry-run", "--run-name", "dry"]
+    jobs.tune.tune(config.parse("tune", flags))
+    printed = capsys.readouterr().out
+    plan = json.loads(printed[printed.index("{") :])
     assert plan["windows_per_rung"] == [0, 32, 64]
     assert plan["num_trials_per_rung"] == [4, 2, 1]
     assert plan["num_sizes"] == 4 and not plan["trains_parent"]

@@ -129,6 +129,8 @@ def test_a_group_that_misses_a_dimension_is_caught(family: str):
     in_one_layer = [*dimensions.layers[1], dimensions.hidden]
     for group in in_one_layer:
         for axis in group.axes:
+            if re.search(r"\.[02]\.", axis.module):
+                continue  # the layers are alike: one of them, and what stands around them
             if axis.module.endswith(("key", "k_lin")) and axis.parameter == "bias":
                 continue  # the softmax hides it; the next test
             with pytest.raises(AdjustError) as refusal:

@@ -250,10 +250,10 @@ def test_settings_made_in_python_obey_the_rules_between_fields_too():
         Settings(data=DataSettings(stride=384))
 
 
-@pytest.mark.parametrize(("workers", "share"), [(1, 16), (2, 8), (4, 4), (16, 1)])
+@pytest.mark.parametrize(("workers", "share"), [(1, 8), (2, 4), (4, 2), (8, 1)])
 def test_more_workers_share_the_same_batch_without_a_second_flag(workers: int, share: int):
     train = config.parse("train", ["--train.num-workers", str(workers)]).train
-    assert train.global_batch == 16
+    assert train.global_batch == 8
     assert train.micro_batch == share
 
 

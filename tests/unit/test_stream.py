@@ -26,7 +26,7 @@ def test_windows_come_in_the_order_asked_across_blocks_and_repeats():
 def test_a_block_ends_where_the_context_changes():
     contexts = [f"context {number // 7}" for number in range(9_000)]
     table = pa.table({"context": contexts, "question": [str(n) for n in range(9_000)]})
-    blocks = stream._blocks(table)
+    blocks = stream._blocks(table, 2_500)
     assert len(blocks) >= 3
     rows = pa.concat_tables(blocks)["row"].to_pylist()
     assert rows == list(range(9_000))
@@ -36,4 +36,4 @@ def test_a_block_ends_where_the_context_changes():
 
 def test_one_context_for_all_questions_is_one_block():
     table = pa.table({"context": ["same"] * 6_000, "question": ["?"] * 6_000})
-    assert sum(block.num_rows for block in stream._blocks(table)) == 6_000
+    assert sum(block.num_rows for block in stream._blocks(table, 2_500)) == 6_000
