@@ -244,14 +244,25 @@ def flops_per_second(device: str, precision: str) -> float:
         device: On a CPU a matrix product is timed; on a GPU the published peak of its model counts.
         precision: fp32, bf16 or fp16.
     """
+    if device == "cuda":
+        import torch
+
+        name = torch.cuda.get_device_name()
+        peak = next((tera for key, tera in _PEAK_TERAFLOPS.items() if key in name), 50.0)
+        return peak * 1e12 * _GPU_UTILISATION / (8 if precision == "fp32" else 1)
+    return _CPU_UTILISATION * matrix_flops_per_second(precision)
+
+
+def matrix_flops_per_second(precision: str) -> float:
+    """Time a large matrix product on this machine's CPU; floating-point operations per second.
+
+    Args:
+        precision: fp32 or bf16.
+    """
     import time
 
     import torch
 
-    if device == "cuda":
-        name = torch.cuda.get_device_name()
-        peak = next((tera for key, tera in _PEAK_TERAFLOPS.items() if key in name), 50.0)
-        return peak * 1e12 * _GPU_UTILISATION / (8 if precision == "fp32" else 1)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = torch.ones(2048, 512, dtype=dtype), torch.ones(512, 2048, dtype=dtype)
     a @ b  # the first call sets the kernel up
@@ -260,7 +271,7 @@ def flops_per_second(device: str, precision: str) -> float:
         started = time.perf_counter()
         a @ b
         seconds.append(time.perf_counter() - started)
-    return _CPU_UTILISATION * 2 * a.numel() * b.shape[1] / min(seconds)
+    return 2 * a.numel() * b.shape[1] / min(seconds)
 
 
 def _room(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> int:

@@ -91,6 +91,7 @@ def test_a_file_is_answered_line_by_line_in_order(model, tmp_path):
 
 
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.slow
 def test_what_an_actor_cannot_do_comes_back_as_it_is_and_leaves_no_file(model, tmp_path):
     broken = shutil.copytree(model, tmp_path / "broken")
     weights = load_file(broken / "model.safetensors")

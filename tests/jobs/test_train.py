@@ -76,6 +76,7 @@ def test_the_card_holds_the_figures_of_the_result(trained: RunFolder):
     assert f"| training windows | {result['num_train_windows']} |" in card
 
 
+@pytest.mark.slow
 def test_evaluating_the_run_gives_its_own_score(trained: RunFolder, tmp_path: Path):
     flags = [*FLAGS, "--storage", str(tmp_path), "--run-name", "again"]
     evaluate(config.parse("evaluate", [*flags, "--model.name", trained.path]))

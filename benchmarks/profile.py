@@ -1,0 +1,138 @@
+"""Where the time of a training step goes, and what is left to the arithmetic limit.
+
+    python -m benchmarks.profile
+    python -m benchmarks.profile --data.source ~/squad --train.max-steps 30
+
+The engine that the job's workers run, in this process: the plan's batches of real windows at the
+recipe's batch and precision. The first half of the steps is timed as it is; the second half runs
+under torch's profiler, whose operators are summed by what they are for. The limit is what the
+model's matrix products alone would take at the speed of a large matrix product, measured here.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from jobs import _entry
+
+NUM_WARM_STEPS = 3
+REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR", "../shared/squad"))
+# The first kind one of whose words is in an operator's name takes its time.
+KINDS = {
+    "matrix products": ("mm", "mkldnn_linear", "matmul"),
+    "attention": ("attention", "softmax"),
+    "optimizer": ("adam",),
+    "gradient norm, clipping, zeroing": ("norm_", "linalg", "foreach", "zero_", "isfinite"),
+    "layer norms": ("layer_norm",),
+    "GELU and other element-wise": ("gelu", "add", "mul", "div", "sub", "tanh", "where"),
+    "copies and embeddings": ("copy_", "index", "embedding", "cat", "fill_", "gather"),
+}
+
+
+def in_process_engine(settings: Any, plan: Any, precision: str, micro_batch: int) -> Any:
+    """Make a group of one process, and the engine that a worker would have."""
+    os.environ |= {"DS_ACCELERATOR": "cpu", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    import torch
+    import torch.distributed as dist
+
+    from qa_lib import model as models
+    from qa_lib.engine import Engine
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    train = settings.train
+    return Engine(
+        models.load(settings.model.name, seed=settings.seed, dropout=train.dropout),
+        train,
+        precision=precision,
+        device=torch.device("cpu"),
+        num_steps=plan.num_steps,
+        micro_batch=micro_batch,
+    )
+
+
+def kind_of(operator: str) -> str:
+    """Say what an operator of the profile is for."""
+    name = operator.lower()
+    return next((kind for kind, words in KINDS.items() if any(w in name for w in words)), "other")
+
+
+def main(argv: list[str]) -> None:
+    """Time, profile, and print the table."""
+    _entry.quiet_libraries()
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    from qa_lib import config, resources, squad, train, windows
+    from qa_lib import model as models
+    from qa_lib.train.worker import weighted_batch
+
+    if REAL_SQUAD.is_dir() and "--data.source" not in argv:
+        argv = ["--data.source", str(REAL_SQUAD), *argv]
+    flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "24"]
+    settings = config.parse("train", [*flags, *argv])
+    torch.set_num_threads(resources.num_local_cpus())
+    precision = resources.resolve_precision(settings.train.precision, "cpu")
+    questions = squad.load(settings.data, "train").table
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    tokenizer = models.load_tokenizer(settings.model.name)
+    pad = windows.PadSpec.of(tokenizer)
+    table = windows.build(questions, tokenizer, spec, characters=False).table
+    table = table.append_column("weight", pa.array(np.ones(table.num_rows, np.float32)))
+    plan = train.plan_of(settings, windows.lengths(table))
+    micro_batch = train.micro_batch_of(settings)
+    engine = in_process_engine(settings, plan, precision, micro_batch)
+    seconds: list[float] = []
+    collating: list[float] = []
+    tokens: list[int] = []
+
+    def step(number: int) -> None:
+        started = time.perf_counter()
+        rows = plan.batch(number)
+        parts = [rows[a : a + micro_batch] for a in range(0, len(rows), micro_batch)]
+        batches = [weighted_batch(table.take(part), pad) for part in parts]
+        collated = time.perf_counter()
+        engine.step(batches, num_real=len(rows))
+        seconds.append(time.perf_counter() - started)
+        collating.append(collated - started)
+        tokens.append(sum(batch["input_ids"].numel() for batch, _ in batches))
+
+    half = plan.num_steps // 2
+    for number in range(half):
+        step(number)
+    timed = slice(NUM_WARM_STEPS, half)
+    whole, made = sum(seconds[timed]), sum(collating[timed])
+    # Forwards and backwards: six operations a token and weight, without what attention adds.
+    flops = 6 * models.num_matrix_parameters(engine.model) * sum(tokens[timed])
+    limit = flops / resources.matrix_flops_per_second(precision)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        for number in range(half, plan.num_steps):
+            step(number)
+    by_kind: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        by_kind[kind_of(event.key)] += event.self_cpu_time_total
+    total = sum(by_kind.values())
+
+    num_timed = half - NUM_WARM_STEPS
+    print(
+        f"{num_timed} steps of {settings.train.global_batch} windows, "
+        f"{sum(tokens[timed]) / num_timed:.0f} tokens with padding, {precision}, "
+        f"{torch.get_num_threads()} threads"
+    )
+    print(f"a step: median {statistics.median(seconds[timed]):.3f} s, {made / whole:.1%} collating")
+    for kind, micros in by_kind.most_common():
+        print(f"{kind:<34} {micros / total:>6.1%}")
+    print(
+        f"matrix products alone, at this machine's speed: {limit / num_timed:.3f} s a step, "
+        f"{limit / whole:.0%} of the time"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
