@@ -207,8 +207,8 @@ def describe(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def num_parameters(model: PreTrainedModel) -> int:
-    """Count a model's parameters, shared tensors once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Count a model's parameters, shared tensors once, and whole where ZeRO 3 partitions them."""
+    return sum(getattr(each, "ds_numel", each.numel()) for each in model.parameters())
 
 
 def num_stored_parameters(name: str) -> int:

@@ -22,6 +22,7 @@ import torch.distributed as dist
 from transformers import BertConfig, BertForQuestionAnswering
 
 from qa_lib import engine as engines
+from qa_lib import model as models
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import TrainSettings
 from qa_lib.engine import Engine
@@ -138,7 +139,7 @@ def train_all(engine: Engine) -> dict:
         "weights": engine.gather_weights(),
         "names": sorted(engine.model.state_dict()),
         "bytes": engine.num_state_bytes(),
-        "num_parameters": sum(getattr(p, "ds_numel", p.numel()) for p in engine.model.parameters()),
+        "num_parameters": models.num_parameters(engine.model),
     }
 
 
