@@ -87,7 +87,14 @@ def test_help_lists_every_job_and_every_other_target() -> None:
     assert sorted(listed) == sorted([*jobs, *phony[1].replace("$(JOBS) ", "").split()])
 
 
-@pytest.mark.parametrize("python", [INTERPRETER, DEBIAN], ids=["venv", "no ensurepip"])
+@pytest.mark.parametrize(
+    "python",
+    [
+        # What `make test` itself began with.
+        pytest.param(INTERPRETER, id="venv", marks=pytest.mark.slow),
+        pytest.param(DEBIAN, id="no ensurepip"),
+    ],
+)
 def test_set_up_does_nothing_the_second_time(checkout: Path, python: str) -> None:
     set_up(checkout, python)
     kept = mark(checkout)

@@ -56,6 +56,7 @@ def test_the_ledger_holds_each_window_once(trained: RunFolder):
     assert len(np.unique(indices)) == 48  # six steps are less than an epoch
 
 
+@pytest.mark.slow  # `verify` below does it too
 def test_the_model_loads_in_a_process_that_knows_nothing_of_us(trained: RunFolder, tmp_path: Path):
     code = """
 import sys
