@@ -185,7 +185,12 @@ def test_one_worker_loses_what_two_lose(runs, straight):
     assert min(losses_of(one).values()) < 0.9 * losses_of(one)[1]
 
 
-def test_kill_9_of_a_worker_changes_nothing_in_the_end(runs, straight):
+def redone_steps(run: RunFolder) -> list[int]:
+    return [row["step"] for row in run.read_metrics() if row["redone"]]
+
+
+def test_neither_a_kill_nor_a_stop_nor_damage_changes_anything_in_the_end(runs, straight, capsys):
+    folder, plan = runs.storage / "disturbed", runs.plan("disturbed")
     killed = []
 
     def kill() -> None:
@@ -194,24 +199,14 @@ def test_kill_9_of_a_worker_changes_nothing_in_the_end(runs, straight):
         workers[0].kill()
         killed.append(workers[0].pid)
 
-    with after_checkpoint(runs.storage / "killed", 2 * CHECKPOINT_EVERY, kill):
-        run = runs.train("killed")
-    assert len(killed) == 1
-    assert_same_bits(run, straight)
-    plan = runs.plan("killed")
-    assert runs.results["killed"]["steps"] == plan.num_steps
-    check_ledger(read_ledger(run), plan, plan.num_steps)
-    assert losses_of(run) == losses_of(straight)
-    redone = [row["step"] for row in run.read_metrics() if row["redone"]]
-    assert len(run.read_metrics()) == plan.num_steps + len(redone)
-    assert all(step > 2 * CHECKPOINT_EVERY for step in redone)
-
-
-def test_a_stopped_run_goes_on_from_its_last_good_checkpoint(runs, straight, capsys):
-    folder, plan = runs.storage / "stopped", runs.plan("stopped")
     stop = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
-    with after_checkpoint(folder, 2 * CHECKPOINT_EVERY, stop), pytest.raises(KeyboardInterrupt):
-        runs.train("stopped")
+    with (
+        after_checkpoint(folder, CHECKPOINT_EVERY, kill),
+        after_checkpoint(folder, 2 * CHECKPOINT_EVERY, stop),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        runs.train("disturbed")
+    assert len(killed) == 1
     run = RunFolder(str(folder), "train")
     assert run.read_result()["status"] == "interrupted"
     assert not (folder / "model").exists()
@@ -221,17 +216,21 @@ def test_a_stopped_run_goes_on_from_its_last_good_checkpoint(runs, straight, cap
     assert max(losses_of(run)) == newest.step  # it stopped at once, and lost no step
     message = capsys.readouterr().err
     assert f"stopped after step {newest.step} of {plan.num_steps}" in message
-    assert "--run-name stopped --resume" in message
+    assert "--run-name disturbed --resume" in message
+    by_the_kill = redone_steps(run)
+    assert all(step > CHECKPOINT_EVERY for step in by_the_kill)
 
     victim = next(file for file in newest.files if file.name.endswith(".pt"))
     os.truncate(Path(newest.directory) / victim.name, victim.num_bytes // 2)
     before = store.newest_good(warn=lambda _: None).step
     assert before < newest.step
-    run = runs.train("stopped", "--resume")
+    run = runs.train("disturbed", "--resume")
     assert_same_bits(run, straight)
     assert losses_of(run) == losses_of(straight)
-    redone = [row["step"] for row in run.read_metrics() if row["redone"]]
-    assert redone == list(range(before + 1, newest.step + 1))
+    by_the_damage = list(range(before + 1, newest.step + 1))
+    assert redone_steps(run) == by_the_kill + by_the_damage
+    assert len(run.read_metrics()) == plan.num_steps + len(redone_steps(run))
+    assert runs.results["disturbed"]["steps"] == plan.num_steps
     check_ledger(read_ledger(run), plan, plan.num_steps)
 
 
