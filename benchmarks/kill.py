@@ -163,14 +163,14 @@ def worker_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: 
     """Kill a worker in each of so many runs; a row for each."""
     rows = []
     for number in range(num):
-        # A moment anywhere in the run: steps are told of twice a second, so a delay comes on top.
+        # A moment anywhere in the run: steps are told of once a second, so a delay comes on top.
         step, rank = random.randrange(1, plan.num_steps * 9 // 10), random.randrange(2)
         name, killed = f"worker-{number}", []
         settings = settings_of(name, flags)
         over = when_at(
             storage / name,
             step,
-            random.uniform(0, 0.5),
+            random.uniform(0, 1),
             lambda rank=rank, killed=killed: kill_worker(rank, killed),
         )
         started = time.monotonic()
@@ -200,7 +200,7 @@ def driver_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: 
         command = [sys.executable, "-m", "jobs.train", *flags, "--run-name", name]
         log = (storage / f"{name}.log").open("w")
         job = subprocess.Popen(command, stdout=log, stderr=log)
-        over = when_at(storage / name, step, random.uniform(0, 0.5), job.kill)
+        over = when_at(storage / name, step, random.uniform(0, 1), job.kill)
         code = job.wait()
         over.set()
         subprocess.run([*command, "--resume"], stdout=log, stderr=log, check=True)

@@ -208,7 +208,8 @@ def test_without_answers_the_null_threshold_decides(tmp_path, ray_session):
     assert result["has_ans_total"] == result["no_ans_total"] == 20
 
 
-@pytest.mark.parametrize("damage", [pytest.param("NaN", marks=pytest.mark.slow), "truncated"])
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["NaN", "truncated"])
 def test_a_damaged_model_is_an_error_that_says_so(tmp_path, ray_session, damage):
     model, tokenizer = models.load("embedded"), models.load_tokenizer("embedded")
     model.qa_outputs.weight.data[0, 0] = float("nan")

@@ -104,7 +104,10 @@ def test_set_up_does_nothing_the_second_time(checkout: Path, python: str) -> Non
     assert make(checkout, "setup", ENV="production").returncode == 0, "ENV of the shell, not ours"
 
 
-@pytest.mark.parametrize("fault", ["interrupted", "lock changed", "interpreter gone"])
+@pytest.mark.parametrize(
+    "fault",
+    ["interrupted", pytest.param("lock changed", marks=pytest.mark.slow), "interpreter gone"],
+)
 def test_set_up_builds_anew_what_it_cannot_trust(checkout: Path, fault: str) -> None:
     set_up(checkout)
     python, stamp, doubtful = checkout / ".venv/bin/python", "requirements.txt", mark(checkout)
