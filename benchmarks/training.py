@@ -58,7 +58,8 @@ def plain_loop(
         [
             {"params": decayed, "weight_decay": train.weight_decay},
             {"params": exempt, "weight_decay": 0.0},
-        ]
+        ],
+        eps=train.adam_epsilon,
     )
     losses, num_windows, started = [], 0, time.perf_counter()
     for step in range(num_steps or plan.num_steps):

@@ -331,8 +331,10 @@ def _build_optimizer(model: PreTrainedModel, train: TrainSettings) -> Any:
     wraps can refuse: everything around it (reduction, clipping, zeroing) stays DeepSpeed's own.
     """
     base = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.SGD
-    # One pass over each tensor; the default for a CPU takes three times as long.
-    options: dict[str, Any] = {"fused": True} if train.optimizer == "adamw" else {}
+    options: dict[str, Any] = {}
+    if train.optimizer == "adamw":
+        # Fused, it is one pass over each tensor; the default for a CPU takes three times as long.
+        options = {"fused": True, "eps": train.adam_epsilon}
 
     class Guarded(base):  # type: ignore[misc,valid-type]
         skip = False

@@ -171,6 +171,13 @@ class TrainSettings(_Group):
         default=1.0, ge=0.0, description="Gradients are clipped to this global norm; 0: never."
     )
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="Optimizer.")
+    adam_epsilon: float = Field(
+        default=1e-8,
+        gt=0.0,
+        le=1.0,
+        description="AdamW's epsilon; with BERT's own 1e-6, gradients that are nothing but rounding "
+        "move nothing.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
         description="Arithmetic of the forward and backward pass; weights stay fp32.",
