@@ -109,18 +109,6 @@ def num_redone(run: Any) -> int:
     return sum(row["redone"] for row in run.read_metrics())
 
 
-def plan_of(settings: Any) -> Any:
-    """Make the batch plan anew, from the questions alone."""
-    from qa_lib import squad, windows
-    from qa_lib import train as training
-    from qa_lib.model import load_tokenizer
-
-    questions = squad.load(settings.data, "train").table
-    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    cut = windows.build(questions, load_tokenizer(settings.model.name), spec, characters=False)
-    return training.plan_of(settings, windows.lengths(cut.table))
-
-
 def last_step(folder: Path) -> int:
     """Return the last step in a run's metrics.jsonl, 0 where there is none."""
     path = folder / "metrics.jsonl"
@@ -269,6 +257,8 @@ def report(rows: list[dict], who: str) -> dict[str, int]:
 def main() -> None:
     """Kill, compare, print and write."""
     _entry.quiet_libraries()
+    from benchmarks._work import prepare
+
     parser = argparse.ArgumentParser(prog="benchmarks.kill")
     parser.add_argument("--worker-kills", type=int, default=20)
     parser.add_argument("--driver-kills", type=int, default=3)
@@ -282,7 +272,7 @@ def main() -> None:
         model = write_model(storage / "model")
         flags = [*FLAGS, "--storage", folder, "--model.name", model]
         straight = train(settings_of("straight", flags))
-        plan = plan_of(settings_of("straight", flags))
+        plan = prepare(settings_of("straight", flags)).plan
         assert difference(straight, straight, plan) is None
         workers = worker_kills(options.worker_kills, flags, straight, plan, storage)
         drivers = driver_kills(options.driver_kills, flags, straight, plan, storage)

@@ -69,7 +69,8 @@ def main(argv: list[str]) -> None:
     import pyarrow as pa
     import torch
 
-    from qa_lib import config, resources, squad, train, windows
+    from benchmarks._work import prepare
+    from qa_lib import config, resources, train, windows
     from qa_lib import model as models
     from qa_lib.train.worker import weighted_batch
 
@@ -79,13 +80,9 @@ def main(argv: list[str]) -> None:
     settings = config.parse("train", [*flags, *argv])
     torch.set_num_threads(resources.num_local_cpus())
     precision = resources.resolve_precision(settings.train.precision, "cpu")
-    questions = squad.load(settings.data, "train").table
-    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    tokenizer = models.load_tokenizer(settings.model.name)
+    _, table, plan, tokenizer, _ = prepare(settings)
     pad = windows.PadSpec.of(tokenizer)
-    table = windows.build(questions, tokenizer, spec, characters=False).table
     table = table.append_column("weight", pa.array(np.ones(table.num_rows, np.float32)))
-    plan = train.plan_of(settings, windows.lengths(table))
     micro_batch = train.micro_batch_of(settings)
     engine = in_process_engine(settings, plan, precision, micro_batch)
     seconds: list[float] = []

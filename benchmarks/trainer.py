@@ -104,8 +104,8 @@ def main(argv: list[str]) -> None:
     import torch
 
     from benchmarks._recipe import standard_recipe
-    from qa_lib import config, resources, squad, train, windows
-    from qa_lib import model as models
+    from benchmarks._work import prepare
+    from qa_lib import config, resources, windows
 
     datasets.disable_progress_bars()
     if REAL_SQUAD.is_dir() and "--data.source" not in argv:
@@ -113,11 +113,7 @@ def main(argv: list[str]) -> None:
     settings = config.parse("train", ["--recipe", "squad-cpu", "--data.train-limit", "1600", *argv])
     precision = resources.resolve_precision(settings.train.precision, "cpu")
     torch.set_num_threads(resources.num_local_cpus())
-    questions = squad.load(settings.data, "train")
-    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    tokenizer = models.load_tokenizer(settings.model.name)
-    table = windows.build(questions.table, tokenizer, spec, characters=False).table
-    plan = train.plan_of(settings, windows.lengths(table))
+    questions, table, plan, tokenizer, spec = prepare(settings)
     features = {
         name: datasets.Dataset(standard_recipe(questions.table, tokenizer, spec, padding))
         for name, padding in ((GROUPED, False), (PADDED, "max_length"))

@@ -98,18 +98,14 @@ def main() -> None:
     _entry.quiet_libraries()
     import torch
 
-    from qa_lib import config, resources, squad, train, windows
-    from qa_lib import model as models
+    from benchmarks._work import prepare
+    from qa_lib import config, resources
 
     flags = ["--train.max-steps", "40", "--train.dropout", "0", *sys.argv[1:]]
     settings = config.parse("train", flags)
     precision = resources.resolve_precision(settings.train.precision, "cpu")
     torch.set_num_threads(resources.num_local_cpus())
-    questions = squad.load(settings.data, "train")
-    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    tokenizer = models.load_tokenizer(settings.model.name)
-    table = windows.build(questions.table, tokenizer, spec, characters=False).table
-    plan = train.plan_of(settings, windows.lengths(table))
+    questions, table, plan, *_ = prepare(settings)
     speeds: dict[str, list[float]] = {"plain PyTorch loop": [], "this suite": []}
     furthest = 0.0
     with tempfile.TemporaryDirectory() as folder:

@@ -10,10 +10,10 @@ under plain SGD, every weight. Bytes are those of rank 0, as `--dry-run` predict
 are measured. With QA_SQUAD_DIR (or ../shared/squad) the questions are SQuAD's, else the embedded
 ones.
 
-The loss does not see a constant added to all logits of a window: the gradient of the head's bias is
-nothing but rounding, which AdamW scales to whole steps with its usual epsilon of 1e-8. So epsilon is
-BERT's own 1e-6 here; with `--train.adam-epsilon 1e-8` the logits, all of a window alike, differ by
-up to 1e-3, and the log-probabilities, compared too, do not.
+The loss does not see a constant added to all logits of a window: the gradient of the head's bias
+is only rounding, which AdamW with its usual epsilon of 1e-8 scales to whole steps. So epsilon is
+BERT's own 1e-6 here; with `--train.adam-epsilon 1e-8` the logits differ by up to 1e-3, all of a
+window alike, and the log-probabilities, compared too, do not.
 """
 
 from __future__ import annotations

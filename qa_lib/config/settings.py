@@ -175,8 +175,8 @@ class TrainSettings(_Group):
         default=1e-8,
         gt=0.0,
         le=1.0,
-        description="AdamW's epsilon; with BERT's own 1e-6, gradients that are nothing but rounding "
-        "move nothing.",
+        description="AdamW's epsilon; with BERT's own 1e-6, a gradient that is only rounding moves "
+        "nothing.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
