@@ -12,7 +12,6 @@ model's matrix products alone would take at the speed of a large matrix product,
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import time
 from collections import Counter
@@ -122,7 +121,7 @@ def main(argv: list[str]) -> None:
         f"{sum(tokens[timed]) / num_timed:.0f} tokens with padding, {precision}, "
         f"{torch.get_num_threads()} threads"
     )
-    print(f"a step: median {statistics.median(seconds[timed]):.3f} s, {made / whole:.1%} collating")
+    print(f"a step: {whole / num_timed:.3f} s in the mean, {made / whole:.1%} collating")
     for kind, micros in by_kind.most_common():
         print(f"{kind:<34} {micros / total:>6.1%}")
     print(
