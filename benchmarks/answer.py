@@ -10,21 +10,18 @@ are equal and the score is to 1e-4. They run in turns, so the ratio is of one lo
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks._squad import REAL_SQUAD
 from qa_lib import config, squad
 from qa_lib.answer import Answerer
 from qa_lib.forward import Forward
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR") or REPOSITORY.parent / "shared" / "squad")
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"top_k": 3},

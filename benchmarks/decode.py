@@ -11,32 +11,27 @@ all features of a question with their texts and probabilities.
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks._squad import with_real_squad
 from qa_lib import config, spans, squad, windows
 from qa_lib.model import load_tokenizer
 
 BATCH_SIZE = 64
 NUM_REPEATS = 5
-REPOSITORY = Path(__file__).resolve().parents[1]
-REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR") or REPOSITORY.parent / "shared" / "squad")
 
 
 def main(argv: list[str]) -> None:
     """Time both and print a line for each rule set."""
-    if REAL_SQUAD.is_dir() and "--data.source" not in argv:
-        argv = ["--data.source", str(REAL_SQUAD), *argv]
-    settings = config.parse("evaluate", argv)
+    settings = config.parse("evaluate", with_real_squad(argv))
     questions = squad.load(settings.data, "eval").table
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     table = windows.build(questions, load_tokenizer(settings.model.name), spec).table

@@ -12,7 +12,6 @@ training. Where real SQuAD is at hand, 1,000 questions of its dev set follow.
 from __future__ import annotations
 
 import math
-import os
 import re
 import sys
 import time
@@ -22,13 +21,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from benchmarks._squad import REAL_SQUAD
 from qa_lib import metrics, model, spans, squad, windows
 from qa_lib.config import DataSettings, EvaluateSettings
 from qa_lib.embedded import corpus
 from qa_lib.forward import Forward
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR") or REPOSITORY.parent / "shared" / "squad")
 NUM_REAL_QUESTIONS = 1000
 NEARNESS = 1.0  # of two words side by side, against their being in one sentence at all
 MARGIN_F1 = 30.0  # the corpus promises that each control stays this far below the trained model

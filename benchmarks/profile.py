@@ -15,13 +15,13 @@ import os
 import sys
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+from benchmarks._squad import with_real_squad
 from jobs import _entry
 
 NUM_WARM_STEPS = 3
-REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR", "../shared/squad"))
 # The first kind one of whose words is in an operator's name takes its time.
 KINDS = {
     "matrix products": ("mm", "mkldnn_linear", "matmul"),
@@ -61,6 +61,27 @@ def kind_of(operator: str) -> str:
     return next((kind for kind, words in KINDS.items() if any(w in name for w in words)), "other")
 
 
+class Timed(NamedTuple):
+    """Of a step: seconds in all and of collating, and tokens with padding."""
+
+    seconds: float
+    collating: float
+    tokens: int
+
+
+def take_step(engine: Any, table: Any, rows: Any, pad: Any, micro_batch: int) -> Timed:
+    """Train one batch of the plan as a worker does."""
+    from qa_lib.train.worker import weighted_batch
+
+    started = time.perf_counter()
+    parts = [rows[a : a + micro_batch] for a in range(0, len(rows), micro_batch)]
+    batches = [weighted_batch(table.take(part), pad) for part in parts]
+    collated = time.perf_counter()
+    engine.step(batches, num_real=len(rows))
+    tokens = sum(batch["input_ids"].numel() for batch, _ in batches)
+    return Timed(time.perf_counter() - started, collated - started, tokens)
+
+
 def main(argv: list[str]) -> None:
     """Time, profile, and print the table."""
     _entry.quiet_libraries()
@@ -71,62 +92,42 @@ def main(argv: list[str]) -> None:
     from benchmarks._work import prepare
     from qa_lib import config, resources, train, windows
     from qa_lib import model as models
-    from qa_lib.train.worker import weighted_batch
 
-    if REAL_SQUAD.is_dir() and "--data.source" not in argv:
-        argv = ["--data.source", str(REAL_SQUAD), *argv]
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "24"]
-    settings = config.parse("train", [*flags, *argv])
+    settings = config.parse("train", [*flags, *with_real_squad(argv)])
     torch.set_num_threads(resources.num_local_cpus())
     precision = resources.resolve_precision(settings.train.precision, "cpu")
     _, table, plan, tokenizer, _ = prepare(settings)
-    pad = windows.PadSpec.of(tokenizer)
     table = table.append_column("weight", pa.array(np.ones(table.num_rows, np.float32)))
     micro_batch = train.micro_batch_of(settings)
     engine = in_process_engine(settings, plan, precision, micro_batch)
-    seconds: list[float] = []
-    collating: list[float] = []
-    tokens: list[int] = []
-
-    def step(number: int) -> None:
-        started = time.perf_counter()
-        rows = plan.batch(number)
-        parts = [rows[a : a + micro_batch] for a in range(0, len(rows), micro_batch)]
-        batches = [weighted_batch(table.take(part), pad) for part in parts]
-        collated = time.perf_counter()
-        engine.step(batches, num_real=len(rows))
-        seconds.append(time.perf_counter() - started)
-        collating.append(collated - started)
-        tokens.append(sum(batch["input_ids"].numel() for batch, _ in batches))
-
+    step = partial(
+        take_step, engine, table, pad=windows.PadSpec.of(tokenizer), micro_batch=micro_batch
+    )
     half = plan.num_steps // 2
-    for number in range(half):
-        step(number)
-    timed = slice(NUM_WARM_STEPS, half)
-    whole, made = sum(seconds[timed]), sum(collating[timed])
+    timed = [step(plan.batch(number)) for number in range(half)][NUM_WARM_STEPS:]
+    seconds, collating, tokens = (sum(column) for column in zip(*timed, strict=True))
     # Forwards and backwards: six operations a token and weight, without what attention adds.
-    flops = 6 * models.num_matrix_parameters(engine.model) * sum(tokens[timed])
+    flops = 6 * models.num_matrix_parameters(engine.model) * tokens
     limit = flops / resources.matrix_flops_per_second(precision)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         for number in range(half, plan.num_steps):
-            step(number)
+            step(plan.batch(number))
     by_kind: Counter[str] = Counter()
     for event in profiler.key_averages():
         by_kind[kind_of(event.key)] += event.self_cpu_time_total
-    total = sum(by_kind.values())
 
-    num_timed = half - NUM_WARM_STEPS
     print(
-        f"{num_timed} steps of {settings.train.global_batch} windows, "
-        f"{sum(tokens[timed]) / num_timed:.0f} tokens with padding, {precision}, "
+        f"{len(timed)} steps of {settings.train.global_batch} windows, "
+        f"{tokens / len(timed):.0f} tokens with padding, {precision}, "
         f"{torch.get_num_threads()} threads"
     )
-    print(f"a step: {whole / num_timed:.3f} s in the mean, {made / whole:.1%} collating")
+    print(f"a step: {seconds / len(timed):.3f} s in the mean, {collating / seconds:.1%} collating")
     for kind, micros in by_kind.most_common():
-        print(f"{kind:<34} {micros / total:>6.1%}")
+        print(f"{kind:<34} {micros / by_kind.total():>6.1%}")
     print(
-        f"matrix products alone, at this machine's speed: {limit / num_timed:.3f} s a step, "
-        f"{limit / whole:.0%} of the time"
+        f"matrix products alone, at this machine's speed: {limit / len(timed):.3f} s a step, "
+        f"{limit / seconds:.0%} of the time"
     )
 
 

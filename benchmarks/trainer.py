@@ -15,14 +15,13 @@ Then the same batches are trained padded and unpadded, and the losses of every s
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
+from benchmarks._squad import with_real_squad
 from benchmarks.training import plain_loop, suite
 from jobs import _entry
 
@@ -32,7 +31,6 @@ NUM_TURNS = 2
 NUM_STEPS, NUM_PADDED_STEPS = 50, 10
 COMPARED_STEPS = 6
 LOSS_TOLERANCE = 1e-3
-REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR", "../shared/squad"))
 OURS = "this suite"
 PADDED, GROUPED = "padded to max_length", "group_by_length"
 
@@ -66,7 +64,7 @@ def trainer(
         arguments = TrainingArguments(
             output_dir=folder,
             per_device_train_batch_size=train.global_batch,
-            max_steps=NUM_PADDED_STEPS if padded else NUM_STEPS,
+            max_steps=NUM_PADDED_STEPS if padded else train.max_steps,
             learning_rate=train.learning_rate,
             weight_decay=train.weight_decay,
             warmup_steps=train.warmup_ratio,
@@ -101,26 +99,17 @@ def compare_losses(settings: Any, table: Any, plan: Any, precision: str) -> floa
     return max(abs(one - other) for one, other in zip(padded, unpadded, strict=True))
 
 
-def main(argv: list[str]) -> None:
-    """Run all in turns and print the table."""
-    _entry.quiet_libraries()
+def race(settings: Any, work: Any, precision: str) -> dict[str, list[float]]:
+    """Train with all, in turns; windows per second of each turn, by who trained."""
     import datasets
-    import torch
 
     from benchmarks._recipe import standard_recipe
-    from benchmarks._work import prepare
-    from qa_lib import config, resources, windows
 
     datasets.disable_progress_bars()
-    if REAL_SQUAD.is_dir() and "--data.source" not in argv:
-        argv = ["--data.source", str(REAL_SQUAD), *argv]
-    flags = ["--recipe", "squad-cpu", "--data.train-limit", "1600"]
-    settings = config.parse("train", [*flags, "--train.max-steps", str(NUM_STEPS), *argv])
-    precision = resources.resolve_precision(settings.train.precision, "cpu")
-    torch.set_num_threads(resources.num_local_cpus())
-    questions, table, plan, tokenizer, spec = prepare(settings)
     features = {
-        name: datasets.Dataset(standard_recipe(questions.table, tokenizer, spec, padding))
+        name: datasets.Dataset(
+            standard_recipe(work.questions.table, work.tokenizer, work.spec, padding)
+        )
         for name, padding in ((PADDED, "max_length"), (GROUPED, False))
     }
     contenders = {
@@ -136,12 +125,30 @@ def main(argv: list[str]) -> None:
                     settings, features[how], precision, padded=how == PADDED, dropout=dropout
                 )
                 speeds[name].append(speed)
-            speeds[OURS].append(suite(settings, questions, folder, turn)[0])
-            print(f"turn {turn + 1}: { ({name: round(s[-1], 2) for name, s in speeds.items()}) }")
-    furthest = compare_losses(settings, table, plan, precision)
+            speeds[OURS].append(suite(settings, work.questions, folder, turn)[0])
+            print(f"turn {turn + 1}:", {name: round(each[-1], 2) for name, each in speeds.items()})
+    return speeds
+
+
+def main(argv: list[str]) -> None:
+    """Run all in turns and print the table."""
+    _entry.quiet_libraries()
+    import torch
+
+    from benchmarks._work import prepare
+    from qa_lib import config, resources, windows
+
+    flags = ["--recipe", "squad-cpu", "--data.train-limit", "1600"]
+    flags += ["--train.max-steps", str(NUM_STEPS)]
+    settings = config.parse("train", [*flags, *with_real_squad(argv)])
+    precision = resources.resolve_precision(settings.train.precision, "cpu")
+    torch.set_num_threads(resources.num_local_cpus())
+    work = prepare(settings)
+    speeds = race(settings, work, precision)
+    furthest = compare_losses(settings, work.table, work.plan, precision)
     print(
-        f"\n{questions.table.num_rows} questions, {table.num_rows} windows of "
-        f"{windows.lengths(table).mean():.0f} tokens, batch {settings.train.global_batch}, "
+        f"\n{work.questions.table.num_rows} questions, {work.table.num_rows} windows of "
+        f"{windows.lengths(work.table).mean():.0f} tokens, batch {settings.train.global_batch}, "
         f"{precision}; this suite with dropout {settings.train.dropout}"
     )
     print(f"{'':<42} {'windows/s':>10}  this suite is faster by (least to most of a turn)")

@@ -21,7 +21,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -29,11 +28,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks._recipe import standard_recipe
+from benchmarks._squad import with_real_squad
 from qa_lib import config, squad, windows
 from qa_lib.model import load_tokenizer
 
 ROWS_PER_TURN = 10_000
-REAL_SQUAD = Path(os.environ.get("QA_SQUAD_DIR", "../shared/squad"))
 OURS, UNPADDED, PADDED = "windows.build", "datasets.map", "datasets.map, padded to max_length"
 
 
@@ -41,9 +40,7 @@ def main(argv: list[str]) -> None:
     """Time all three and print a table."""
     pa.set_cpu_count(1)
     datasets.disable_progress_bars()
-    if REAL_SQUAD.is_dir() and "--data.source" not in argv:
-        argv = ["--data.source", str(REAL_SQUAD), *argv]
-    settings = config.parse("train", argv)
+    settings = config.parse("train", with_real_squad(argv))
     questions = squad.load(settings.data, "train").table
     # The recipe's first step, taken for both: a byte-level tokenizer keeps leading spaces.
     stripped = pc.utf8_ltrim_whitespace(questions["question"])
