@@ -63,7 +63,7 @@ def fine_tune(
 
     _check(settings)
     resources.start_ray()
-    allocation = resources.allocate(settings.train)
+    allocation = resources.allocate(settings.train, settings.cluster)
     monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()  # starts while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
@@ -150,16 +150,17 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """
     _check(settings)
     train = settings.train
-    allocation = resources.allocate(train)
+    allocation = resources.allocate(train, settings.cluster)
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     cut = windows.build(questions.table, tokenizer, spec, characters=False)
     plan = plan_of(settings, windows.lengths(cut.table))
     model = models.load_empty(settings.model.name)
-    precision = resources.resolve_precision(train.precision, allocation.device)
+    gpu = settings.cluster.gpu
+    precision = resources.resolve_precision(train.precision, allocation.device, gpu)
     num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
     flops = 6 * models.num_matrix_parameters(model) * num_tokens
-    speed = resources.flops_per_second(allocation.device, precision) * (
+    speed = resources.flops_per_second(allocation.device, precision, gpu) * (
         train.num_workers if allocation.device == "cuda" else 1
     )
     return {
@@ -185,7 +186,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 
 def _check(settings: Settings) -> None:
     """Refuse, before Ray starts, what this machine or model cannot do."""
-    resources.allocate(settings.train)
+    resources.allocate(settings.train, settings.cluster)
     longest = models.maximum_length(models.load_config(settings.model.name))
     if longest is not None and settings.data.max_length > longest:
         raise ConfigError(
