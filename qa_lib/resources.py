@@ -75,6 +75,9 @@ def start_ray(num_cpus: int | None = None) -> None:
 
     Args:
         num_cpus: Logical CPUs of a Ray of its own; None counts the cores.
+
+    Raises:
+        ConfigError: RAY_ADDRESS is that of a dashboard.
     """
     import ray
 
@@ -94,7 +97,13 @@ def start_ray(num_cpus: int | None = None) -> None:
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**33))
     # What workers print goes to Ray's session folder; what matters comes back as an exception.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if os.environ.get("RAY_ADDRESS"):
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"RAY_ADDRESS {address} takes jobs; it cannot be joined from here.",
+            'Use `make submit JOB=... ARGS="..."`, or unset RAY_ADDRESS to run on this machine.',
+        )
+    if address:
         worker_env = {
             name: value
             for name, value in os.environ.items()
