@@ -101,7 +101,7 @@ def examine(settings: Settings, *, thoroughly: bool = True) -> Iterator[Finding]
         settings: Of the job that is to run.
         thoroughly: Also import DeepSpeed, and open model and data here; a job does so itself.
     """
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS", "")
     if address:
         reached = list(contact(address))
         yield from reached
