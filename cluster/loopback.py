@@ -72,8 +72,8 @@ class LoopbackCluster:
         self.token_path.write_text(secrets.token_hex(32))
         try:
             self._start_head()
-            for number in range(1, self.num_nodes):
-                self._start_worker(number)
+            for _ in range(1, self.num_nodes):
+                self._start_worker()
             self._wait(self.num_nodes)
         except BaseException:
             self.stop()
@@ -112,10 +112,21 @@ class LoopbackCluster:
         )
         self._wait(1)
 
-    def _start_worker(self, number: int) -> None:
-        self._start(f"--address={self.gcs}", f"--temp-dir={self.folder}/node{number}")
+    def add_node(self, **variables: str) -> None:
+        """Start one more worker, with variables of its environment, and wait until it has joined.
 
-    def _start(self, *options: str) -> None:
+        Args:
+            variables: What is different there.
+        """
+        num_alive = self.num_alive()
+        self._start_worker(**variables)
+        self._wait(num_alive + 1)
+
+    def _start_worker(self, **variables: str) -> None:
+        folder = f"{self.folder}/node{len(self._nodes)}"
+        self._start(f"--address={self.gcs}", f"--temp-dir={folder}", **variables)
+
+    def _start(self, *options: str, **variables: str) -> None:
         listen, grpc, metrics, runtime = _free_ports(4)
         log = self._stack.enter_context(open(self.folder / f"node{len(self._nodes)}.log", "wb"))
         binaries = Path(sys.executable).parent
@@ -126,6 +137,7 @@ class LoopbackCluster:
             # What a job's command calls `python` is the one with the locked environment.
             "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
         }
+        environment |= variables
         environment.pop("RAY_ADDRESS", None)
         node = subprocess.Popen(
             [
