@@ -39,7 +39,7 @@ def test_ray_accepts_the_cluster_on_google_cloud(cloud):
     assert "GPU" not in cloud["available_node_types"]["head"]["resources"]
     (account,) = workers["node_config"]["serviceAccounts"]
     assert account["email"].startswith("qa-suite-worker@my-project.")
-    assert [scope.rpartition("/")[2] for scope in account["scopes"]] == ["devstorage.read_write"]
+    assert [scope.rpartition("/")[2] for scope in account["scopes"]] == ["cloud-platform"]
 
 
 def test_its_ports_are_behind_a_token_and_its_dashboard_on_loopback(cloud):
