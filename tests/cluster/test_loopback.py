@@ -22,7 +22,7 @@ from cluster.loopback import LoopbackCluster
 from qa_lib.errors import EXIT_USER_ERROR
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # Four optimizer steps by two workers on two nodes.
 BRIEFLY = """--train.max-steps 4 --train.num-workers 2 --train.zero-stage 2 --data.eval-limit 32
