@@ -202,6 +202,7 @@ def _contact_dashboard(address: str) -> Finding:
     except AuthenticationError as error:
         return Finding("ray", "fault", f"no token: {storage.first_line(error)}", _TOKEN_REMEDY)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code in (401, 403):
             return _refused(address)
         return Finding("ray", "fault", f"{address} answers {error}", "Is it Ray's dashboard?")

@@ -162,6 +162,7 @@ def test_no_request_passes_without_the_token(cluster, method, path, token, code)
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=10)
+    caught.value.close()
     assert caught.value.code == code
 
 
