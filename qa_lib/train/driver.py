@@ -163,6 +163,10 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     speed = resources.flops_per_second(allocation.device, precision, gpu) * (
         train.num_workers if allocation.device == "cuda" else 1
     )
+    longest = int(plan.lengths.max())
+    is_tried = train.micro_batch == "auto" and allocation.device == "cuda"
+    micro_batch = None if is_tried else fit.micro_batch_of(settings, allocation, longest)
+    each = fit.activation_bytes(model.config, longest, checkpointing=train.gradient_checkpointing)
     return {
         "num_train_questions": questions.table.num_rows - len(cut.too_long),
         "num_train_windows": plan.num_windows,
@@ -171,15 +175,14 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "steps": plan.num_steps,
         "num_parameters": models.num_parameters(model),
         "world_size": train.num_workers,
-        "micro_batch": "tried on the GPU at the start"
-        if train.micro_batch == "auto" and allocation.device == "cuda"
-        else fit.micro_batch_of(settings, allocation, int(plan.lengths.max())),
+        "micro_batch": micro_batch or "tried on the GPU at the start",
         "precision": precision,
         "device": allocation.device,
         "cpus_per_worker": allocation.cpus_per_worker,
         "state_bytes_per_rank": memory_per_rank(
             models.num_parameters(model), train, precision, train.num_workers
         ),
+        "activation_bytes_per_window": each // (1 if precision == "fp32" else 2),
         "estimated_train_seconds": round(flops / speed),
     }
 

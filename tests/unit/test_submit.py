@@ -66,6 +66,9 @@ def test_the_dry_run_plans_for_the_clusters_gpus():
         + ["--storage", "/tmp/none"],
     )
     assert (plan["device"], plan["precision"], plan["world_size"]) == ("cuda", "fp16", 4)
+    states = sum(plan["state_bytes_per_rank"].values())
+    peak = states + plan["micro_batch"] * plan["activation_bytes_per_window"]
+    assert states < peak < 15e9, "more than a T4 holds"
 
 
 def test_cost_is_arithmetic_on_the_price_table(tmp_path, monkeypatch):
