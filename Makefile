@@ -29,6 +29,7 @@ export DO_NOT_TRACK ?= 1
 JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
 BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))
 
+.PHONY: cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
 .PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench lock clean
 
 help: ## List the targets
@@ -44,9 +45,31 @@ tune: ## Search for the adjustment that keeps the most F1 for the least latency
 answer: ## Answer a question, questions at a prompt, or a file of JSON lines
 evaluate: ## Score a model, or a predictions file, on all evaluation questions
 verify: ## Prove a finished run anew, from its folder alone: make verify RUN=runs/NAME
+doctor: ## Say in seconds what would fail: resources, versions, storage, model, data, disk
 
 $(JOBS): setup
 	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(ARGS)
+
+cluster-up: setup ## Start a Ray cluster of T4s on Google Cloud: make cluster-up PROJECT=my-project [SPOT=1]
+	PROJECT='$(PROJECT)' SPOT='$(SPOT)' $(ENV_PYTHON) -m cluster.gcp up
+
+cluster-dashboard: setup ## Hold the tunnel to its dashboard, which submit uses
+	PROJECT='$(PROJECT)' SPOT='$(SPOT)' $(ENV_PYTHON) -m cluster.gcp dashboard
+
+cluster-down: setup ## Delete it
+	PROJECT='$(PROJECT)' SPOT='$(SPOT)' $(ENV_PYTHON) -m cluster.gcp down
+
+submit: setup ## Send a job to the cluster at RAY_ADDRESS, and follow it: make submit JOB=train ARGS="..."
+	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(ARGS)
+
+logs: setup ## Follow a submitted job: make logs ID=raysubmit_...
+	$(dir $(ENV_PYTHON))ray job logs --follow $(ID)
+
+stop: setup ## Stop a submitted job: make stop ID=raysubmit_...
+	$(dir $(ENV_PYTHON))ray job stop $(ID)
+
+loopback-cluster: setup ## Keep a Ray cluster of three nodes on this machine, until Ctrl-C
+	$(ENV_PYTHON) -m cluster.loopback $(ARGS)
 
 test: setup ## Run the tests, but for those marked gpu or slow
 	$(ENV_PYTHON) -m pytest -m "not gpu and not slow" $(ARGS)

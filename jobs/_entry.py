@@ -18,6 +18,8 @@ from qa_lib.errors import EXIT_USER_ERROR, UserError
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
 
+_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets where a command was submitted as a job
+
 # What libraries would report home, or print about themselves, unless the user has decided.
 _ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
@@ -41,9 +43,13 @@ def main(job: str, body: Callable[[Settings], None]) -> NoReturn:
 
 
 def quiet_libraries() -> None:
-    """Set, before they are imported, what keeps libraries from reporting home."""
+    """Set what libraries read of their environment, before they are imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if _SUBMITTED in os.environ:
+        # Inherited from Ray's supervisor of the command, which reserves no CPU: one thread for all
+        # that the driver computes itself.
+        os.environ.pop("OMP_NUM_THREADS", None)
 
 
 def exit_code(job: str, body: Callable[[Settings], None]) -> int:

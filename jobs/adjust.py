@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def adjust(settings: Settings) -> None:
     """Adjust, recover where asked to, and say where the result is."""
-    from qa_lib import recover
+    from qa_lib import doctor, recover
     from qa_lib.run import RunFolder
 
     if settings.dry_run:
@@ -28,6 +28,7 @@ def adjust(settings: Settings) -> None:
         print(settings.to_yaml())
         print(recover.describe(settings))
         return
+    doctor.require(settings)
     with RunFolder.open(settings, "adjust") as run:
         result = recover.adjust_and_recover(settings, run)
         run.write_result(result)

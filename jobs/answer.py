@@ -26,8 +26,10 @@ def answer(settings: Settings) -> None:
         print(settings.to_yaml())
         return
     from qa_lib import answer as answering
+    from qa_lib import doctor
 
     if settings.answer.input is not None:
+        doctor.require(settings)
         result = answering.answer_file(settings)
         print(
             f"{result['num_questions']:,} questions answered, {result['questions_per_s']} a second"

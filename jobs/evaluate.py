@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def evaluate(settings: Settings) -> None:
     """Score, and say where the result is."""
+    from qa_lib import doctor, squad
     from qa_lib import evaluate as evaluation
-    from qa_lib import squad
     from qa_lib.run import RunFolder
     from qa_lib.storage import to_json
 
@@ -30,6 +30,8 @@ def evaluate(settings: Settings) -> None:
         print(settings.to_yaml())
         print(to_json(evaluation.describe(settings, squad.load(settings.data, "eval")), indent=2))
         return
+    if settings.predictions is None:  # a file is scored without Ray
+        doctor.require(settings)
     with RunFolder.open(settings, "evaluate") as run:
         questions = squad.load(settings.data, "eval", quarantine_dir=run.path)
         if settings.predictions is not None:

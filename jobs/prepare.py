@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def prepare(settings: Settings) -> None:
     """Validate the source's splits and write them to RUN/data."""
-    from qa_lib import squad
+    from qa_lib import doctor, squad
     from qa_lib.run import RunFolder
 
     if settings.dry_run:
@@ -28,6 +28,7 @@ def prepare(settings: Settings) -> None:
         for questions in squad.load_all(settings.data):
             print(f"{questions}: nothing is written")
         return
+    doctor.require(settings)
     with RunFolder.open(settings, "prepare") as run:
         splits = squad.load_all(settings.data, quarantine_dir=run.path)
         manifest = squad.write_shards(splits, run.url("data"))

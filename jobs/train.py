@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def train(settings: Settings) -> None:
     """Train, evaluate, and say where the result is."""
-    from qa_lib import card, evaluate, squad
+    from qa_lib import card, doctor, evaluate, squad
     from qa_lib import train as training
     from qa_lib.run import RunFolder
     from qa_lib.storage import to_json
@@ -30,6 +30,7 @@ def train(settings: Settings) -> None:
         print(settings.to_yaml())
         print(to_json(training.describe(settings, squad.load(settings.data, "train")), indent=2))
         return
+    doctor.require(settings)
     with RunFolder.open(settings, "train") as run:
         questions = squad.load(settings.data, "train", quarantine_dir=run.path)
         result = training.fine_tune(settings, run, questions)

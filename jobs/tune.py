@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def tune(settings: Settings) -> None:
     """Search, recover the chosen model, and say where the result is."""
-    from qa_lib import search
+    from qa_lib import doctor, search
     from qa_lib.run import RunFolder
     from qa_lib.storage import to_json
 
@@ -30,6 +30,7 @@ def tune(settings: Settings) -> None:
         print(settings.to_yaml())
         print(to_json(search.describe(settings), indent=2))
         return
+    doctor.require(settings)
     with RunFolder.open(settings, "tune") as run:
         result = search.search(settings, run)
         run.write_result(result)

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from qa_lib.config import TrainSettings
+from qa_lib.config import ClusterSettings, TrainSettings
 from qa_lib.errors import ConfigError, ResourceError
 
 # Below a quarter of a core each, workers only take turns.
@@ -20,15 +20,33 @@ _MIN_CPUS_PER_WORKER = 0.25
 MODEL_ACTOR_CPUS = 0.5
 # The interpreter with torch, transformers and Ray, before any model.
 WORKER_BYTES = int(0.9 * 2**30)
-# Half-precision tensor-core peaks, from the data sheets.
-_PEAK_TERAFLOPS = {
-    "T4": 65,
-    "V100": 125,
-    "L4": 121,
-    "A100": 312,
-    "A10": 125,
-    "H100": 989,
-    "H200": 989,
+_NO_CLUSTER = ClusterSettings()
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A model of GPU, from its data sheet.
+
+    Attributes:
+        teraflops: Peak of its tensor cores in half precision, without sparsity, in 1e12 per second.
+        capability: CUDA compute capability; bf16 begins at (8, 0).
+        memory_gb: Of one.
+    """
+
+    teraflops: float
+    capability: tuple[int, int]
+    memory_gb: int
+
+
+# A name that holds another's stands before it.
+GPUS = {
+    "T4": Gpu(65, (7, 5), 16),
+    "V100": Gpu(125, (7, 0), 16),
+    "L4": Gpu(121, (8, 9), 24),
+    "A100": Gpu(312, (8, 0), 40),
+    "A10": Gpu(125, (8, 6), 24),
+    "H100": Gpu(989, (9, 0), 80),
+    "H200": Gpu(989, (9, 0), 141),
 }
 _GPU_UTILISATION = 0.3
 _CPU_UTILISATION = 0.9
@@ -57,6 +75,9 @@ def start_ray(num_cpus: int | None = None) -> None:
 
     Args:
         num_cpus: Logical CPUs of a Ray of its own; None counts the cores.
+
+    Raises:
+        ConfigError: RAY_ADDRESS is that of a dashboard.
     """
     import ray
 
@@ -76,7 +97,13 @@ def start_ray(num_cpus: int | None = None) -> None:
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**33))
     # What workers print goes to Ray's session folder; what matters comes back as an exception.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if os.environ.get("RAY_ADDRESS"):
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"RAY_ADDRESS {address} takes jobs; it cannot be joined from here.",
+            'Use `make submit JOB=... ARGS="..."`, or unset RAY_ADDRESS to run on this machine.',
+        )
+    if address:
         worker_env = {
             name: value
             for name, value in os.environ.items()
@@ -110,17 +137,18 @@ def num_local_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def allocate(train: TrainSettings) -> Allocation:
+def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Allocation:
     """Decide device and CPUs of the training workers, and refuse what cannot be placed.
 
-    Before `start_ray` it judges by this machine, after it by the cluster.
+    Before `start_ray` it judges by this machine, after it by the cluster; in both cases by what
+    `cluster` says that there can be instead.
 
     Raises:
         ResourceError: There are too few CPUs or GPUs, or too little memory.
         ConfigError: The precision does not exist on the device.
     """
-    nodes = _nodes()
-    num_cpus, num_gpus = _totals()
+    nodes = _nodes(cluster)
+    num_cpus, num_gpus = totals(cluster)
     device = train.device if train.device != "auto" else ("cuda" if num_gpus else "cpu")
     if device == "cuda" and train.num_workers > num_gpus:
         raise ResourceError(
@@ -214,8 +242,13 @@ def free_memory_per_worker(num_workers: int) -> int:
     return int(min(given) / math.ceil(num_workers / len(given)))
 
 
-def resolve_precision(wish: str, device: str) -> str:
+def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
     """Return fp32, bf16 or fp16 for a wish of `auto`, judged on the machine that computes.
+
+    Args:
+        wish: `train.precision`.
+        device: cpu or cuda.
+        gpu: One of `GPUS`, to plan for another machine's; none: this machine's.
 
     Compute capability decides on a GPU: `torch.cuda.is_bf16_supported()` says yes on a T4, which
     only emulates it.
@@ -225,32 +258,34 @@ def resolve_precision(wish: str, device: str) -> str:
     if wish != "auto":
         return wish
     if device == "cuda":
-        return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+        found = torch.cuda.get_device_capability() if gpu == "none" else GPUS[gpu].capability
+        return "bf16" if found >= (8, 0) else "fp16"
     # AVX512 alone has bf16 instructions too, and is slower with them than with fp32 [measured].
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
 
 
-def num_model_actors(device: str) -> int:
+def num_model_actors(device: str, cluster: ClusterSettings = _NO_CLUSTER) -> int:
     """Return how many actors that each hold a model keep the machine or cluster busy.
 
     On CPUs one per eight: torch's threads use the rest better than more copies would.
     """
-    num_cpus, num_gpus = _totals()
+    num_cpus, num_gpus = totals(cluster)
     return max(1, int(num_gpus)) if device == "cuda" else max(1, int(num_cpus) // 8)
 
 
-def flops_per_second(device: str, precision: str) -> float:
-    """Estimate the floating-point operations per second that training reaches on this machine.
+def flops_per_second(device: str, precision: str, gpu: str = "none") -> float:
+    """Estimate the floating-point operations per second that training reaches on one device.
 
     Args:
         device: On a CPU a matrix product is timed; on a GPU the published peak of its model counts.
         precision: fp32, bf16 or fp16.
+        gpu: One of `GPUS`, to plan for another machine's; none: this machine's.
     """
     if device == "cuda":
         import torch
 
-        name = torch.cuda.get_device_name()
-        peak = next((tera for key, tera in _PEAK_TERAFLOPS.items() if key in name), 50.0)
+        name = torch.cuda.get_device_name() if gpu == "none" else gpu
+        peak = next((found.teraflops for key, found in GPUS.items() if key in name), 50.0)
         return peak * 1e12 * _GPU_UTILISATION / (8 if precision == "fp32" else 1)
     return _CPU_UTILISATION * matrix_flops_per_second(precision)
 
@@ -284,13 +319,28 @@ def _room(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> 
     )
 
 
-def _totals() -> tuple[float, float]:
-    nodes = _nodes()
+def totals(cluster: ClusterSettings = _NO_CLUSTER) -> tuple[float, float]:
+    """Return the CPUs and GPUs of this machine or the connected cluster, with what can come."""
+    nodes = _nodes(cluster)
     return sum(cpus for cpus, _ in nodes), sum(gpus for _, gpus in nodes)
 
 
-def _nodes() -> list[tuple[float, float]]:
-    """CPUs and GPUs of each node: of the cluster if one is connected, else of this machine."""
+def _nodes(cluster: ClusterSettings = _NO_CLUSTER) -> list[tuple[float, float]]:
+    """CPUs and GPUs of each node: of the cluster if one is connected, else of this machine.
+
+    Where the settings declare worker nodes with GPUs, these count for as many as are not there yet:
+    an autoscaler starts them when they are asked for.
+    """
+    nodes = _present()
+    if cluster.gpu == "none":
+        return nodes
+    with_gpus = [node for node in nodes if node[1]]
+    declared = (cluster.cpus_per_node, float(cluster.gpus_per_node))
+    to_come = max(0, cluster.num_nodes - len(with_gpus))
+    return nodes + [declared] * to_come
+
+
+def _present() -> list[tuple[float, float]]:
     import sys
 
     if "ray" in sys.modules:

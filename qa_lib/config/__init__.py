@@ -12,6 +12,7 @@ from qa_lib.config.recipes import RECIPES_FOLDER, recipe_names
 from qa_lib.config.settings import (
     AdjustSettings,
     AnswerSettings,
+    ClusterSettings,
     DataSettings,
     EvaluateSettings,
     ModelSettings,
@@ -25,6 +26,7 @@ __all__ = [
     "RECIPES_FOLDER",
     "AdjustSettings",
     "AnswerSettings",
+    "ClusterSettings",
     "DataSettings",
     "EvaluateSettings",
     "ModelSettings",

@@ -30,7 +30,7 @@ FIELDS_ONLY = "fields only"
 
 # What a command asked for, and not what the run is: a config.yaml that held them could not be
 # used as the recipe of another run.
-_OF_ONE_COMMAND = {"run_name", "resume", "overwrite", "dry_run"}
+_OF_ONE_COMMAND = {"run_name", "resume", "overwrite", "dry_run", "skip_doctor"}
 
 Name = Annotated[str, Field(min_length=1)]
 # "auto" is what a user writes for "decide for me"; code reads None.
@@ -432,6 +432,21 @@ class SearchSettings(_Group):
     space: SpaceSettings = Field(default_factory=SpaceSettings)
 
 
+class ClusterSettings(_Group):
+    """The machines that a cluster can grow to, where they are not there yet."""
+
+    gpu: Literal["none", "T4", "V100", "L4", "A10", "A100", "H100", "H200"] = Field(
+        default="none",
+        description="GPU of its worker nodes: plans are made for it, wherever they are made; none: "
+        "only what is there counts.",
+    )
+    num_nodes: int = Field(
+        default=1, ge=1, le=4096, description="Most worker nodes that it can grow to."
+    )
+    gpus_per_node: int = Field(default=1, ge=1, le=16, description="GPUs of a worker node.")
+    cpus_per_node: float = Field(default=8.0, gt=0.0, le=1024, description="CPUs of a worker node.")
+
+
 class Settings(_Group):
     """Settings of every job; each job reads the groups that concern it."""
 
@@ -454,6 +469,9 @@ class Settings(_Group):
     dry_run: bool = Field(
         default=False, description="Print settings and plan, and do nothing else."
     )
+    skip_doctor: bool = Field(
+        default=False, description="Start without checking machine, cluster and storage first."
+    )
     seed: int = Field(
         default=0, ge=0, le=2**32 - 1, description="Seed of everything that is drawn."
     )
@@ -468,6 +486,7 @@ class Settings(_Group):
     answer: AnswerSettings = Field(default_factory=AnswerSettings)
     adjust: AdjustSettings = Field(default_factory=AdjustSettings)
     search: SearchSettings = Field(default_factory=SearchSettings)
+    cluster: ClusterSettings = Field(default_factory=ClusterSettings)
 
     @model_validator(mode="after")
     def _refuse_conflicts(self, info: ValidationInfo) -> Settings:

@@ -118,7 +118,7 @@ def device_of(settings: Settings) -> str:
 
     # The training group's size does not matter here.
     alone = settings.train.model_copy(update={"num_workers": 1, "cpus_per_worker": None})
-    return resources.allocate(alone).device
+    return resources.allocate(alone, settings.cluster).device
 
 
 def num_gpus_of(settings: Settings, device: str) -> int:
@@ -138,15 +138,13 @@ def pool_size(settings: Settings, device: str) -> tuple[int, int]:
     Raises:
         ResourceError: More are asked for than there is room for: Ray would wait for ever.
     """
-    import ray
-
     from qa_lib import resources
 
-    total = ray.cluster_resources()
-    room = total.get("GPU", 0) if device == "cuda" else total["CPU"] / resources.MODEL_ACTOR_CPUS
+    num_cpus, num_gpus = resources.totals(settings.cluster)
+    room = num_gpus if device == "cuda" else num_cpus / resources.MODEL_ACTOR_CPUS
     if settings.model.placement == "auto":  # one model has a machine to itself
         room = 1
-    derived = min(room, resources.num_model_actors(device))
+    derived = min(room, resources.num_model_actors(device, settings.cluster))
     num_actors = settings.evaluate.num_actors or max(1, int(derived))
     if num_actors > room:
         raise ResourceError(
@@ -154,7 +152,7 @@ def pool_size(settings: Settings, device: str) -> tuple[int, int]:
             f"({device}).",
             f"Use --evaluate.num-actors {int(room)} or fewer, or leave it out.",
         )
-    return num_actors, max(1, int(total["CPU"] / num_actors))
+    return num_actors, max(1, int(num_cpus / num_actors))
 
 
 class _Reader:

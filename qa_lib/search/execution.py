@@ -44,16 +44,14 @@ def concurrency(settings: Settings) -> int:
     Raises:
         ResourceError: More are asked for than fit, or not even one does.
     """
-    import ray
-
-    allocation = resources.allocate(settings.train)
-    total = ray.cluster_resources()
+    allocation = resources.allocate(settings.train, settings.cluster)
+    num_cpus, num_gpus = resources.totals(settings.cluster)
     on_gpu = allocation.device == "cuda"
     if allocation.num_workers == 1:
-        derived = resources.num_model_actors(allocation.device)
-        most = int(total["GPU"] if on_gpu else total["CPU"] / resources.MODEL_ACTOR_CPUS)
+        derived = resources.num_model_actors(allocation.device, settings.cluster)
+        most = int(num_gpus if on_gpu else num_cpus / resources.MODEL_ACTOR_CPUS)
     else:
-        free = total["GPU"] if on_gpu else total["CPU"] - 1
+        free = num_gpus if on_gpu else num_cpus - 1
         each = allocation.num_workers * (1 if on_gpu else allocation.cpus_per_worker)
         derived = most = max(1, int(free / each + 1e-9))
     asked = settings.search.max_concurrent

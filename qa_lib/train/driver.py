@@ -63,7 +63,7 @@ def fine_tune(
 
     _check(settings)
     resources.start_ray()
-    allocation = resources.allocate(settings.train)
+    allocation = resources.allocate(settings.train, settings.cluster)
     monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()  # starts while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
@@ -150,18 +150,23 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """
     _check(settings)
     train = settings.train
-    allocation = resources.allocate(train)
+    allocation = resources.allocate(train, settings.cluster)
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     cut = windows.build(questions.table, tokenizer, spec, characters=False)
     plan = plan_of(settings, windows.lengths(cut.table))
     model = models.load_empty(settings.model.name)
-    precision = resources.resolve_precision(train.precision, allocation.device)
+    gpu = settings.cluster.gpu
+    precision = resources.resolve_precision(train.precision, allocation.device, gpu)
     num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
     flops = 6 * models.num_matrix_parameters(model) * num_tokens
-    speed = resources.flops_per_second(allocation.device, precision) * (
+    speed = resources.flops_per_second(allocation.device, precision, gpu) * (
         train.num_workers if allocation.device == "cuda" else 1
     )
+    longest = int(plan.lengths.max())
+    is_tried = train.micro_batch == "auto" and allocation.device == "cuda"
+    micro_batch = None if is_tried else fit.micro_batch_of(settings, allocation, longest)
+    each = fit.activation_bytes(model.config, longest, checkpointing=train.gradient_checkpointing)
     return {
         "num_train_questions": questions.table.num_rows - len(cut.too_long),
         "num_train_windows": plan.num_windows,
@@ -170,22 +175,21 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "steps": plan.num_steps,
         "num_parameters": models.num_parameters(model),
         "world_size": train.num_workers,
-        "micro_batch": "tried on the GPU at the start"
-        if train.micro_batch == "auto" and allocation.device == "cuda"
-        else fit.micro_batch_of(settings, allocation, int(plan.lengths.max())),
+        "micro_batch": micro_batch or "tried on the GPU at the start",
         "precision": precision,
         "device": allocation.device,
         "cpus_per_worker": allocation.cpus_per_worker,
         "state_bytes_per_rank": memory_per_rank(
             models.num_parameters(model), train, precision, train.num_workers
         ),
+        "activation_bytes_per_window": each // (1 if precision == "fp32" else 2),
         "estimated_train_seconds": round(flops / speed),
     }
 
 
 def _check(settings: Settings) -> None:
     """Refuse, before Ray starts, what this machine or model cannot do."""
-    resources.allocate(settings.train)
+    resources.allocate(settings.train, settings.cluster)
     longest = models.maximum_length(models.load_config(settings.model.name))
     if longest is not None and settings.data.max_length > longest:
         raise ConfigError(

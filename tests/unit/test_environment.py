@@ -57,7 +57,7 @@ def imported_packages(folder: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("folder", ["qa_lib", "jobs", "benchmarks", "tests"])
+@pytest.mark.parametrize("folder", ["qa_lib", "jobs", "cluster", "benchmarks", "tests"])
 def test_what_is_imported_is_declared(folder: str) -> None:
     """Otherwise it is there only because a dependency happens to bring it."""
     lines = PROJECT["project"]["dependencies"]

@@ -17,7 +17,7 @@ LIBRARY = REPOSITORY / "qa_lib"
 ORDER = """
     errors config storage run progress resources embedded squad windows model placement forward
     losses adjust plan checkpoint stream teach engine train spans metrics evaluate card recover
-    answer verify search report
+    answer verify search report doctor
 """.split()
 
 LIGHT = {"errors", "config", "storage", "run", "embedded", "squad"}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_lib import resources
-from qa_lib.config import TrainSettings
+from qa_lib.config import ClusterSettings, TrainSettings
 from qa_lib.errors import ConfigError, ResourceError
 
 CORES = st.sampled_from([1, 2, 3, 4, 8, 16, 96])
@@ -21,11 +21,11 @@ def train_of(num_workers: int, **fields) -> TrainSettings:
     return TrainSettings(num_workers=num_workers, global_batch=num_workers, micro_batch=1, **fields)
 
 
-def allocate(nodes, train):
+def allocate(nodes, train, cluster=ClusterSettings()):  # noqa: B008 - frozen
     """Allocate on nodes of (CPUs, GPUs)."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resources, "_nodes", lambda: [(float(c), float(g)) for c, g in nodes])
-        return resources.allocate(train)
+        patch.setattr(resources, "_present", lambda: [(float(c), float(g)) for c, g in nodes])
+        return resources.allocate(train, cluster)
 
 
 @given(CORES, st.integers(1, 400))
@@ -118,3 +118,23 @@ def test_a_cpu_computes_in_what_it_has():
 
 def test_the_speed_of_this_machine_is_plausible():
     assert 1e8 < resources.flops_per_second("cpu", "fp32") < 1e14
+
+
+def test_workers_that_an_autoscaler_can_start_have_room():
+    grown = ClusterSettings(gpu="T4", num_nodes=3, gpus_per_node=2, cpus_per_node=8)
+    train = train_of(6, device="cuda")
+    with pytest.raises(ResourceError, match="there are 0"):
+        allocate([(4, 0)], train)
+    assert allocate([(4, 0)], train, grown).device == "cuda"
+    assert allocate([(4, 0), (8, 2)], train, grown).num_workers == 6
+    with pytest.raises(ResourceError, match="there are 6"):
+        allocate([(4, 0), (8, 2)], train_of(7, device="cuda"), grown)
+
+
+def test_a_plan_for_another_gpu_needs_none_here():
+    assert resources.resolve_precision("auto", "cuda", "T4") == "fp16"
+    assert resources.resolve_precision("auto", "cuda", "A100") == "bf16"
+    ratio = resources.flops_per_second("cuda", "fp16", "A100") / resources.flops_per_second(
+        "cuda", "fp16", "T4"
+    )
+    assert ratio == pytest.approx(312 / 65)

@@ -1,0 +1,299 @@
+"""What more workers bring: measured with one and two here, and on paper for 8, 64 and 512 GPUs.
+
+    python -m benchmarks.scaling
+    python -m benchmarks.scaling --data.source ~/squad --train.max-steps 20
+
+Measured: one process and two, each with one thread, a global batch of eight windows for each;
+windows per second, bytes of state per rank, and what DeepSpeed's communication logger says of every
+collective of a step: bytes, and the time on the rank that waited least for the other. Then how
+fast Ray Data delivers the plan's windows when nobody trains on them.
+
+On paper: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES` and
+cluster/prices.yaml; docs/scaling.md discusses them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks._squad import with_real_squad
+from jobs import _entry
+
+FLAGS = """
+    --data.train-limit 600 --train.max-steps 14 --train.dropout 0 --train.precision fp32
+""".split()
+WINDOWS_PER_RANK = 8
+NUM_WARM_STEPS = 4
+STAGES = (0, 2, 3)
+NUM_TURNS = 3
+LAST_NODE_COUNT = (8, 64, 512)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the paper part assumes of a kind of GPU and of the network between its machines.
+
+    Attributes:
+        gpu: One of `resources.GPUS`.
+        gpus_per_node: GPUs of one machine.
+        node_gigabits: Network between machines, each direction, in 1e9 bits per second.
+        inside_gigabytes: Between the GPUs of one machine, in 1e9 bytes per second.
+        link_efficiency: Part of these that a ring all-reduce reaches.
+        latency_s: Of one hop of a ring, in seconds.
+    """
+
+    gpu: str
+    gpus_per_node: int
+    node_gigabits: float
+    inside_gigabytes: float
+    link_efficiency: float = 0.6
+    latency_s: float = 30e-6
+
+
+# n1-standard-8 with one T4; a2-highgpu-8g with eight A100.
+MACHINES = (Machine("T4", 1, 16, 12), Machine("A100", 8, 100, 240))
+
+
+def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
+    """Train as one rank of a gloo group, and leave what was measured in the folder."""
+    os.environ |= {"DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+    import torch
+
+    torch.set_num_threads(1)
+    import deepspeed
+    import torch.distributed as dist
+
+    from benchmarks._work import prepare
+    from qa_lib import config, windows
+    from qa_lib import model as models
+    from qa_lib.engine import Engine
+    from qa_lib.train.worker import weighted_batch
+
+    flags = json.loads((folder / "flags.json").read_text())
+    batch = WINDOWS_PER_RANK * world_size
+    settings = config.parse(
+        "train",
+        [
+            *flags,
+            *("--train.zero-stage", str(stage), "--train.num-workers", str(world_size)),
+            *("--train.global-batch", str(batch), "--train.micro-batch", str(WINDOWS_PER_RANK)),
+        ],
+    )
+    work = prepare(settings)
+    store = dist.FileStore(str(folder / f"store-{world_size}-{stage}"), world_size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+    engine = Engine(
+        models.load(settings.model.name, seed=settings.seed, dropout=0.0),
+        settings.train,
+        precision="fp32",
+        device=torch.device("cpu"),
+        num_steps=work.plan.num_steps,
+        micro_batch=WINDOWS_PER_RANK,
+    )
+    pad = windows.PadSpec.of(work.tokenizer)
+    import pyarrow as pa
+
+    seconds = []
+    for step in range(work.plan.num_steps):
+        if step == NUM_WARM_STEPS:
+            deepspeed.comm.configure(enabled=True, prof_all=True, verbose=False)
+        indices, weights = work.plan.share(step, rank, world_size, WINDOWS_PER_RANK)
+        rows = work.table.take(pa.array(indices)).append_column("weight", pa.array(weights))
+        dist.barrier()
+        started = time.perf_counter()
+        engine.step([weighted_batch(rows, pad)], num_real=len(work.plan.batch(step)))
+        seconds.append(time.perf_counter() - started)
+    measured = seconds[NUM_WARM_STEPS:]
+    found = {
+        "seconds": sum(measured) / len(measured),
+        "windows_per_s": batch * len(measured) / sum(measured),
+        "state_bytes": sum(engine.num_state_bytes().values()),
+        "collectives": collectives(deepspeed.comm.comm.comms_logger.comms_dict, len(measured)),
+    }
+    (folder / f"{world_size}-{stage}-{rank}.json").write_text(json.dumps(found))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, tuple[float, float]]:
+    """Return bytes and seconds a step of each collective, from DeepSpeed's logger.
+
+    Args:
+        logged: Operation to message bytes to [count, latencies in ms, ...].
+        num_steps: That were logged.
+    """
+    found = {}
+    for operation, sizes in logged.items():
+        num_bytes = sum(size * entry[0] for size, entry in sizes.items())
+        seconds = sum(sum(entry[1]) for entry in sizes.values()) / 1e3
+        found[operation] = (num_bytes / num_steps, seconds / num_steps)
+    return found
+
+
+def measure(folder: Path, world_size: int, stage: int) -> dict[str, Any]:
+    """Run a group of processes; rank 0's figures, with the least time of each collective."""
+    command = [sys.executable, "-m", "benchmarks.scaling", "--rank-of", str(folder)]
+    store = folder / f"store-{world_size}-{stage}"
+    store.unlink(missing_ok=True)
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(world_size), str(stage)])
+        for rank in range(world_size)
+    ]
+    if any([process.wait() for process in ranks]):
+        raise RuntimeError("a rank failed; its message is above")
+    found = [
+        json.loads((folder / f"{world_size}-{stage}-{rank}.json").read_text())
+        for rank in range(world_size)
+    ]
+    least = {
+        operation: (num_bytes, min(each["collectives"][operation][1] for each in found))
+        for operation, (num_bytes, _) in found[0]["collectives"].items()
+    }
+    return found[0] | {"collectives": least}
+
+
+def delivery_rate(settings: Any) -> float:
+    """Return the windows per second that Ray Data delivers to one rank that does nothing."""
+    from qa_lib import resources, squad, stream, train, windows
+
+    resources.start_ray()
+    questions = squad.load(settings.data, "train")
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
+    plan = train.plan_of(settings, window_set.lengths)
+    with tempfile.TemporaryDirectory() as checkpoints:
+        planned = stream.PlannedData(plan, window_set, WINDOWS_PER_RANK, checkpoints)
+        (shard,) = planned.configure({"windows": None}, 1)  # type: ignore[dict-item]
+        count, started = 0, 0.0
+        for batch in shard["windows"].iter_batches(
+            batch_size=WINDOWS_PER_RANK, batch_format="pyarrow", prefetch_batches=4
+        ):
+            started = started or time.perf_counter()  # the first batch has Ray Data's start in it
+            count += batch.num_rows
+    return (count - WINDOWS_PER_RANK) / (time.perf_counter() - started)
+
+
+# -- on paper
+
+
+def step_seconds(
+    machine: Machine, num_gpus: int, per_gpu: int, window_flops: float, gradient_bytes: int
+) -> tuple[float, float]:
+    """Return the seconds of a step's arithmetic and of its ring all-reduce.
+
+    A ring of n ranks moves 2 (n - 1) / n times the gradients over each link, in 2 (n - 1) hops; all
+    GPUs of a machine share its network.
+
+    Source:
+        Patarasuk and Yuan 2009, bandwidth optimal all-reduce.
+    """
+    from qa_lib.resources import flops_per_second
+
+    compute = per_gpu * window_flops / flops_per_second("cuda", "fp16", machine.gpu)
+    if num_gpus == 1:
+        return compute, 0.0
+    leaves_node = num_gpus > machine.gpus_per_node
+    speed = machine.node_gigabits / 8 if leaves_node else machine.inside_gigabytes
+    moved = 2 * (num_gpus - 1) / num_gpus * gradient_bytes
+    transfer = moved / (speed * 1e9 * machine.link_efficiency)
+    return compute, transfer + 2 * (num_gpus - 1) * machine.latency_s
+
+
+def on_paper(num_windows: int, window_flops: float, num_parameters: int) -> str:
+    """Return the table of what 1, 8, 64 and 512 GPUs would do, in Markdown."""
+    import yaml
+
+    text = Path("cluster/prices.yaml").read_text(encoding="utf-8")
+    prices = yaml.safe_load(text)
+    lines = [
+        "| GPUs | windows of each per step | arithmetic | all-reduce | windows/s | of linear |"
+        " seconds for 2 epochs | read, MB/s | cost, on demand |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    gradient_bytes = 2 * num_parameters  # fp16
+    for machine in MACHINES:
+        for per_gpu in (8, 64):
+            alone = None
+            for num_gpus in (1, *LAST_NODE_COUNT):
+                compute, reduce = step_seconds(
+                    machine, num_gpus, per_gpu, window_flops, gradient_bytes
+                )
+                rate = num_gpus * per_gpu / (compute + reduce)
+                alone = alone or rate
+                seconds = 2 * num_windows / rate
+                num_nodes = -(-num_gpus // machine.gpus_per_node)
+                hourly = prices["head"] + num_nodes * prices["worker"]["on_demand"]
+                hourly += num_gpus * prices["gpu"][machine.gpu]["on_demand"]
+                lines.append(
+                    f"| {num_gpus} {machine.gpu} | {per_gpu} | {compute * 1e3:.1f} ms |"
+                    f" {reduce * 1e3:.1f} ms | {rate:,.0f} | {rate / alone / num_gpus:.0%} |"
+                    f" {seconds:,.0f} | {rate * 170 * 4 / 1e6:.1f} |"
+                    f" ${hourly * seconds / 3600:.2f} |"
+                )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, and print both tables."""
+    if sys.argv[1:2] == ["--rank-of"]:
+        folder, rank, world_size, stage = sys.argv[2:]
+        rank_main(Path(folder), int(rank), int(world_size), int(stage))
+        return
+    _entry.quiet_libraries()
+    from qa_lib import config
+    from qa_lib import model as models
+
+    flags = with_real_squad([*FLAGS, *sys.argv[1:]])
+    settings = config.parse("train", flags)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "flags.json").write_text(json.dumps(flags))
+        turns: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        for _ in range(NUM_TURNS):
+            for world_size, stage in ((1, 0), *((2, stage) for stage in STAGES)):
+                turns.setdefault((world_size, stage), []).append(measure(folder, world_size, stage))
+    print(measured_table(turns))
+    print(f"\nRay Data to one rank that does not train: {delivery_rate(settings):,.0f} windows/s")
+    model = models.load_empty(settings.model.name)
+    flops = 6 * models.num_matrix_parameters(model) * 170
+    print(f"\non paper: {flops / 1e9:.1f} GFLOP a window of 170 tokens, forward and backward\n")
+    print(on_paper(88_524, flops, models.num_parameters(model)))
+
+
+def measured_table(turns: dict[tuple[int, int], list[dict[str, Any]]]) -> str:
+    """Return what was measured, in Markdown: medians of the turns and their range."""
+    import statistics
+
+    alone = statistics.median(each["windows_per_s"] for each in turns[1, 0])
+    lines = [
+        "| workers, one thread each | ZeRO | windows/s | of one worker's | MiB of state per rank |"
+        " collectives of a step: MiB, ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (world_size, stage), results in turns.items():
+        rates = sorted(each["windows_per_s"] for each in results)
+        middle = statistics.median(rates)
+        moved = []
+        for operation, (num_bytes, _) in results[0]["collectives"].items():
+            seconds = statistics.median(each["collectives"][operation][1] for each in results)
+            if num_bytes > 2**20:
+                moved.append(f"{operation} {num_bytes / 2**20:.1f}, {seconds * 1e3:.0f}")
+        lines.append(
+            f"| {world_size} | {stage} | {middle:.2f} ({rates[0]:.2f} to {rates[-1]:.2f}) |"
+            f" {middle / alone:.2f} | {results[0]['state_bytes'] / 2**20:.1f} |"
+            f" {'; '.join(moved) or 'none'} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""A real Ray cluster of several nodes on this machine, with token authentication on.
+
+    python -m cluster.loopback --num-nodes 3        # until Ctrl-C; prints what to export
+    make loopback-cluster
+
+Each node is a raylet of its own with resources of its own, as machines have. Jobs are sent to it
+with `make submit`, as to any cluster. Everything listens on 127.0.0.1 as far as Ray lets one say
+so; its GCS and raylet ports listen on all interfaces, behind the token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+
+HOST = "127.0.0.1"
+_READY_S = 60.0
+_POLL_S = 0.25
+_STOP_S = 5.0
+_OBJECT_STORE_BYTES = 300 * 2**20
+
+
+class LoopbackCluster:
+    """The nodes while the block lasts.
+
+    Attributes:
+        dashboard: Where jobs are submitted: http://127.0.0.1:PORT.
+        gcs: What a driver joins: 127.0.0.1:PORT.
+        token_path: File with the token, readable by this user only.
+    """
+
+    def __init__(self, num_nodes: int = 3, cpus_per_node: float = 2) -> None:
+        """Describe the cluster; entering the block starts it.
+
+        Args:
+            num_nodes: The head, which runs the jobs' drivers, and the workers.
+            cpus_per_node: Logical CPUs of each.
+        """
+        self.num_nodes, self.cpus_per_node = num_nodes, cpus_per_node
+        ports = _free_ports(2)
+        self.gcs, self.dashboard = f"{HOST}:{ports[0]}", f"http://{HOST}:{ports[1]}"
+        self._nodes: list[subprocess.Popen[bytes]] = []
+        self._stack = ExitStack()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client of this cluster sets."""
+        return {
+            "RAY_ADDRESS": self.dashboard,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+        }
+
+    def __enter__(self) -> LoopbackCluster:
+        """Start the head, then the workers, and wait until all of them have joined."""
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="qa-ray-")))
+        self.folder = folder
+        self.token_path = folder / "token"
+        self.token_path.touch(mode=0o600)
+        self.token_path.write_text(secrets.token_hex(32))
+        try:
+            self._start_head()
+            for _ in range(1, self.num_nodes):
+                self._start_worker()
+            self._wait(self.num_nodes)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop every node."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the nodes that this object started, the head last, and no other."""
+        for node in reversed(self._nodes):
+            # `ray start` leads a process group of its own: raylet, workers, dashboard.
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError):
+                    os.killpg(node.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    node.wait(_STOP_S)
+        self._nodes.clear()
+        self._stack.close()
+
+    def _start_head(self) -> None:
+        port, dashboard = self.gcs.rpartition(":")[2], self.dashboard.rpartition(":")[2]
+        self._start(
+            "--head",
+            f"--port={port}",
+            f"--dashboard-host={HOST}",
+            f"--dashboard-port={dashboard}",
+            f"--temp-dir={self.folder}/head",
+        )
+        self._wait(1)
+
+    def add_node(self, **variables: str) -> None:
+        """Start one more worker, with variables of its environment, and wait until it has joined.
+
+        Args:
+            variables: What is different there.
+        """
+        num_alive = self.num_alive()
+        self._start_worker(**variables)
+        self._wait(num_alive + 1)
+
+    def _start_worker(self, **variables: str) -> None:
+        folder = f"{self.folder}/node{len(self._nodes)}"
+        self._start(f"--address={self.gcs}", f"--temp-dir={folder}", **variables)
+
+    def _start(self, *options: str, **variables: str) -> None:
+        listen, grpc, metrics, runtime = _free_ports(4)
+        log = self._stack.enter_context(open(self.folder / f"node{len(self._nodes)}.log", "wb"))
+        binaries = Path(sys.executable).parent
+        environment = os.environ | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # What a job's command calls `python` is the one with the locked environment.
+            "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        environment |= variables
+        environment.pop("RAY_ADDRESS", None)
+        node = subprocess.Popen(
+            [
+                *(str(binaries / "ray"), "start", "--block", "--disable-usage-stats"),
+                f"--node-ip-address={HOST}",
+                f"--num-cpus={self.cpus_per_node:g}",
+                f"--object-store-memory={_OBJECT_STORE_BYTES}",
+                f"--dashboard-agent-listen-port={listen}",
+                f"--dashboard-agent-grpc-port={grpc}",
+                f"--metrics-export-port={metrics}",
+                f"--runtime-env-agent-port={runtime}",
+                *options,
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        self._nodes.append(node)
+
+    def _wait(self, num_nodes: int) -> None:
+        """Wait until so many nodes are alive, as the dashboard counts them."""
+        deadline = time.monotonic() + _READY_S
+        while self.num_alive() < num_nodes:
+            ended = [node for node in self._nodes if node.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                number = self._nodes.index(ended[0]) if ended else len(self._nodes) - 1
+                text = (self.folder / f"node{number}.log").read_text(errors="replace")
+                raise RuntimeError(f"node {number} of the cluster did not start:\n{text[-2000:]}")
+            time.sleep(_POLL_S)
+
+    def num_alive(self) -> int:
+        """Count the nodes that are alive; 0 while the dashboard does not answer."""
+        import json
+
+        request = urllib.request.Request(
+            f"{self.dashboard}/nodes?view=summary",
+            headers={"Authorization": f"Bearer {self.token_path.read_text()}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                nodes = json.load(answer)["data"]["summary"]
+        except (OSError, urllib.error.URLError):
+            return 0
+        return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that are free now, each once."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def main() -> None:
+    """Keep a cluster until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--num-nodes", type=int, default=3, help="head and workers")
+    parser.add_argument("--cpus-per-node", type=float, default=2, help="logical CPUs of each")
+    options = parser.parse_args()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    with LoopbackCluster(options.num_nodes, options.cpus_per_node) as cluster:
+        print(f"{options.num_nodes} nodes are up; in another terminal:")
+        for name, value in cluster.environment.items():
+            print(f"  export {name}={value}")
+        print(
+            '  make submit JOB=train ARGS="--storage /tmp/qa-runs"\nCtrl-C stops them.', flush=True
+        )
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            print("stopping ...", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Send a job to a cluster: check it here, say what it asks for, submit it, follow it to its end.
+
+    RAY_ADDRESS=http://127.0.0.1:8265 python -m cluster.submit train --recipe gcp \
+        --storage gs://bucket/runs --data.source gs://bucket/squad
+    make submit JOB=train RECIPE=gcp ARGS="--storage gs://bucket/runs"      # the same
+    make submit JOB=train RECIPE=gcp ARGS="..." NO_WAIT=1                   # prints the id and ends
+
+The exit code is the job's own. Only code is sent (cluster/runtime_env.yaml); the environment is the
+image's. RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH name the token where the cluster wants one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from jobs import _entry
+from qa_lib import config, storage
+from qa_lib.config import Settings
+from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
+DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard` ends its tunnel
+
+_POLL_S = 0.5
+_SECONDS_PER_HOUR = 3600
+
+
+def main() -> None:
+    """Submit what the command line says; exit with the job's code."""
+    _entry.quiet_libraries()
+    try:
+        sys.exit(submit(sys.argv[1:]))
+    except UserError as error:
+        print(f"error: {error.problem}\n  {error.remedy}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def submit(argv: list[str]) -> int:
+    """Check, submit and follow a job.
+
+    Args:
+        argv: Name of the job, then its flags.
+
+    Returns:
+        The job's exit code; 0 as soon as it is submitted where NO_WAIT is set.
+
+    Raises:
+        ConfigError: A setting is wrong, or a path would not be found on the cluster.
+        ResourceError: Nothing answers, or it refuses us.
+    """
+    jobs = sorted(path.stem for path in (REPOSITORY / "jobs").glob("[a-z]*.py"))
+    if not argv or argv[0] not in jobs:
+        raise ConfigError(
+            f"{argv[0] if argv else 'nothing'} is no job.", f"Submit one of {', '.join(jobs)}."
+        )
+    job, flags = argv[0], argv[1:]
+    settings = config.parse(job, flags)
+    problems = list(local_paths(settings, job))
+    if problems:
+        raise ConfigError(
+            "\n".join(problems),
+            "The working directory of a job vanishes with it: name a bucket (gs://...), a hub id, "
+            "or an absolute path that every node has.",
+        )
+    if not os.environ.get("SKIP_DRY_RUN"):
+        plan = dry_run(job, flags)
+        print(asked_for(settings, plan), flush=True)
+    client = connect()
+    identity = client.submit_job(
+        entrypoint=shlex.join(["python", "-m", f"jobs.{job}", *flags]),
+        runtime_env=runtime_env(),
+        metadata={"job": job, "recipe": settings.recipe},
+    )
+    print(f"submitted as {identity}; `make stop ID={identity}` stops it", flush=True)
+    if os.environ.get("NO_WAIT"):
+        print(f"`make logs ID={identity}` shows how it goes")
+        return 0
+    return follow(client, identity)
+
+
+def local_paths(settings: Settings, job: str) -> Iterator[str]:
+    """Yield what is wrong with each path that would vanish, or not be found, on a cluster."""
+    named: dict[str, str | None] = {
+        "--storage": settings.storage,
+        "--model.name": settings.model.name,
+        "--data.source": settings.data.source,
+        "--data.eval-source": settings.data.eval_source,
+        "--train.teacher": settings.train.teacher,
+        "--search.parent": settings.search.parent,
+        "--predictions": settings.predictions,
+        "--adjust.plan": settings.adjust.plan,
+        "--answer.input": settings.answer.input,
+        "--answer.output": settings.answer.output,
+    }
+    writes = {"--storage", "--answer.output"}
+    for flag, value in named.items():
+        if value is None or value == "embedded" or not storage.is_local(value):
+            continue
+        if flag == "--storage" and job == "answer" and settings.answer.input is None:
+            continue
+        path = Path(value.removeprefix("file://"))
+        if path.is_absolute():
+            continue
+        # `a/b` is a hub id, unless there is such a folder here.
+        if flag in writes or value.startswith((".", "~")) or (REPOSITORY / path).exists():
+            yield f"{flag} {value} is a path of this machine's working directory"
+
+
+def dry_run(job: str, flags: list[str]) -> dict[str, Any]:
+    """Run the job's own dry-run here; return the plan that it prints, as far as it prints one.
+
+    Raises:
+        ConfigError: It fails: so would the job, at a cost.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"jobs.{job}", *flags, "--dry-run"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise ConfigError(
+            f"the dry-run of jobs.{job} fails here:\n{done.stderr.strip()}",
+            "Mend that; or, where only the cluster can reach what it names, SKIP_DRY_RUN=1.",
+        )
+    start = done.stdout.rfind("\n{\n")
+    try:
+        return json.loads(done.stdout[start:]) if start >= 0 else {}
+    except ValueError:
+        return {}
+
+
+def asked_for(settings: Settings, plan: dict[str, Any]) -> str:
+    """Say what the job asks of the cluster, and what that costs by cluster/prices.yaml."""
+    train, cluster = settings.train, settings.cluster
+    on_gpu = cluster.gpu != "none" and train.device != "cpu"
+    devices = f"{train.num_workers} {cluster.gpu} GPUs" if on_gpu else "CPUs only"
+    lines = [f"asks for {train.num_workers} workers, {devices}"]
+    seconds = plan.get("estimated_train_seconds")
+    if seconds is None:
+        return "\n".join([*lines, "no estimate of its time: this job's dry-run makes none"])
+    hours = seconds / _SECONDS_PER_HOUR
+    steps = f"{plan['steps']:,} steps"
+    lines.append(
+        f"training: {steps}, some {hours:.2f} hours by arithmetic; start and scoring extra"
+    )
+    if on_gpu:
+        lines.append(_cost(settings, hours))
+    return "\n".join(lines)
+
+
+def _cost(settings: Settings, hours: float) -> str:
+    prices = yaml.safe_load((HERE / "prices.yaml").read_text(encoding="utf-8"))
+    gpu = prices["gpu"].get(settings.cluster.gpu)
+    if gpu is None:
+        return f"cluster/prices.yaml has no price of a {settings.cluster.gpu}"
+    num_gpus = settings.train.num_workers
+    num_nodes = -(-num_gpus // settings.cluster.gpus_per_node)
+    costs = {
+        kind: hours * (prices["head"] + num_nodes * prices["worker"][kind] + num_gpus * gpu[kind])
+        for kind in ("on_demand", "spot")
+    }
+    return (
+        f"cost by cluster/prices.yaml, {num_nodes} nodes and the head: "
+        f"${costs['on_demand']:.2f} on demand, ${costs['spot']:.2f} on spot machines"
+    )
+
+
+def runtime_env() -> dict[str, Any]:
+    """Return what a job brings along, its working directory absolute."""
+    found: dict[str, Any] = yaml.safe_load((HERE / "runtime_env.yaml").read_text(encoding="utf-8"))
+    return found | {"working_dir": str(REPOSITORY / found["working_dir"])}
+
+
+def connect() -> JobSubmissionClient:
+    """Return a client of the cluster at RAY_ADDRESS.
+
+    Raises:
+        ResourceError: Nothing answers there, or it refuses us.
+    """
+    from ray.job_submission import JobSubmissionClient
+
+    from qa_lib import doctor
+
+    address = os.environ.get("RAY_ADDRESS") or DEFAULT_ADDRESS
+    if not address.startswith(("http://", "https://")):
+        raise ResourceError(
+            f"RAY_ADDRESS {address} is not the address of a dashboard.",
+            f"Jobs are sent to http://HOST:PORT, such as {DEFAULT_ADDRESS}.",
+        )
+    logging.getLogger("ray").setLevel(logging.WARNING)  # it lists every file that it ignores
+    for finding in doctor.contact(address):
+        if finding.verdict == "fault":
+            raise ResourceError(finding.message + ".", finding.remedy)
+    return JobSubmissionClient(address)
+
+
+def follow(client: JobSubmissionClient, identity: str) -> int:
+    """Print a job's log as it grows, until it ends; return its exit code.
+
+    Ctrl-C leaves the job running and says how to stop it.
+    """
+    printed = 0
+    try:
+        while True:
+            ended = client.get_job_status(identity).is_terminal()
+            log = client.get_job_logs(identity)
+            sys.stdout.write(log[printed:])
+            sys.stdout.flush()
+            printed = len(log)
+            if ended:
+                break
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        print(f"\n{identity} goes on; `make logs ID={identity}`, `make stop ID={identity}`")
+        return _entry.EXIT_INTERRUPTED
+    found = client.get_job_info(identity)
+    if found.driver_exit_code is not None:
+        code = int(found.driver_exit_code)
+    else:
+        code = 0 if found.status == "SUCCEEDED" else _entry.EXIT_BUG
+    if code:
+        print(f"{identity} ended with exit code {code}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What is checked before a job is sent, and what it is said to cost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cluster import submit
+from qa_lib import config
+from qa_lib.errors import ConfigError, ResourceError
+
+
+def settings(*flags: str) -> config.Settings:
+    return config.parse("train", ["--storage", "gs://bucket/runs", *flags])
+
+
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [
+        (["--storage", "runs"], "--storage"),
+        (["--storage", "~/runs"], "--storage"),
+        (["--data.source", "./squad"], "--data.source"),
+        (["--data.source", "tests/unit"], "--data.source"),
+        (["--data.eval-source", "../squad"], "--data.eval-source"),
+        (["--model.name", "./model"], "--model.name"),
+        (["--train.teacher", "./teacher"], "--train.teacher"),
+        (["--search.parent", "./parent"], "--search.parent"),
+        (["--adjust.plan", "./plan.json"], "--adjust.plan"),
+    ],
+)
+def test_paths_of_this_machine_are_refused(flags, flag):
+    (found,) = submit.local_paths(settings(*flags), "train")
+    assert flag in found
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--data.source", "rajpurkar/squad", "--model.name", "bert-base-uncased"],
+        ["--data.source", "gs://bucket/squad"],
+        ["--storage", "/mnt/shared/runs", "--model.name", "/mnt/shared/runs/mine"],
+    ],
+)
+def test_what_every_node_can_reach_is_accepted(flags):
+    assert list(submit.local_paths(settings(*flags), "train")) == []
+
+
+def test_relative_storage_stops_a_submission_before_anything_else():
+    with pytest.raises(ConfigError, match="--storage runs"):
+        submit.submit(["train"])
+    with pytest.raises(ConfigError, match="train"):
+        submit.submit(["trian"])
+
+
+def test_a_job_that_cannot_run_is_not_sent():
+    with pytest.raises(ConfigError, match="none.parquet"):
+        submit.dry_run("train", ["--data.source", "/none.parquet"])
+
+
+def test_the_dry_run_plans_for_the_clusters_gpus():
+    plan = submit.dry_run(
+        "train",
+        "--recipe gcp --data.source embedded --storage gs://bucket/runs --run-name x".split()
+        + ["--storage", "/tmp/none"],
+    )
+    assert (plan["device"], plan["precision"], plan["world_size"]) == ("cuda", "fp16", 4)
+    states = sum(plan["state_bytes_per_rank"].values())
+    peak = states + plan["micro_batch"] * plan["activation_bytes_per_window"]
+    assert states < peak < 15e9, "more than a T4 holds"
+
+
+def test_cost_is_arithmetic_on_the_price_table(tmp_path, monkeypatch):
+    (tmp_path / "prices.yaml").write_text(
+        json.dumps(
+            {
+                "head": 1.0,
+                "worker": {"on_demand": 2.0, "spot": 0.5},
+                "gpu": {"T4": {"on_demand": 3.0, "spot": 1.0}},
+            }
+        )
+    )
+    monkeypatch.setattr(submit, "HERE", tmp_path)
+    text = submit.asked_for(
+        settings("--recipe", "gcp"), {"estimated_train_seconds": 7200, "steps": 10}
+    )
+    assert "4 T4 GPUs" in text
+    # two hours of the head and four machines with a GPU each
+    assert f"${2 * (1 + 4 * 2 + 4 * 3):.2f} on demand" in text
+    assert f"${2 * (1 + 4 * 0.5 + 4 * 1):.2f} on spot" in text
+
+
+def test_every_gpu_that_a_recipe_may_name_that_is_priced_has_both_prices():
+    import yaml
+
+    prices = yaml.safe_load((submit.HERE / "prices.yaml").read_text())
+    for price in [prices["worker"], *prices["gpu"].values()]:
+        assert 0 < price["spot"] < price["on_demand"]
+
+
+def test_an_address_that_is_no_dashboard_is_refused(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    with pytest.raises(ResourceError, match="dashboard"):
+        submit.connect()
