@@ -27,7 +27,8 @@ export DO_NOT_TRACK ?= 1
 .DEFAULT_GOAL := help
 # A job is a module of jobs/; a line `NAME: ## what it does` below puts it into the help.
 JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
-BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))
+# Adjusting and recovering a dozen models takes hours: `make bench-adjustment` by itself.
+BENCHMARKS := $(filter-out adjustment,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 .PHONY: cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
 .PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench lock clean
@@ -94,7 +95,7 @@ format: setup ## Rewrite the files in the style that lint asks for
 	$(ENV_PYTHON) -m ruff check --fix .
 	$(ENV_PYTHON) -m ruff format .
 
-bench: setup ## Run every benchmark, one after the other; bench-NAME runs one
+bench: setup ## Run the benchmarks, one after the other; bench-NAME runs one, bench-adjustment for hours
 	@set -e; for name in $(BENCHMARKS); do $(ENV_PYTHON) -m benchmarks.$$name $(ARGS); done
 
 bench-%: setup
