@@ -28,12 +28,12 @@ from benchmarks._squad import with_real_squad
 from jobs import _entry
 
 FLAGS = """
-    --data.train-limit 600 --train.max-steps 14 --train.dropout 0 --train.precision fp32
+    --data.train-limit 600 --train.max-steps 9 --train.dropout 0 --train.precision fp32
 """.split()
 WINDOWS_PER_RANK = 8
-NUM_WARM_STEPS = 4
+NUM_WARM_STEPS = 3
 STAGES = (0, 2, 3)
-NUM_TURNS = 3
+NUM_TURNS = 2
 LAST_NODE_COUNT = (8, 64, 512)
 
 
