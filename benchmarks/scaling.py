@@ -4,9 +4,10 @@
     python -m benchmarks.scaling --data.source ~/squad --train.max-steps 20
 
 Measured: one process and two, each with one thread, a global batch of eight windows for each;
-windows per second, bytes of state per rank, and what DeepSpeed's communication logger says of every
-collective of a step: bytes, and the time on the rank that waited least for the other. Then how
-fast Ray Data delivers the plan's windows when nobody trains on them.
+windows per second, bytes of state per rank, the bytes that DeepSpeed's communication logger counts
+in the collectives of a step, and by how much a step of two is longer than a step of one. (The
+logger's own times add up from call to call; they are not used.) Then an all-reduce of the gradients
+alone, and how fast Ray Data delivers the plan's windows when nobody trains on them.
 
 On paper: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES` and
 cluster/prices.yaml; docs/scaling.md discusses them.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,7 @@ WINDOWS_PER_RANK = 8
 NUM_WARM_STEPS = 3
 STAGES = (0, 2, 3)
 NUM_TURNS = 2
+NUM_ALL_REDUCES = 5
 LAST_NODE_COUNT = (8, 64, 512)
 
 
@@ -118,29 +121,42 @@ def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
         "windows_per_s": batch * len(measured) / sum(measured),
         "state_bytes": sum(engine.num_state_bytes().values()),
         "collectives": collectives(deepspeed.comm.comm.comms_logger.comms_dict, len(measured)),
+        "all_reduce_s": all_reduce_seconds(models.num_parameters(engine.model)),
     }
     (folder / f"{world_size}-{stage}-{rank}.json").write_text(json.dumps(found))
     dist.barrier()
     dist.destroy_process_group()
 
 
-def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, tuple[float, float]]:
-    """Return bytes and seconds a step of each collective, from DeepSpeed's logger.
+def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, float]:
+    """Return the bytes a step of each collective, from DeepSpeed's logger.
 
     Args:
-        logged: Operation to message bytes to [count, latencies in ms, ...].
+        logged: Operation to message bytes to [count, ...].
         num_steps: That were logged.
     """
-    found = {}
-    for operation, sizes in logged.items():
-        num_bytes = sum(size * entry[0] for size, entry in sizes.items())
-        seconds = sum(sum(entry[1]) for entry in sizes.values()) / 1e3
-        found[operation] = (num_bytes / num_steps, seconds / num_steps)
-    return found
+    return {
+        operation: sum(size * entry[0] for size, entry in sizes.items()) / num_steps
+        for operation, sizes in logged.items()
+    }
+
+
+def all_reduce_seconds(num_elements: int) -> float:
+    """Return the median seconds of an all-reduce of so many float32, with nothing beside it."""
+    import torch
+    import torch.distributed as dist
+
+    gradients, seconds = torch.ones(num_elements), []
+    for _ in range(NUM_ALL_REDUCES):
+        dist.barrier()
+        started = time.perf_counter()
+        dist.all_reduce(gradients)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
 def measure(folder: Path, world_size: int, stage: int) -> dict[str, Any]:
-    """Run a group of processes; rank 0's figures, with the least time of each collective."""
+    """Run a group of processes; return rank 0's figures."""
     command = [sys.executable, "-m", "benchmarks.scaling", "--rank-of", str(folder)]
     store = folder / f"store-{world_size}-{stage}"
     store.unlink(missing_ok=True)
@@ -150,15 +166,8 @@ def measure(folder: Path, world_size: int, stage: int) -> dict[str, Any]:
     ]
     if any([process.wait() for process in ranks]):
         raise RuntimeError("a rank failed; its message is above")
-    found = [
-        json.loads((folder / f"{world_size}-{stage}-{rank}.json").read_text())
-        for rank in range(world_size)
-    ]
-    least = {
-        operation: (num_bytes, min(each["collectives"][operation][1] for each in found))
-        for operation, (num_bytes, _) in found[0]["collectives"].items()
-    }
-    return found[0] | {"collectives": least}
+    found: dict[str, Any] = json.loads((folder / f"{world_size}-{stage}-0.json").read_text())
+    return found
 
 
 def delivery_rate(settings: Any) -> float:
@@ -271,27 +280,33 @@ def main() -> None:
 
 def measured_table(turns: dict[tuple[int, int], list[dict[str, Any]]]) -> str:
     """Return what was measured, in Markdown: medians of the turns and their range."""
-    import statistics
-
     alone = statistics.median(each["windows_per_s"] for each in turns[1, 0])
+    alone_s = statistics.median(each["seconds"] for each in turns[1, 0])
     lines = [
-        "| workers, one thread each | ZeRO | windows/s | of one worker's | MiB of state per rank |"
-        " collectives of a step: MiB, ms |",
-        "|---|---|---|---|---|---|",
+        "| workers, one thread each | ZeRO | windows/s | of one worker's | a step longer by |"
+        " MiB of state per rank | MiB of a step's collectives |",
+        "|---|---|---|---|---|---|---|",
     ]
     for (world_size, stage), results in turns.items():
         rates = sorted(each["windows_per_s"] for each in results)
         middle = statistics.median(rates)
-        moved = []
-        for operation, (num_bytes, _) in results[0]["collectives"].items():
-            seconds = statistics.median(each["collectives"][operation][1] for each in results)
-            if num_bytes > 2**20:
-                moved.append(f"{operation} {num_bytes / 2**20:.1f}, {seconds * 1e3:.0f}")
+        seconds = statistics.median(each["seconds"] for each in results)
+        moved = [
+            f"{operation} {num_bytes / 2**20:.1f}"
+            for operation, num_bytes in results[0]["collectives"].items()
+            if num_bytes > 2**20
+        ]
         lines.append(
             f"| {world_size} | {stage} | {middle:.2f} ({rates[0]:.2f} to {rates[-1]:.2f}) |"
-            f" {middle / alone:.2f} | {results[0]['state_bytes'] / 2**20:.1f} |"
-            f" {'; '.join(moved) or 'none'} |"
+            f" {middle / alone:.2f} | {(seconds - alone_s) * 1e3:.0f} ms |"
+            f" {results[0]['state_bytes'] / 2**20:.1f} | {', '.join(moved) or 'none'} |"
         )
+    reduced = statistics.median(
+        each["all_reduce_s"] for key, results in turns.items() if key[0] > 1 for each in results
+    )
+    lines.append(
+        f"\nall-reduce of the gradients alone, between two processes: {reduced * 1e3:.0f} ms"
+    )
     return "\n".join(lines)
 
 
