@@ -51,14 +51,15 @@ doctor: ## Say in seconds what would fail: resources, versions, storage, model, 
 $(JOBS): setup
 	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(ARGS)
 
+# What is given to make (PROJECT, REGION, SPOT, NO_WAIT ...) is in the environment of what it runs.
 cluster-up: setup ## Start a Ray cluster of T4s on Google Cloud: make cluster-up PROJECT=my-project [SPOT=1]
-	PROJECT='$(PROJECT)' SPOT='$(SPOT)' $(ENV_PYTHON) -m cluster.gcp up
+	$(ENV_PYTHON) -m cluster.gcp up
 
 cluster-dashboard: setup ## Hold the tunnel to its dashboard, which submit uses
-	PROJECT='$(PROJECT)' SPOT='$(SPOT)' $(ENV_PYTHON) -m cluster.gcp dashboard
+	$(ENV_PYTHON) -m cluster.gcp dashboard
 
 cluster-down: setup ## Delete it
-	PROJECT='$(PROJECT)' SPOT='$(SPOT)' $(ENV_PYTHON) -m cluster.gcp down
+	$(ENV_PYTHON) -m cluster.gcp down
 
 submit: setup ## Send a job to the cluster at RAY_ADDRESS, and follow it: make submit JOB=train ARGS="..."
 	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(ARGS)

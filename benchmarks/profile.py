@@ -11,7 +11,6 @@ model's matrix products alone would take at the speed of a large matrix product,
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
@@ -32,27 +31,6 @@ KINDS = {
     "GELU and other element-wise": ("gelu", "add", "mul", "div", "sub", "tanh", "where"),
     "copies and embeddings": ("copy_", "index", "embedding", "cat", "fill_", "gather"),
 }
-
-
-def in_process_engine(settings: Any, plan: Any, precision: str, micro_batch: int) -> Any:
-    """Make a group of one process, and the engine that a worker would have."""
-    os.environ |= {"DS_ACCELERATOR": "cpu", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-    import torch
-    import torch.distributed as dist
-
-    from qa_lib import model as models
-    from qa_lib.engine import Engine
-
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    train = settings.train
-    return Engine(
-        models.load(settings.model.name, seed=settings.seed, dropout=train.dropout),
-        train,
-        precision=precision,
-        device=torch.device("cpu"),
-        num_steps=plan.num_steps,
-        micro_batch=micro_batch,
-    )
 
 
 def kind_of(operator: str) -> str:
@@ -89,18 +67,18 @@ def main(argv: list[str]) -> None:
     import pyarrow as pa
     import torch
 
-    from benchmarks._work import prepare
-    from qa_lib import config, resources, train, windows
+    from benchmarks._work import engine_here, prepare
+    from qa_lib import config, devices, resources, train, windows
     from qa_lib import model as models
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "24"]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])
     torch.set_num_threads(resources.num_local_cpus())
-    precision = resources.resolve_precision(settings.train.precision, "cpu")
+    precision = devices.resolve_precision(settings.train.precision, "cpu")
     _, table, plan, tokenizer, _ = prepare(settings)
     table = table.append_column("weight", pa.array(np.ones(table.num_rows, np.float32)))
     micro_batch = train.micro_batch_of(settings)
-    engine = in_process_engine(settings, plan, precision, micro_batch)
+    engine = engine_here(settings, plan, precision, micro_batch)
     step = partial(
         take_step, engine, table, pad=windows.PadSpec.of(tokenizer), micro_batch=micro_batch
     )
@@ -109,7 +87,7 @@ def main(argv: list[str]) -> None:
     seconds, collating, tokens = (sum(column) for column in zip(*timed, strict=True))
     # Forwards and backwards: six operations a token and weight, without what attention adds.
     flops = 6 * models.num_matrix_parameters(engine.model) * tokens
-    limit = flops / resources.matrix_flops_per_second(precision)
+    limit = flops / devices.matrix_flops_per_second(precision)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         for number in range(half, plan.num_steps):
             step(plan.batch(number))

@@ -3,7 +3,7 @@
     python -m benchmarks.scaling
     python -m benchmarks.scaling --data.source ~/squad --train.max-steps 20
 
-Measured: one process and two, each with one thread, a global batch of eight windows for each;
+Measured: one process and two, each with one thread and eight windows of about 170 tokens a step;
 windows per second, bytes of state per rank, the bytes that DeepSpeed's communication logger counts
 in the collectives of a step, and by how much a step of two is longer than a step of one. (The
 logger's own times add up from call to call; they are not used.) Then an all-reduce of the gradients
@@ -16,7 +16,6 @@ cluster/prices.yaml; docs/scaling.md discusses them.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -37,7 +36,9 @@ NUM_WARM_STEPS = 3
 STAGES = (0, 2, 3)
 NUM_TURNS = 2
 NUM_ALL_REDUCES = 5
-LAST_NODE_COUNT = (8, 64, 512)
+WINDOW_TOKENS = 170  # the mean of SQuAD
+NUM_SQUAD_WINDOWS = 88_524  # of its training questions, at 384 tokens and stride 128
+NUM_GPUS = (1, 8, 64, 512)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Machine:
     """What the paper part assumes of a kind of GPU and of the network between its machines.
 
     Attributes:
-        gpu: One of `resources.GPUS`.
+        gpu: One of `devices.GPUS`.
         gpus_per_node: GPUs of one machine.
         node_gigabits: Network between machines, each direction, in 1e9 bits per second.
         inside_gigabytes: Between the GPUs of one machine, in 1e9 bytes per second.
@@ -67,65 +68,81 @@ MACHINES = (Machine("T4", 1, 16, 12), Machine("A100", 8, 100, 240))
 
 def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
     """Train as one rank of a gloo group, and leave what was measured in the folder."""
-    os.environ |= {"DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
     import torch
 
     torch.set_num_threads(1)
     import deepspeed
     import torch.distributed as dist
 
-    from benchmarks._work import prepare
+    from benchmarks._work import engine_here, prepare
     from qa_lib import config, windows
     from qa_lib import model as models
-    from qa_lib.engine import Engine
-    from qa_lib.train.worker import weighted_batch
 
-    flags = json.loads((folder / "flags.json").read_text())
     batch = WINDOWS_PER_RANK * world_size
     settings = config.parse(
         "train",
         [
-            *flags,
+            *json.loads((folder / "flags.json").read_text()),
             *("--train.zero-stage", str(stage), "--train.num-workers", str(world_size)),
             *("--train.global-batch", str(batch), "--train.micro-batch", str(WINDOWS_PER_RANK)),
         ],
     )
     work = prepare(settings)
+    table, plan = alike(work.table, batch, settings)
     store = dist.FileStore(str(folder / f"store-{world_size}-{stage}"), world_size)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
-    engine = Engine(
-        models.load(settings.model.name, seed=settings.seed, dropout=0.0),
-        settings.train,
-        precision="fp32",
-        device=torch.device("cpu"),
-        num_steps=work.plan.num_steps,
-        micro_batch=WINDOWS_PER_RANK,
+    engine = engine_here(
+        *(settings, plan, "fp32", WINDOWS_PER_RANK), store=store, rank=rank, world_size=world_size
     )
     pad = windows.PadSpec.of(work.tokenizer)
-    import pyarrow as pa
-
     seconds = []
-    for step in range(work.plan.num_steps):
+    for step in range(plan.num_steps):
         if step == NUM_WARM_STEPS:
             deepspeed.comm.configure(enabled=True, prof_all=True, verbose=False)
-        indices, weights = work.plan.share(step, rank, world_size, WINDOWS_PER_RANK)
-        rows = work.table.take(pa.array(indices)).append_column("weight", pa.array(weights))
         dist.barrier()
         started = time.perf_counter()
-        engine.step([weighted_batch(rows, pad)], num_real=len(work.plan.batch(step)))
+        take_step(engine, table, plan, pad, rank, world_size)
         seconds.append(time.perf_counter() - started)
-    measured = seconds[NUM_WARM_STEPS:]
+    mean_s = statistics.mean(seconds[NUM_WARM_STEPS:])
+    logged = deepspeed.comm.comm.comms_logger.comms_dict
     found = {
-        "seconds": sum(measured) / len(measured),
-        "windows_per_s": batch * len(measured) / sum(measured),
+        "seconds": mean_s,
+        "windows_per_s": batch / mean_s,
         "state_bytes": sum(engine.num_state_bytes().values()),
-        "collectives": collectives(deepspeed.comm.comm.comms_logger.comms_dict, len(measured)),
+        "collectives": collectives(logged, plan.num_steps - NUM_WARM_STEPS),
         "all_reduce_s": all_reduce_seconds(models.num_parameters(engine.model)),
     }
     (folder / f"{world_size}-{stage}-{rank}.json").write_text(json.dumps(found))
     dist.barrier()
     dist.destroy_process_group()
+
+
+def alike(table: Any, batch: int, settings: Any) -> tuple[Any, Any]:
+    """Return the windows nearest to `WINDOW_TOKENS`, and a plan of them.
+
+    One worker and two take steps of different windows; of unequal ones, their lengths would be
+    compared.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from qa_lib import train, windows
+
+    distance = np.abs(windows.lengths(table) - WINDOW_TOKENS)
+    nearest = np.sort(np.argsort(distance, kind="stable")[: batch * settings.train.max_steps])
+    table = table.take(pa.array(nearest))
+    return table, train.plan_of(settings, windows.lengths(table))
+
+
+def take_step(engine: Any, table: Any, plan: Any, pad: Any, rank: int, world_size: int) -> None:
+    """Take the plan's next step with this rank's share of it."""
+    import pyarrow as pa
+
+    from qa_lib.train.worker import weighted_batch
+
+    step = engine.step_number
+    indices, weights = plan.share(step, rank, world_size, WINDOWS_PER_RANK)
+    rows = table.take(pa.array(indices)).append_column("weight", pa.array(weights))
+    engine.step([weighted_batch(rows, pad)], num_real=len(plan.batch(step)))
 
 
 def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, float]:
@@ -205,7 +222,7 @@ def step_seconds(
     Source:
         Patarasuk and Yuan 2009, bandwidth optimal all-reduce.
     """
-    from qa_lib.resources import flops_per_second
+    from qa_lib.devices import flops_per_second
 
     compute = per_gpu * window_flops / flops_per_second("cuda", "fp16", machine.gpu)
     if num_gpus == 1:
@@ -219,10 +236,8 @@ def step_seconds(
 
 def on_paper(num_windows: int, window_flops: float, num_parameters: int) -> str:
     """Return the table of what 1, 8, 64 and 512 GPUs would do, in Markdown."""
-    import yaml
+    from cluster.submit import dollars_per_hour
 
-    text = Path("cluster/prices.yaml").read_text(encoding="utf-8")
-    prices = yaml.safe_load(text)
     lines = [
         "| GPUs | windows of each per step | arithmetic | all-reduce | windows/s | of linear |"
         " seconds for 2 epochs | read, MB/s | cost, on demand |",
@@ -232,7 +247,7 @@ def on_paper(num_windows: int, window_flops: float, num_parameters: int) -> str:
     for machine in MACHINES:
         for per_gpu in (8, 64):
             alone = None
-            for num_gpus in (1, *LAST_NODE_COUNT):
+            for num_gpus in NUM_GPUS:
                 compute, reduce = step_seconds(
                     machine, num_gpus, per_gpu, window_flops, gradient_bytes
                 )
@@ -240,13 +255,13 @@ def on_paper(num_windows: int, window_flops: float, num_parameters: int) -> str:
                 alone = alone or rate
                 seconds = 2 * num_windows / rate
                 num_nodes = -(-num_gpus // machine.gpus_per_node)
-                hourly = prices["head"] + num_nodes * prices["worker"]["on_demand"]
-                hourly += num_gpus * prices["gpu"][machine.gpu]["on_demand"]
+                hourly = dollars_per_hour(machine.gpu, num_gpus, num_nodes)
+                assert hourly is not None, f"cluster/prices.yaml has no price of a {machine.gpu}"
                 lines.append(
                     f"| {num_gpus} {machine.gpu} | {per_gpu} | {compute * 1e3:.1f} ms |"
                     f" {reduce * 1e3:.1f} ms | {rate:,.0f} | {rate / alone / num_gpus:.0%} |"
-                    f" {seconds:,.0f} | {rate * 170 * 4 / 1e6:.1f} |"
-                    f" ${hourly * seconds / 3600:.2f} |"
+                    f" {seconds:,.0f} | {rate * WINDOW_TOKENS * 4 / 1e6:.1f} |"
+                    f" ${hourly['on_demand'] * seconds / 3600:.2f} |"
                 )
     return "\n".join(lines)
 
@@ -273,9 +288,9 @@ def main() -> None:
     print(measured_table(turns))
     print(f"\nRay Data to one rank that does not train: {delivery_rate(settings):,.0f} windows/s")
     model = models.load_empty(settings.model.name)
-    flops = 6 * models.num_matrix_parameters(model) * 170
-    print(f"\non paper: {flops / 1e9:.1f} GFLOP a window of 170 tokens, forward and backward\n")
-    print(on_paper(88_524, flops, models.num_parameters(model)))
+    flops = 6 * models.num_matrix_parameters(model) * WINDOW_TOKENS
+    print(f"\non paper: {flops / 1e9:.1f} GFLOP a window of {WINDOW_TOKENS} tokens, both passes\n")
+    print(on_paper(NUM_SQUAD_WINDOWS, flops, models.num_parameters(model)))
 
 
 def measured_table(turns: dict[tuple[int, int], list[dict[str, Any]]]) -> str:

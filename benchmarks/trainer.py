@@ -136,12 +136,12 @@ def main(argv: list[str]) -> None:
     import torch
 
     from benchmarks._work import prepare
-    from qa_lib import config, resources, windows
+    from qa_lib import config, devices, resources, windows
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "1600"]
     flags += ["--train.max-steps", str(NUM_STEPS)]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])
-    precision = resources.resolve_precision(settings.train.precision, "cpu")
+    precision = devices.resolve_precision(settings.train.precision, "cpu")
     torch.set_num_threads(resources.num_local_cpus())
     work = prepare(settings)
     speeds = race(settings, work, precision)

@@ -99,11 +99,11 @@ def main() -> None:
     import torch
 
     from benchmarks._work import prepare
-    from qa_lib import config, resources
+    from qa_lib import config, devices, resources
 
     flags = ["--train.max-steps", "40", "--train.dropout", "0", *sys.argv[1:]]
     settings = config.parse("train", flags)
-    precision = resources.resolve_precision(settings.train.precision, "cpu")
+    precision = devices.resolve_precision(settings.train.precision, "cpu")
     torch.set_num_threads(resources.num_local_cpus())
     questions, table, plan, *_ = prepare(settings)
     speeds: dict[str, list[float]] = {"plain PyTorch loop": [], "this suite": []}

@@ -138,7 +138,8 @@ def dry_run(job: str, flags: list[str]) -> dict[str, Any]:
     if done.returncode != 0:
         raise ConfigError(
             f"the dry-run of jobs.{job} fails here:\n{done.stderr.strip()}",
-            "Mend that; or, where only the cluster can reach what it names, SKIP_DRY_RUN=1.",
+            "Mend that. Where only the cluster has what it names, --cluster.gpu T4 plans for a GPU "
+            "and SKIP_DRY_RUN=1 leaves the dry-run out.",
         )
     start = done.stdout.rfind("\n{\n")
     try:
@@ -167,20 +168,31 @@ def asked_for(settings: Settings, plan: dict[str, Any]) -> str:
 
 
 def _cost(settings: Settings, hours: float) -> str:
-    prices = yaml.safe_load((HERE / "prices.yaml").read_text(encoding="utf-8"))
-    gpu = prices["gpu"].get(settings.cluster.gpu)
-    if gpu is None:
-        return f"cluster/prices.yaml has no price of a {settings.cluster.gpu}"
-    num_gpus = settings.train.num_workers
+    gpu, num_gpus = settings.cluster.gpu, settings.train.num_workers
     num_nodes = -(-num_gpus // settings.cluster.gpus_per_node)
-    costs = {
-        kind: hours * (prices["head"] + num_nodes * prices["worker"][kind] + num_gpus * gpu[kind])
-        for kind in ("on_demand", "spot")
-    }
+    hourly = dollars_per_hour(gpu, num_gpus, num_nodes)
+    if hourly is None:
+        return f"cluster/prices.yaml has no price of a {gpu}"
+    costs = {kind: hours * price for kind, price in hourly.items()}
     return (
         f"cost by cluster/prices.yaml, {num_nodes} nodes and the head: "
         f"${costs['on_demand']:.2f} on demand, ${costs['spot']:.2f} on spot machines"
     )
+
+
+def dollars_per_hour(gpu: str, num_gpus: int, num_nodes: int) -> dict[str, float] | None:
+    """Return what a head and so many workers cost an hour, on demand and on spot machines.
+
+    Returns:
+        `on_demand` and `spot`; None where prices.yaml does not know the GPU.
+    """
+    prices = yaml.safe_load((HERE / "prices.yaml").read_text(encoding="utf-8"))
+    if gpu not in prices["gpu"]:
+        return None
+    return {
+        kind: prices["head"] + num_nodes * prices["worker"][kind] + num_gpus * price
+        for kind, price in prices["gpu"][gpu].items()
+    }
 
 
 def runtime_env() -> dict[str, Any]:

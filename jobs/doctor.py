@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 def doctor(settings: Settings) -> None:
     """Print the findings as they come, and fail where there is a fault."""
+    if settings.dry_run:
+        print(settings.to_yaml())
+        return
     from qa_lib import doctor as checks
     from qa_lib.errors import ResourceError
 

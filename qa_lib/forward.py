@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from qa_lib import devices, resources, windows
 from qa_lib import model as models
-from qa_lib import resources, windows
 from qa_lib.errors import ModelError
 from qa_lib.placement import Placement, place
 
@@ -48,7 +48,7 @@ class Forward:
 
         if device == "cpu":
             torch.set_num_threads(num_threads or resources.num_local_cpus())
-        self.precision = resources.resolve_precision(precision, device)
+        self.precision = devices.resolve_precision(precision, device)
         self.model = models.load(model_name, seed=seed)
         self.device = place(self.model, device, placement, max_memory)
         self.tokenizer = models.load_tokenizer(model_name)

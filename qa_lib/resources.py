@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from qa_lib.config import ClusterSettings, TrainSettings
+from qa_lib.config import ClusterSettings, Settings, TrainSettings
+from qa_lib.devices import BF16_CAPABILITY, GPUS
 from qa_lib.errors import ConfigError, ResourceError
 
 # Below a quarter of a core each, workers only take turns.
@@ -21,35 +22,6 @@ MODEL_ACTOR_CPUS = 0.5
 # The interpreter with torch, transformers and Ray, before any model.
 WORKER_BYTES = int(0.9 * 2**30)
 _NO_CLUSTER = ClusterSettings()
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A model of GPU, from its data sheet.
-
-    Attributes:
-        teraflops: Peak of its tensor cores in half precision, without sparsity, in 1e12 per second.
-        capability: CUDA compute capability; bf16 begins at (8, 0).
-        memory_gb: Of one.
-    """
-
-    teraflops: float
-    capability: tuple[int, int]
-    memory_gb: int
-
-
-# A name that holds another's stands before it.
-GPUS = {
-    "T4": Gpu(65, (7, 5), 16),
-    "V100": Gpu(125, (7, 0), 16),
-    "L4": Gpu(121, (8, 9), 24),
-    "A100": Gpu(312, (8, 0), 40),
-    "A10": Gpu(125, (8, 6), 24),
-    "H100": Gpu(989, (9, 0), 80),
-    "H200": Gpu(989, (9, 0), 141),
-}
-_GPU_UTILISATION = 0.3
-_CPU_UTILISATION = 0.9
 
 
 @dataclass(frozen=True)
@@ -137,11 +109,20 @@ def num_local_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def growth(settings: Settings) -> ClusterSettings:
+    """Return what can still come: nothing to this machine alone, unless only a plan is made."""
+    can_grow = settings.dry_run or os.environ.get("RAY_ADDRESS")
+    return settings.cluster if can_grow else _NO_CLUSTER
+
+
 def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Allocation:
     """Decide device and CPUs of the training workers, and refuse what cannot be placed.
 
-    Before `start_ray` it judges by this machine, after it by the cluster; in both cases by what
-    `cluster` says that there can be instead.
+    Before `start_ray` it judges by this machine, after it by the cluster.
+
+    Args:
+        train: The workers' settings.
+        cluster: What can come besides, as `growth` says.
 
     Raises:
         ResourceError: There are too few CPUs or GPUs, or too little memory.
@@ -160,6 +141,13 @@ def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Al
         raise ConfigError(
             "--train.precision fp16 needs a GPU: DeepSpeed refuses fp16 on a CPU.",
             "Use --train.precision auto, bf16 or fp32.",
+        )
+    gpu = GPUS.get(cluster.gpu)
+    if device == "cuda" and train.precision == "bf16" and gpu and gpu.capability < BF16_CAPABILITY:
+        raise ConfigError(
+            f"--train.precision bf16 does not exist on a {cluster.gpu}: its compute capability is "
+            f"{'.'.join(map(str, gpu.capability))}.",
+            "Use --train.precision fp16 or auto.",
         )
     # One core stays free for Ray Data: without it the workers wait for batches for ever.
     spare = max(num_cpus - 1, 0.5)
@@ -198,6 +186,27 @@ def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
             f"{num_workers} workers need about {needed / 2**30:.1f} GiB, "
             f"{free / 2**30:.1f} GiB are free.",
             "Use fewer workers, a higher --train.zero-stage, or a smaller model.",
+        )
+
+
+def check_gpu_memory(gpu: str, states: dict[str, int], *, offload: bool) -> None:
+    """Refuse a training state that a GPU cannot hold.
+
+    Args:
+        gpu: One of `devices.GPUS`.
+        states: Bytes of a rank, as `memory_per_rank` predicts them.
+        offload: The optimizer's part lies in CPU memory.
+
+    Raises:
+        ResourceError: It is larger than the GPU's memory, before any activation.
+    """
+    held = sum(states.values()) - (states["optimizer"] if offload else 0)
+    if held > GPUS[gpu].memory_gb * 1e9:
+        raise ResourceError(
+            f"Weights, gradients and optimizer of a worker take {held / 1e9:.1f} GB; a {gpu} has "
+            f"{GPUS[gpu].memory_gb}.",
+            "Use more workers with --train.zero-stage 3, or --train.zero-stage 1 "
+            "--train.offload-optimizer, or a smaller model.",
         )
 
 
@@ -242,28 +251,6 @@ def free_memory_per_worker(num_workers: int) -> int:
     return int(min(given) / math.ceil(num_workers / len(given)))
 
 
-def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
-    """Return fp32, bf16 or fp16 for a wish of `auto`, judged on the machine that computes.
-
-    Args:
-        wish: `train.precision`.
-        device: cpu or cuda.
-        gpu: One of `GPUS`, to plan for another machine's; none: this machine's.
-
-    Compute capability decides on a GPU: `torch.cuda.is_bf16_supported()` says yes on a T4, which
-    only emulates it.
-    """
-    import torch
-
-    if wish != "auto":
-        return wish
-    if device == "cuda":
-        found = torch.cuda.get_device_capability() if gpu == "none" else GPUS[gpu].capability
-        return "bf16" if found >= (8, 0) else "fp16"
-    # AVX512 alone has bf16 instructions too, and is slower with them than with fp32 [measured].
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
-
-
 def num_model_actors(device: str, cluster: ClusterSettings = _NO_CLUSTER) -> int:
     """Return how many actors that each hold a model keep the machine or cluster busy.
 
@@ -271,44 +258,6 @@ def num_model_actors(device: str, cluster: ClusterSettings = _NO_CLUSTER) -> int
     """
     num_cpus, num_gpus = totals(cluster)
     return max(1, int(num_gpus)) if device == "cuda" else max(1, int(num_cpus) // 8)
-
-
-def flops_per_second(device: str, precision: str, gpu: str = "none") -> float:
-    """Estimate the floating-point operations per second that training reaches on one device.
-
-    Args:
-        device: On a CPU a matrix product is timed; on a GPU the published peak of its model counts.
-        precision: fp32, bf16 or fp16.
-        gpu: One of `GPUS`, to plan for another machine's; none: this machine's.
-    """
-    if device == "cuda":
-        import torch
-
-        name = torch.cuda.get_device_name() if gpu == "none" else gpu
-        peak = next((found.teraflops for key, found in GPUS.items() if key in name), 50.0)
-        return peak * 1e12 * _GPU_UTILISATION / (8 if precision == "fp32" else 1)
-    return _CPU_UTILISATION * matrix_flops_per_second(precision)
-
-
-def matrix_flops_per_second(precision: str) -> float:
-    """Time a large matrix product on this machine's CPU; floating-point operations per second.
-
-    Args:
-        precision: fp32 or bf16.
-    """
-    import time
-
-    import torch
-
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = torch.ones(2048, 512, dtype=dtype), torch.ones(512, 2048, dtype=dtype)
-    a @ b  # the first call sets the kernel up
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - started)
-    return 2 * a.numel() * b.shape[1] / min(seconds)
 
 
 def _room(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> int:

@@ -22,6 +22,13 @@ RETRY_FOR_S = 60.0
 NUM_TRIES = 4
 """How often `retry` tries."""
 
+SCHEMES = ("gs", "gcs", "s3", "abfs", "az", "hdfs", "https", "http", "hf", "memory")
+"""Of URLs that are opened: object stores, web servers, the hub's files, and a process's memory.
+
+Others that fsspec knows reach into archives, caches and other machines (`zip`, `ssh`, `github`),
+which a recipe that somebody else wrote should not.
+"""
+
 _PERMANENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 _T = TypeVar("_T")
 
@@ -42,13 +49,20 @@ def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str
         retry_for_s: How long each gs:// request is tried again, in seconds.
 
     Raises:
-        ConfigError: Nothing understands the URL, or it climbs (``..``).
+        ConfigError: The scheme is none of `SCHEMES`, no filesystem for it is installed, or the URL
+            climbs (``..``).
     """
     from pyarrow import ArrowInvalid, fs
 
     if is_local(url):
         path = url.removeprefix("file://")
         return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
+    scheme = url.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise ConfigError(
+            f"{url} cannot be opened: {scheme}:// is not allowed.",
+            f"Give a local path, or a URL of one of {', '.join(SCHEMES)}.",
+        )
     if ".." in url.split("/"):
         raise ConfigError(f"The URL {url} climbs out with '..'.", "Give the URL it leads to.")
     url = url.rstrip("/")

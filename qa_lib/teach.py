@@ -152,10 +152,9 @@ def _lists(logits: np.ndarray, counts: np.ndarray) -> pa.ListArray:
 def _compute(settings: Settings, window_set: WindowSet) -> list[pa.Table]:
     import ray
 
-    device = resources.allocate(settings.train, settings.cluster).device
-    num_actors = settings.evaluate.num_actors or resources.num_model_actors(
-        device, settings.cluster
-    )
+    device = resources.allocate(settings.train, resources.growth(settings)).device
+    derived = resources.num_model_actors(device, resources.growth(settings))
+    num_actors = settings.evaluate.num_actors or derived
     options = {
         "model_name": settings.train.teacher,
         "device": device,

@@ -118,7 +118,7 @@ def device_of(settings: Settings) -> str:
 
     # The training group's size does not matter here.
     alone = settings.train.model_copy(update={"num_workers": 1, "cpus_per_worker": None})
-    return resources.allocate(alone, settings.cluster).device
+    return resources.allocate(alone, resources.growth(settings)).device
 
 
 def num_gpus_of(settings: Settings, device: str) -> int:
@@ -140,11 +140,12 @@ def pool_size(settings: Settings, device: str) -> tuple[int, int]:
     """
     from qa_lib import resources
 
-    num_cpus, num_gpus = resources.totals(settings.cluster)
+    cluster = resources.growth(settings)
+    num_cpus, num_gpus = resources.totals(cluster)
     room = num_gpus if device == "cuda" else num_cpus / resources.MODEL_ACTOR_CPUS
     if settings.model.placement == "auto":  # one model has a machine to itself
         room = 1
-    derived = min(room, resources.num_model_actors(device, settings.cluster))
+    derived = min(room, resources.num_model_actors(device, cluster))
     num_actors = settings.evaluate.num_actors or max(1, int(derived))
     if num_actors > room:
         raise ResourceError(

@@ -20,7 +20,7 @@ from warnings import filterwarnings
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluate, resources, storage, stream, train
+from qa_lib import adjust, devices, evaluate, resources, storage, stream, train
 from qa_lib import model as models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.adjust.calibrate import Batch
@@ -171,7 +171,7 @@ class Bench:
         engine = Engine(
             model,
             alone,
-            precision=resources.resolve_precision(settings.train.precision, task.device),
+            precision=devices.resolve_precision(settings.train.precision, task.device),
             device=self._device,
             num_steps=plan.num_steps,
             micro_batch=train.micro_batch_of(settings),

@@ -168,7 +168,7 @@ def _task(
         run_path=run.path,
         parent_sha256=models.fingerprint(name),
         budgets=halving.budgets,
-        device=resources.allocate(settings.train, settings.cluster).device,
+        device=resources.allocate(settings.train, resources.growth(settings)).device,
         num_threads=max(1, int(ray.cluster_resources()["CPU"] / num_concurrent)),
         calibration=adjust.draw_windows(
             questions.table,

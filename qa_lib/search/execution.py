@@ -44,11 +44,12 @@ def concurrency(settings: Settings) -> int:
     Raises:
         ResourceError: More are asked for than fit, or not even one does.
     """
-    allocation = resources.allocate(settings.train, settings.cluster)
-    num_cpus, num_gpus = resources.totals(settings.cluster)
+    cluster = resources.growth(settings)
+    allocation = resources.allocate(settings.train, cluster)
+    num_cpus, num_gpus = resources.totals(cluster)
     on_gpu = allocation.device == "cuda"
     if allocation.num_workers == 1:
-        derived = resources.num_model_actors(allocation.device, settings.cluster)
+        derived = resources.num_model_actors(allocation.device, cluster)
         most = int(num_gpus if on_gpu else num_cpus / resources.MODEL_ACTOR_CPUS)
     else:
         free = num_gpus if on_gpu else num_cpus - 1

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from qa_lib import devices, resources, squad, stream, teach, windows
 from qa_lib import model as models
-from qa_lib import resources, squad, stream, teach, windows
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
 from qa_lib.errors import CheckpointError, ConfigError, TrainError
@@ -63,7 +63,7 @@ def fine_tune(
 
     _check(settings)
     resources.start_ray()
-    allocation = resources.allocate(settings.train, settings.cluster)
+    allocation = resources.allocate(settings.train, resources.growth(settings))
     monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()  # starts while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
@@ -150,17 +150,17 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """
     _check(settings)
     train = settings.train
-    allocation = resources.allocate(train, settings.cluster)
+    allocation = resources.allocate(train, resources.growth(settings))
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     cut = windows.build(questions.table, tokenizer, spec, characters=False)
     plan = plan_of(settings, windows.lengths(cut.table))
     model = models.load_empty(settings.model.name)
     gpu = settings.cluster.gpu
-    precision = resources.resolve_precision(train.precision, allocation.device, gpu)
+    precision = devices.resolve_precision(train.precision, allocation.device, gpu)
     num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
     flops = 6 * models.num_matrix_parameters(model) * num_tokens
-    speed = resources.flops_per_second(allocation.device, precision, gpu) * (
+    speed = devices.flops_per_second(allocation.device, precision, gpu) * (
         train.num_workers if allocation.device == "cuda" else 1
     )
     longest = int(plan.lengths.max())
@@ -189,7 +189,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 
 def _check(settings: Settings) -> None:
     """Refuse, before Ray starts, what this machine or model cannot do."""
-    resources.allocate(settings.train, settings.cluster)
+    resources.allocate(settings.train, resources.growth(settings))
     longest = models.maximum_length(models.load_config(settings.model.name))
     if longest is not None and settings.data.max_length > longest:
         raise ConfigError(
@@ -197,12 +197,15 @@ def _check(settings: Settings) -> None:
             f"{settings.model.name}.",
             f"Use --data.max-length {longest} or less.",
         )
-    if not os.environ.get("RAY_ADDRESS"):
-        num_parameters = models.num_stored_parameters(settings.model.name)
-        states = memory_per_rank(
-            num_parameters, settings.train, settings.train.precision, settings.train.num_workers
-        )
-        resources.check_memory(settings.train.num_workers, sum(states.values()))
+    train, gpu = settings.train, resources.growth(settings).gpu
+    num_parameters = models.num_stored_parameters(settings.model.name)
+    if gpu != "none" and train.device != "cpu":
+        precision = devices.resolve_precision(train.precision, "cuda", gpu)
+        states = memory_per_rank(num_parameters, train, precision, train.num_workers)
+        resources.check_gpu_memory(gpu, states, offload=train.offload_optimizer)
+    elif not os.environ.get("RAY_ADDRESS"):
+        states = memory_per_rank(num_parameters, train, train.precision, train.num_workers)
+        resources.check_memory(train.num_workers, sum(states.values()))
 
 
 def _check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from qa_lib import devices, resources
 from qa_lib import model as models
-from qa_lib import resources
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
 from qa_lib.plan import fitting_micro_batch
@@ -124,7 +124,7 @@ def _probe(settings: Settings, longest: int, share: int) -> int:
     from qa_lib.engine import REDUCE_BUCKET
 
     train = settings.train
-    precision = resources.resolve_precision(train.precision, "cuda")
+    precision = devices.resolve_precision(train.precision, "cuda")
     model = models.load(settings.model.name, seed=settings.seed, dropout=train.dropout).train()
     if train.gradient_checkpointing:
         model.gradient_checkpointing_enable()

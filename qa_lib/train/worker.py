@@ -18,8 +18,8 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
+from qa_lib import devices, resources, storage, teach, windows
 from qa_lib import model as models
-from qa_lib import resources, storage, teach, windows
 from qa_lib.config import Settings
 from qa_lib.engine import Engine, learning_rate
 from qa_lib.errors import TrainError
@@ -41,7 +41,7 @@ def train(task: TrainTask) -> None:
     device = _prepare_process(task.device, context.get_local_world_size())
     steps = _steps(task, world_size)
     torch.manual_seed(settings.seed * 65_536 + rank)  # dropout differs between ranks
-    precision = agree(resources.resolve_precision(settings.train.precision, task.device))
+    precision = agree(devices.resolve_precision(settings.train.precision, task.device))
     model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
     tokenizer = models.load_tokenizer(settings.model.name)
     pad = windows.PadSpec.of(tokenizer)

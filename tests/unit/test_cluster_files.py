@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from cluster import gcp
+from cluster import gcp, submit
 from qa_lib import config
 from qa_lib.errors import ConfigError
 
@@ -125,12 +127,24 @@ def test_the_image_is_made_from_the_lock_and_holds_all_that_jobs_import():
         assert set(re.findall(r"qa-suite/qa-suite:(\S+)", path.read_text())) == {release[1]}
 
 
-def test_a_job_brings_code_only_and_no_secrets():
-    sent = yaml.safe_load((CLUSTER / "runtime_env.yaml").read_text())
-    assert set(sent) == {"working_dir", "excludes"}
-    assert {".venv", "/runs", "/squad"} <= set(sent["excludes"])
-    ignored = (ROOT / ".rayignore").read_text().split()
-    assert {".venv/", "runs/"} <= set(ignored)
+def test_a_job_brings_code_only_and_no_secrets(tmp_path):
+    """Ray packs a checkout with everything that a user may have in it."""
+    from ray._private.runtime_env.packaging import create_package
+
+    assert submit.runtime_env() == {"working_dir": str(ROOT)}
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in (".gitignore", ".rayignore"):
+        shutil.copy(ROOT / name, checkout / name)
+    sent = {"jobs/train.py", "qa_lib/run.py", "cluster/submit.py", "jobs/recipes/gcp.yaml"}
+    kept = {".venv/bin/python", "runs/mine/model", "squad/train.json", "tests/a.py", ".git/config"}
+    for name in sent | kept:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("x")
+    create_package(str(checkout), tmp_path / "sent.zip", include_gitignore=True)
+    with zipfile.ZipFile(tmp_path / "sent.zip") as package:
+        files = {name for name in package.namelist() if not name.endswith("/")}
+    assert files - {".gitignore", ".rayignore"} == sent
 
 
 @pytest.mark.parametrize("name", ["gcp-t4.yaml", "gke-rayjob.yaml"])

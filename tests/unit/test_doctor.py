@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -94,13 +95,16 @@ def test_patch_levels_of_python_and_builds_of_a_wheel_may_differ(good, settings)
     assert faults(doctor.judge(settings, [good, replace(good, versions=other)])) == []
 
 
-def test_more_workers_than_there_can_be_are_named(settings):
+def test_more_workers_than_there_can_be_are_named(settings, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     wish = settings.model_copy(
         update={"train": TrainSettings(num_workers=8, global_batch=8, device="cuda")}
     )
     found = doctor.fits(wish)
     assert (found.what, found.verdict) == ("resources", "fault")
     grown = wish.model_copy(update={"cluster": ClusterSettings(gpu="T4", num_nodes=8)})
+    assert doctor.fits(grown).verdict == "fault", "nothing comes to a machine alone"
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     assert doctor.fits(grown).verdict == "good"
 
 
@@ -136,8 +140,8 @@ def test_a_storage_that_is_each_nodes_own_is_named(settings):
 
 
 def test_a_storage_without_room_for_the_checkpoints_is_named(settings, good, monkeypatch):
-    usage = doctor.shutil.disk_usage("/")._replace(free=10 * 2**20)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    usage = shutil.disk_usage("/")._replace(free=10 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     (found,) = faults(doctor.judge(settings, [good]))
     assert found.what == "disk"
     assert "0.0 GiB free" in found.message

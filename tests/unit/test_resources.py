@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lib import resources
-from qa_lib.config import ClusterSettings, TrainSettings
+from qa_lib import devices, resources
+from qa_lib.config import ClusterSettings, Settings, TrainSettings
 from qa_lib.errors import ConfigError, ResourceError
 
 CORES = st.sampled_from([1, 2, 3, 4, 8, 16, 96])
@@ -103,21 +103,21 @@ def test_workers_that_memory_cannot_hold_are_refused():
 
 @pytest.mark.parametrize("wish", ["fp32", "bf16", "fp16"])
 def test_a_precision_that_was_asked_for_is_taken(wish):
-    assert resources.resolve_precision(wish, "cpu") == wish
+    assert devices.resolve_precision(wish, "cpu") == wish
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp16"), ((8, 0), "bf16")])
 def test_a_t4_computes_in_fp16(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert resources.resolve_precision("auto", "cuda") == expected
+    assert devices.resolve_precision("auto", "cuda") == expected
 
 
 def test_a_cpu_computes_in_what_it_has():
-    assert resources.resolve_precision("auto", "cpu") in ("bf16", "fp32")
+    assert devices.resolve_precision("auto", "cpu") in ("bf16", "fp32")
 
 
 def test_the_speed_of_this_machine_is_plausible():
-    assert 1e8 < resources.flops_per_second("cpu", "fp32") < 1e14
+    assert 1e8 < devices.flops_per_second("cpu", "fp32") < 1e14
 
 
 def test_workers_that_an_autoscaler_can_start_have_room():
@@ -132,9 +132,36 @@ def test_workers_that_an_autoscaler_can_start_have_room():
 
 
 def test_a_plan_for_another_gpu_needs_none_here():
-    assert resources.resolve_precision("auto", "cuda", "T4") == "fp16"
-    assert resources.resolve_precision("auto", "cuda", "A100") == "bf16"
-    ratio = resources.flops_per_second("cuda", "fp16", "A100") / resources.flops_per_second(
+    assert devices.resolve_precision("auto", "cuda", "T4") == "fp16"
+    assert devices.resolve_precision("auto", "cuda", "A100") == "bf16"
+    ratio = devices.flops_per_second("cuda", "fp16", "A100") / devices.flops_per_second(
         "cuda", "fp16", "T4"
     )
     assert ratio == pytest.approx(312 / 65)
+
+
+def test_only_a_plan_or_a_cluster_counts_on_machines_to_come(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cluster = ClusterSettings(gpu="T4", num_nodes=4)
+    settings = Settings(cluster=cluster)
+    assert resources.growth(settings) == ClusterSettings()
+    assert resources.growth(settings.model_copy(update={"dry_run": True})) == cluster
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    assert resources.growth(settings) == cluster
+
+
+def test_bf16_is_refused_for_a_gpu_that_has_none():
+    train = train_of(1, device="cuda", precision="bf16")
+    with pytest.raises(ConfigError, match="T4.*7.5"):
+        allocate([(4, 0)], train, ClusterSettings(gpu="T4"))
+    assert allocate([(4, 0)], train, ClusterSettings(gpu="L4")).device == "cuda"
+
+
+def test_a_state_that_a_gpu_cannot_hold_is_refused_with_what_would_fit():
+    train = train_of(1, zero_stage=1)
+    states = resources.memory_per_rank(1_200_000_000, train, "fp16", 1)
+    with pytest.raises(ResourceError, match="a T4 has 16") as caught:
+        resources.check_gpu_memory("T4", states, offload=False)
+    assert "--train.offload-optimizer" in caught.value.remedy
+    resources.check_gpu_memory("T4", states, offload=True)
+    resources.check_gpu_memory("A100", states, offload=False)

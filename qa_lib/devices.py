@@ -1,0 +1,98 @@
+"""What a device can do: its precisions, and how fast it multiplies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BF16_CAPABILITY = (8, 0)
+"""Compute capability at which bf16 begins."""
+
+_GPU_UTILISATION = 0.3
+_CPU_UTILISATION = 0.9
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A model of GPU, from its data sheet.
+
+    Attributes:
+        teraflops: Peak of its tensor cores in half precision, without sparsity, in 1e12 per second.
+        capability: CUDA compute capability.
+        memory_gb: Of one.
+    """
+
+    teraflops: float
+    capability: tuple[int, int]
+    memory_gb: int
+
+
+# A name that holds another's stands before it.
+GPUS = {
+    "T4": Gpu(65, (7, 5), 16),
+    "V100": Gpu(125, (7, 0), 16),
+    "L4": Gpu(121, (8, 9), 24),
+    "A100": Gpu(312, (8, 0), 40),
+    "A10": Gpu(125, (8, 6), 24),
+    "H100": Gpu(989, (9, 0), 80),
+    "H200": Gpu(989, (9, 0), 141),
+}
+
+
+def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
+    """Return fp32, bf16 or fp16 for a wish of `auto`, judged on the machine that computes.
+
+    Compute capability decides on a GPU: `torch.cuda.is_bf16_supported()` says yes on a T4, which
+    only emulates it.
+
+    Args:
+        wish: `train.precision`.
+        device: cpu or cuda.
+        gpu: One of `GPUS`, to plan for another machine's; none: this machine's.
+    """
+    import torch
+
+    if wish != "auto":
+        return wish
+    if device == "cuda":
+        found = torch.cuda.get_device_capability() if gpu == "none" else GPUS[gpu].capability
+        return "bf16" if found >= BF16_CAPABILITY else "fp16"
+    # AVX512 alone has bf16 instructions too, and is slower with them than with fp32 [measured].
+    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def flops_per_second(device: str, precision: str, gpu: str = "none") -> float:
+    """Estimate the floating-point operations per second that training reaches on one device.
+
+    Args:
+        device: On a CPU a matrix product is timed; on a GPU the published peak of its model counts.
+        precision: fp32, bf16 or fp16.
+        gpu: One of `GPUS`, to plan for another machine's; none: this machine's.
+    """
+    if device == "cuda":
+        import torch
+
+        name = torch.cuda.get_device_name() if gpu == "none" else gpu
+        peak = next((found.teraflops for key, found in GPUS.items() if key in name), 50.0)
+        return peak * 1e12 * _GPU_UTILISATION / (8 if precision == "fp32" else 1)
+    return _CPU_UTILISATION * matrix_flops_per_second(precision)
+
+
+def matrix_flops_per_second(precision: str) -> float:
+    """Time a large matrix product on this machine's CPU; floating-point operations per second.
+
+    Args:
+        precision: fp32 or bf16.
+    """
+    import time
+
+    import torch
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = torch.ones(2048, 512, dtype=dtype), torch.ones(512, 2048, dtype=dtype)
+    a @ b  # the first call sets the kernel up
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - started)
+    return 2 * a.numel() * b.shape[1] / min(seconds)

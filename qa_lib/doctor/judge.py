@@ -1,0 +1,159 @@
+"""What the facts mean for a job: findings, by pure functions of settings and facts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from qa_lib import model as models
+from qa_lib import resources, storage
+from qa_lib.config import Settings
+from qa_lib.devices import BF16_CAPABILITY
+from qa_lib.doctor.finding import Finding
+from qa_lib.doctor.probe import NodeFacts
+from qa_lib.errors import UserError
+
+_NUM_KEPT_CHECKPOINTS = 3  # the newest good one, the one before, and the one being written
+_LEAST_FREE_BYTES = 2 * 2**30
+
+
+def fits(settings: Settings) -> Finding:
+    """Compare what the job asks for with what there is, or can be."""
+    try:
+        found = resources.allocate(settings.train, resources.growth(settings))
+    except UserError as error:
+        return Finding("resources", "fault", error.problem, error.remedy)
+    asked = f"{found.num_workers} workers on {found.device}"
+    return Finding("resources", "good", f"{asked}, {found.cpus_per_worker:g} CPUs each")
+
+
+def judge(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
+    """Yield the findings on what the probes brought back; the first is the driver's own."""
+    yield from _judge_versions(facts)
+    yield from _judge_gpus(settings, facts)
+    yield from _judge_disks(facts)
+    yield from judge_storage(settings)
+    for what, remedy in (
+        ("DeepSpeed", "Install the locked environment there: `make setup`, cluster/Dockerfile."),
+        ("storage", "Give --storage a folder or bucket that every node may write."),
+        ("model", "Give --model.name what every node can read: a hub id, a bucket, `embedded`."),
+        ("data", "Give --data.source what every node can read: a hub id or a bucket."),
+    ):
+        failed = [node for node in facts if what in node.errors]
+        for node in failed:
+            problem, own = node.errors[what]
+            yield Finding(what, "fault", f"on {node.name}: {problem}", own or remedy)
+        if not failed and what in facts[0].checked:
+            yield Finding(what, "good", "works from " + _count(facts))
+
+
+def _judge_versions(facts: list[NodeFacts]) -> Iterator[Finding]:
+    here = facts[0].versions
+    for node in facts[1:]:
+        differing = [
+            f"{library} {node.versions.get(library, 'missing')} (here {version})"
+            for library, version in here.items()
+            if _comparable(library, node.versions.get(library)) != _comparable(library, version)
+        ]
+        if differing:
+            yield Finding(
+                "versions",
+                "fault",
+                f"{node.name} has {', '.join(differing)}",
+                "Build its image from the same requirements.txt (cluster/Dockerfile).",
+            )
+    if len({tuple(sorted(node.versions.items())) for node in facts}) == 1:
+        yield Finding("versions", "good", f"the same on {_count(facts)}")
+
+
+def _comparable(library: str, version: str | None) -> str:
+    """Drop what may differ: Python's patch level, and the build (`+cpu`) of a wheel."""
+    plain = (version or "").partition("+")[0]
+    return plain.rpartition(".")[0] if library == "python" else plain
+
+
+def _judge_gpus(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
+    wish = settings.train.precision
+    for node in facts:
+        for name, capability in node.gpus:
+            if wish == "bf16" and capability < BF16_CAPABILITY:
+                yield Finding(
+                    "precision",
+                    "fault",
+                    f"{name} on {node.name} has compute capability {_dotted(capability)}; bf16 "
+                    f"begins at {_dotted(BF16_CAPABILITY)}",
+                    "Use --train.precision fp16 or auto.",
+                )
+        built, driver = node.torch_cuda, node.driver_cuda
+        if driver is not None and built is not None and driver[0] < built[0]:
+            yield Finding(
+                "driver",
+                "fault",
+                f"{node.name}: the NVIDIA driver runs CUDA {_dotted(driver)} at most, torch was "
+                f"built for {_dotted(built)}",
+                "Update the driver, or install a torch built for that CUDA.",
+            )
+        elif driver is not None and built is None:
+            yield Finding(
+                "driver",
+                "fault",
+                f"{node.name} has a GPU, and a torch built for CPUs",
+                "Install torch from PyPI, without PIP_EXTRA_INDEX_URL.",
+            )
+    if not any(node.gpus for node in facts) and settings.train.device != "cuda":
+        yield Finding("precision", "good", f"{wish} on CPUs")
+
+
+def _judge_disks(facts: list[NodeFacts]) -> Iterator[Finding]:
+    for node in facts:
+        if node.free_bytes < _LEAST_FREE_BYTES:
+            yield Finding(
+                "disk",
+                "fault",
+                f"{node.name} has {node.free_bytes / 2**30:.1f} GiB free for temporary files",
+                f"Free {_LEAST_FREE_BYTES / 2**30:.0f} GiB, or point TMPDIR to a larger disk.",
+            )
+
+
+def judge_storage(settings: Settings) -> Iterator[Finding]:
+    """Compare what is free in a local storage with what the job will keep there."""
+    if not storage.is_local(settings.storage):
+        return
+    needed = _checkpoint_bytes(settings)
+    folder = os.path.abspath(os.path.expanduser(settings.storage.removeprefix("file://")))
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        yield Finding(
+            "disk",
+            "fault",
+            f"{settings.storage} has {free / 2**30:.1f} GiB free; checkpoints and model of this "
+            f"job take {needed / 2**30:.1f}",
+            "Free some, or give --storage a larger disk or a bucket.",
+        )
+    else:
+        yield Finding("disk", "good", f"{free / 2**30:.0f} GiB free in {settings.storage}")
+
+
+def _checkpoint_bytes(settings: Settings) -> int:
+    """Bytes of the checkpoints that are kept, and of the model; 0 for a model unseen from here."""
+    try:
+        num_parameters = models.num_stored_parameters(settings.model.name)
+    except (UserError, OSError):
+        return 0
+    train = settings.train
+    states = resources.memory_per_rank(num_parameters, train, "fp32", train.num_workers)
+    num_parts = train.num_workers if train.zero_stage > 0 else 1  # without ZeRO one rank writes it
+    kept = states["parameters"] + num_parts * states["optimizer"]
+    return _NUM_KEPT_CHECKPOINTS * kept + 4 * num_parameters
+
+
+def _count(facts: list[NodeFacts]) -> str:
+    nodes = "node" if len(facts) == 2 else "nodes"
+    return "this process" + (f" and {len(facts) - 1} {nodes}" if len(facts) > 1 else "")
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
