@@ -149,6 +149,20 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path, argv: list[str], part: s
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "zip://a.parquet::/tmp/a.zip",
+        "ssh://host/runs",
+        "github://a:b@main/x",
+        "simplecache::gs://a/b",
+    ],
+)
+def test_urls_that_reach_elsewhere_than_into_storage_are_refused(url: str):
+    with pytest.raises(ConfigError, match="is not allowed"):
+        storage.resolve(url)
+
+
+@pytest.mark.parametrize(
     "url", ["/dev/null/runs", "/proc/runs", "nofs://bucket", "memory://a/../b", __file__]
 )
 def test_storage_that_cannot_be_used_is_named(url: str):
