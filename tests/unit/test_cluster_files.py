@@ -136,7 +136,13 @@ def test_a_job_brings_code_only_and_no_secrets(tmp_path):
     checkout.mkdir()
     for name in (".gitignore", ".rayignore"):
         shutil.copy(ROOT / name, checkout / name)
-    sent = {"jobs/train.py", "qa_lib/run.py", "cluster/submit.py", "jobs/recipes/gcp.yaml"}
+    folders = [ROOT / name for name in ("jobs", "qa_lib", "cluster")]
+    sent = {
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in folder.rglob("*.*")
+        if path.suffix in (".py", ".yaml")
+    }
     kept = {".venv/bin/python", "runs/mine/model", "squad/train.json", "tests/a.py", ".git/config"}
     for name in sent | kept:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
