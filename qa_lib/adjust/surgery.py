@@ -83,14 +83,13 @@ def cut(state: State, dimensions: Dimensions, keep: Keep, fold: Fold) -> State:
         keep: What stays of them.
         fold: What is folded.
     """
-    state = dict(state)
+    state = {name: tensor.clone() for name, tensor in state.items()}  # the parent's stay its own
     for group in dimensions.groups:
         removed = complement(keep.of(group.name), group.width)
         for name in group.modules("reads"):
             if name in fold.held:
                 state[f"{name}.bias"] = _folded(state, name, removed, fold.held[name])
     for name, places in dimensions.axes.items():
-        state[name] = state[name].clone()  # the parent's tensors stay its own
         for group, axis in places:
             state[name] = take(state[name], group, axis, keep)
     for name, factor in query_scales(dimensions, keep).items():
