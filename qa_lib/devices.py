@@ -1,4 +1,4 @@
-"""What a device can do: its precisions, and how fast it multiplies."""
+"""What a device can do: its precisions, how it multiplies best, and how fast."""
 
 from __future__ import annotations
 
@@ -58,6 +58,35 @@ def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
         return "bf16" if found >= BF16_CAPABILITY else "fp16"
     # AVX512 alone has bf16 instructions too, and is slower with them than with fp32 [measured].
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def set_up_cpu(num_threads: int) -> None:
+    """Give this process its threads, and its float32 matrix products the faster library.
+
+    torch multiplies float32 with Intel's MKL, which knows AMD's processors up to AVX2 only. Where
+    they have AVX-512, oneDNN takes them at twice the speed [measured on Zen 5]. torch's way to ask
+    for it is to permit rounding to bf16, of which oneDNN makes use with AMX alone: without AMX the
+    arithmetic stays float32, and with it nothing is changed here.
+
+    Not for a process that measures the latency of models: people run those as torch comes.
+
+    Args:
+        num_threads: Of torch.
+    """
+    import torch
+
+    torch.set_num_threads(num_threads)
+    if prefers_onednn():
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+
+
+def prefers_onednn() -> bool:
+    """Say whether this is a processor of AMD's with AVX-512 and without AMX."""
+    import torch
+
+    can = torch.cpu.get_capabilities()
+    has_avx512 = can.get("avx512_f", False) and torch.backends.mkldnn.is_available()
+    return "AMD" in can.get("cpu_name", "") and has_avx512 and not can.get("amx_tile", False)
 
 
 def flops_per_second(device: str, precision: str, gpu: str = "none") -> float:

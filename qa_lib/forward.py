@@ -44,10 +44,8 @@ class Forward:
             placement: Where the weights lie, see `placement.place`.
             max_memory: For the placement `auto`.
         """
-        import torch
-
         if device == "cpu":
-            torch.set_num_threads(num_threads or resources.num_local_cpus())
+            devices.set_up_cpu(num_threads or resources.num_local_cpus())
         self.precision = devices.resolve_precision(precision, device)
         self.model = models.load(model_name, seed=seed)
         self.device = place(self.model, device, placement, max_memory)

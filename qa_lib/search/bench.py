@@ -225,13 +225,12 @@ class Bench:
 
 def _prepare_process(task: TrialTask) -> None:
     """Give the process threads, DeepSpeed's device, and a group of one."""
-    import torch
     import torch.distributed as dist
 
     os.environ |= {"DS_ACCELERATOR": task.device, "LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "1"}
     # DeepSpeed calls collectives that torch renames: a line for each parameter and step.
     filterwarnings("ignore", "`torch.distributed.* is deprecated", FutureWarning)
-    torch.set_num_threads(_num_threads(task))
+    devices.set_up_cpu(_num_threads(task))
     np.random.seed(task.settings.seed)  # noqa: NPY002 - libraries draw from the global state
     dist.init_process_group(
         "nccl" if task.device == "cuda" else "gloo", store=dist.HashStore(), rank=0, world_size=1

@@ -177,7 +177,7 @@ def _prepare_process(device: str, local_world_size: int) -> Any:
         return ray.train.torch.get_device()
     # Ray sets one thread per reserved CPU, but the reservation is for scheduling: the ranks of a
     # node share all of its cores.
-    torch.set_num_threads(max(1, resources.num_local_cpus() // local_world_size))
+    devices.set_up_cpu(max(1, resources.num_local_cpus() // local_world_size))
     return torch.device("cpu")
 
 
