@@ -77,7 +77,7 @@ def set_up_cpu(num_threads: int) -> None:
 
     torch.set_num_threads(num_threads)
     if prefers_onednn():
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
 
 
 def prefers_onednn() -> bool:
