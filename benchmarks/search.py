@@ -35,7 +35,6 @@ def main() -> None:
     for speedup in SPEEDUPS:
         found["search", speedup] = searched(settings, speedup)
         found["scaled by hand", speedup] = scaled(settings, speedup)
-    for speedup in SPEEDUPS:
         budget = found["search", speedup]["search_windows"]
         found["random search", speedup] = searched(settings, speedup, window_budget=budget)
     print(table(found))
