@@ -35,7 +35,7 @@ def evaluate(settings: Settings) -> None:
     with RunFolder.open(settings, "evaluate") as run:
         questions = squad.load(settings.data, "eval", quarantine_dir=run.path)
         if settings.predictions is not None:
-            result = evaluation.score_file(run, questions, settings.predictions)
+            result = evaluation.score_file(settings, run, questions, settings.predictions)
         else:
             result = evaluation.evaluate(settings, run, settings.model.name, questions)
         run.write_result(result)

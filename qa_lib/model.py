@@ -82,7 +82,7 @@ def load(
     if dropout is not None:
         for key in [key for key in config.to_dict() if key.endswith(("dropout", "dropout_prob"))]:
             setattr(config, key, dropout)
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         try:
             model = AutoModelForQuestionAnswering.from_pretrained(
@@ -256,7 +256,7 @@ def save(
         directory: A local folder; made where absent.
         state_dict: Weights to write in place of the model's own (gathered from ZeRO shards).
     """
-    with _quiet():
+    with quiet():
         model.save_pretrained(directory, state_dict=state_dict)
         tokenizer.save_pretrained(directory)
 
@@ -345,10 +345,11 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-class _quiet:  # noqa: N801 - reads as a statement: `with _quiet():`
+class quiet:  # noqa: N801 - reads as a statement: `with quiet():`
     """Silence transformers' load reports, which tell users what we already know."""
 
     def __enter__(self) -> None:
+        """Silence them."""
         from transformers.utils import logging
 
         self.verbosity = logging.get_verbosity()
@@ -357,6 +358,7 @@ class _quiet:  # noqa: N801 - reads as a statement: `with _quiet():`
         logging.disable_progress_bar()
 
     def __exit__(self, *_: object) -> None:
+        """Let them speak as before."""
         from transformers.utils import logging
 
         logging.set_verbosity(self.verbosity)

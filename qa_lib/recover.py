@@ -72,7 +72,9 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
 
     result |= _named(_parent_score(settings, run), "before")
     run.write_result(result, status="running")
-    final = evaluate.evaluate_held_out(settings, run, run.url(folder))
+    final = evaluate.evaluate_held_out(
+        settings, run, run.url(folder), final=not settings.adjust.recover
+    )
     result |= _named(final, "surgery")
     if settings.adjust.recover:
         run.write_result(result, status="running")
@@ -292,12 +294,15 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     questions = squad.load(settings.data, splits[0], quarantine_dir=run.path)
     name, data = settings.model.name, settings.data
     decides = [models.fingerprint(name), questions.fingerprint, data.max_length, data.stride]
-    decides += [settings.evaluate.model_dump_json(), settings.train.precision]
+    decides += [
+        settings.evaluate.model_dump_json(exclude={"semantic_model"}),
+        settings.train.precision,
+    ]
     key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:24]
     cache = RunFolder(f"{settings.storage}/cache/score-{key}", run.job)
     found = cache.read_result()
     if not found:
-        found = evaluate.evaluate(settings, run, name, questions)
+        found = evaluate.evaluate(settings, run, name, questions, final=False)
         cache.filesystem.create_dir(cache.root, recursive=True)
         cache.write_text("result.json", storage.to_json(found, indent=2))
     return found

@@ -16,7 +16,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +106,16 @@ class Answers:
         """
         ranges = (self._of_chosen(values).tolist() for values in (self.char_start, self.char_end))
         return [text[first:last] for text, first, last in zip(contexts, *ranges, strict=True)]
+
+    def best_spans(self, contexts: Sequence[str]) -> list[str]:
+        """Return each question's best span, whatever the odds of "no answer"; empty where none is.
+
+        Args:
+            contexts: (questions,) context of each question.
+        """
+        question = np.repeat(np.arange(len(self.chosen)), np.diff(self.offsets))
+        first = _first(self.char_start < self.char_end, self.offsets, question)
+        return replace(self, chosen=first).texts(contexts)
 
     def table(self, contexts: Sequence[str]) -> pa.Table:
         """Return a row per question: what was answered, and how sure it is.

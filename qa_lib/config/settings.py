@@ -260,6 +260,11 @@ class EvaluateSettings(_Group):
         description="SQuAD 2.0: a question is left unanswered where the null score beats the best "
         "span by more than this, in logits.",
     )
+    semantic_model: Name | None = Field(
+        default="embedded",
+        description="Sentence encoder that compares answers in meaning at the final evaluation: "
+        "embedded (all-MiniLM-L6-v2), a sentence-transformers checkpoint; none: no such score.",
+    )
 
 
 class AnswerSettings(_Group):
@@ -477,7 +482,7 @@ class Settings(_Group):
     )
     predictions: Name | None = Field(
         default=None,
-        description="Score this predictions.json (evaluate), with neither Ray nor a model.",
+        description="Score this predictions.json (evaluate), without Ray or the model.",
     )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import squad, windows
+from qa_lib import scores, squad, windows
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError
 from qa_lib.evaluate import pool
@@ -17,23 +17,31 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    settings: Settings, run: RunFolder, model_name: str, questions: Questions
+    settings: Settings,
+    run: RunFolder,
+    model_name: str,
+    questions: Questions,
+    *,
+    final: bool = True,
 ) -> dict[str, Any]:
     """Answer every question with a model, score the answers, and write them to the run folder.
 
     The folder gets `predictions.json` (official form) and `answers.parquet` (a row per question:
     `id`, `answer`, its characters, its `score` among the question's n best, and `null_odds`); under
-    SQuAD 2.0 rules also `null_odds.json` (official form).
+    SQuAD 2.0 rules also `null_odds.json` (official form). A final evaluation adds what
+    `scores.analyse` writes.
 
     Args:
         settings: How to cut windows and decode; `train.device` and `train.precision` hold here too.
         run: Receives the answers.
         model_name: What `model.load` takes.
         questions: To answer, all of them.
+        final: Whether to analyse the scores too; false where the model is one of several on the
+            way, and EM and F1 will do.
 
     Returns:
         Fields for result.json: `em`, `f1`, `num_questions`, `num_windows`, `windows_per_s` (from
-        the first forward pass to the last), and more.
+        the first forward pass to the last), those of `scores.analyse`, and more.
 
     Raises:
         ConfigError, ResourceError: The settings do not fit the model, the machine or the cluster.
@@ -50,9 +58,10 @@ def evaluate(
     window_set = stream.tokenize(questions.table, model_name, spec, offsets=True)
     candidates, facts = pool.read_all(settings, model_name, window_set)
     answers = merge(candidates, questions, settings.evaluate)
-    predictions = write_answers(run, questions, answers)
+    predictions, decoded = write_answers(run, questions, answers)
     return {
         **score(questions, predictions),
+        **(scores.analyse(settings, run, questions, predictions, decoded) if final else {}),
         **facts,
         "model_fingerprint": models.fingerprint(model_name),
         "num_eval_too_long": len(window_set.too_long),
@@ -63,7 +72,9 @@ def evaluate(
     }
 
 
-def evaluate_held_out(settings: Settings, run: RunFolder, model_name: str) -> dict[str, Any]:
+def evaluate_held_out(
+    settings: Settings, run: RunFolder, model_name: str, *, final: bool = True
+) -> dict[str, Any]:
     """Evaluate a model that a job has just made, on what it was not trained on.
 
     That is the `eval` split, and the articles held out where the source has none.
@@ -76,7 +87,7 @@ def evaluate_held_out(settings: Settings, run: RunFolder, model_name: str) -> di
     if not splits:
         return {"num_questions": 0}
     questions = squad.load(settings.data, splits[0], quarantine_dir=run.path)
-    result = evaluate(settings, run, model_name, questions)
+    result = evaluate(settings, run, model_name, questions, final=final)
     result["eval_windows_per_s"] = result.pop("windows_per_s")
     return result
 
@@ -112,4 +123,6 @@ def _check(settings: Settings, model_name: str) -> None:
             f"{model_name}.",
             f"Use --data.max-length {longest} or less.",
         )
+    if settings.evaluate.semantic_model is not None:
+        models.resolve(settings.evaluate.semantic_model)
     pool.device_of(settings)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qa_lib import metrics, spans, storage
-from qa_lib.config import EvaluateSettings
+from qa_lib import metrics, scores, spans, storage
+from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.errors import DataError
 from qa_lib.run import RunFolder
 
@@ -27,20 +27,25 @@ def score(questions: Questions, predictions: Mapping[str, str]) -> dict[str, Any
         The means (0 to 100), `num_questions` (all), `rules`, and where predictions are missing or
         superfluous their numbers, the missing ids, and the first superfluous ones.
     """
-    scores = metrics.score(questions.table, predictions)
-    result = scores.summary() | {"num_questions": len(questions), "rules": scores.version}
-    if scores.missing_ids:
-        result |= {"num_missing": len(scores.missing_ids), "missing_ids": scores.missing_ids}
-    if scores.extra_ids:
-        result |= {"num_extra": len(scores.extra_ids), "extra_ids": scores.extra_ids[:20]}
+    scored = metrics.score(questions.table, predictions)
+    result = scored.summary() | {"num_questions": len(questions), "rules": scored.version}
+    if scored.missing_ids:
+        result |= {"num_missing": len(scored.missing_ids), "missing_ids": scored.missing_ids}
+    if scored.extra_ids:
+        result |= {"num_extra": len(scored.extra_ids), "extra_ids": scored.extra_ids[:20]}
     return result
 
 
-def score_file(run: RunFolder, questions: Questions, path: str) -> dict[str, Any]:
-    """Score a predictions file, without Ray or a model, and copy it to the run folder.
+def score_file(
+    settings: Settings, run: RunFolder, questions: Questions, path: str
+) -> dict[str, Any]:
+    """Score a predictions file, and copy it to the run folder.
+
+    That takes no Ray, and no model but the sentence encoder of the settings.
 
     Args:
-        run: Receives `predictions.json`.
+        settings: Name the encoder.
+        run: Receives `predictions.json`, and what `scores.analyse` writes.
         questions: That it answers.
         path: Local path or URL of a JSON object of question id to answer text.
 
@@ -49,6 +54,7 @@ def score_file(run: RunFolder, questions: Questions, path: str) -> dict[str, Any
 
     Raises:
         DataError: It cannot be read, or holds anything else.
+        ModelError: The sentence encoder cannot be had.
     """
     filesystem, place = storage.resolve(path)
     try:
@@ -62,6 +68,7 @@ def score_file(run: RunFolder, questions: Questions, path: str) -> dict[str, Any
     predictions = metrics.parse_predictions(content, path)
     result = score(questions, predictions)
     run.write_text(PREDICTIONS, json.dumps(predictions))
+    result |= scores.analyse(settings, run, questions, predictions)
     return result | {
         "predictions": path,
         "num_eval_quarantined": questions.num_quarantined,
@@ -80,14 +87,18 @@ def merge(candidates: pa.Table, questions: Questions, settings: EvaluateSettings
     )
 
 
-def write_answers(run: RunFolder, questions: Questions, answers: spans.Answers) -> dict[str, str]:
+def write_answers(
+    run: RunFolder, questions: Questions, answers: spans.Answers
+) -> tuple[dict[str, str], scores.Decoded]:
     """Write predictions.json, answers.parquet and, for SQuAD 2.0, null_odds.json.
 
     Returns:
-        The predictions: question id to answer text, one for each question.
+        The predictions, question id to answer text, one for each question; and what else the
+        decoding tells.
     """
     ids = questions.table["id"].to_pylist()
-    table = answers.table(questions.table["context"].to_pylist())
+    contexts = questions.table["context"].to_pylist()
+    table = answers.table(contexts)
     predictions = dict(zip(ids, table["answer"].to_pylist(), strict=True))
     assert len(predictions) == len(questions), "a question was answered twice"
     run.write_text(PREDICTIONS, json.dumps(predictions))
@@ -96,7 +107,8 @@ def write_answers(run: RunFolder, questions: Questions, answers: spans.Answers) 
         run.write_text(NULL_ODDS, json.dumps(odds))
     with run.filesystem.open_output_stream(f"{run.root}/{ANSWERS}") as stream:
         pq.write_table(table.add_column(0, "id", questions.table["id"]), stream)
-    return predictions
+    best_spans = dict(zip(ids, answers.best_spans(contexts), strict=True))
+    return predictions, scores.Decoded(table, best_spans)
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -107,6 +119,8 @@ def summary(result: Mapping[str, Any]) -> str:
         f"EM {result['em']:.2f}  F1 {result['f1']:.2f}  over {result['total']:,} of "
         f"{result['num_questions']:,} questions (SQuAD {result['rules']} rules)"
     ]
+    if "intervals" in result:
+        lines.append(_uncertainty(result))
     for prefix, name in (("has_ans_", "answerable"), ("no_ans_", "unanswerable")):
         if f"{prefix}em" in result:
             lines.append(
@@ -125,6 +139,26 @@ def summary(result: Mapping[str, Any]) -> str:
             + _some(result["extra_ids"], result["num_extra"])
         )
     return "\n".join(lines)
+
+
+def _uncertainty(result: Mapping[str, Any]) -> str:
+    """Say how sure the scores are, and how near in meaning the answers."""
+    ends = {name: f"{low:.2f} to {high:.2f}" for name, (low, high) in result["intervals"].items()}
+    line = f"  95 % intervals by {result['interval_unit']}: EM {ends['em']}, F1 {ends['f1']}"
+    if "semantic" in result:
+        line += f"\n  semantic {result['semantic']:.2f} ({ends['semantic']})"
+        num = result["num_right_in_other_words"]
+        line += f": {num:,} answers of low F1 are near in meaning"
+    if "calibration_error" in result:
+        line += (
+            f"\n  calibration error {result['calibration_error']:.3f}, AURC {result['aurc']:.3f}"
+        )
+    if "best_threshold" in result:
+        line += (
+            f"\n  best F1 {result['best_f1']:.2f} at --evaluate.no-answer-threshold "
+            f"{result['best_threshold']:.4g}"
+        )
+    return line
 
 
 def _some(ids: tuple[str, ...], count: int | None = None, show: int = 10) -> str:

@@ -16,8 +16,8 @@ LIBRARY = REPOSITORY / "qa_lib"
 # A room imports from rooms before it only.
 ORDER = """
     errors config storage run progress devices resources embedded squad windows model placement
-    forward losses adjust plan checkpoint stream teach engine train spans metrics evaluate card
-    recover answer verify search report doctor
+    forward losses adjust plan checkpoint stream teach engine train spans metrics scores evaluate
+    card recover answer verify search report doctor
 """.split()
 
 LIGHT = {"errors", "config", "storage", "run", "embedded", "squad"}

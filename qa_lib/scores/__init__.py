@@ -1,0 +1,26 @@
+"""What token overlap misses, how sure a score is, and where a system fails.
+
+    result |= scores.analyse(settings, run, questions, predictions)   # and two files
+    scores.compare_tables(scores.read(run_a), scores.read(run_b))["f1"].p_value
+
+Everything here stands beside EM and F1 (`qa_lib.metrics`), which stay as the official scripts
+define them.
+"""
+
+from __future__ import annotations
+
+from qa_lib.scores.analysis import ANALYSIS, Decoded, analyse
+from qa_lib.scores.table import SCORES, compare_tables, read
+from qa_lib.scores.uncertainty import Comparison, compare, intervals
+
+__all__ = [
+    "ANALYSIS",
+    "SCORES",
+    "Comparison",
+    "Decoded",
+    "analyse",
+    "compare",
+    "compare_tables",
+    "intervals",
+    "read",
+]

@@ -1,0 +1,149 @@
+"""Everything that is said of a final evaluation beyond the means of EM and F1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qa_lib import metrics, storage
+from qa_lib.config import Settings
+from qa_lib.run import RunFolder
+from qa_lib.scores import cases, semantic, table
+from qa_lib.scores.breakdown import break_down
+from qa_lib.scores.calibration import calibrate
+from qa_lib.scores.threshold import no_answer
+from qa_lib.scores.uncertainty import intervals, resampling_unit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qa_lib.metrics import Scores
+    from qa_lib.squad import Questions
+
+    Floats = NDArray[np.float64]
+
+ANALYSIS = "analysis.json"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a model's decoding tells beyond the answers; a file of predictions lacks it.
+
+    Attributes:
+        answers: The columns of answers.parquet, a row per question.
+        best_spans: Question id to the best span, whatever the odds of "no answer".
+    """
+
+    answers: pa.Table
+    best_spans: Mapping[str, str]
+
+
+def analyse(
+    settings: Settings,
+    run: RunFolder,
+    questions: Questions,
+    predictions: Mapping[str, str],
+    decoded: Decoded | None = None,
+) -> dict[str, Any]:
+    """Score answers in every way, and write scores.parquet and analysis.json.
+
+    Args:
+        settings: `evaluate.semantic_model` compares meanings; `seed` draws.
+        run: Receives both files.
+        questions: All of them.
+        predictions: Question id to answer text.
+        decoded: Where a model answered.
+
+    Returns:
+        Fields for result.json: `semantic` (0 to 100), `intervals` and `interval_unit`, numbers of
+        what F1 misses, and where there are confidences `calibration_error` and `aurc`; under
+        SQuAD 2.0 rules also `best_threshold`, `best_f1`, `best_em_threshold` and `best_em`.
+
+    Raises:
+        ModelError: The sentence encoder cannot be had.
+    """
+    scored = metrics.score(questions.table, predictions)
+    values = _values(settings, questions.table, predictions, scored)
+    titles = questions.table["title"].to_pylist()
+    rows = table.make(questions.table, predictions, scored.answered, values, decoded)
+    table.write(run, rows)
+
+    confidence, has_confidence = _confidence(rows, scored.counted)
+    calibration = None
+    if has_confidence.any():
+        calibration = calibrate(confidence[has_confidence], scored.em[has_confidence])
+    threshold = _threshold(questions, scored, decoded)
+    apart = cases.missed(values["f1"], values["semantic"]) if "semantic" in values else {}
+    examples = cases.sample(len(questions), settings.seed)
+    analysis = {
+        "breakdowns": break_down(questions.table, values),
+        "calibration": calibration,
+        "no_answer": threshold,
+        "missed": {
+            name: cases.listed(apart.get(name, np.zeros(0, np.int64)), questions.table, rows)
+            for name in ("right_in_other_words", "right_in_tokens_only")
+        },
+        "examples": cases.listed(examples, questions.table, rows),
+    }
+    run.write_text(ANALYSIS, storage.to_json(analysis) + "\n")
+
+    result: dict[str, Any] = {}
+    if "semantic" in values:
+        result["semantic"] = float(np.nanmean(values["semantic"]))
+    result["intervals"] = intervals(values, titles, seed=settings.seed)
+    result["interval_unit"] = resampling_unit(titles)
+    result |= {f"num_{name}": len(found) for name, found in apart.items()}
+    if calibration:
+        result |= {"calibration_error": calibration["error"], "aurc": calibration["aurc"]}
+    if threshold:
+        result |= {name: value for name, value in threshold.items() if name != "curve"}
+    return result
+
+
+def _values(
+    settings: Settings, questions: pa.Table, predictions: Mapping[str, str], scored: Scores
+) -> dict[str, Floats]:
+    """Return each score, 0 to 100, NaN where the rules leave a question out of the mean."""
+    values = {"em": scored.em, "f1": scored.f1}
+    name = settings.evaluate.semantic_model
+    if name is not None:
+        golds = pc.struct_field(questions["answers"], "text").to_pylist()
+        answers = [predictions.get(key, "") for key in questions["id"].to_pylist()]
+        # An exact match is one, and no answer is like none but itself: only the rest is compared.
+        todo = [
+            row
+            for row in np.flatnonzero(scored.answered & (scored.em == 0))
+            if answers[row] and golds[row]
+        ]
+        found = scored.em.copy()
+        if todo:
+            found[todo] = semantic.similarity(
+                [answers[row] for row in todo],
+                [golds[row] for row in todo],
+                semantic.Encoder(name),
+            )
+        values["semantic"] = found
+    return {name: np.where(scored.counted, 100.0 * each, np.nan) for name, each in values.items()}
+
+
+def _confidence(rows: pa.Table, counted: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
+    confidence = rows["score"].to_numpy(zero_copy_only=False).astype(np.float64)
+    return confidence, counted & ~np.isnan(confidence)
+
+
+def _threshold(
+    questions: Questions, scored: Scores, decoded: Decoded | None
+) -> dict[str, Any] | None:
+    """Return the best threshold of "no answer", where the rules and a model's odds know one."""
+    if decoded is None or not questions.has_unanswerable:
+        return None
+    spans = metrics.score(questions.table, decoded.best_spans)
+    texts = [decoded.best_spans[key] for key in questions.table["id"].to_pylist()]
+    odds = decoded.answers["null_odds"].to_numpy(zero_copy_only=False).astype(np.float64)
+    is_empty = np.array([not text for text in texts])
+    return no_answer(odds, spans.em, spans.f1, scored.has_answer, is_empty)

@@ -1,0 +1,108 @@
+"""Which questions a system fails: scores by question word, length and article."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_QUESTION_WORD = re.compile(
+    r"\b(how many|how much|how|what|which|whose|whom|who|when|where|why)\b", re.IGNORECASE
+)
+_ANSWER_WORDS = (1, 2, 3, 5, 9)  # where classes begin
+_CONTEXT_WORDS = (0, 75, 100, 125, 150, 200, 300)
+_NO_ANSWER = "no answer"
+
+
+def break_down(
+    questions: pa.Table, scores: Mapping[str, Floats]
+) -> dict[str, list[dict[str, Any]]]:
+    """Average scores over classes of questions.
+
+    Args:
+        questions: Columns of the SQuAD schema.
+        scores: Name to (questions,) values, 0 to 100, NaN where a question does not count.
+
+    Returns:
+        For `question word` (the first in the question), `answer length` (words of the shortest gold
+        answer), `context length` (words) and `article`: the classes that have questions, each with
+        its `name`, `num_questions` and mean scores. Articles come worst F1 first, question words
+        most frequent first.
+    """
+    golds = pc.struct_field(questions["answers"], "text").to_pylist()
+    answer_words = [min((len(text.split()) for text in texts), default=-1) for texts in golds]
+    contexts = questions["context"].to_pylist()
+    words_of = {context: len(context.split()) for context in set(contexts)}
+    context_words = [words_of[context] for context in contexts]
+    return {
+        "question word": _groups(
+            [question_word(text) for text in questions["question"].to_pylist()],
+            scores,
+            lambda group: -group["num_questions"],
+        ),
+        "answer length": _by_length(answer_words, _ANSWER_WORDS, "word", scores),
+        "context length": _by_length(context_words, _CONTEXT_WORDS, "word", scores),
+        "article": _groups(questions["title"].to_pylist(), scores, lambda group: group["f1"]),
+    }
+
+
+def question_word(question: str) -> str:
+    """Return the first question word, `how many` as one; `other` where there is none."""
+    found = _QUESTION_WORD.search(question)
+    word = found[1].lower() if found else "other"
+    return {"whom": "who", "how much": "how many"}.get(word, word)
+
+
+def _by_length(
+    lengths: list[int], begins: tuple[int, ...], unit: str, scores: Mapping[str, Floats]
+) -> list[dict[str, Any]]:
+    names = [
+        _class_name(begin, following, unit)
+        for begin, following in zip(begins, [*begins[1:], None], strict=True)
+    ]
+    order = {name: place for place, name in enumerate([*names, _NO_ANSWER])}
+    of = np.searchsorted(begins, lengths, side="right") - 1
+    labels = [
+        _NO_ANSWER if length < 0 else names[max(0, each)]
+        for each, length in zip(of, lengths, strict=True)
+    ]
+    return _groups(labels, scores, lambda group: order[group["name"]])
+
+
+def _class_name(begin: int, following: int | None, unit: str) -> str:
+    if following is None:
+        return f"{begin} {unit}s or more"
+    if following - begin == 1:
+        return f"{begin} {unit}" + ("s" if begin != 1 else "")
+    return f"{begin} to {following - 1} {unit}s" if begin else f"below {following} {unit}s"
+
+
+def _groups(
+    labels: list[str], scores: Mapping[str, Floats], key: Callable[[dict[str, Any]], Any]
+) -> list[dict[str, Any]]:
+    names, of = np.unique(np.array(labels, dtype=object).astype(str), return_inverse=True)
+    counted = ~np.isnan(scores["f1"])
+    counts = np.bincount(of[counted], minlength=len(names))
+    means = {
+        name: np.bincount(of[counted], values[counted], minlength=len(names))
+        / np.maximum(counts, 1)
+        for name, values in scores.items()
+    }
+    groups = [
+        {
+            "name": str(names[each]),
+            "num_questions": int(counts[each]),
+            **{name: float(values[each]) for name, values in means.items()},
+        }
+        for each in np.flatnonzero(counts)
+    ]
+    return sorted(groups, key=key)

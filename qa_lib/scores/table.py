@@ -1,0 +1,117 @@
+"""scores.parquet: a row per question, and two runs' rows compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qa_lib.errors import DataError
+from qa_lib.run import RunFolder
+from qa_lib.scores import cases
+from qa_lib.scores.uncertainty import Comparison, compare
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qa_lib.scores.analysis import Decoded
+
+SCORES = "scores.parquet"
+COLUMNS = ("id", "title", "em", "f1", "semantic", "score", "answer")
+NAMES = ("em", "f1", "semantic")
+
+
+def make(
+    questions: pa.Table,
+    predictions: Mapping[str, str],
+    answered: NDArray[np.bool_],
+    values: Mapping[str, NDArray[np.float64]],
+    decoded: Decoded | None,
+) -> pa.Table:
+    """Return the rows of scores.parquet, and `char_start` and `char_end` of the answers."""
+    ids, size = questions["id"].to_pylist(), questions.num_rows
+    answers = [predictions.get(key) for key in ids]
+    if decoded is None:
+        texts = [answer or "" for answer in answers]
+        starts, ends = cases.find_in(questions["context"].to_pylist(), texts)
+        score = pa.nulls(size, pa.float64())
+    else:
+        is_silent = np.array([not answer for answer in answers])
+        starts, ends = (
+            pa.array(decoded.answers[name].to_numpy(), pa.int64(), mask=is_silent)
+            for name in ("char_start", "char_end")
+        )
+        score = decoded.answers["score"].cast(pa.float64())
+    columns = {
+        name: pa.array(values[name], from_pandas=True)  # NaN becomes null
+        if name in values
+        else pa.nulls(size, pa.float64())
+        for name in NAMES
+    }
+    return pa.table(
+        {
+            "id": ids,
+            "title": questions["title"],
+            **columns,
+            "score": score,
+            "answer": pa.array(answers, pa.string()),
+            "char_start": pa.array(starts, pa.int64()),
+            "char_end": pa.array(ends, pa.int64()),
+        }
+    )
+
+
+def write(run: RunFolder, rows: pa.Table) -> None:
+    """Write scores.parquet."""
+    with run.filesystem.open_output_stream(f"{run.root}/{SCORES}") as stream:
+        pq.write_table(rows.select(list(COLUMNS)), stream)
+
+
+def read(run: RunFolder) -> pa.Table:
+    """Read a run's scores.parquet.
+
+    Raises:
+        DataError: The run has none.
+    """
+    if not run.exists(SCORES):
+        raise DataError(
+            f"{run.path} holds no {SCORES}.",
+            "Evaluate its model again: `make evaluate RUN=...` writes it.",
+        )
+    with run.filesystem.open_input_file(f"{run.root}/{SCORES}") as file:
+        return pq.read_table(file)
+
+
+def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[str, Comparison]:
+    """Compare two runs' scores, question by question.
+
+    Args:
+        first: Of `read`.
+        second: Likewise; questions that only one of them has are left out.
+        seed: Of the resampling.
+
+    Returns:
+        `em`, `f1` and, where both runs have it, `semantic`: second minus first, 0 to 100.
+
+    Raises:
+        DataError: They have no question in common.
+    """
+    place = {key: row for row, key in enumerate(first["id"].to_pylist())}
+    pairs = [(place[key], row) for row, key in enumerate(second["id"].to_pylist()) if key in place]
+    if not pairs:
+        raise DataError(
+            "The two runs have no question in common.",
+            "Compare runs that were evaluated on the same questions.",
+        )
+    left, right = (pa.array(rows) for rows in zip(*pairs, strict=True))
+    a, b = first.take(left), second.take(right)
+    titles = a["title"].to_pylist()
+    found = {}
+    for name in NAMES:
+        columns = [part[name].to_numpy(zero_copy_only=False).astype(float) for part in (a, b)]
+        if all(np.isfinite(column).any() for column in columns):
+            found[name] = compare(*columns, titles, seed=seed)
+    return found
