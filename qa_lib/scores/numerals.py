@@ -69,6 +69,12 @@ MONTHS = {
     )
     for name in names.split()
 }
+WEEKDAYS = {
+    name: number
+    for number, name in enumerate(
+        "monday tuesday wednesday thursday friday saturday sunday".split(), start=1
+    )
+}
 BEFORE_CHRIST, AFTER_CHRIST = {"bc", "bce"}, {"ad", "ce"}
 CURRENCIES = {"$": "$", "us$": "$", "€": "€", "£": "£", "¥": "¥"}
 

@@ -35,6 +35,7 @@ _MAY_HOLD_VALUES = re.compile(
             | numerals.FRACTIONS.keys()
             | numerals.DECADES.keys()
             | numerals.MONTHS.keys()
+            | numerals.WEEKDAYS.keys()
         )
     )
     + r")\b",
@@ -77,7 +78,7 @@ class Date:
 
 @dataclass(frozen=True)
 class Period:
-    """A century (its number, negative before Christ) or a decade (its first year, or 0 to 90)."""
+    """A century (negative before Christ), a decade (its first year, or 0 to 90), or a weekday."""
 
     kind: str
     amount: int
@@ -157,6 +158,8 @@ def read(text: str) -> Reading:
             value, position = found
             reading.values.append(value)
             reading.plain.append(_written(value))
+    if not reading.values and (day := _named_day(reading.words)):
+        reading.values, reading.words = [day], []
     return reading
 
 
@@ -186,7 +189,7 @@ def _date_at(tokens: Sequence[str], at: int) -> tuple[Date, int] | None:
             )[1]
         if year_end := _year_at(tokens, at + 1):
             return Date(year_end[0], month), year_end[1]
-        return (Date(None, month), at + 1) if len(tokens) == 1 else None
+        return None
     if day_end := _day_at(tokens, at):
         day, end = day_end
         end += end < len(tokens) and tokens[end].lower() == "of"
@@ -211,6 +214,17 @@ def _day_at(tokens: Sequence[str], at: int) -> tuple[int, int] | None:
     if found is None or not 1 <= found[0] <= 31 or found[0] % 1 or "." in tokens[at]:
         return None
     return int(found[0]), found[1]
+
+
+def _named_day(words: Sequence[str]) -> Date | Period | None:
+    """Return the weekday or month that is all that a text tells: "on Monday", "in May"."""
+    beside = [word for word in (each.lower() for each in words) if word not in numerals.FILLERS]
+    days = [word.lower() for word in words if word.lower() in numerals.WEEKDAYS]
+    if len(days) == 1 and not beside:
+        return Period("weekday", numerals.WEEKDAYS[days[0]])
+    if len(beside) == 1 and not days and beside[0] in numerals.MONTHS:
+        return Date(None, numerals.MONTHS[beside[0]])
+    return None
 
 
 def _year_at(tokens: Sequence[str], at: int) -> tuple[int, int] | None:
