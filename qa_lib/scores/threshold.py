@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qa_lib.spans import NO_SPAN_ODDS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -78,6 +80,7 @@ def _curve(
     """Return points at thresholds that some question has, all of its equals answered with it."""
     size = len(null_odds)
     last = np.append(np.flatnonzero(np.diff(null_odds) > 0), size - 1)
+    last = last[null_odds[last] < NO_SPAN_ODDS]  # no threshold answers those
     if len(last) > _NUM_POINTS:
         last = last[np.linspace(0, len(last) - 1, _NUM_POINTS).round().astype(int)]
     silent = np.cumsum((~has_answer)[::-1])[::-1]

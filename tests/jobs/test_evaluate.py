@@ -60,7 +60,8 @@ def test_right_answers_score_100_with_neither_ray_nor_a_model(tmp_path):
     questions = squad.load(DataSettings(), "eval")
     rows = questions.table.select(["id", "answers"]).to_pylist()
     right = {row["id"]: row["answers"]["text"][0] for row in rows}
-    done = run_job(tmp_path, "--predictions", write(tmp_path / "right.json", right))
+    path = write(tmp_path / "right.json", right)
+    done = run_job(tmp_path, "--predictions", path, "--evaluate.semantic-model", "none")
     assert done.returncode == 0, done.stderr
     assert "EM 100.00  F1 100.00" in done.stdout and "HEAVY []" in done.stdout
     run = tmp_path / "evaluate-quickstart-001"
@@ -96,6 +97,21 @@ def test_what_is_no_predictions_file_exits_with_2(tmp_path, content, cause):
     assert done.returncode == 2
     assert cause in done.stderr and "bad.json" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_file_is_compared_in_meaning_with_the_encoder_and_no_ray(tmp_path):
+    rows = squad.load(DataSettings(), "eval").table.select(["id", "answers"]).to_pylist()
+    wrong = {row["id"]: "nobody at all" for row in rows}
+    done = run_job(tmp_path, "--predictions", write(tmp_path / "wrong.json", wrong))
+    assert done.returncode == 0, done.stderr
+    assert "'torch'" in done.stdout and "'ray'" not in done.stdout
+    run = tmp_path / "evaluate-quickstart-001"
+    result, analysis = result_of(run), json.loads((run / "analysis.json").read_text())
+    assert 0 < result["semantic"] < 50 and result["em"] == 0
+    low, high = result["intervals"]["semantic"]
+    assert low < result["semantic"] < high
+    assert len(analysis["examples"]) == 30 and "semantic" in done.stdout
+    assert pq.read_table(run / "scores.parquet").num_rows == len(rows)
 
 
 @pytest.mark.squad

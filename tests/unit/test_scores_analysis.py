@@ -1,0 +1,173 @@
+"""What a final evaluation leaves behind: figures that agree with each other and with EM and F1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from qa_lib import metrics, scores, squad
+from qa_lib.config import DataSettings, EvaluateSettings, Settings
+from qa_lib.errors import DataError
+from qa_lib.evaluate import summary
+from qa_lib.evaluate.scoring import write_answers
+from qa_lib.run import RunFolder
+from qa_lib.scores.breakdown import question_word
+from qa_lib.spans import Answers
+
+CONTEXT = "The company built 1,000 cars in 1990 and sold nearly all of them to the navy. " * 2
+
+
+def questions_of(path: Path, golds: list[list[str]]) -> squad.Questions:
+    rows = [
+        {
+            "id": f"q{number}",
+            "title": f"Article {number % 3}",
+            "context": CONTEXT,
+            "question": ["What did it build?", "How many were built?", "Name the buyer."][
+                number % 3
+            ],
+            "answers": {"text": texts, "answer_start": [CONTEXT.index(text) for text in texts]},
+        }
+        for number, texts in enumerate(golds)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, squad.SCHEMA), path)
+    return squad.load(DataSettings(source=str(path)), "eval")
+
+
+def run_at(path: Path) -> RunFolder:
+    path.mkdir()
+    return RunFolder(str(path), "evaluate")
+
+
+def analysed(run: RunFolder) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    table = pq.read_table(Path(run.path) / scores.SCORES)
+    assert table.column_names == ["id", "title", "em", "f1", "semantic", "score", "answer"]
+    return json.loads(run.read_text(scores.ANALYSIS)), table.to_pylist()
+
+
+def test_a_file_of_answers_is_analysed_in_every_way(tmp_path):
+    golds = [["cars"], ["1,000", "1,000 cars"], ["the navy"], ["cars"], ["1990"], ["the navy"]]
+    questions = questions_of(tmp_path / "q.parquet", golds)
+    answers = {"q0": "automobiles", "q1": "one thousand", "q2": "the navy", "q3": "", "q4": "1991"}
+    run = run_at(tmp_path / "run")
+    result = scores.analyse(Settings(), run, questions, answers)
+    analysis, rows = analysed(run)
+
+    semantic = [row["semantic"] for row in rows]
+    assert semantic[0] > 80 and semantic[1:] == [100, 100, 0, 0, 0]
+    assert [row["em"] for row in rows] == [0, 0, 100, 0, 0, 0]
+    assert [row["answer"] for row in rows] == [*answers.values(), None]
+    assert {row["score"] for row in rows} == {None}
+    assert result["semantic"] == pytest.approx(np.mean(semantic))
+    assert analysis["calibration"] is None and analysis["no_answer"] is None
+    assert "aurc" not in result and "best_f1" not in result
+
+    missed = analysis["missed"]["right_in_other_words"]
+    assert [case["id"] for case in missed] == ["q1", "q0"]
+    assert result["num_right_in_other_words"] == 2 and result["num_right_in_tokens_only"] == 0
+    assert missed[0]["gold"] == ["1,000", "1,000 cars"] and missed[0]["answer"] == "one thousand"
+    assert missed[0]["char_start"] is None  # it does not stand in the context
+    example = next(case for case in analysis["examples"] if case["id"] == "q2")
+    found = example["context"][example["char_start"] : example["char_end"]]
+    assert found == "the navy" and len(analysis["examples"]) == 6
+
+    means = metrics.score(questions.table, answers).summary()
+    for kind in ("question word", "answer length", "context length", "article"):
+        groups = analysis["breakdowns"][kind]
+        counts = [group["num_questions"] for group in groups]
+        assert sum(counts) == 6
+        for name in ("em", "f1", "semantic"):
+            mean = np.average([group[name] for group in groups], weights=counts)
+            assert mean == pytest.approx((means | result)[name])
+    worst = [group["f1"] for group in analysis["breakdowns"]["article"]]
+    assert worst == sorted(worst) and len(worst) == 3
+    for name in ("em", "f1", "semantic"):
+        low, high = result["intervals"][name]
+        assert low <= (means | result)[name] <= high
+    text = summary(means | result | {"num_questions": 6, "rules": "1.1"})
+    assert "95 % intervals by article" in text and f"semantic {result['semantic']:.2f}" in text
+
+
+def test_without_a_semantic_model_nothing_of_it_is_told(tmp_path):
+    questions = questions_of(tmp_path / "q.parquet", [["cars"], ["1990"]])
+    settings = Settings(evaluate=EvaluateSettings(semantic_model="none"))
+    run = run_at(tmp_path / "run")
+    result = scores.analyse(settings, run, questions, {"q0": "navy", "q1": "1990"})
+    analysis, rows = analysed(run)
+    assert "semantic" not in result and result["intervals"].keys() == {"em", "f1"}
+    assert {row["semantic"] for row in rows} == {None}
+    assert analysis["missed"] == {"right_in_other_words": [], "right_in_tokens_only": []}
+    assert "semantic" not in analysis["breakdowns"]["article"][0]
+
+
+def decoded_of(run: RunFolder, questions: squad.Questions, odds: list[float]) -> Any:
+    """Decode two spans per question, and "no answer" where its odds are above 0."""
+    size = len(odds)
+    navy, cars = CONTEXT.index("the navy"), CONTEXT.index("cars")
+    chosen = np.where(np.array(odds) > 0, -1, 3 * np.arange(size) + 1)
+    return write_answers(
+        run,
+        questions,
+        Answers(
+            offsets=3 * np.arange(size + 1),
+            char_start=np.array([0, cars, navy] * size, np.int32),
+            char_end=np.array([0, cars + 4, navy + 8] * size, np.int32),
+            score=np.array([1.0, 0.5, 0.0] * size, np.float32),
+            probability=np.array([0.6, 0.3, 0.1] * size, np.float32),
+            chosen=chosen,
+            null_odds=np.array(odds, np.float32),
+        ),
+    )
+
+
+def test_a_model_under_2_0_rules_has_confidences_and_a_best_threshold(tmp_path):
+    questions = questions_of(tmp_path / "q.parquet", [["cars"], ["cars"], [], []])
+    run = run_at(tmp_path / "run")
+    predictions, decoded = decoded_of(run, questions, [-1.0, 2.0, 3.0, -2.0])
+    assert list(predictions.values()) == ["cars", "", "", "cars"]
+    assert set(decoded.best_spans.values()) == {"cars"}
+    result = scores.analyse(Settings(), run, questions, predictions, decoded)
+    analysis, rows = analysed(run)
+    assert [row["score"] for row in rows] == pytest.approx([0.3, 0.6, 0.6, 0.3])
+    assert [row["semantic"] for row in rows] == [100, 0, 100, 0]
+    # By rising odds -2, -1, 2, 3: only the first of the four is better left unanswered.
+    assert result["best_f1"] == result["best_em"] == 75 and result["best_threshold"] == 2
+    assert len(analysis["no_answer"]["curve"]) == 4
+    assert 0 <= result["calibration_error"] <= 1 and 0 <= result["aurc"] <= 1
+    classes = {group["name"] for group in analysis["breakdowns"]["answer length"]}
+    assert classes == {"1 word", "no answer"}
+    silent = next(case for case in analysis["examples"] if case["id"] == "q2")
+    assert silent["char_start"] is None and silent["answer"] == "" and silent["gold"] == []
+
+
+def test_two_runs_are_compared_from_their_folders(tmp_path):
+    questions = questions_of(tmp_path / "q.parquet", [["cars"], ["1990"], ["the navy"]])
+    settings = Settings(evaluate=EvaluateSettings(semantic_model="none"))
+    runs = [run_at(tmp_path / name) for name in ("a", "b")]
+    scores.analyse(settings, runs[0], questions, {"q0": "cars"})
+    scores.analyse(settings, runs[1], questions, {"q0": "cars", "q1": "1990"})
+    found = scores.compare_tables(*map(scores.read, runs))
+    assert found["em"].difference == pytest.approx(100 / 3) and found["em"].p_value == 1
+    with pytest.raises(DataError, match="holds no scores"):
+        scores.read(run_at(tmp_path / "c"))
+
+
+@pytest.mark.parametrize(
+    ("question", "word"),
+    [
+        ("In what year?", "what"),
+        ("How many were there, and who?", "how many"),
+        ("How much is it?", "how many"),
+        ("How was it?", "how"),
+        ("By whom?", "who"),
+        ("Name the show.", "other"),
+    ],
+)
+def test_questions_are_classed_by_their_first_question_word(question, word):
+    assert question_word(question) == word

@@ -1,0 +1,123 @@
+"""The semantic score on written pairs, and the encoder against a plain restatement."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qa_lib import model as models
+from qa_lib.errors import ModelError
+from qa_lib.scores import semantic
+from qa_lib.scores.semantic import Encoder, pooling_of, similarity
+
+# Fifty questions, each with a right answer in other words and a wrong one of the same type. They
+# were written before the score was first run on them, and nothing was changed for them after.
+PAIRS = json.loads((Path(__file__).parent / "semantic_pairs.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder("embedded")
+
+
+def auc(right: np.ndarray, wrong: np.ndarray) -> float:
+    """Return how often a right answer scores above a wrong one, ties counted half."""
+    above = right[:, None] > wrong
+    return float((above + 0.5 * (right[:, None] == wrong)).mean())
+
+
+def scores_of(key: str, encoder: Encoder, chosen: list[dict[str, str]]) -> np.ndarray:
+    return similarity([pair[key] for pair in chosen], [[pair["gold"]] for pair in chosen], encoder)
+
+
+def test_a_paraphrase_scores_above_a_wrong_answer_of_the_same_type(encoder):
+    assert len(PAIRS) == 50
+    right, wrong = scores_of("paraphrase", encoder, PAIRS), scores_of("wrong", encoder, PAIRS)
+    assert auc(right, wrong) >= 0.85
+
+
+def test_values_decide_all_numbers_and_dates_and_the_cosine_is_weaker_on_the_rest(encoder):
+    """The figures of docs/scores.md: what values decide, and what is left to the cosine."""
+    texts = [pair for pair in PAIRS if pair["kind"] not in ("number", "date")]
+    valued = [pair for pair in PAIRS if pair["kind"] in ("number", "date")]
+    found = [
+        auc(scores_of("paraphrase", encoder, part), scores_of("wrong", encoder, part))
+        for part in (texts, valued)
+    ]
+    assert found == pytest.approx([0.786, 1.0], abs=0.01)
+
+
+def test_the_best_gold_counts_and_texts_need_not_repeat(encoder):
+    answers = ["cars", "cars", "", "1990", "cars"]
+    golds = [["automobiles", "ships"], ["ships"], ["cars"], ["1991", "the war"], ["cars"]]
+    found = similarity(answers, golds, encoder)
+    alone = [similarity([a], [g], encoder)[0] for a, g in zip(answers, golds, strict=True)]
+    assert found == pytest.approx(alone, abs=1e-5)
+    assert found[0] > 0.8 > found[1] > 0 and found[2] == 0 and found[4] == 1
+    assert found[3] < 0.5  # 1991 is wrong; "the war" is merely unlike it
+    assert similarity(["1990"], [["1991"]], encoder)[0] == 0
+
+
+def test_batches_embed_as_single_unpadded_texts_do(encoder):
+    texts = ["cars", "the head of the Catholic Church", "a", "rain " * 300]
+    tokenizer, model = models.load_tokenizer("embedded"), encoder._model
+    expected = []
+    for text in texts:
+        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
+        with torch.inference_mode():
+            mean = model(**inputs).last_hidden_state[0].mean(dim=0)
+        expected.append((mean / mean.norm()).numpy())
+    assert encoder.max_length == 256
+    np.testing.assert_allclose(encoder.embed(texts), expected, atol=1e-5)
+
+
+def test_the_pooling_is_the_checkpoint_s_own(tmp_path, encoder):
+    copy = shutil.copytree(models.resolve("embedded"), tmp_path / "copy")
+    config = copy / "1_Pooling" / "config.json"
+    values = json.loads(config.read_text())
+    hidden = {}
+    for mode in ("mean_tokens", "cls_token", "max_tokens"):
+        modes = {key: False for key in values if key.startswith("pooling_mode_")}
+        config.write_text(json.dumps(values | modes | {f"pooling_mode_{mode}": True}))
+        hidden[mode] = Encoder(str(copy)).embed(["the red cars"])[0]
+    tokens = models.load_tokenizer("embedded")("the red cars", return_tensors="pt")
+    with torch.inference_mode():
+        states = encoder._model(**tokens).last_hidden_state[0]
+    for mode, pooled in {
+        "mean_tokens": states.mean(dim=0),
+        "cls_token": states[0],
+        "max_tokens": states.max(dim=0).values,
+    }.items():
+        np.testing.assert_allclose(hidden[mode], pooled / pooled.norm(), atol=1e-5)
+    (copy / "modules.json").unlink()
+    assert pooling_of(copy, "copy") == "mean"
+
+
+@pytest.mark.parametrize("damage", ["two poolings", "a dense layer", "no weights"])
+def test_a_checkpoint_that_is_not_understood_is_refused(tmp_path, damage):
+    copy = shutil.copytree(models.resolve("embedded"), tmp_path / "copy")
+    if damage == "two poolings":
+        config = copy / "1_Pooling" / "config.json"
+        config.write_text(config.read_text().replace("false", "true", 1))
+    elif damage == "a dense layer":
+        modules = json.loads((copy / "modules.json").read_text())
+        modules.append({"type": "sentence_transformers.models.Dense", "path": "3_Dense"})
+        (copy / "modules.json").write_text(json.dumps(modules))
+    else:
+        (copy / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="semantic-model"):
+        Encoder(str(copy))
+
+
+def test_pairs_that_values_decide_need_no_encoder():
+    class Refuses:
+        def embed(self, texts: list[str]) -> None:
+            raise AssertionError(texts)
+
+    answers, golds = ["1,000", "1991"], [["one thousand", "men"], ["1990"]]
+    assert semantic.similarity(answers, golds, Refuses()).tolist() == [1, 0]  # type: ignore[arg-type]

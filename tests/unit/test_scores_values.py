@@ -1,0 +1,117 @@
+"""Numbers and dates by value: a table of texts, and what must be said of each pair."""
+
+from __future__ import annotations
+
+import pytest
+
+from qa_lib.scores.values import Verdict, agree, plain
+
+SAME = """
+1,000 | one thousand
+1000 | 1,000
+twelve | a dozen
+twenty-five | 25
+one hundred and five | 105
+two hundred thousand | 200,000
+half a million | 500,000
+3.4 million | 3,400,000
+$2.5 million | 2,500,000 dollars
+$5bn | 5 billion dollars
+5 pounds | £5
+50% | 50 percent
+50% | half of them
+two thirds | 2/3
+two and a half hours | 2½ hours
+about 5 kilometres | 5 km
+100 miles | 160 km
+100 °C | 212 degrees Fahrenheit
+24 months | two years
+7 days | one week
+third | 3rd place
+first | 1st
+50 | 50 people
+5 May 1990 | May 5, 1990
+the fifth of May 1990 | 1990-05-05
+Monday, 5 May 1990 | May 5, 1990
+September 2003 | Sept. 2003
+December 25 | 25 December
+1918 | in the year 1918
+nineteen eighty-four | 1984
+around 500 BC | 500 BCE
+AD 500 | 500 CE
+the 12th century | twelfth century
+the 1960s | the sixties
+on Monday | Monday
+Super Bowl 50 | Super Bowl L
+World War II | World War 2
+"""
+DIFFERENT = """
+1990 | 1991
+1,000 | 1,100
+15 | fifty
+$2.5 million | $2.5 billion
+50% | 15%
+5 miles | 5 hours
+5 miles | 5 km
+24 months | 24 days
+two thirds | one third
+third | second
+5 May 1990 | 5 May 1991
+5 May 1990 | May 6
+May 1990 | June 1990
+500 BC | AD 500
+the 12th century | the 13th century
+1960s | 1970s
+19th century | 1950
+Monday | Tuesday
+in May | June
+Super Bowl 50 | Super Bowl 49
+World War I | World War II
+Louis XIV | Louis XV
+F-16 | F-15
+between 1990 and 1995 | 1993
+more than 1,000 | less than 1,000
+"""
+# Less precise, more than the value, or no value at all: not for this to decide.
+OPEN = """
+1990 | 5 May 1990
+May 1990 | 5 May 1990
+19th century | 1850
+1990 | between 1990 and 1995
+before 1990 | 1990
+World Cup 1990 | 1990
+1,000 soldiers | 1,000 horses
+one of his brothers | his brother
+no one | 1
+24-10 | 10-24
+Denver | Boston
+Denver | 1990
+I | you
+marching | May
+"""
+
+
+def pairs(table: str) -> list[tuple[str, ...]]:
+    return [tuple(line.split(" | ")) for line in table.strip().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [(*pair, Verdict.SAME) for pair in pairs(SAME)]
+    + [(*pair, Verdict.DIFFERENT) for pair in pairs(DIFFERENT)]
+    + [(*pair, Verdict.OPEN) for pair in pairs(OPEN)],
+)
+def test_values_decide_where_they_can_in_either_order(first, second, verdict):
+    assert agree(first, second) is verdict
+    assert agree(second, first) is verdict
+
+
+def test_an_encoder_sees_values_written_in_one_way():
+    assert plain("two thousand people in May 1990") == "2000 people in 1990-5"
+    assert plain("no value here") == "no value here"
+
+
+@pytest.mark.parametrize("text", ["", " ", "-", "1/0", "$", "½", "%", "and", "half", "13/13/2013"])
+def test_odd_texts_are_read(text):
+    assert agree(text, text + " x") in Verdict
+    assert agree(text, "1990") in Verdict
