@@ -18,6 +18,8 @@ ENV_PYTHON := $(if $(filter conda,$(ENV)),$(CONDA_PREFIX),.venv)/bin/python
 
 # `make evaluate RUN=runs/mine` is `--model.name runs/mine`; a RUN of the shell's is not meant for us.
 MODEL := $(if $(filter command,$(origin RUN)),--model.name '$(RUN)')
+# `make compare RUNS="runs/one runs/other"`.
+MODEL += $(if $(filter command,$(origin RUNS)),--compare.runs $(RUNS))
 
 # No library phones home unless asked to.
 export HF_HUB_DISABLE_TELEMETRY ?= 1
@@ -46,6 +48,7 @@ tune: ## Search for the adjustment that keeps the most F1 for the least latency
 answer: ## Answer a question, questions at a prompt, or a file of JSON lines
 evaluate: ## Score a model, or a predictions file, on all evaluation questions
 verify: ## Prove a finished run anew, from its folder alone: make verify RUN=runs/NAME
+report: ## Write a run's report.html anew, and open it: make report RUN=runs/NAME
 doctor: ## Say in seconds what would fail: resources, versions, storage, model, data, disk
 
 $(JOBS): setup

@@ -4,8 +4,8 @@
     python -m jobs.adjust --model.name runs/mine --adjust.num-layers 4 --adjust.recover
     python -m jobs.adjust --model.name runs/mine --adjust.target-speedup 2.0 --dry-run
 
-The run folder gets plan.json, model/ (loads with stock transformers), predictions.json and
-result.json (scores before, after surgery and at the end; parameters, bytes, latencies).
+The run folder gets plan.json, model/ (loads with stock transformers), predictions.json, report.html
+and result.json (scores before, after surgery and at the end; parameters, bytes, latencies).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def adjust(settings: Settings) -> None:
     """Adjust, recover where asked to, and say where the result is."""
-    from qa_lib import doctor, recover
+    from qa_lib import doctor, recover, report
     from qa_lib.run import RunFolder
 
     if settings.dry_run:
@@ -34,6 +34,7 @@ def adjust(settings: Settings) -> None:
         run.write_result(result)
         print(recover.summary(result))
         print(f"{run.url('model')} loads with AutoModelForQuestionAnswering.from_pretrained")
+    print(report.draw(run))
 
 
 if __name__ == "__main__":

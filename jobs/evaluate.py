@@ -5,7 +5,7 @@
     python -m jobs.evaluate --predictions predictions.json --data.source ~/squad
 
 The run folder gets result.json (EM, F1, counts, speed), predictions.json in the official form,
-null_odds.json for SQuAD 2.0, and answers.parquet.
+null_odds.json for SQuAD 2.0, answers.parquet and report.html.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def evaluate(settings: Settings) -> None:
     """Score, and say where the result is."""
-    from qa_lib import doctor, squad
+    from qa_lib import doctor, report, squad
     from qa_lib import evaluate as evaluation
     from qa_lib.run import RunFolder
     from qa_lib.storage import to_json
@@ -41,6 +41,7 @@ def evaluate(settings: Settings) -> None:
         run.write_result(result)
         print(evaluation.summary(result))
         print(f"{run.url('result.json')} holds every figure")
+    print(report.draw(run))
 
 
 if __name__ == "__main__":

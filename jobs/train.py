@@ -5,7 +5,7 @@
     python -m jobs.train --recipe squad-cpu --dry-run
 
 The run folder gets config.yaml, metrics.jsonl, checkpoints/, ledger.parquet, model/,
-predictions.json and result.json.
+predictions.json, result.json and report.html.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def train(settings: Settings) -> None:
     """Train, evaluate, and say where the result is."""
-    from qa_lib import card, doctor, evaluate, squad
+    from qa_lib import card, doctor, evaluate, report, squad
     from qa_lib import train as training
     from qa_lib.run import RunFolder
     from qa_lib.storage import to_json
@@ -40,6 +40,7 @@ def train(settings: Settings) -> None:
         run.write_result(result)
         print(evaluate.summary(result))
         print(f"{run.url('model')} loads with AutoModelForQuestionAnswering.from_pretrained")
+    print(report.draw(run))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def tune(settings: Settings) -> None:
     """Search, recover the chosen model, and say where the result is."""
-    from qa_lib import doctor, search
+    from qa_lib import doctor, report, search
     from qa_lib.run import RunFolder
     from qa_lib.storage import to_json
 
@@ -35,7 +35,8 @@ def tune(settings: Settings) -> None:
         result = search.search(settings, run)
         run.write_result(result)
         print(search.summary(result))
-        print(f"{run.url('report.html')} shows the front; {run.url('model')} is the chosen model")
+        print(f"{run.url('model')} is the chosen model")
+    print(report.draw(run))
 
 
 if __name__ == "__main__":

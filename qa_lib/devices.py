@@ -125,3 +125,18 @@ def matrix_flops_per_second(precision: str) -> float:
         a @ b
         seconds.append(time.perf_counter() - started)
     return 2 * a.numel() * b.shape[1] / min(seconds)
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Return the most memory that this process has taken: of the GPU where it has one.
+
+    Args:
+        device: cpu, cuda or cuda:N.
+    """
+    import resource
+
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -101,9 +101,9 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
     on a GPU.
 
     Returns:
-        `num_parameters`, `weight_bytes` and the parent's; `latencies` (windows, tokens, and each
-        model's milliseconds), `latency_device`, `latency_threads`; and `speedup`, that of one
-        window of 384 tokens.
+        `num_parameters`, `weight_bytes` and the parent's; `num_parent_layers`; `latencies`
+        (windows, tokens, and each model's milliseconds), `latency_device`, `latency_threads`; and
+        `speedup`, that of one window of 384 tokens.
     """
     import torch
 
@@ -128,6 +128,7 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
     return {
         "num_parameters": counts["child"],
         "num_parent_parameters": counts["parent"],
+        "num_parent_layers": parent.config.num_hidden_layers,
         "weight_bytes": _weight_bytes(child),
         "parent_weight_bytes": _weight_bytes(parent),
         "speedup": latencies[0]["speedup"],

@@ -29,10 +29,17 @@ _FIRST_GROUPS = {
     "answer": ("answer",),
     "adjust": ("adjust",),
     "tune": ("search",),
+    "compare": ("compare",),
+    "demo": ("demo", "answer"),
 }
 
-# Jobs about one run, which their first word may name.
-_OF_ONE_RUN = {"verify"}
+# Jobs about runs, which their first words may name, and the flag that they stand for.
+_OF_RUNS = {
+    "verify": "--model.name",
+    "report": "--model.name",
+    "demo": "--model.name",
+    "compare": "--compare.runs",
+}
 
 
 def parse(job: str, argv: Sequence[str] | None = None, description: str | None = None) -> Settings:
@@ -48,8 +55,8 @@ def parse(job: str, argv: Sequence[str] | None = None, description: str | None =
         SystemExit: With code 0, after ``--help``.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if job in _OF_ONE_RUN and argv and not argv[0].startswith("-"):
-        argv = ["--model.name", *argv]
+    if job in _OF_RUNS and argv and not argv[0].startswith("-"):
+        argv = [_OF_RUNS[job], *argv]
     tokens, problems = _normalise(argv)
     name = _last_value("--recipe", tokens) or Settings.model_fields["recipe"].default
     recipe = recipes.read(name)

@@ -30,7 +30,15 @@ FIELDS_ONLY = "fields only"
 
 # What a command asked for, and not what the run is: a config.yaml that held them could not be
 # used as the recipe of another run.
-_OF_ONE_COMMAND = {"run_name", "resume", "overwrite", "dry_run", "skip_doctor"}
+_OF_ONE_COMMAND = {
+    "run_name",
+    "resume",
+    "overwrite",
+    "dry_run",
+    "skip_doctor",
+    "compare",
+    "demo",
+}
 
 Name = Annotated[str, Field(min_length=1)]
 # "auto" is what a user writes for "decide for me"; code reads None.
@@ -452,6 +460,27 @@ class ClusterSettings(_Group):
     cpus_per_node: float = Field(default=8.0, gt=0.0, le=1024, description="CPUs of a worker node.")
 
 
+class CompareSettings(_Group):
+    """Runs side by side."""
+
+    runs: tuple[Name, ...] | None = Field(
+        default=None, min_length=2, description="Run folders, or their URLs, from left to right."
+    )
+
+
+class DemoSettings(_Group):
+    """A page that asks a model, on this machine."""
+
+    port: int = Field(
+        default=8321, ge=0, le=65535, description="Port of 127.0.0.1; 0: one that is free."
+    )
+    beside: Name | None = Field(
+        default=None,
+        description="Model that is asked beside it; none: the parent of an adjusted run.",
+    )
+    n_best: int = Field(default=5, ge=1, le=50, description="Answers shown per model.")
+
+
 class Settings(_Group):
     """Settings of every job; each job reads the groups that concern it."""
 
@@ -492,6 +521,8 @@ class Settings(_Group):
     adjust: AdjustSettings = Field(default_factory=AdjustSettings)
     search: SearchSettings = Field(default_factory=SearchSettings)
     cluster: ClusterSettings = Field(default_factory=ClusterSettings)
+    compare: CompareSettings = Field(default_factory=CompareSettings)
+    demo: DemoSettings = Field(default_factory=DemoSettings)
 
     @model_validator(mode="after")
     def _refuse_conflicts(self, info: ValidationInfo) -> Settings:

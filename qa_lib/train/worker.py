@@ -257,6 +257,7 @@ class _Reporter:
             "precision": precision,
             "device": str(engine.device),
             "state_bytes_per_rank": engine.num_state_bytes(),
+            "peak_memory_bytes": devices.peak_memory_bytes(str(engine.device)),
         }
         ray.get(self._task.monitor.conclude.remote(facts))
 

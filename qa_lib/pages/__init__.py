@@ -1,0 +1,102 @@
+"""Pages of one file: HTML with its style, scripts and data inside, and nothing from a network.
+
+    html = pages.render("report.html", scripts=[pages.script("report.js")], title="mine", ...)
+
+Text is escaped by jinja2; data for scripts goes through its `tojson` filter, which leaves no `<`,
+`>`, `&` or `'`. A content security policy names the hash of every script, so nothing else runs, and
+forbids every request but those of `connect`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import webbrowser
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from qa_lib.pages.text import FILTERS
+
+_FOLDER = Path(__file__).parent
+
+
+def render(
+    template: str, *, scripts: Sequence[str] = (), connect: str = "'none'", **values: Any
+) -> str:
+    """Return a page.
+
+    Args:
+        template: File of this folder.
+        scripts: JavaScript, in the order in which it runs; trusted text, not escaped.
+        connect: Where scripts may send requests, in the words of a content security policy.
+        **values: What the template shows; `title` among them.
+    """
+    hashes = " ".join(_hash(script) for script in scripts) or "'none'"
+    policy = (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=_trusted((_FOLDER / "style.css").read_text(encoding="utf-8"), "style"),
+            scripts=[_trusted(script, "script") for script in scripts],
+            policy=policy,
+            **values,
+        )
+    )
+
+
+def script(name: str) -> str:
+    """Return a script of this folder."""
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def plotly() -> str:
+    """Return plotly.js as its Python package ships it: 4.8 MB, the smallest build in there."""
+    from plotly.offline import get_plotlyjs
+
+    code: str = get_plotlyjs()
+    return code
+
+
+def open_in_browser(url: str) -> bool:
+    """Open a page where there is a screen, and say whether one was.
+
+    Without one, `webbrowser` would start a text browser in the terminal, which runs no scripts.
+    """
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    return webbrowser.open(url)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    return environment
+
+
+def _hash(script: str) -> str:
+    # A browser reads CRLF as LF before it hashes.
+    digest = hashlib.sha256(script.replace("\r\n", "\n").encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _trusted(text: str, tag: str) -> Markup:
+    assert f"</{tag}" not in text.lower(), f"it would end its {tag} element"
+    return Markup(text)

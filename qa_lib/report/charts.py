@@ -1,0 +1,275 @@
+"""The charts of a report as plotly figures; colours are names of the stylesheet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_SPEED_STEPS = 20  # optimizer steps that a speed is the mean of
+_COLOURS = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)")
+
+
+def losses(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Draw the loss of each step, and its running mean."""
+    rows = [row for row in metrics if row.get("loss") is not None]
+    steps, values = [row["step"] for row in rows], [row["loss"] for row in rows]
+    figure = _figure("step", "loss")
+    figure.add_scatter(
+        x=steps, y=values, mode="lines", name="each step", line=_line("var(--c1-soft)", 1)
+    )
+    figure.add_scatter(
+        x=steps, y=_smooth(values), mode="lines", name="running mean", line=_line("var(--c1)", 2)
+    )
+    return _plain(figure)
+
+
+def learning_rates(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Draw the learning rate of each step."""
+    figure = _figure("step", "learning rate")
+    x, y = [row["step"] for row in metrics], [row.get("lr") for row in metrics]
+    figure.add_scatter(x=x, y=y, mode="lines", name="learning rate", line=_line("var(--c3)", 2))
+    figure.update_yaxes(tickformat=".1e", rangemode="tozero")
+    return _plain(figure)
+
+
+def speeds(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Draw the windows per second over the last steps; breaks between attempts stay out."""
+    rows = [row for row in metrics if row.get("time") and row.get("num_windows")]
+    time = np.array([row["time"] for row in rows])
+    done = np.cumsum([row["num_windows"] for row in rows])
+    width = max(1, min(_SPEED_STEPS, len(rows) // 4))
+    elapsed, count = time[width:] - time[:-width], done[width:] - done[:-width]
+    kept = np.flatnonzero(elapsed > 0)
+    figure = _figure("step", "windows per second")
+    figure.add_scatter(
+        x=[rows[index + width]["step"] for index in kept],
+        y=np.round(count[kept] / elapsed[kept], 2).tolist(),
+        mode="lines",
+        name=f"mean of {width} steps",
+        line=_line("var(--c5)", 2),
+    )
+    figure.update_yaxes(rangemode="tozero")
+    return _plain(figure)
+
+
+def reliability(calibration: dict[str, Any]) -> dict[str, Any]:
+    """Draw how often answers of each confidence are right, beside what confidence promises."""
+    bins = [each for each in calibration["bins"] if each["num_questions"]]
+    figure = _figure("confidence of the answer", "exactly right")
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line=_line("var(--soft)", 1, "dash")
+    )
+    most = max((each["num_questions"] for each in bins), default=1)
+    figure.add_scatter(
+        x=[each["confidence"] for each in bins],
+        y=[each["accuracy"] for each in bins],
+        mode="lines+markers",
+        name="this model",
+        line=_line("var(--c1)", 2),
+        marker={
+            "color": "var(--c1)",
+            "size": [6 + 14 * (each["num_questions"] / most) ** 0.5 for each in bins],
+        },
+        text=[
+            f"{each['num_questions']:,} questions of confidence {each['low']:.2f} to "
+            f"{each['high']:.2f}: {100 * each['accuracy']:.1f} % right"
+            for each in bins
+        ],
+        hoverinfo="text",
+    )
+    figure.update_xaxes(range=[0, 1.02], tickformat=".0%")
+    figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
+    return _plain(figure)
+
+
+def risk_coverage(calibration: dict[str, Any]) -> dict[str, Any]:
+    """Draw the share of wrong answers among the most confident ones."""
+    curve = calibration["risk_coverage"]
+    figure = _figure("share of questions answered, most confident first", "of these wrong")
+    figure.add_scatter(
+        x=[point["coverage"] for point in curve],
+        y=[point["risk"] for point in curve],
+        mode="lines",
+        name="risk",
+        line=_line("var(--c2)", 2),
+        fill="tozeroy",
+        fillcolor="var(--raised)",
+    )
+    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return _plain(figure)
+
+
+def thresholds(no_answer: dict[str, Any]) -> dict[str, Any]:
+    """Draw EM and F1 over the threshold above which no answer is given."""
+    curve = no_answer["curve"]
+    figure = _figure("threshold, in logits", "score")
+    for key, name, colour in (("f1", "F1", _COLOURS[0]), ("em", "EM", _COLOURS[1])):
+        figure.add_scatter(
+            x=[point["threshold"] for point in curve],
+            y=[point[key] for point in curve],
+            mode="lines",
+            name=name,
+            line=_line(colour, 2),
+        )
+    best = no_answer["best_threshold"]
+    figure.add_vline(x=best, line=_line("var(--soft)", 1, "dash"))
+    return _plain(figure)
+
+
+def front(trials: Sequence[dict[str, Any]], chosen: int | None) -> dict[str, Any]:
+    """Draw F1 against latency, a point for each trial, with the front and the chosen model.
+
+    Args:
+        trials: Rows of trials.parquet.
+        chosen: Number of the chosen trial.
+    """
+    scored = [row for row in trials if row.get("f1") is not None]
+    figure = _figure("latency of one 384-token window, ms", "F1 on held-out training articles")
+    best = sorted((row["latency_ms"], row["f1"]) for row in scored if row.get("on_front"))
+    figure.add_scatter(
+        x=[x for x, _ in best],
+        y=[y for _, y in best],
+        mode="lines",
+        name="front",
+        hoverinfo="skip",
+        line=_line("var(--ink)", 1),
+    )
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(scored, key=lambda row: row["rung"]):
+        name = "parent" if row["status"] == "parent" else f"rung {row['rung']}"
+        groups.setdefault(name, []).append(row)
+    for number, (name, rows) in enumerate(groups.items()):
+        figure.add_scatter(
+            x=[row["latency_ms"] for row in rows],
+            y=[row["f1"] for row in rows],
+            text=[_trial(row) for row in rows],
+            hoverinfo="text",
+            mode="markers",
+            name=name,
+            marker={
+                "color": _COLOURS[number % len(_COLOURS)],
+                "size": 11,
+                "symbol": "square" if name == "parent" else "circle",
+            },
+        )
+    for row in scored:
+        if row["trial"] == chosen:
+            figure.add_scatter(
+                x=[row["latency_ms"]],
+                y=[row["f1"]],
+                mode="markers",
+                name="chosen",
+                hoverinfo="skip",
+                marker={
+                    "size": 21,
+                    "symbol": "circle-open",
+                    "color": "var(--ink)",
+                    "line": {"width": 2},
+                },
+            )
+    return _plain(figure)
+
+
+def intervals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Draw scores of several runs with their intervals.
+
+    Args:
+        rows: `run`, `name` (of the score), `value`, and `low` and `high` or None.
+    """
+    figure = _figure("", "score")
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    for number, name in enumerate(names):
+        of_name = [row for row in rows if row["name"] == name]
+        known = all(row["low"] is not None for row in of_name)
+        figure.add_scatter(
+            x=[row["run"] for row in of_name],
+            y=[row["value"] for row in of_name],
+            mode="markers",
+            name=name,
+            marker={"color": _COLOURS[number % len(_COLOURS)], "size": 11},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [row["high"] - row["value"] for row in of_name],
+                "arrayminus": [row["value"] - row["low"] for row in of_name],
+                "thickness": 1.5,
+            }
+            if known
+            else None,
+        )
+    figure.update_xaxes(type="category")
+    figure.update_layout(scattermode="group", scattergap=0.6)
+    return _plain(figure)
+
+
+def _figure(x: str, y: str) -> Figure:
+    import plotly.graph_objects as go
+
+    axis = {
+        "gridcolor": "var(--grid)",
+        "linecolor": "var(--line)",
+        "zeroline": False,
+        "automargin": True,
+        "title": {"standoff": 8, "font": {"size": 12, "color": "var(--soft)"}},
+    }
+    figure = go.Figure()
+    figure.update_layout(
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, -apple-system, Segoe UI, sans-serif", "size": 12},
+        font_color="var(--ink)",
+        margin={"l": 8, "r": 12, "t": 30, "b": 8},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
+        hoverlabel={"bgcolor": "var(--surface)", "bordercolor": "var(--line)"},
+        hoverlabel_font={"color": "var(--ink)"},
+        hoverlabel_align="left",
+        xaxis=axis,
+        yaxis=axis,
+        xaxis_title_text=x,
+        yaxis_title_text=y,
+        showlegend=True,
+    )
+    return figure
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    if len(figure.data) < 2:
+        figure.update_layout(showlegend=False, margin_t=10)
+    plain: dict[str, Any] = json.loads(figure.to_json())
+    return {"data": plain["data"], "layout": plain["layout"]}
+
+
+def _line(colour: str, width: float, dash: str | None = None) -> dict[str, Any]:
+    return {"color": colour, "width": width, "dash": dash}
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Return the mean of each value with those before it, over a twentieth of all."""
+    width = max(1, len(values) // 20)
+    sums = np.cumsum([0.0, *values])
+    ends = np.arange(1, len(values) + 1)
+    begins = np.maximum(0, ends - width)
+    return np.round((sums[ends] - sums[begins]) / (ends - begins), 6).tolist()
+
+
+def _trial(row: dict[str, Any]) -> str:
+    layers = " ".join(map(str, row["kept_layers"]))
+    lines = [
+        f"<b>trial {row['trial']}: F1 {row['f1']:.2f}, {row['speedup']:.2f}x</b>",
+        f"layers {layers}",
+        f"hidden {row['hidden_size']}, intermediate {row['intermediate_size']}",
+        f"rung {row['rung']}, {row['num_windows']:,} windows",
+    ]
+    for name in ("importance", "learning_rate", "distill_weight"):
+        value = row.get(name)
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        lines.append(f"{name.replace('_', ' ')} {text}".replace("<", "&lt;"))
+    return "<br>".join(lines)

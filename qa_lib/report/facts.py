@@ -1,0 +1,111 @@
+"""What a run folder tells: every file that is there, and a note about each that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from qa_lib import storage
+from qa_lib.errors import ConfigError
+from qa_lib.run import CONFIG, METRICS, RESULT, RunFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ANALYSIS, SCORES, PLAN, TRIALS = "analysis.json", "scores.parquet", "plan.json", "trials.parquet"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The content of a run folder; what it lacks is empty or None.
+
+    Attributes:
+        name: Of the run.
+        path: Of its folder.
+        result: result.json.
+        config: config.yaml, not validated: it may be of an earlier version.
+        metrics: A row for each step, in order; of steps that were taken again, the last.
+        analysis: analysis.json.
+        scores: scores.parquet.
+        plan: plan.json.
+        trials: The rows of trials.parquet.
+        notes: What could not be read.
+    """
+
+    name: str
+    path: str
+    result: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    analysis: dict[str, Any] = field(default_factory=dict)
+    scores: pa.Table | None = None
+    plan: dict[str, Any] = field(default_factory=dict)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def setting(self, key: str) -> Any:
+        """Return a setting by its dotted name, or None."""
+        value: Any = self.config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
+    @property
+    def job(self) -> str:
+        """Name of the job."""
+        return str(self.result.get("job"))
+
+
+def read(run: RunFolder) -> Facts:
+    """Read a run folder.
+
+    Raises:
+        ConfigError: It is none, or its result.json is damaged.
+    """
+    if not run.exists(RESULT):
+        raise ConfigError(
+            f"{run.path} is no run folder: there is no {RESULT} in it.",
+            "Give the path or URL of a run, such as runs/train-quickstart-001.",
+        )
+    result = run.read_result()
+    notes: list[str] = []
+
+    def attempt(name: str, parse: Callable[[], Any], empty: Any) -> Any:
+        if not run.exists(name):
+            return empty
+        try:
+            found = parse()
+            if not isinstance(found, type(empty)) and empty is not None:
+                raise ValueError(f"it holds a {type(found).__name__}")
+            return found
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            notes.append(f"{name} cannot be read and is left out: {storage.first_line(error)}")
+            return empty
+
+    return Facts(
+        name=run.name,
+        path=run.path,
+        result=result,
+        config=attempt(CONFIG, lambda: yaml.safe_load(run.read_text(CONFIG)), {}),
+        metrics=attempt(METRICS, lambda: _steps(run.read_metrics()), []),
+        analysis=attempt(ANALYSIS, lambda: json.loads(run.read_text(ANALYSIS)), {}),
+        scores=attempt(SCORES, lambda: _table(run, SCORES), None),
+        plan=attempt(PLAN, lambda: json.loads(run.read_text(PLAN)), {}),
+        trials=attempt(TRIALS, lambda: _table(run, TRIALS).to_pylist(), []),
+        notes=notes,
+    )
+
+
+def _steps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for _, row in sorted({row["step"]: row for row in rows if "step" in row}.items())]
+
+
+def _table(run: RunFolder, name: str) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    with run.filesystem.open_input_file(f"{run.root}/{name}") as file:
+        return pq.read_table(file)

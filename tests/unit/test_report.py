@@ -1,0 +1,263 @@
+"""Reports of hand-written run folders: every figure as in the files, and nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qa_lib import pages, report
+from qa_lib.errors import ConfigError
+from qa_lib.pages.text import figure, number, pieces
+from qa_lib.report.content import Figures, leaves
+from qa_lib.run import RunFolder
+from tests.report_runs import write_run
+
+JOBS = ("train", "evaluate", "adjust", "tune")
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(1)> & "quotes" \u2028'
+_PLOTLY = "the script of plotly"
+_VOID = {"meta", "link", "br", "img", "rect", "input"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: elements, the text of some, and their attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.fields: list[tuple[str, str]] = []  # (field of result.json, text)
+        self.scripts: list[tuple[dict[str, Any], str]] = []
+        self.rows: list[list[str]] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self._open: list[tuple[str, dict[str, Any]]] = []
+        # Python's parser takes a minute for plotly's 4.8 MB.
+        self.feed(html.replace(pages.plotly(), _PLOTLY))
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if "data-field" in dict(attrs):
+            self.fields.append((dict(attrs)["data-field"], ""))
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+        if tag not in _VOID:
+            self._open.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        tag, attrs = self._open[-1] if self._open else ("", {})
+        if tag == "script":
+            self.scripts[-1] = self.scripts[-1][0], self.scripts[-1][1] + data
+        elif tag != "style":
+            self.text += data
+            if "data-field" in attrs:
+                self.fields[-1] = self.fields[-1][0], self.fields[-1][1] + data
+            if self.rows and self.rows[-1] and any(name in ("td", "th") for name, _ in self._open):
+                self.rows[-1][-1] += data
+
+    def chart(self, name: str) -> Any:
+        return next(json.loads(t) for a, t in self.scripts if a.get("id") == f"figure-{name}")
+
+
+def page_of(run: RunFolder) -> Page:
+    return Page(Path(report.write(run)).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {job: write_run(folder / job, job) for job in JOBS}
+
+
+@pytest.fixture(scope="module")
+def shown(runs: dict[str, RunFolder]) -> dict[str, Page]:
+    return {job: page_of(run) for job, run in runs.items()}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_figure_is_that_of_result_json(job: str, runs: Any, shown: dict[str, Page]):
+    result = json.loads((Path(runs[job].root) / "result.json").read_text())
+    fields = shown[job].fields
+    for path, text in fields:
+        value = Figures(result).get(path)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            decimals = len(text.partition(".")[2].partition("e")[0])
+            assert number(text) == pytest.approx(value, abs=0.51 * 10.0**-decimals, rel=6e-3), path
+        else:
+            assert text == figure(value), path
+    assert {path for path, _ in leaves(result)} <= {path for path, _ in fields}
+    for field in ("f1", "em", "semantic", "intervals.f1.0", "intervals.f1.1"):
+        assert [path for path, _ in fields].count(field) >= 3, "tile, table and the list of all"
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_nothing_is_shown_as_a_gap_in_the_program(job: str, shown: dict[str, Page]):
+    assert not re.search(r"\b(nan|None|undefined|Undefined)\b", shown[job].text)
+
+
+def test_breakdowns_and_charts_are_those_of_the_files(runs: Any, shown: dict[str, Page]):
+    root, page = Path(runs["tune"].root), shown["tune"]
+    analysis = json.loads((root / "analysis.json").read_text())
+    table = [[cell.strip() for cell in row] for row in page.rows]
+    for parts in analysis["breakdowns"].values():
+        for part in parts:
+            scores = [f"{part[key]:.2f}" for key in ("f1", "em", "semantic")]
+            assert [part["name"], f"{part['num_questions']:,}", *scores] in table
+    metrics = runs["tune"].read_metrics()
+    loss = page.chart("loss")["data"][0]
+    assert loss["x"] == [row["step"] for row in metrics]
+    assert loss["y"] == [row["loss"] for row in metrics]
+    assert page.chart("learning_rate")["data"][0]["y"] == [row["lr"] for row in metrics]
+    bins = page.chart("reliability")["data"][1]
+    assert bins["y"] == [each["accuracy"] for each in analysis["calibration"]["bins"]]
+    chosen = page.chart("front")["data"][-1]
+    assert chosen["name"] == "chosen" and len(chosen["x"]) == 1
+
+
+def test_a_point_of_the_front_tells_its_setting(shown: dict[str, Page]):
+    hovers = [t for trace in shown["tune"].chart("front")["data"] for t in trace.get("text", [])]
+    assert len(hovers) == 12  # of thirteen, one crashed
+    assert all("intermediate" in text and "learning rate" in text for text in hovers)
+
+
+def test_layers_before_and_after_the_cut_are_drawn_to_scale(shown: dict[str, Page]):
+    page = shown["adjust"]
+    feeds = [page.attributes[i + 3 : i + 4] for i in _places(page, "feed")]
+    widths = [float(value) for found in feeds for _, name, value in found if name == "width"]
+    assert len(widths) == 6 + 4 and page.text.count("removed") >= 2
+    assert widths[6] / widths[0] == pytest.approx(768 / 1536, abs=0.01)
+
+
+def _places(page: Page, kind: str) -> list[int]:
+    return [i for i, part in enumerate(page.attributes) if part == ("rect", "class", kind)]
+
+
+def test_what_an_article_says_cannot_leave_its_place(tmp_path: Path):
+    run = write_run(tmp_path / "hostile", "tune", error=HOSTILE)
+    text = (tmp_path / "hostile" / "analysis.json").read_text()
+    analysis = json.loads(text)
+    analysis["breakdowns"]["article"][0]["name"] = HOSTILE
+    for case in analysis["examples"]:
+        case |= {"context": HOSTILE + case["context"], "question": HOSTILE, "title": HOSTILE}
+    # Bins reach a script, as text to hover over.
+    analysis["calibration"]["bins"][0]["low"] = 0.0
+    run.write_text("analysis.json", json.dumps(analysis))
+    plain, page = page_of(write_run(tmp_path / "plain", "tune")), page_of(run)
+    assert len(page.scripts) == len(plain.scripts)
+    assert "img" not in page.tags
+    assert page.text.count(HOSTILE) > 60
+    html = (tmp_path / "hostile" / "report.html").read_text()
+    assert "alert(1)</script>" not in html
+
+
+def test_data_for_scripts_cannot_end_its_element(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    run = write_run(tmp_path / "mine", "tune")
+    rows = pq.read_table(tmp_path / "mine" / "trials.parquet").to_pylist()
+    for row in rows:
+        row["importance"] = HOSTILE
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine" / "trials.parquet")
+    page = page_of(run)
+    hover = page.chart("front")["data"][1]["text"][0]
+    assert "&lt;/script>" in hover and "<script" not in hover  # plotly reads a little HTML
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_page_asks_for_nothing_and_runs_only_its_own_scripts(job: str, shown: dict[str, Page]):
+    page = shown[job]
+    for tag, name, value in page.attributes:
+        if name in ("src", "href", "action", "data"):
+            assert value.startswith(("#", "data:")), f"<{tag} {name}={value}>"
+    (policy,) = [
+        value for _, name, value in page.attributes if name == "content" and "src" in value
+    ]
+    assert "default-src 'none'" in policy and "connect-src 'none'" in policy
+    for attributes, text in page.scripts:
+        if attributes.get("type") != "application/json":
+            text = pages.plotly() if text == _PLOTLY else text
+            digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in policy
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_an_old_run_gets_a_report_of_what_it_has(tmp_path: Path):
+    run = RunFolder(str(tmp_path / "old"), "train")
+    (tmp_path / "old").mkdir()
+    run.write_result({"f1": 79.7, "em": 77.22, "num_questions": 540, "num_layers": 6})
+    run.write_text("config.yaml", "gone_by_now: {setting: 3}\nmodel: {name: embedded}\n")
+    page = page_of(run)
+    assert ("f1", "79.70") in page.fields and "gone_by_now.setting" in page.text
+    assert not [a for a, _ in page.scripts if "id" in a]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("analysis.json", '{"breakdowns": {'),
+        ("analysis.json", "[1, 2]"),
+        ("config.yaml", "a: [b"),
+        ("plan.json", "null"),
+        ("trials.parquet", "no parquet"),
+        ("scores.parquet", "PAR1"),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path: Path, name: str, content: str):
+    run = write_run(tmp_path / "mine", "tune")
+    run.write_text(name, content)
+    page = page_of(run)
+    assert f"{name} cannot be read and is left out" in page.text
+    assert ("f1", f"{run.read_result()['f1']:.2f}") in page.fields
+
+
+def test_a_file_of_another_shape_loses_no_finished_run(tmp_path: Path, capsys: Any):
+    run = write_run(tmp_path / "mine")
+    run.write_text("analysis.json", '{"examples": [{"question": 3}], "breakdowns": 7}')
+    line = report.draw(run)
+    assert line.startswith("warning: report.html could not be drawn")
+    assert f"make report RUN={run.path}" in line
+    assert "Traceback" in capsys.readouterr().err
+    assert run.read_result()["status"] == "done"
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no run folder"):
+        report.write(RunFolder(str(tmp_path), "report"))
+
+
+def test_marks_are_where_the_answers_are():
+    case = {"context": "Ann built the bridge in 1890, says Bo.", "char_start": 0, "char_end": 3}
+    case["gold"] = ["in 1890"]
+    assert pieces(case) == [
+        ("Ann", "answer"),
+        (" built the bridge ", ""),
+        ("in 1890", "gold"),
+        (", says Bo.", ""),
+    ]
+    assert pieces({**case, "gold": ["Ann built"]})[:2] == [("Ann", "both"), (" built", "gold")]
+    assert "".join(text for text, _ in pieces(case)) == case["context"]
+    # What stands there twice, or nowhere, is not underlined.
+    assert {kind for _, kind in pieces({**case, "gold": ["i"]})} == {"answer", ""}
+    assert pieces({"context": "Ann.", "gold": [], "char_start": None, "char_end": None}) == [
+        ("Ann.", "")
+    ]
+    assert pieces(case | {"gold": []}, around=6) == [
+        ("Ann", "answer"),
+        (" built ", ""),
+        (" … ", "gap"),
+    ]
