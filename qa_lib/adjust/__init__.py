@@ -5,7 +5,7 @@ settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the co
 
 from qa_lib.adjust.calibrate import draw_windows
 from qa_lib.adjust.cost import measure_latency
-from qa_lib.adjust.dimensions import Dimensions, trace
+from qa_lib.adjust.dimensions import Dimensions
 from qa_lib.adjust.families import FAMILIES
 from qa_lib.adjust.plan import Plan
 from qa_lib.adjust.planning import make_plan
@@ -14,6 +14,7 @@ from qa_lib.adjust.sizes import Sizes, resolve
 from qa_lib.adjust.surgery import apply
 from qa_lib.adjust.table import table
 from qa_lib.adjust.targets import find
+from qa_lib.adjust.tracing import trace
 
 __all__ = [
     "FAMILIES",

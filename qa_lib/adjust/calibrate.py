@@ -42,6 +42,15 @@ class Statistics:
     products: torch.Tensor
     gradients: torch.Tensor
 
+    def first(self, num_units: int) -> Statistics:
+        """Return those of the first units: a fused map writes the queries first."""
+        return Statistics(
+            self.mean[:num_units],
+            self.magnitude[:num_units],
+            self.products[:, :num_units],
+            self.gradients[:, :num_units],
+        )
+
 
 def draw_windows(
     questions: pa.Table,
@@ -106,25 +115,28 @@ def calibrate(
         gradients: Whether to take the loss's gradients too.
 
     Returns:
-        Statistics by module name.
+        Statistics by module name; of what a module writes, by `written(name)`.
     """
     import torch
 
-    sums = {name: _Sums() for name in (*inputs, *outputs)}
-    num_tokens = 0
+    sums = {name: _Sums() for name in (*inputs, *map(written, outputs))}
     for batch in batches:
         batch = {key: value.to(model.device) for key, value in batch.items()}
-        mask = batch["attention_mask"][..., None]
+        mask = batch["attention_mask"]
         with observe(model, inputs, outputs) as seen, torch.set_grad_enabled(gradients):
             loss = span_loss(model, batch)
         # Queries, keys and values read one tensor: its gradient is the same for all of them.
-        tensors = {id(tensor): tensor for tensor in seen.values()}
+        tensors = {
+            id(tensor): tensor
+            for passes in seen.values()
+            for tensor in passes
+            if of_tokens(tensor, mask)
+        }
         found = torch.autograd.grad(loss, list(tensors.values())) if gradients else ()
         by_id = dict(zip(tensors, found, strict=gradients))
-        for name, tensor in seen.items():
-            sums[name].add(tensor.detach(), by_id.get(id(tensor)), mask)
-        num_tokens += int(mask.sum())
-    return {name: each.statistics(num_tokens) for name, each in sums.items()}
+        for name, passes in seen.items():
+            sums[name].add(passes, [by_id.get(id(tensor)) for tensor in passes], mask)
+    return {name: each.statistics() for name, each in sums.items()}
 
 
 def span_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
@@ -140,18 +152,26 @@ def model_inputs(batch: Batch) -> dict[str, torch.Tensor]:
     return {key: value for key, value in batch.items() if not key.endswith("_positions")}
 
 
+def written(name: str) -> str:
+    """Name what a module writes: a fused map both reads one group and writes another."""
+    return f"{name} writes"
+
+
 @contextmanager
 def observe(
     model: nn.Module, inputs: Iterable[str], outputs: Iterable[str] = ()
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Collect what modules read and write while the model runs, by module name."""
-    seen: dict[str, torch.Tensor] = {}
+) -> Iterator[dict[str, list[torch.Tensor]]]:
+    """Collect what modules read and write while the model runs, pass by pass.
+
+    It is found by the module's name; what it writes, by `written(name)`.
+    """
+    seen: dict[str, list[torch.Tensor]] = {name: [] for name in (*inputs, *map(written, outputs))}
 
     def reads(name: str) -> Any:
-        return lambda _, arguments: seen.__setitem__(name, arguments[0])
+        return lambda _, arguments: seen[name].append(arguments[0])
 
     def writes(name: str) -> Any:
-        return lambda _, __, output: seen.__setitem__(name, output)
+        return lambda _, __, output: seen[written(name)].append(output)
 
     handles = [
         model.get_submodule(name).register_forward_pre_hook(reads(name)) for name in inputs
@@ -163,30 +183,65 @@ def observe(
             handle.remove()
 
 
+def of_tokens(tensor: torch.Tensor, mask: torch.Tensor) -> bool:
+    """Say whether a tensor holds units of a batch's tokens, not of relative positions."""
+    return tensor.shape[:-1] == mask.shape
+
+
+def rows_of(passes: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    """Return the units of the real tokens, or where a module sees none, of all that it sees.
+
+    Args:
+        passes: What a module read or wrote, each of shape (windows, tokens, units) or (..., units).
+        mask: 1 for the real tokens, of shape (windows, tokens).
+
+    Returns:
+        float64 of shape (rows, units).
+    """
+    import torch
+
+    rows = [tensor[mask.bool()] for tensor in passes if of_tokens(tensor, mask)]
+    rows = rows or [tensor.flatten(0, -2) for tensor in passes]
+    return torch.cat(rows).detach().double()
+
+
 class _Sums:
     def __init__(self) -> None:
+        self.count = 0
         self.total: Any = 0.0
         self.absolute: Any = 0.0
         self.products: list[torch.Tensor] = []
         self.gradients: list[torch.Tensor] = []
 
-    def add(self, units: torch.Tensor, gradient: torch.Tensor | None, mask: torch.Tensor) -> None:
-        """Add a batch: units and gradient of shape (windows, tokens, units)."""
-        units = units.double() * mask
-        self.total = self.total + units.sum((0, 1))
-        self.absolute = self.absolute + units.abs().sum((0, 1))
-        if gradient is not None:
-            gradient = gradient.double() * mask
-            self.products.append((units * gradient).sum(1))
-            self.gradients.append(gradient.sum(1))
+    def add(
+        self,
+        passes: list[torch.Tensor],
+        gradients: list[torch.Tensor | None],
+        mask: torch.Tensor,
+    ) -> None:
+        """Add a batch; a module that is passed several times loses its units in all passes."""
+        rows = rows_of(passes, mask)
+        self.count += len(rows)
+        self.total = self.total + rows.sum(0)
+        self.absolute = self.absolute + rows.abs().sum(0)
+        pairs = [
+            (tensor.detach().double(), gradient.double() * mask[..., None])
+            for tensor, gradient in zip(passes, gradients, strict=True)
+            if gradient is not None
+        ]
+        if pairs:
+            products = [(units * gradient).sum(1) for units, gradient in pairs]
+            self.products.append(sum(products[1:], products[0]))
+            sums = [gradient.sum(1) for _, gradient in pairs]
+            self.gradients.append(sum(sums[1:], sums[0]))
 
-    def statistics(self, num_tokens: int) -> Statistics:
+    def statistics(self) -> Statistics:
         import torch
 
         none = torch.zeros(0, len(self.total), dtype=torch.float64)
         return Statistics(
-            mean=self.total.cpu() / num_tokens,
-            magnitude=self.absolute.cpu() / num_tokens,
+            mean=self.total.cpu() / self.count,
+            magnitude=self.absolute.cpu() / self.count,
             products=torch.cat(self.products).cpu() if self.products else none,
             gradients=torch.cat(self.gradients).cpu() if self.gradients else none,
         )

@@ -8,7 +8,7 @@ from math import prod
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.adjust.dimensions import changed, shapes_of
+from qa_lib.adjust.dimensions import changed, shapes_of, with_layers
 from qa_lib.model import maximum_length
 
 if TYPE_CHECKING:
@@ -105,11 +105,15 @@ def predict_latency(config: Any, device: str = "cpu") -> float:
 def _shape(config: Any) -> str:
     return str(
         changed(
-            config,
-            num_hidden_layers=_STACK,
+            with_layers(config, _repeated(config, _STACK)),
             vocab_size=min(config.vocab_size, _SMALL_VOCABULARY),
         ).to_json_string(use_diff=False)
     )
+
+
+def _repeated(config: Any, count: int) -> list[int]:
+    """Return the first layers, over again where there are fewer."""
+    return [index % config.num_hidden_layers for index in range(count)]
 
 
 @lru_cache(maxsize=256)
@@ -124,7 +128,7 @@ def _parts(config_class: Any, shape: str, device: str) -> tuple[float, float]:
     with torch.random.fork_rng(devices=[]):
         models = {
             str(count): AutoModelForQuestionAnswering.from_config(
-                changed(config, num_hidden_layers=count)
+                with_layers(config, _repeated(config, count))
             ).eval()
             for count in (_STEM, _STACK)
         }

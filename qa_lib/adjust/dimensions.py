@@ -1,9 +1,7 @@
-"""Which dimension of which tensor is which, found from the model in two ways that must agree.
+"""Which dimension of which tensor is which, found by labels.
 
-Labels: the architecture is built on the meta device with one configuration value changed at a time;
-the dimensions that change with it carry its name. Trace: torch-pruning follows the autograd graph
-of the model itself from one linear map to everything that must shrink with it. A model on which the
-two disagree is refused, because one of them would cut a tensor that the other leaves whole.
+The architecture is built on the meta device with one configuration value changed at a time; the
+dimensions that change with it carry its name. `qa_lib.adjust.tracing` finds the same another way.
 """
 
 from __future__ import annotations
@@ -11,22 +9,19 @@ from __future__ import annotations
 import copy
 import json
 import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from qa_lib.adjust.families import Family, family_of
 from qa_lib.errors import AdjustError
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 Role = Literal["writes", "reads", "normalises"]
 Shapes = dict[str, tuple[int, ...]]
+Places = dict[tuple[str, int], int]
 
-_REPORT = "Adjust another checkpoint, and report this one: its family needs a declaration."
+REPORT = "Adjust another checkpoint, and report this one: its family needs a declaration."
 
 
 @dataclass(frozen=True)
@@ -38,14 +33,15 @@ class Axis:
         parameter: The tensor's name in it: `weight` or `bias`.
         dim: The tensor's dimension.
         role: Whether the module writes the units, reads them, or normalises over them.
-        repeat: How often the units follow one another in it (3 for a fused query, key and value).
+        blocks: Where the units stand in it, in multiples of their number: (0, 1) where a gated map
+            writes them twice, (2,) for the values in a fused map of queries, keys and values.
     """
 
     module: str
     parameter: str
     dim: int
     role: Role
-    repeat: int = 1
+    blocks: tuple[int, ...] = (0,)
 
     @property
     def tensor(self) -> str:
@@ -58,7 +54,9 @@ class Group:
     """Units that every one of these tensors must keep or lose together.
 
     Attributes:
-        name: `hidden`, or `LAYER.query_key`, `LAYER.value`, `LAYER.intermediate`.
+        name: `hidden`, or `LAYER.query_key`, `LAYER.value`, `LAYER.intermediate`; `head` for the
+            units between the encoder and the classifier, where a family has such; `heads` where
+            one tensor holds something for the heads of all layers.
         width: Number of units.
         axes: The dimensions that they make up.
     """
@@ -95,24 +93,33 @@ class Dimensions:
 
     Attributes:
         layer_prefix: What a layer's tensors start with, before the layer's index.
+        num_layers: Layers that a token passes; as many are stored unless they share their tensors.
         num_heads: Attention heads of each layer.
         hidden: The units of the residual stream, model-wide.
-        layers: The groups inside each layer.
-        queries: Names of the modules that write the queries, by layer.
+        others: Other model-wide groups: `head` and `heads`, where there are such.
+        layers: The groups inside each stored layer.
+        queries: By stored layer, names of the modules that write queries, the tokens' first.
         shapes: Shape of every tensor of the state dict.
     """
 
     layer_prefix: str
+    num_layers: int
     num_heads: int
     hidden: Group
+    others: tuple[Group, ...]
     layers: tuple[LayerGroups, ...]
-    queries: tuple[str, ...]
+    queries: tuple[tuple[str, ...], ...]
     shapes: Mapping[str, tuple[int, ...]]
 
     @property
     def groups(self) -> list[Group]:
-        """All groups: `hidden` first, then layer by layer."""
-        return [self.hidden, *(group for layer in self.layers for group in layer)]
+        """All groups: `hidden` first, then layer by layer, then the others."""
+        return [self.hidden, *(group for layer in self.layers for group in layer), *self.others]
+
+    @property
+    def ties_heads(self) -> bool:
+        """Whether the same heads must be kept in every layer."""
+        return any(group.name == "heads" for group in self.others)
 
     @cached_property
     def axes(self) -> dict[str, list[tuple[Group, Axis]]]:
@@ -137,30 +144,21 @@ class Dimensions:
         rest = name[len(f"{self.layer_prefix}{index}") :]
         return f"{self.layer_prefix}{layers[index]}{rest}"
 
+    def stored(self, layers: Sequence[int]) -> dict[int, int]:
+        """Return where the tensors of a model that keeps these layers come from.
+
+        Returns:
+            The index of the stored layer here, by its index there.
+        """
+        if len(self.layers) < self.num_layers:
+            return dict(enumerate(range(len(self.layers))))
+        return dict(enumerate(layers))
+
     def layer_of(self, name: str) -> int | None:
-        """Return the index of the layer that a module or tensor lies in, or None."""
+        """Return the index of the stored layer that a module or tensor lies in, or None."""
         if not name.startswith(self.layer_prefix):
             return None
         return int(name[len(self.layer_prefix) :].split(".")[0])
-
-
-def trace(model: PreTrainedModel) -> Dimensions:
-    """Find a model's groups by labels and by trace.
-
-    Args:
-        model: A question-answering model on the CPU.
-
-    Raises:
-        AdjustError: Its family is not declared, or labels and trace disagree.
-    """
-    dimensions = label(model.config)
-    missing = set(model.state_dict()) ^ set(dimensions.shapes)
-    if missing:
-        raise AdjustError(
-            f"The model holds other tensors than its configuration says: {_some(missing)}.", _REPORT
-        )
-    _check_trace(model, dimensions)
-    return dimensions
 
 
 def label(config: Any) -> Dimensions:
@@ -176,43 +174,74 @@ def label(config: Any) -> Dimensions:
 def _label(family: Family, config_class: Any, text: str) -> Dimensions:
     config = config_class.from_dict(json.loads(text))
     shapes, roles = _architecture(config)
-    prefix = _layer_prefix(config, shapes)
-    heads = config.num_attention_heads
-    hidden_keys = ("hidden_size", *tied_keys(config, family))
-    hidden = _grown(config, shapes, hidden_keys, step=heads)
-    intermediate = _grown(config, shapes, (family.intermediate_key,), step=1)
+    prefix = _layer_prefix(config, family, shapes)
+    num_heads, hidden_size = config.num_attention_heads, config.hidden_size
+    head_size = hidden_size // num_heads
+    hidden = _grown(
+        config,
+        shapes,
+        lambda n: resized(config, hidden_size + n * num_heads, num_heads),
+        step=num_heads,
+    )
+    intermediate_size = width(config, family.intermediate_key)
+    intermediate = _grown(
+        config,
+        shapes,
+        lambda n: changed(config, **{family.intermediate_key: intermediate_size + n}),
+    )
+    heads = _grown(
+        config, shapes, lambda n: resized(config, hidden_size + n * head_size, num_heads + n)
+    )
+    heads = {place: 1 for place in heads if place not in hidden}
 
-    def axes(places: dict[tuple[str, int], int]) -> tuple[Axis, ...]:
-        return tuple(
-            Axis(*_split(name), dim, roles(name, dim), repeat)
-            for (name, dim), repeat in places.items()
+    def group(name: str, size: int, places: Places, *blocks: tuple[str, int]) -> Group:
+        """Make a group of places; `blocks` lists the blocks of modules that write several kinds."""
+
+        def of(module: str, dim: int, number: int) -> tuple[int, ...]:
+            own = tuple(block for writer, block in blocks if writer == module)
+            return own if own and dim == 0 else tuple(range(number))
+
+        axes = tuple(
+            Axis(*split(name), dim, roles(name, dim), of(split(name)[0], dim, number))
+            for (name, dim), number in places.items()
         )
+        return Group(name, size, axes)
 
-    def select(places: dict[tuple[str, int], int], *inside: tuple[str, int]) -> tuple[Axis, ...]:
-        """Take the places of these modules (dimension 0: rows, 1: columns) out of `places`."""
-        wanted = [place for place in places if (_split(place[0])[0], place[1]) in inside]
-        return axes({place: places.pop(place) for place in wanted})
+    def select(*inside: tuple[str, int], keep: bool = False) -> Places:
+        """Take the places of these modules (dimension 0: rows, 1: columns) out of `hidden`."""
+        wanted = [place for place in hidden if (split(place[0])[0], place[1]) in inside]
+        return {place: hidden[place] if keep else hidden.pop(place) for place in wanted}
 
-    layers = []
-    for index in range(config.num_hidden_layers):
+    layers, queries = [], []
+    for index in range(width(config, family.layers_key)):
         at = f"{prefix}{index}."
+        query_key = [at + name for name in (*family.queries, *family.keys)]
+        writers = [*query_key, at + family.value]
+        fused = len(set(writers)) == 1
+        blocks = [(name, block) for block, name in enumerate(writers)] if fused else []
         own = {place: n for place, n in intermediate.items() if place[0].startswith(at)}
         # A head's units read "hidden" in these families: hidden = heads x head size.
-        query_key = select(hidden, (at + family.query, 0), (at + family.key, 0))
-        value = select(hidden, (at + family.value, 0), (at + family.output, 1))
+        rows = select(*((name, 0) for name in query_key), keep=fused)
+        values = select((at + family.value, 0), (at + family.output, 1))
         layers.append(
             LayerGroups(
-                Group(f"{index}.query_key", config.hidden_size, query_key),
-                Group(f"{index}.value", config.hidden_size, value),
-                Group(f"{index}.intermediate", width(config, family.intermediate_key), axes(own)),
+                group(f"{index}.query_key", hidden_size, rows, *blocks[:-1]),
+                group(f"{index}.value", hidden_size, values, *blocks[-1:]),
+                group(f"{index}.intermediate", intermediate_size, own),
             )
         )
+        found = {split(name)[0] for name, _ in rows}
+        queries.append(tuple(at + name for name in family.queries if at + name in found))
+    head = select(*((name, int(name == family.head[-1])) for name in family.head))
+    others = (group("head", hidden_size, head), group("heads", num_heads, heads))
     return Dimensions(
         layer_prefix=prefix,
-        num_heads=heads,
-        hidden=Group("hidden", config.hidden_size, axes(hidden)),
+        num_layers=config.num_hidden_layers,
+        num_heads=num_heads,
+        hidden=group("hidden", hidden_size, hidden),
+        others=tuple(group for group in others if group.axes),
         layers=tuple(layers),
-        queries=tuple(f"{prefix}{i}.{family.query}" for i in range(len(layers))),
+        queries=tuple(queries),
         shapes=shapes,
     )
 
@@ -224,12 +253,34 @@ def width(config: Any, key: str) -> int:
 
 def tied_keys(config: Any, family: Family) -> tuple[str, ...]:
     """Return the configuration keys that must follow the hidden size in this configuration."""
-    return tuple(key for key in family.tied_to_hidden if width(config, key) == config.hidden_size)
+    hidden_size = config.hidden_size
+    return tuple(key for key in family.tied_to_hidden if getattr(config, key, None) == hidden_size)
+
+
+def resized(config: Any, hidden_size: int, num_heads: int) -> Any:
+    """Return a copy of a configuration with another hidden size, heads, and what follows them."""
+    family = family_of(config)
+    values = dict.fromkeys(tied_keys(config, family), hidden_size)
+    if hasattr(config, family.head_size_key or "-"):
+        values[family.head_size_key] = hidden_size // num_heads
+    return changed(config, hidden_size=hidden_size, num_attention_heads=num_heads, **values)
+
+
+def with_layers(config: Any, layers: Sequence[int]) -> Any:
+    """Return a copy of a configuration with these of its layers, in this order."""
+    family = family_of(config)
+    lists = {key: [getattr(config, key)[index] for index in layers] for key in family.per_layer}
+    return changed(config, num_hidden_layers=len(layers), **lists)
 
 
 def shapes_of(config: Any) -> Shapes:
     """Return the shape of every tensor of the model that a configuration describes."""
-    return _architecture(config)[0]
+    return _shapes(type(config), config.to_json_string(use_diff=False))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=256)
+def _shapes(config_class: Any, text: str) -> Shapes:
+    return _architecture(config_class.from_dict(json.loads(text)))[0]
 
 
 def changed(config: Any, **values: Any) -> Any:
@@ -250,7 +301,7 @@ def _architecture(config: Any) -> tuple[Shapes, Any]:
     modules = dict(model.named_modules())
 
     def role(tensor: str, dim: int) -> Role:
-        module = modules[_split(tensor)[0]]
+        module = modules[split(tensor)[0]]
         if isinstance(module, torch.nn.LayerNorm):
             return "normalises"
         return "reads" if isinstance(module, torch.nn.Linear) and dim == 1 else "writes"
@@ -258,114 +309,58 @@ def _architecture(config: Any) -> tuple[Shapes, Any]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, role
 
 
-def _split(tensor: str) -> tuple[str, str]:
+def split(tensor: str) -> tuple[str, str]:
     """Split a tensor's name into its module's and its own."""
     module, _, parameter = tensor.rpartition(".")
     return module, parameter
 
 
-def _layer_prefix(config: Any, shapes: Shapes) -> str:
+def _layer_prefix(config: Any, family: Family, shapes: Shapes) -> str:
     """Find what the layers' tensors start with: a model with one layer more has them once more."""
-    index = config.num_hidden_layers
-    more = shapes_of(changed(config, num_hidden_layers=index + 1)).keys() - shapes.keys()
+    index = width(config, family.layers_key)
+    last = config.num_hidden_layers - 1
+    larger = (
+        changed(config, **{family.layers_key: index + 1})
+        if family.shares_layers
+        else with_layers(config, [*range(index), last])
+    )
+    more = shapes_of(larger).keys() - shapes.keys()
     prefixes = {re.sub(rf"(?<=\.){index}\..*", "", name) for name in more}
     if len(prefixes) != 1:
         raise AdjustError(
-            f"The layers of this {config.model_type} model are not told apart: {_some(prefixes)}.",
-            _REPORT,
+            f"The layers of this {config.model_type} model are not told apart: {some(prefixes)}.",
+            REPORT,
         )
     return prefixes.pop()
 
 
-def _grown(
-    config: Any, shapes: Shapes, keys: tuple[str, ...], step: int
-) -> dict[tuple[str, int], int]:
-    """Return the (tensor, dimension) pairs that grow with these keys, and how often by `step`."""
+def _grown(config: Any, shapes: Shapes, grow: Callable[[int], Any], step: int = 1) -> Places:
+    """Return the (tensor, dimension) pairs that grow, and by how many units each.
+
+    Args:
+        config: Of the shapes.
+        shapes: To compare with.
+        grow: Makes a configuration that is larger by n steps.
+        step: Units in a step.
+    """
     # A value that happens to meet another one can change the architecture: then take a bigger step.
-    for growth in (step, 2 * step):
-        values = {key: width(config, key) + growth for key in keys}
-        grown = shapes_of(changed(config, **values))
+    for n in (1, 2):
+        grown = shapes_of(grow(n))
         if grown.keys() == shapes.keys():
             return {
-                (name, dim): (after - before) // growth
+                (name, dim): (after - before) // (n * step)
                 for name in shapes
                 for dim, (before, after) in enumerate(zip(shapes[name], grown[name], strict=True))
                 if after != before
             }
     raise AdjustError(
-        f"Changing {' and '.join(keys)} adds or removes tensors of this {config.model_type} model:"
-        f" {_some(grown.keys() ^ shapes.keys())}.",
-        _REPORT,
+        f"Growing this {config.model_type} model adds or removes tensors:"
+        f" {some(grown.keys() ^ shapes.keys())}.",
+        REPORT,
     )
 
 
-def _check_trace(model: PreTrainedModel, dimensions: Dimensions) -> None:
-    """Refuse a model on which the trace finds other groups than the labels."""
-    graph, prune = _dependency_graph(model)
-    modules = dict(model.named_modules())
-    names = {module: name for name, module in modules.items()}
-    for layer, query in zip(dimensions.layers, dimensions.queries, strict=True):
-        # Any map that writes a group will do as its root, but for the classifier: what it writes is
-        # the logits. The trace sees heads as one: queries, keys and values meet in the attention.
-        output = layer.value.modules("reads")[0]
-        expected = {
-            query: {*layer.query_key.axes, *layer.value.axes},
-            layer.intermediate.modules("writes")[0]: set(layer.intermediate.axes),
-            output: set(dimensions.hidden.axes),
-        }
-        for root, axes in expected.items():
-            found = {
-                (names[dependency.target.module], dependency.handler)
-                for dependency, _ in graph.get_pruning_group(modules[root], prune, idxs=[0])
-                if dependency.target.module in names
-            }
-            traced = {
-                (name, parameter, dim)
-                for name, handler in found
-                for parameter, dim in _places(modules[name], graph, handler)
-            }
-            labelled = {(axis.module, axis.parameter, axis.dim) for axis in axes}
-            if traced != labelled:
-                tensors = {f"{name}.{parameter}" for name, parameter, _ in traced ^ labelled}
-                raise AdjustError(
-                    f"Labels and trace of this {model.config.model_type} model disagree about what"
-                    f" depends on {root}: {_some(tensors)}.",
-                    _REPORT,
-                )
-
-
-def _dependency_graph(model: PreTrainedModel) -> tuple[Any, Any]:
-    """Trace the model; return torch-pruning's graph and the function that roots a group."""
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of what it cannot prune, which we compare anyway
-        import torch_pruning
-
-        tokens = torch.full((1, 8), width(model.config, "vocab_size") - 1)
-        graph = torch_pruning.DependencyGraph().build_dependency(
-            model,
-            example_inputs={"input_ids": tokens},
-            output_transform=lambda output: (output.start_logits + output.end_logits).sum(),
-            verbose=False,
-        )
-    return graph, torch_pruning.prune_linear_out_channels
-
-
-def _places(module: Any, graph: Any, handler: Any) -> list[tuple[str, int]]:
-    """Return the (parameter, dimension) pairs that a pruning function of torch-pruning shortens."""
-    import torch
-
-    writes = graph.is_out_channel_pruning_fn(handler)
-    if isinstance(module, torch.nn.Linear):
-        has_bias = writes and module.bias is not None
-        return [("weight", 0 if writes else 1)] + ([("bias", 0)] if has_bias else [])
-    if isinstance(module, torch.nn.Embedding):
-        return [("weight", 1)]
-    return [(name, 0) for name, _ in module.named_parameters(recurse=False)]
-
-
-def _some(names: Any, limit: int = 3) -> str:
+def some(names: Any, limit: int = 3) -> str:
     """List a few names, and count the rest."""
     ordered = sorted(names)
     rest = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.adjust.calibrate import Batch, Statistics, model_inputs, observe
+from qa_lib.adjust.calibrate import Batch, Statistics, model_inputs, observe, rows_of
 from qa_lib.adjust.dimensions import Dimensions
 from qa_lib.adjust.plan import Fold, Indices, Keep, Norm
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
     from transformers import PreTrainedModel
 
 
@@ -43,7 +42,7 @@ def fold(
             if removed and model.get_submodule(name).bias is not None:
                 held[name] = _floats(statistics[name].mean[list(removed)])
     cuts_hidden = len(keep.hidden) < dimensions.hidden.width
-    norms = _refit(model, dimensions, keep.hidden, batches) if cuts_hidden else {}
+    norms = _refit(model, dimensions, keep, batches) if cuts_hidden else {}
     return Fold(held=held, norms=norms)
 
 
@@ -60,27 +59,30 @@ def normalise(units: torch.Tensor, eps: float) -> torch.Tensor:
 
 
 def _refit(
-    model: PreTrainedModel, dimensions: Dimensions, kept: Indices, batches: Iterable[Batch]
+    model: PreTrainedModel, dimensions: Dimensions, keep: Keep, batches: Iterable[Batch]
 ) -> dict[str, Norm]:
     """Fit each LayerNorm's gain and shift over the kept dimensions by least squares."""
     import torch
 
-    names = dimensions.hidden.modules("normalises")
-    modules: dict[str, Any] = {name: model.get_submodule(name) for name in names}
-    moments = {name: _Moments() for name in names}
-    index = torch.tensor(kept, device=model.device)
+    kept = {
+        name: torch.tensor(keep.of(group.name), device=model.device)
+        for group in dimensions.groups
+        for name in group.modules("normalises")
+    }
+    modules: dict[str, Any] = {name: model.get_submodule(name) for name in kept}
+    moments = {name: _Moments() for name in kept}
     for batch in batches:
         batch = {key: value.to(model.device) for key, value in batch.items()}
-        real = batch["attention_mask"].bool()
-        with torch.no_grad(), observe(model, names) as seen:
+        with torch.no_grad(), observe(model, kept) as seen:
             model(**model_inputs(batch))
         for name, module in modules.items():
-            units = seen[name][real].double()  # (tokens, hidden)
+            index = kept[name]
+            units = rows_of(seen[name], batch["attention_mask"])  # (tokens, hidden)
             whole = module.weight.double() * normalise(units, module.eps)
             if module.bias is not None:
                 whole = whole + module.bias.double()
             moments[name].add(normalise(units[:, index], module.eps), whole[:, index])
-    return {name: moments[name].fit(module, index) for name, module in modules.items()}
+    return {name: moments[name].fit(module, kept[name]) for name, module in modules.items()}
 
 
 class _Moments:
@@ -100,11 +102,14 @@ class _Moments:
         self.xx = self.xx + (x * x).sum(0)
         self.xy = self.xy + (x * y).sum(0)
 
-    def fit(self, module: nn.LayerNorm, index: torch.Tensor) -> Norm:
+    def fit(self, module: Any, index: torch.Tensor) -> Norm:
+        own = module.weight.detach().double()[index]
+        if module.bias is None:  # the line goes through the origin
+            slope = (self.xy / self.xx.clamp_min(1e-12)).where(self.xx > 1e-9, own)
+            return Norm(weight=_floats(slope), bias=None)
         x, y = self.x / self.count, self.y / self.count
         variance = self.xx / self.count - x * x
         # A dimension that never moves has no slope of its own: it keeps its gain.
-        own = module.weight.detach().double()[index]
         slope = (self.xy / self.count - x * y) / variance.clamp_min(1e-12)
         slope = slope.where(variance > 1e-9, own)
         return Norm(weight=_floats(slope), bias=_floats(y - slope * x))

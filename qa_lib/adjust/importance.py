@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from qa_lib.adjust.calibrate import Statistics
+from qa_lib.adjust.calibrate import Statistics, written
 from qa_lib.adjust.dimensions import Dimensions, Group
 from qa_lib.adjust.plan import Indices, Keep
 from qa_lib.adjust.sizes import Sizes
@@ -18,9 +18,10 @@ Scores = dict[str, "torch.Tensor"]
 
 
 def places(dimensions: Dimensions, group: Group) -> list[str]:
-    """Name the modules that show a group's units: what they read, or for queries write."""
+    """Name where a group's units are seen: what modules read, or for queries what they write."""
+    queries = {names[0] for names in dimensions.queries}
     return group.modules("reads") or [
-        name for name in group.modules("writes") if name in dimensions.queries
+        written(name) for name in group.modules("writes") if name in queries
     ]
 
 
@@ -63,13 +64,19 @@ def score(
             return torch.rand(1, group.width, dtype=torch.float64, generator=generator)
         if method == "magnitude":
             return _weight_norms(group, weights)[None]
-        seen = [statistics[name] for name in places(dimensions, group)]
+        seen = {name: statistics[name].first(group.width) for name in places(dimensions, group)}
         if method == "activation":
-            return torch.stack([each.magnitude for each in seen]).mean(0, keepdim=True)
-        return torch.cat([_first_order(each, folds) for each in _distinct(seen)])
+            return torch.stack([each.magnitude for each in seen.values()]).mean(0, keepdim=True)
+        # Where there is no bias to fold into, what is removed is held at zero.
+        return torch.cat(
+            [
+                _first_order(each, folds and f"{name}.bias" in dimensions.shapes)
+                for name, each in _distinct(seen).items()
+            ]
+        )
 
     scores: Scores = {}
-    for group in dimensions.groups:
+    for group in [each for each in dimensions.groups if each.name != "heads"]:
         found = effects(group)
         scores[group.name] = found.abs().mean(0)
         if group.name.endswith(".value"):
@@ -91,8 +98,11 @@ def choose(dimensions: Dimensions, scores: Scores, sizes: Sizes) -> Keep:
     query_key: list[Indices] = []
     value: list[Indices] = []
     intermediate: list[Indices] = []
+    by_layer = [scores[f"{index}.heads"] for index in range(len(dimensions.layers))]
+    if dimensions.ties_heads:
+        by_layer = [sum(by_layer[1:], by_layer[0])] * len(by_layer)
     for index, layer in enumerate(dimensions.layers):
-        kept = _best(scores[f"{index}.heads"], sizes.num_heads)
+        kept = _best(by_layer[index], sizes.num_heads)
         heads.append(kept)
         for group, chosen in ((layer.query_key, query_key), (layer.value, value)):
             by_head = scores[group.name].unflatten(0, (dimensions.num_heads, -1))
@@ -108,6 +118,7 @@ def choose(dimensions: Dimensions, scores: Scores, sizes: Sizes) -> Keep:
     return Keep(
         layers=sizes.layers,
         hidden=_best(scores["hidden"], sizes.hidden_size),
+        head=_best(scores["head"], sizes.hidden_size) if "head" in scores else (),
         heads=tuple(heads),
         query_key=tuple(query_key),
         value=tuple(value),
@@ -128,14 +139,14 @@ def _first_order(statistics: Statistics, folds: bool) -> torch.Tensor:
     return statistics.products - statistics.mean * statistics.gradients
 
 
-def _distinct(statistics: list[Statistics]) -> list[Statistics]:
+def _distinct(statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
     """Drop repeats: the maps that read one tensor saw the same."""
     import torch
 
-    distinct: list[Statistics] = []
-    for each in statistics:
-        if not any(torch.equal(each.products, other.products) for other in distinct):
-            distinct.append(each)
+    distinct: dict[str, Statistics] = {}
+    for name, each in statistics.items():
+        if not any(torch.equal(each.products, other.products) for other in distinct.values()):
+            distinct[name] = each
     return distinct
 
 
@@ -143,6 +154,6 @@ def _weight_norms(group: Group, weights: Mapping[str, torch.Tensor]) -> torch.Te
     squares: Any = 0.0
     for axis in group.axes:
         weight = weights[axis.tensor].double().movedim(axis.dim, 0)
-        norms = weight.reshape(len(weight), -1).square().sum(1)
-        squares = squares + norms.unflatten(0, (axis.repeat, -1)).sum(0).cpu()
+        norms = weight.reshape(len(weight), -1).square().sum(1).unflatten(0, (-1, group.width))
+        squares = squares + norms[list(axis.blocks)].sum(0).cpu()
     return squares.sqrt()

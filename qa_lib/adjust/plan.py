@@ -25,6 +25,7 @@ class Keep(_Record):
     Attributes:
         layers: Layers.
         hidden: Units of the residual stream.
+        head: Units between the encoder and the classifier, in families with such.
         heads: Attention heads.
         query_key: Rows of the query and key maps: units of the kept heads.
         value: Rows of the value map, and columns of the map that reads it: likewise.
@@ -33,15 +34,18 @@ class Keep(_Record):
 
     layers: Indices = Field(min_length=1)
     hidden: Indices
+    head: Indices = ()
     heads: tuple[Indices, ...] = Field(min_length=1)
     query_key: tuple[Indices, ...]
     value: tuple[Indices, ...]
     intermediate: tuple[Indices, ...] = Field(min_length=1)
 
     def of(self, group: str) -> Indices:
-        """Return the kept units of a group (`hidden` or `LAYER.KIND`) of the kept layers."""
-        if group == "hidden":
-            return self.hidden
+        """Return the kept units of a group (`hidden`, `LAYER.KIND`, ...) of the kept layers."""
+        if group == "heads":
+            return self.heads[0]
+        if group in ("hidden", "head"):
+            return self.head if group == "head" else self.hidden
         layer, kind = group.split(".")
         indices: Indices = getattr(self, kind)[int(layer)]
         return indices
@@ -53,10 +57,13 @@ class Keep(_Record):
 
 
 class Norm(_Record):
-    """Gain and shift of a LayerNorm over the kept dimensions, refitted on calibration windows."""
+    """Gain and shift of a LayerNorm over the kept dimensions, refitted on calibration windows.
+
+    There is no shift in families whose norms have none.
+    """
 
     weight: tuple[float, ...]
-    bias: tuple[float, ...]
+    bias: tuple[float, ...] | None
 
 
 class Fold(_Record):

@@ -87,4 +87,5 @@ def _statistics(
     if method in ("magnitude", "random") and not folds:
         return {}
     readers = [name for group in dimensions.groups for name in group.modules("reads")]
-    return calibrate(model, readers, dimensions.queries, batches, gradients=method == "taylor")
+    queries = [names[0] for names in dimensions.queries]
+    return calibrate(model, readers, queries, batches, gradients=method == "taylor")

@@ -8,6 +8,7 @@ folded; and the groups are complete, because reordering each one's units changes
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Batch, model_inputs
 from qa_lib.adjust.dimensions import Dimensions, Group, label, shapes_of
+from qa_lib.adjust.families import family_of
 from qa_lib.adjust.fold import complement, normalise
 from qa_lib.adjust.plan import Indices, Plan
 from qa_lib.adjust.surgery import take
@@ -82,7 +84,7 @@ def check_bits(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> i
     import torch
 
     dimensions = label(parent.config)
-    layers = dict(enumerate(plan.keep.layers))
+    layers = dimensions.stored(plan.keep.layers)
     source = parent.state_dict()
     groups = _by_child_layer(dimensions, layers)
     num_identical = 0
@@ -90,9 +92,8 @@ def check_bits(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> i
         if name in plan.changed:
             continue
         origin = str(dimensions.rename(name, layers))
-        expected = source[origin]
-        for group, axis in dimensions.axes[origin]:
-            expected = take(expected, groups[group.name], axis, plan.keep)
+        places = [(groups[group.name], axis) for group, axis in dimensions.axes[origin]]
+        expected = take(source[origin], places, plan.keep)
         same = torch.equal(expected.cpu(), tensor.cpu())
         _require(same, f"{name} is not the parent's {origin} at the plan's indices")
         num_identical += 1
@@ -140,12 +141,7 @@ def check_permutation(parent: PreTrainedModel, dimensions: Dimensions, batch: Ba
     reference = logits(jittered, batch)
     error = _permutation_error(jittered, dimensions, dimensions.groups, batch, reference)
     if error > PERMUTATION_TOLERANCE:
-        # Heads move whole, so that an attention's two groups can only be reordered together.
-        apart = [[dimensions.hidden]] + [
-            groups
-            for layer in dimensions.layers
-            for groups in ([layer.query_key, layer.value], [layer.intermediate])
-        ]
+        apart = _apart(dimensions)
         wrong = [
             " with ".join(group.name for group in groups)
             for groups in apart
@@ -156,6 +152,21 @@ def check_permutation(parent: PreTrainedModel, dimensions: Dimensions, batch: Ba
             False, f"reordering the units of {', '.join(wrong)} changes the logits by {error:.1e}"
         )
     return error
+
+
+def _apart(dimensions: Dimensions) -> list[list[Group]]:
+    """Return the smallest sets of groups that can be reordered without the rest.
+
+    Heads move whole, so that an attention's two groups go together, and where one tensor serves the
+    heads of all layers, all attentions.
+    """
+    attentions = [[layer.query_key, layer.value] for layer in dimensions.layers]
+    heads = [group for group in dimensions.others if group.name == "heads"]
+    if heads:
+        attentions = [[*heads, *(group for pair in attentions for group in pair)]]
+    rest = [dimensions.hidden, *(layer.intermediate for layer in dimensions.layers)]
+    rest += [group for group in dimensions.others if group not in heads]
+    return [*([group] for group in rest), *attentions]
 
 
 def probe(config: Any, num_windows: int = 2, num_tokens: int = 48) -> Batch:
@@ -169,7 +180,8 @@ def probe(config: Any, num_windows: int = 2, num_tokens: int = 48) -> Batch:
     pad_id = config.pad_token_id or 0
     longest = min(num_tokens, maximum_length(config) or num_tokens)
     shape = (num_windows, longest)
-    input_ids = torch.randint(pad_id + 1, config.vocab_size, shape, generator=generator)
+    input_ids = torch.randint(config.vocab_size - 1, shape, generator=generator)
+    input_ids += input_ids >= pad_id  # every token but the padding
     attention_mask = torch.ones_like(input_ids)
     attention_mask[-1, longest // 2 :] = 0
     input_ids[attention_mask == 0] = pad_id
@@ -196,7 +208,7 @@ def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
     statistics over the kept dimensions.
     """
     dimensions = label(parent.config)
-    layers = dict(enumerate(plan.keep.layers))
+    layers = dimensions.stored(plan.keep.layers)
     groups = _by_child_layer(dimensions, layers)
     with ExitStack() as stack:
 
@@ -205,27 +217,44 @@ def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
             register = module.register_forward_pre_hook if before else module.register_forward_hook
             stack.callback(register(function).remove)
 
-        for index in set(range(len(dimensions.layers))) - set(plan.keep.layers):
-            hook(f"{dimensions.layer_prefix}{index}", lambda _, arguments, __: arguments[0])
+        removed_layers = set(range(dimensions.num_layers)) - set(plan.keep.layers)
+        if len(dimensions.layers) < dimensions.num_layers:
+            passes = _hand_on(removed_layers, dimensions.num_layers)
+            hook(f"{dimensions.layer_prefix}0", passes)
+        else:
+            for index in removed_layers:
+                hook(f"{dimensions.layer_prefix}{index}", _hand_on({0}, 1))
         names = {name: dimensions.rename(name, layers) for name in plan.fold.held}
         values = {names[name]: value for name, value in plan.fold.held.items()}
+        queries = {name for layer in dimensions.queries for name in layer}
         for group in dimensions.groups:
             if group.name not in groups:
                 continue
             removed = complement(plan.keep.of(groups[group.name].name), group.width)
             for name in group.modules("reads") if removed else ():
                 value = values.get(name, (0.0,) * len(removed))
-                if dimensions.layer_of(name) in (None, *plan.keep.layers):
+                if dimensions.layer_of(name) in (None, *layers.values()):
                     hook(name, _hold(removed, value, reads=True), before=True)
             for name in group.modules("writes") if removed else ():
-                if name in dimensions.queries and group.name.endswith("query_key"):
+                if group.name.endswith("query_key") and name in queries:
                     hook(name, _hold(removed, (0.0,) * len(removed), reads=False))
-        for name in dimensions.hidden.modules("normalises"):
             inverse = {layer: index for index, layer in layers.items()}
-            norm = plan.fold.norms.get(str(dimensions.rename(name, inverse)))
-            if len(plan.keep.hidden) < dimensions.hidden.width:
-                hook(name, _restrict(plan.keep.hidden, norm))
+            for name in group.modules("normalises") if removed else ():
+                norm = plan.fold.norms.get(str(dimensions.rename(name, inverse)))
+                hook(name, _restrict(plan.keep.of(group.name), norm))
         yield
+
+
+def _hand_on(removed: set[int], num_passes: int) -> Any:
+    """Return a hook that lets a layer hand on what it gets in some of its passes."""
+    count = itertools.count()
+
+    def handing(_: Any, arguments: Any, output: Any) -> Any:
+        if next(count) % num_passes not in removed:
+            return output
+        return (arguments[0], *output[1:]) if isinstance(output, tuple) else arguments[0]
+
+    return handing
 
 
 def _hold(removed: Indices, value: tuple[float, ...], *, reads: bool) -> Any:
@@ -248,9 +277,10 @@ def _restrict(kept: Indices, norm: Any) -> Any:
     def restricted(module: Any, arguments: Any, output: torch.Tensor) -> torch.Tensor:
         units = arguments[0][..., index]
         weight = units.new_tensor(norm.weight) if norm else module.weight[index]
-        bias = units.new_tensor(norm.bias) if norm else module.bias[index]
         result = output.clone()
-        result[..., index] = normalise(units, module.eps) * weight + bias
+        result[..., index] = normalise(units, module.eps) * weight
+        if module.bias is not None:
+            result[..., index] += units.new_tensor(norm.bias) if norm else module.bias[index]
         return result
 
     return restricted
@@ -265,42 +295,50 @@ def _permutation_error(
 ) -> float:
     import torch
 
-    orders = _orders(dimensions)
+    orders = _orders(dimensions, family_of(model.config).rotary)
     permuted = copy.deepcopy(model)
     state = permuted.state_dict()
     for group in groups:
         for axis in group.axes:
-            blocks = torch.arange(axis.repeat)[:, None] * group.width
-            order = (blocks + orders[group.name]).flatten().to(state[axis.tensor].device)
-            state[axis.tensor].copy_(state[axis.tensor].index_select(axis.dim, order))
+            tensor = state[axis.tensor]
+            order = torch.arange(tensor.shape[axis.dim])
+            for start in (block * group.width for block in axis.blocks):
+                order[start : start + group.width] = start + orders[group.name]
+            tensor.copy_(tensor.index_select(axis.dim, order.to(tensor.device)))
     change = (logits(permuted, batch) - reference).abs().max()
     return float(change / reference.abs().max())
 
 
-def _orders(dimensions: Dimensions) -> dict[str, torch.Tensor]:
-    """Draw an order of every group's units: heads move whole, and units inside their head."""
+def _orders(dimensions: Dimensions, rotary: bool) -> dict[str, torch.Tensor]:
+    """Draw an order of every group's units: heads move whole, and units inside their head.
+
+    Rotary positions turn a head's units each by its place, so that they stay there.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(0)
     heads = dimensions.num_heads
 
     def draw(count: int) -> torch.Tensor:
-        return torch.randperm(count, generator=generator)
+        """Draw one cycle through all units, so that none stays where it is."""
+        cycle = torch.randperm(count, generator=generator)
+        return torch.empty_like(cycle).scatter_(0, cycle, cycle.roll(1))
 
-    orders = {"hidden": draw(dimensions.hidden.width)}
+    orders = {group.name: draw(group.width) for group in (dimensions.hidden, *dimensions.others)}
     for layer in dimensions.layers:
         orders[layer.intermediate.name] = draw(layer.intermediate.width)
-        head_order = draw(heads)
+        head_order = orders["heads"] if dimensions.ties_heads else draw(heads)
         for group in (layer.query_key, layer.value):
             size = group.width // heads
-            rows = torch.stack([head * size + draw(size) for head in head_order])
+            inside = [torch.arange(size) if rotary else draw(size) for _ in head_order]
+            rows = torch.stack([h * size + i for h, i in zip(head_order, inside, strict=True)])
             orders[group.name] = rows.flatten()
     return orders
 
 
 def _by_child_layer(dimensions: Dimensions, layers: Mapping[int, int]) -> dict[str, Group]:
     """Return the parent's groups under the name that the plan knows them by, by their own name."""
-    found = {"hidden": dimensions.hidden}
+    found = {group.name: group for group in (dimensions.hidden, *dimensions.others)}
     for child, parent in layers.items():
         for group in dimensions.layers[parent]:
             kind = group.name.split(".")[1]

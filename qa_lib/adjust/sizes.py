@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.adjust.dimensions import changed, shapes_of, tied_keys, width
+from qa_lib.adjust.dimensions import changed, label, resized, shapes_of, width, with_layers
 from qa_lib.adjust.families import family_of
 from qa_lib.errors import AdjustError
 
@@ -52,15 +52,8 @@ class Sizes:
 
     def apply(self, config: Any) -> Any:
         """Return a parent's configuration rewritten to these sizes."""
-        family = family_of(config)
-        return changed(
-            config,
-            num_hidden_layers=len(self.layers),
-            hidden_size=self.hidden_size,
-            num_attention_heads=self.num_heads,
-            **{family.intermediate_key: self.intermediate_size},
-            **dict.fromkeys(tied_keys(config, family), self.hidden_size),
-        )
+        config = resized(with_layers(config, self.layers), self.hidden_size, self.num_heads)
+        return changed(config, **{family_of(config).intermediate_key: self.intermediate_size})
 
 
 def resolve(config: Any, settings: AdjustSettings) -> Sizes:
@@ -80,9 +73,13 @@ def resolve(config: Any, settings: AdjustSettings) -> Sizes:
     """
     parent = Sizes.of(config)
     hidden_size, num_heads = _hidden(parent, settings.hidden_size, settings.num_heads)
+    if family_of(config).rotary:
+        _keeps_head_size(parent, hidden_size, num_heads)
     intermediate_size = settings.intermediate_size or parent.intermediate_size
     _at_most("intermediate size", intermediate_size, parent.intermediate_size)
-    sizes = Sizes(_layers(parent, settings), hidden_size, num_heads, intermediate_size)
+    layers = _layers(parent, settings)
+    check_layers(config, layers)
+    sizes = Sizes(layers, hidden_size, num_heads, intermediate_size)
     _check_expressible(config, sizes)
     return sizes
 
@@ -94,6 +91,47 @@ def is_expressible(config: Any, sizes: Sizes) -> bool:
     """
     whole = replace(Sizes.of(config), layers=sizes.layers).apply(config)
     return shapes_of(sizes.apply(config)).keys() == shapes_of(whole).keys()
+
+
+def check_layers(config: Any, layers: tuple[int, ...]) -> None:
+    """Refuse layers that the family's configuration cannot give these places.
+
+    Raises:
+        AdjustError: A layer's tensors are not those that its place asks for, or the layers share
+            their tensors, so that there is nothing to choose.
+    """
+    dimensions = label(config)
+    count = f"--adjust.num-layers {len(layers)}"
+    if family_of(config).shares_layers:
+        if layers != tuple(range(len(layers))):
+            raise AdjustError(
+                f"The layers of this {config.model_type} model share their weights: the same model"
+                " follows from any of them.",
+                f"Say only how many stay: {count}.",
+            )
+        return
+    inside = [set[str]() for _ in dimensions.layers]
+    for name in dimensions.shapes:
+        index = dimensions.layer_of(name)
+        if index is not None:
+            inside[index].add(name[len(f"{dimensions.layer_prefix}{index}") :])
+    for place, layer in enumerate(layers):
+        other = inside[place] ^ inside[layer]
+        if other:
+            raise AdjustError(
+                f"Layer {layer} cannot become layer {place} of a {config.model_type} model, where"
+                f" one of the two has no {min(other)[1:]}.",
+                f"Keep layer {place} too, or the first layers: {count}.",
+            )
+
+
+def _keeps_head_size(parent: Sizes, hidden_size: int, num_heads: int) -> None:
+    if hidden_size // num_heads != parent.head_size:
+        raise AdjustError(
+            f"{num_heads} heads at hidden size {hidden_size} change the head size"
+            f" {parent.head_size}, by which this model's rotary positions turn.",
+            f"Pass --adjust.hidden-size {num_heads * parent.head_size} alone.",
+        )
 
 
 def _layers(parent: Sizes, settings: AdjustSettings) -> tuple[int, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.dimensions import Axis, Dimensions, Group, label
 from qa_lib.adjust.fold import complement
 from qa_lib.adjust.plan import Fold, Keep, Plan
-from qa_lib.adjust.sizes import Sizes
+from qa_lib.adjust.sizes import Sizes, check_layers
 from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ def drop_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedMo
         AdjustError: There are no such layers.
     """
     dimensions = label(model.config)
-    if not layers or max(layers) >= len(dimensions.layers):
+    if not layers or max(layers) >= dimensions.num_layers:
         raise AdjustError(
-            f"The plan keeps layers {list(layers)} of a model of {len(dimensions.layers)}.",
+            f"The plan keeps layers {list(layers)} of a model of {dimensions.num_layers}.",
             "Replay a plan on the checkpoint that it was made for.",
         )
-    position = {layer: index for index, layer in enumerate(layers)}
+    check_layers(model.config, layers)
+    position = {layer: index for index, layer in dimensions.stored(layers).items()}
     renamed = {dimensions.rename(name, position): t for name, t in model.state_dict().items()}
     state = {name: tensor for name, tensor in renamed.items() if name is not None}
     whole = Sizes.of(model.config)
@@ -90,26 +91,33 @@ def cut(state: State, dimensions: Dimensions, keep: Keep, fold: Fold) -> State:
             if name in fold.held:
                 state[f"{name}.bias"] = _folded(state, name, removed, fold.held[name])
     for name, places in dimensions.axes.items():
-        for group, axis in places:
-            state[name] = take(state[name], group, axis, keep)
+        state[name] = take(state[name], places, keep)
     for name, factor in query_scales(dimensions, keep).items():
         for parameter in ("weight", "bias"):
             if f"{name}.{parameter}" in state:
                 state[f"{name}.{parameter}"] = state[f"{name}.{parameter}"] * factor
     for name, norm in fold.norms.items():
         for parameter in ("weight", "bias"):
-            like = state[f"{name}.{parameter}"]
-            state[f"{name}.{parameter}"] = like.new_tensor(getattr(norm, parameter))
+            values = getattr(norm, parameter)
+            if values is not None:
+                like = state[f"{name}.{parameter}"]
+                state[f"{name}.{parameter}"] = like.new_tensor(values)
     return state
 
 
-def take(tensor: torch.Tensor, group: Group, axis: Axis, keep: Keep) -> torch.Tensor:
-    """Keep a group's units of one dimension of a tensor."""
+def take(tensor: torch.Tensor, places: Sequence[tuple[Group, Axis]], keep: Keep) -> torch.Tensor:
+    """Keep the units of the groups that a tensor takes part in."""
     import torch
 
-    kept = torch.tensor(keep.of(group.name), device=tensor.device)
-    blocks = torch.arange(axis.repeat, device=tensor.device)[:, None] * group.width
-    return tensor.index_select(axis.dim, (blocks + kept).flatten())
+    for dim in sorted({axis.dim for _, axis in places}):
+        blocks = {
+            block: (torch.tensor(keep.of(group.name)) + block * group.width).to(tensor.device)
+            for group, axis in places
+            if axis.dim == dim
+            for block in axis.blocks
+        }
+        tensor = tensor.index_select(dim, torch.cat([blocks[block] for block in sorted(blocks)]))
+    return tensor
 
 
 def query_scales(dimensions: Dimensions, keep: Keep) -> dict[str, float]:
@@ -117,7 +125,8 @@ def query_scales(dimensions: Dimensions, keep: Keep) -> dict[str, float]:
     before = dimensions.hidden.width // dimensions.num_heads
     after = keep.sizes.head_size
     factor = math.sqrt(after / before)
-    return {} if after == before else dict.fromkeys(dimensions.queries, factor)
+    names = [name for layer in dimensions.queries for name in layer]
+    return {} if after == before else dict.fromkeys(names, factor)
 
 
 def changes(dimensions: Dimensions, keep: Keep, fold: Fold) -> dict[str, str]:
@@ -125,8 +134,9 @@ def changes(dimensions: Dimensions, keep: Keep, fold: Fold) -> dict[str, str]:
     found = {f"{name}.bias": "removed units folded in" for name in fold.held}
     found |= {
         f"{name}.{parameter}": "refitted to the kept dimensions"
-        for name in fold.norms
+        for name, norm in fold.norms.items()
         for parameter in ("weight", "bias")
+        if getattr(norm, parameter) is not None
     }
     for name, factor in query_scales(dimensions, keep).items():
         for tensor in (f"{name}.weight", f"{name}.bias"):
@@ -154,8 +164,9 @@ def check(plan: Plan, dimensions: Dimensions) -> None:
 
 def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
     nested = (keep.heads, keep.query_key, keep.value, keep.intermediate)
-    if any(len(lists) != len(keep.layers) for lists in nested):
-        return [f"it does not list units for each of its {len(keep.layers)} layers"]
+    num_stored = len(dimensions.layers)
+    if any(len(lists) != num_stored for lists in nested):
+        return [f"it does not list units for each of its {num_stored} layers"]
     kept = [(group.name, keep.of(group.name), group.width) for group in dimensions.groups]
     kept += [(f"{i}.heads", heads, dimensions.num_heads) for i, heads in enumerate(keep.heads)]
     problems = [
@@ -165,10 +176,14 @@ def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
     ]
     if problems:
         return problems
-    widths = {tuple(len(lists[i]) for lists in nested) for i in range(len(keep.layers))}
+    widths = {tuple(len(lists[i]) for lists in nested) for i in range(num_stored)}
     widths.add((len(keep.heads[0]), len(keep.hidden), len(keep.hidden), len(keep.intermediate[0])))
     if len(widths) > 1 or len(keep.hidden) % len(keep.heads[0]):
         problems.append("its widths are not the same in every layer, or no multiple of the heads")
+    if dimensions.ties_heads and len(set(keep.heads)) > 1:
+        problems.append("it keeps other heads in one layer than in another")
+    if any(g.name == "head" and len(keep.head) != len(keep.hidden) for g in dimensions.others):
+        problems.append("its head is not as wide as the hidden size")
     readers = {
         name: group.width - len(keep.of(group.name))
         for group in dimensions.groups
@@ -177,9 +192,12 @@ def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
     }
     if any(len(held) != readers.get(name) for name, held in fold.held.items()):
         problems.append("it folds other units than it removes")
-    norms = set(dimensions.hidden.modules("normalises"))
+    norms = {name for group in dimensions.groups for name in group.modules("normalises")}
     if not fold.norms.keys() <= norms or any(
-        {len(norm.weight), len(norm.bias)} != {len(keep.hidden)} for norm in fold.norms.values()
+        {len(values) for values in (norm.weight, norm.bias) if values is not None}
+        != {len(keep.hidden)}
+        or (norm.bias is not None) != (f"{name}.bias" in dimensions.shapes)
+        for name, norm in fold.norms.items()
     ):
         problems.append("it refits other LayerNorms than there are")
     return problems

@@ -54,7 +54,7 @@ def _group_rows(dimensions: Dimensions, sizes: Sizes) -> list[tuple[str, ...]]:
     kinds = zip(dimensions.layers[0], after, strict=True)
     for position, (group, kept) in enumerate(kinds):
         kind = group.name.split(".")[1]
-        one = list(dimensions.layers[sizes.layers[0]])[position]
+        one = list(dimensions.layers[dimensions.stored(sizes.layers)[0]])[position]
         rows.append(
             (
                 f"{kind}, each of layers {_ranges(sizes.layers)}",
@@ -63,7 +63,7 @@ def _group_rows(dimensions: Dimensions, sizes: Sizes) -> list[tuple[str, ...]]:
                 _touched(dimensions, one, sizes.layers),
             )
         )
-    removed = [i for i in range(len(dimensions.layers)) if i not in sizes.layers]
+    removed = [i for i in range(dimensions.num_layers) if i not in sizes.layers]
     if removed:
         prefix = dimensions.layer_prefix
         rows.append((f"layers {_ranges(removed)}", "", "gone", f"{prefix}{{{_ranges(removed)}}}"))
@@ -78,7 +78,7 @@ def _touched(dimensions: Dimensions, group: Group, layers: tuple[int, ...]) -> s
         index = dimensions.layer_of(axis.module)
         if index is None:
             names.append(axis.module)
-        elif index in layers:
+        elif index in dimensions.stored(layers).values():
             rest = axis.module[len(f"{prefix}{index}.") :]
             names.append(f"{prefix}*.{rest}")
     return ", ".join(dict.fromkeys(names))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from transformers import (
+    AlbertConfig,
     AutoModelForQuestionAnswering,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    ModernBertConfig,
+    MPNetConfig,
     PreTrainedModel,
     RobertaConfig,
+    XLMRobertaConfig,
 )
+
+from qa_lib.adjust import Sizes
 
 torch.set_num_threads(1)  # tiny tensors: on a busy machine a second thread is only waited for
 
@@ -30,7 +39,46 @@ CONFIGS = {
     "distilbert": lambda: DistilBertConfig(dim=32, n_layers=3, n_heads=4, hidden_dim=24, **_COMMON),
     "electra": lambda: ElectraConfig(embedding_size=16, **_WIDTHS),
     "electra-tied": lambda: ElectraConfig(embedding_size=32, **_WIDTHS),
+    "xlm-roberta": lambda: XLMRobertaConfig(**_WIDTHS),
+    "mpnet": lambda: MPNetConfig(**_WIDTHS),
+    "albert": lambda: AlbertConfig(embedding_size=16, **_WIDTHS),
+    "modernbert": lambda: ModernBertConfig(
+        local_attention=4,
+        pad_token_id=1,
+        bos_token_id=2,
+        eos_token_id=0,
+        cls_token_id=2,
+        sep_token_id=0,
+        **_WIDTHS,
+    ),
+    "deberta-v2": lambda: DebertaV2Config(  # as the published v3 models
+        relative_attention=True,
+        pos_att_type="p2c|c2p",
+        position_buckets=8,
+        share_att_key=True,
+        norm_rel_ebd="layer_norm",
+        position_biased_input=False,
+        **_WIDTHS,
+    ),
+    "deberta-v2-own": lambda: DebertaV2Config(
+        relative_attention=True,
+        pos_att_type="p2c|c2p",
+        type_vocab_size=2,
+        embedding_size=16,
+        attention_head_size=8,
+        **_WIDTHS,
+    ),
 }
+
+
+def fitting(family: str, sizes: Sizes) -> Sizes:
+    """Return the sizes, or the nearest ones that the family's configuration can express."""
+    if family == "albert":  # which layers stay makes no difference: it has the same one again
+        return replace(sizes, layers=tuple(range(len(sizes.layers))))
+    if family == "modernbert":  # the first layer lacks a norm; rotary positions fix the head size
+        layers = tuple(sorted({0, *sizes.layers[1:]}))
+        return replace(sizes, layers=layers, hidden_size=8 * sizes.num_heads)
+    return sizes
 
 
 def tiny(family: str, seed: int = 0) -> PreTrainedModel:

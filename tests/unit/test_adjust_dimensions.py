@@ -5,31 +5,35 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from transformers import AlbertConfig, AutoModelForQuestionAnswering, BertConfig
+from transformers import AutoModelForQuestionAnswering, BertConfig, SqueezeBertConfig
 
 from qa_lib import adjust, model
 from qa_lib.adjust import families
-from qa_lib.adjust.dimensions import label
+from qa_lib.adjust.dimensions import changed, label
 from qa_lib.errors import AdjustError
 from tests.unit.adjust_models import CONFIGS, tiny
+
+WIDTHS = (32, 24, 3 * 32, 2 * 24)  # hidden and intermediate, fused queries and gated maps
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_labels_and_trace_agree(family: str):
     dimensions = adjust.trace(tiny(family))
+    # Rows and biases of queries and keys; of values, and columns of the map that reads them.
+    num_axes = {"modernbert": [1, 2, 2], "deberta-v2-own": [8, 3, 3]}.get(family, [4, 3, 3])
     for layer in dimensions.layers:
         assert [group.width for group in layer] == [32, 32, 24]
-        assert len(layer.query_key.axes) == 4  # rows and biases of both maps
-        assert len(layer.value.axes) == 3  # rows and bias, columns of the map that reads them
-        assert len(layer.intermediate.axes) == 3
+        assert [len(group.axes) for group in layer] == num_axes
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_every_dimension_of_hidden_width_belongs_to_a_group(family: str):
     dimensions = label(CONFIGS[family]())
     for tensor, shape in dimensions.shapes.items():
+        if tensor == "mpnet.encoder.relative_attention_bias.weight":
+            continue  # it has 32 buckets
         found = {axis.dim for _, axis in dimensions.axes[tensor]}
-        assert found == {dim for dim, size in enumerate(shape) if size in (32, 24)}, tensor
+        assert found == {dim for dim, size in enumerate(shape) if size in WIDTHS}, tensor
 
 
 def test_electra_embeddings_follow_the_hidden_size_only_where_they_must():
@@ -53,17 +57,52 @@ def test_the_embedded_model_is_traced():
 
 
 def test_another_family_is_refused_by_name():
-    config = AlbertConfig(
-        vocab_size=64, embedding_size=16, hidden_size=32, num_attention_heads=4, num_hidden_layers=1
+    config = SqueezeBertConfig(
+        vocab_size=64, embedding_size=32, hidden_size=32, num_attention_heads=4, num_hidden_layers=1
     )
-    with pytest.raises(AdjustError, match="family albert") as refusal:
+    with pytest.raises(AdjustError, match="family squeezebert") as refusal:
         adjust.trace(AutoModelForQuestionAnswering.from_config(config))
     assert "electra" in refusal.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("family", "key", "value"),
+    [
+        ("albert", "num_hidden_groups", 3),
+        ("albert", "inner_group_num", 2),
+        ("deberta-v2", "conv_kernel_size", 3),
+        ("deberta-v2", "attention_head_size", 4),
+    ],
+)
+def test_a_part_that_the_surgery_does_not_know_is_refused_by_name(
+    family: str, key: str, value: int
+):
+    config = changed(CONFIGS[family](), **{key: value})
+    with pytest.raises(AdjustError, match=f"{family} model with {key} {value}"):
+        label(config)
+
+
+def test_fused_and_gated_maps_are_told_apart_by_blocks():
+    dimensions = label(CONFIGS["modernbert"]())
+    layer = dimensions.layers[1]
+    assert layer.query_key.axes[0].blocks == (0, 1)
+    assert layer.value.axes[0].blocks == (2,)
+    assert layer.intermediate.axes[0].blocks == (0, 1)
+    assert [axis.tensor for axis in dimensions.others[0].axes] == [
+        "head.dense.weight",
+        "head.norm.weight",
+        "classifier.weight",
+    ]
+
+
+def test_one_table_for_the_heads_of_all_layers_ties_them():
+    assert label(CONFIGS["mpnet"]()).ties_heads
+    assert not any(label(CONFIGS[family]()).ties_heads for family in CONFIGS if family != "mpnet")
+
+
 def test_a_declaration_that_the_trace_contradicts_is_refused(monkeypatch: pytest.MonkeyPatch):
     # The keys are not declared, so that labels take their rows for the residual stream.
-    wrong = replace(families.FAMILIES["bert"], key="attention.self.query")
+    wrong = replace(families.FAMILIES["bert"], keys=("attention.self.query",))
     monkeypatch.setitem(families.FAMILIES, "bert", wrong)
     with pytest.raises(AdjustError, match=r"disagree.*attention\.self\.key"):
         adjust.trace(tiny("bert"))

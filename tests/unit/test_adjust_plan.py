@@ -12,7 +12,7 @@ import torch
 from qa_lib import adjust, model
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.errors import AdjustError
-from tests.unit.adjust_models import CONFIGS, tiny, windows
+from tests.unit.adjust_models import CONFIGS, fitting, tiny, windows
 
 SIZES = Sizes((0, 2), 24, 4, 10)
 
@@ -31,7 +31,8 @@ def replaced(plan: Plan, **keep: Any) -> Plan:
 @pytest.mark.parametrize("family", CONFIGS)
 def test_replaying_a_plan_gives_the_same_bytes(family: str, tmp_path: Path):
     parent, tokenizer = tiny(family), model.load_tokenizer("embedded")
-    plan = adjust.make_plan(parent, SIZES, [windows()], parent_sha256="a" * 64)
+    sizes = fitting(family, SIZES)
+    plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="a" * 64)
     replayed = Plan.from_json(plan.to_json())
     for name, each in (("first", plan), ("second", replayed)):
         model.save(adjust.apply(parent, each), tokenizer, tmp_path / name)

@@ -67,10 +67,39 @@ def test_electra_cannot_shrink_to_its_embedding_size_which_would_drop_a_projecti
     assert resolve("electra-tied", hidden_size=16).hidden_size == 16
 
 
+def test_modernbert_keeps_its_first_layer_which_alone_has_no_norm():
+    with pytest.raises(AdjustError, match=r"Layer 1 cannot become layer 0 .*attn_norm") as refusal:
+        resolve("modernbert", keep_layers=(1, 2))
+    assert "--adjust.num-layers 2" in refusal.value.remedy
+
+
+def test_modernbert_keeps_its_head_size_by_which_rotary_positions_turn():
+    assert resolve("modernbert", hidden_size=16).num_heads == 2
+    with pytest.raises(AdjustError, match="rotary") as refusal:
+        resolve("modernbert", hidden_size=16, num_heads=4)
+    assert "--adjust.hidden-size 32" in refusal.value.remedy
+
+
+def test_a_layer_keeps_its_own_kind_of_attention():
+    sizes = resolve("modernbert", keep_layers=(0, 2))
+    whole = CONFIGS["modernbert"]().layer_types
+    assert sizes.apply(CONFIGS["modernbert"]()).layer_types == [whole[0], whole[2]]
+
+
+def test_albert_says_how_many_layers_stay_not_which():
+    assert resolve("albert", num_layers=2) == resolve("albert", keep_layers=(0, 1))
+    with pytest.raises(AdjustError, match="share their weights") as refusal:
+        resolve("albert", keep_layers=(0, 2))
+    assert "--adjust.num-layers 2" in refusal.value.remedy
+
+
 def test_the_config_is_rewritten_with_what_must_follow_it():
     sizes = Sizes(layers=(0, 2), hidden_size=16, num_heads=2, intermediate_size=8)
     assert sizes.apply(CONFIGS["electra-tied"]()).embedding_size == 16
     assert sizes.apply(CONFIGS["electra"]()).embedding_size == 16
+    deberta = sizes.apply(CONFIGS["deberta-v2-own"]())
+    assert (deberta.attention_head_size, deberta.pooler_hidden_size) == (8, 16)
+    assert deberta.embedding_size == 16
     distilbert = sizes.apply(CONFIGS["distilbert"]())
     assert (distilbert.n_layers, distilbert.dim, distilbert.n_heads, distilbert.hidden_dim) == (
         2,
