@@ -47,6 +47,7 @@ adjust: ## Cut layers and widths with everything that depends on them, and recov
 tune: ## Search for the adjustment that keeps the most F1 for the least latency
 answer: ## Answer a question, questions at a prompt, or a file of JSON lines
 evaluate: ## Score a model, or a predictions file, on all evaluation questions
+export: ## Write a model as ONNX, int8 too where asked, and compare it with PyTorch
 verify: ## Prove a finished run anew, from its folder alone: make verify RUN=runs/NAME
 report: ## Write a run's report.html anew, and open it: make report RUN=runs/NAME
 doctor: ## Say in seconds what would fail: resources, versions, storage, model, data, disk

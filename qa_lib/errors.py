@@ -58,3 +58,7 @@ class CheckpointError(UserError):
 
 class AdjustError(UserError):
     """An adjustment that the model's architecture or configuration cannot express."""
+
+
+class ExportError(UserError):
+    """A model that another format cannot express as it is."""

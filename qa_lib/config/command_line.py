@@ -28,6 +28,7 @@ _FIRST_GROUPS = {
     "evaluate": ("evaluate",),
     "answer": ("answer",),
     "adjust": ("adjust",),
+    "export": ("export",),
     "tune": ("search",),
     "compare": ("compare",),
     "demo": ("demo", "answer"),

@@ -445,6 +445,14 @@ class SearchSettings(_Group):
     space: SpaceSettings = Field(default_factory=SpaceSettings)
 
 
+class ExportSettings(_Group):
+    """A model as ONNX files."""
+
+    quantize: bool = Field(
+        default=False, description="Also write a file with weights in int8 (dynamic quantisation)."
+    )
+
+
 class ClusterSettings(_Group):
     """The machines that a cluster can grow to, where they are not there yet."""
 
@@ -520,6 +528,7 @@ class Settings(_Group):
     answer: AnswerSettings = Field(default_factory=AnswerSettings)
     adjust: AdjustSettings = Field(default_factory=AdjustSettings)
     search: SearchSettings = Field(default_factory=SearchSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
     cluster: ClusterSettings = Field(default_factory=ClusterSettings)
     compare: CompareSettings = Field(default_factory=CompareSettings)
     demo: DemoSettings = Field(default_factory=DemoSettings)

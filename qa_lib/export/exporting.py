@@ -1,0 +1,295 @@
+"""The export of a checkpoint: files written, logits compared, answers scored, passes timed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from qa_lib import adjust, evaluate, squad, storage, windows
+from qa_lib import model as models
+from qa_lib.adjust import proof
+from qa_lib.answer.answerer import check_answers
+from qa_lib.config import Settings
+from qa_lib.errors import ConfigError
+from qa_lib.export.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
+from qa_lib.export.session import OnnxModel
+from qa_lib.forward import Forward
+from qa_lib.progress import Progress
+from qa_lib.run import RunFolder
+
+if TYPE_CHECKING:
+    from qa_lib.squad import Questions
+
+LOGIT_TOLERANCE = 1e-4
+"""Largest difference of a float32 logit to PyTorch's, where logits are below 1; else relative."""
+
+NUM_QUESTIONS = 1000
+"""Questions that are answered by each, where `data.eval_limit` says nothing else."""
+
+# Windows, tokens: of one window and several, with and without a multiple of 8, all with padding.
+_LOGIT_SHAPES = ((1, 2), (1, 33), (2, 128), (5, 57), (3, 384))
+_LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))
+_PYTORCH, _ONNX, _INT8 = "pytorch", "onnx", "int8"
+_COPIED = ("config.json", "*.safetensors", "*.safetensors.index.json", "README.md")
+
+
+def with_sample(settings: Settings) -> Settings:
+    """Return settings whose answers are compared on a sample, unless they name its size."""
+    if settings.data.eval_limit is not None:
+        return settings
+    data = settings.data.model_copy(update={"eval_limit": NUM_QUESTIONS})
+    return settings.model_copy(update={"data": data})
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """Return what `export` would do.
+
+    Raises:
+        ModelError: The model cannot be had, or was never trained to answer.
+    """
+    check_answers(settings.model.name)
+    questions = _questions(settings, None)
+    return {
+        "family": models.load_config(settings.model.name).model_type,
+        "num_parameters": models.num_parameters(models.load_empty(settings.model.name)),
+        "files": [FLOAT, INT8] if settings.export.quantize else [FLOAT],
+        "num_questions": len(questions) if questions is not None else 0,
+    }
+
+
+def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
+    """Export a model to ONNX beside its safetensors, and compare what it gives with PyTorch.
+
+    All is computed on this machine's CPU, PyTorch in float32. `predictions.json` are those of the
+    float32 file, `predictions-int8.json` those of the other.
+
+    Args:
+        settings: `model.name` is exported; `export` says how; `data` what is answered.
+        run: Receives `model/`: the checkpoint, its tokenizer, and `onnx/`.
+
+    Returns:
+        Fields for result.json: bytes of each file; `max_logit_error`; `f1`, `em` of the ONNX file,
+        `f1_pytorch`, `f1_int8` and so on, `num_same_answers`; `latencies` in milliseconds.
+
+    Raises:
+        ModelError: The model cannot be had, or was never trained to answer.
+        ExportError: Its family does not export, or exports to other logits; nothing is written.
+    """
+    name = settings.model.name
+    check_answers(name)
+    forward = Forward(name, precision="fp32", batch_size=settings.evaluate.batch_size)
+    with tempfile.TemporaryDirectory(prefix="qa-export-") as folder:
+        local = Path(folder)
+        _copy_checkpoint(Path(models.resolve(name)), local)
+        forward.tokenizer.save_pretrained(local)
+        variants, facts = _write(forward, local, settings.export.quantize)
+        facts |= {
+            "model": name,
+            "model_fingerprint": models.fingerprint(name),
+            "num_parameters": models.num_parameters(forward.model),
+            "opset": OPSET,
+        }
+        _upload(local, run)
+        run.write_result(facts, status="running")
+        facts |= _answers(settings, run, forward, variants)
+        run.write_result(facts, status="running")
+        return facts | _latencies(variants)
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """Return the lines that a job ends with."""
+    lines = []
+    for variant in (_PYTORCH, _ONNX, _INT8):
+        if f"{variant}_bytes" not in result:
+            continue
+        first = result["latencies"][0]
+        line = f"{variant:<8} {result[f'{variant}_bytes'] / 1e6:7.1f} MB"
+        line += f"  {first[f'{variant}_ms']:7.1f} ms"
+        f1 = result.get("f1" if variant == _ONNX else f"f1_{variant}")
+        if f1 is not None:
+            line += f"  F1 {f1:.2f}"
+        if variant != _PYTORCH and f1 is not None:
+            same = result["num_same_answers"][variant]
+            line += f"  {same:,} of {result['num_questions']:,} answers are PyTorch's"
+        lines.append(line)
+    lines.append(
+        f"latency of 1 window of {result['latencies'][0]['tokens']} tokens,"
+        f" {result['latency_threads']} threads; logits differ by at most"
+        f" {result['max_logit_error']:.1e}"
+    )
+    return "\n".join(lines)
+
+
+def check_logits(
+    model: Any, exported: OnnxModel, inputs: Sequence[str], *, num_shapes: int | None = None
+) -> float:
+    """Return the largest difference between logits of real tokens, over several shapes.
+
+    Args:
+        model: The PyTorch model.
+        exported: Its ONNX file.
+        inputs: What both take.
+        num_shapes: The first so many shapes only.
+
+    Returns:
+        The difference, divided by the largest logit where that is above 1.
+    """
+    worst = 0.0
+    for num_windows, num_tokens in _LOGIT_SHAPES[:num_shapes]:
+        batch = proof.probe(model.config, num_windows, num_tokens)
+        if "token_type_ids" in inputs:
+            types = batch["attention_mask"].clone()
+            types[:, : types.shape[1] // 4] = 0
+            batch["token_type_ids"] = types
+        expected = proof.logits(model, batch)
+        difference = float((proof.logits(exported, batch) - expected).abs().max())  # type: ignore[arg-type]
+        worst = max(worst, difference / max(1.0, float(expected.abs().max())))
+    return worst
+
+
+def _write(
+    forward: Forward, folder: Path, quantized: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the files, and compare their logits; return the models by variant, and facts."""
+    config = forward.model.config
+    inputs = ["input_ids", "attention_mask"]
+    if forward.pad.token_types:
+        inputs.append("token_type_ids")
+    (folder / FLOAT).parent.mkdir()
+    write_onnx(forward.model, folder / FLOAT, inputs)
+    variants = {_PYTORCH: forward.model, _ONNX: OnnxModel(folder / FLOAT, config)}
+    try:
+        error = check_logits(forward.model, variants[_ONNX], inputs)
+    except RuntimeError as reason:  # a shape that the graph was not traced with
+        raise does_not_export(config.model_type, storage.first_line(reason)) from None
+    if not error <= LOGIT_TOLERANCE:  # NaN is no number to be below
+        raise does_not_export(config.model_type, f"the logits differ by {error:.1e}.")
+    facts: dict[str, Any] = {
+        "max_logit_error": error,
+        "logit_tolerance": LOGIT_TOLERANCE,
+        "pytorch_bytes": sum(file.stat().st_size for file in folder.glob("*.safetensors")),
+        "onnx_bytes": _bytes(folder / FLOAT),
+    }
+    if quantized:
+        quantize(folder / FLOAT, folder / INT8)
+        variants[_INT8] = OnnxModel(folder / INT8, config)
+        facts["int8_bytes"] = _bytes(folder / INT8)
+        facts["max_logit_error_int8"] = check_logits(forward.model, variants[_INT8], inputs)
+    return variants, facts
+
+
+def _answers(
+    settings: Settings, run: RunFolder, forward: Forward, variants: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Answer the questions with each variant, through the suite's windows and span decoding."""
+    questions = _questions(settings, run.path)
+    if questions is None:
+        return {"num_questions": 0}
+    longest = models.maximum_length(forward.model.config)
+    if longest is not None and settings.data.max_length > longest:
+        raise ConfigError(
+            f"--data.max-length {settings.data.max_length} exceeds the {longest} positions of "
+            f"{settings.model.name}.",
+            f"Use --data.max-length {longest} or less.",
+        )
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    table = windows.build(questions.table, forward.tokenizer, spec, labels=False).table
+    facts: dict[str, Any] = {
+        "num_windows": table.num_rows,
+        "eval_split": questions.split,
+        "eval_fingerprint": questions.fingerprint,
+    }
+    predictions: dict[str, dict[str, str]] = {}
+    for variant, model in variants.items():
+        predictions[variant] = _predict(settings, forward, model, questions, table, variant)
+        scores = evaluate.score(questions, predictions[variant])
+        if variant == _ONNX:
+            facts |= scores
+        else:
+            facts |= {f"{key}_{variant}": scores[key] for key in ("f1", "em")}
+    facts["num_same_answers"] = {
+        variant: sum(text == predictions[_PYTORCH][key] for key, text in found.items())
+        for variant, found in predictions.items()
+        if variant != _PYTORCH
+    }
+    run.write_text(evaluate.PREDICTIONS, json.dumps(predictions[_ONNX]))
+    if _INT8 in predictions:
+        run.write_text("predictions-int8.json", json.dumps(predictions[_INT8]))
+    return facts
+
+
+def _predict(
+    settings: Settings,
+    forward: Forward,
+    model: Any,
+    questions: Questions,
+    table: pa.Table,
+    variant: str,
+) -> dict[str, str]:
+    """Return a model's answer to each question, by id."""
+    forward.model = model
+    parts = []
+    with Progress(table.num_rows, "windows", variant) as progress:
+        done = 0
+        for part in evaluate.find_spans(forward, table, settings.evaluate):
+            parts.append(part)
+            done += part.num_rows
+            progress.update(done)
+    answers = evaluate.merge(pa.concat_tables(parts), questions, settings.evaluate)
+    texts = answers.texts(questions.table["context"].to_pylist())
+    return dict(zip(questions.table["id"].to_pylist(), texts, strict=True))
+
+
+def _latencies(variants: Mapping[str, Any]) -> dict[str, Any]:
+    """Time passes of all variants in turns."""
+    import torch
+
+    longest = models.maximum_length(variants[_PYTORCH].config)
+    rows = []
+    for num_windows, num_tokens in _LATENCY_SHAPES:
+        seconds = adjust.measure_latency(variants, batch=num_windows, num_tokens=num_tokens)
+        row: dict[str, Any] = {
+            "windows": num_windows,
+            "tokens": min(num_tokens, longest or num_tokens),
+        }
+        row |= {f"{variant}_ms": round(each * 1e3, 3) for variant, each in seconds.items()}
+        rows.append(row)
+    return {
+        "latencies": rows,
+        "latency_device": "cpu",
+        "latency_threads": torch.get_num_threads(),
+    }
+
+
+def _questions(settings: Settings, quarantine_dir: str | None) -> Questions | None:
+    """Return what the model was not trained on, or None where the source has no such questions."""
+    splits = [split for split in squad.splits(settings.data) if split != "train"]
+    if not splits:
+        return None
+    return squad.load(settings.data, splits[0], quarantine_dir=quarantine_dir)
+
+
+def _copy_checkpoint(source: Path, target: Path) -> None:
+    for pattern in _COPIED:
+        for file in source.glob(pattern):
+            shutil.copyfile(file, target / file.name)
+
+
+def _upload(local: Path, run: RunFolder) -> None:
+    from pyarrow import fs
+
+    target = f"{run.root}/model"
+    run.filesystem.create_dir(f"{target}/onnx", recursive=True)
+    fs.copy_files(str(local), target, fs.LocalFileSystem(), run.filesystem)
+
+
+def _bytes(file: Path) -> int:
+    """Return the size of an ONNX file, with the weights that a large one keeps beside it."""
+    names = {file.name, f"{file.name}.data"}
+    return sum(each.stat().st_size for each in file.parent.iterdir() if each.name in names)

@@ -1,0 +1,210 @@
+"""An exported model computes what PyTorch computes, of any batch and length, without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AlbertConfig,
+    AutoModelForQuestionAnswering,
+    DebertaV2Config,
+    ModernBertConfig,
+    MPNetConfig,
+    NystromformerConfig,
+    XLMRobertaConfig,
+)
+
+import jobs.export
+from qa_lib import config, export
+from qa_lib import model as models
+from qa_lib.answer import Answerer
+from qa_lib.errors import ExportError, ModelError
+from qa_lib.export.exporting import LOGIT_TOLERANCE, check_logits
+from tests.distributed import tiny
+from tests.unit import adjust_models
+
+INPUTS = ["input_ids", "attention_mask"]
+WIDTHS = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "max_position_embeddings": 200,
+}
+FAMILIES: dict[str, Any] = {
+    **{name: make() for name, make in adjust_models.CONFIGS.items()},
+    "mpnet": MPNetConfig(**WIDTHS),
+    "xlm-roberta": XLMRobertaConfig(**WIDTHS),
+    "albert": AlbertConfig(embedding_size=16, **WIDTHS),
+    "deberta-v2": DebertaV2Config(
+        relative_attention=True, pos_att_type=["c2p", "p2c"], position_buckets=16, **WIDTHS
+    ),
+    "modernbert": ModernBertConfig(
+        local_attention=16,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        cls_token_id=1,
+        sep_token_id=2,
+        **WIDTHS,
+    ),
+}
+
+
+def random_model(settings: Any) -> Any:
+    torch.manual_seed(0)
+    model = AutoModelForQuestionAnswering.from_config(settings).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_exports_to_the_logits_of_pytorch(family: str, tmp_path: Path):
+    model = random_model(FAMILIES[family])
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    attention = model.config._attn_implementation
+    export.write_onnx(model, tmp_path / "model.onnx", INPUTS)
+    exported = export.OnnxModel(tmp_path / "model.onnx", model.config)
+    assert check_logits(model, exported, INPUTS) < LOGIT_TOLERANCE
+    assert not model.training and model.config._attn_implementation == attention
+    assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
+
+
+def test_other_weights_or_types_are_told_apart(tmp_path: Path):
+    model = random_model(FAMILIES["bert"])
+    inputs = [*INPUTS, "token_type_ids"]
+    export.write_onnx(model, tmp_path / "model.onnx", inputs)
+    exported = export.OnnxModel(tmp_path / "model.onnx", model.config)
+    assert check_logits(model, exported, inputs) < LOGIT_TOLERANCE
+    with torch.no_grad():
+        model.bert.embeddings.token_type_embeddings.weight[1, 0] += 0.01
+    assert check_logits(model, exported, inputs) > LOGIT_TOLERANCE
+
+
+def test_int8_is_smaller_and_near(tmp_path: Path):
+    wide = WIDTHS | {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 2000}
+    model = random_model(XLMRobertaConfig(**wide))
+    export.write_onnx(model, tmp_path / "model.onnx", INPUTS)
+    export.quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    sizes = [(tmp_path / name).stat().st_size for name in ("model.onnx", "int8.onnx")]
+    assert sizes[1] < 0.3 * sizes[0]
+    exported = export.OnnxModel(tmp_path / "int8.onnx", model.config)
+    assert LOGIT_TOLERANCE < check_logits(model, exported, INPUTS) < 0.2
+
+
+def test_a_family_that_does_not_export_is_refused_by_name(tmp_path: Path):
+    settings = NystromformerConfig(num_landmarks=4, segment_means_seq_len=16, **WIDTHS)
+    with pytest.raises(ExportError, match="nystromformer"):
+        export.write_onnx(random_model(settings), tmp_path / "model.onnx", INPUTS)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run folder of a job that exports a tiny model."""
+    folder = tmp_path_factory.mktemp("export")
+    name = tiny.write_model(folder / "parent")
+    model = models.load(name)
+    torch.manual_seed(3)
+    torch.nn.init.normal_(model.qa_outputs.weight, std=2.0)  # a model with opinions
+    models.save(model, models.load_tokenizer(name), name)
+    flags = ["--model.name", name, "--storage", str(folder), "--run-name", "run"]
+    flags += ["--data.max-length", "128", "--data.stride", "32", "--data.eval-limit", "20"]
+    flags += ["--export.quantize"]
+    jobs.export.export(config.parse("export", flags))
+    return folder / "run"
+
+
+def test_the_run_holds_checkpoint_files_answers_and_figures(run: Path):
+    result = json.loads((run / "result.json").read_text())
+    assert result["status"] == "done"
+    assert result["max_logit_error"] <= result["logit_tolerance"]
+    assert result["num_questions"] == 20
+    assert result["num_same_answers"]["onnx"] == 20
+    assert result["f1"] == result["f1_pytorch"]
+    assert {"em", "em_int8", "f1_int8", "latency_threads"} <= result.keys()
+    shapes = [(each["windows"], each["tokens"]) for each in result["latencies"]]
+    assert shapes == [(1, 128), (1, 128), (32, 128), (32, 128)]  # it has 128 positions
+    assert all(each[f"{v}_ms"] > 0 for each in result["latencies"] for v in ("onnx", "int8"))
+    for name, file in (("onnx", export.FLOAT), ("int8", export.INT8)):
+        assert result[f"{name}_bytes"] == (run / "model" / file).stat().st_size
+    assert len(json.loads((run / "predictions.json").read_text())) == 20
+    parent = str(run.parent / "parent")
+    assert models.fingerprint(str(run)) == models.fingerprint(parent)
+    vocabulary = models.load_tokenizer(str(run)).get_vocab()
+    assert vocabulary == models.load_tokenizer(parent).get_vocab()
+
+
+QUESTION = "Who was un-afraid of the bridge?"
+CONTEXT = "Ann Lee built the bridge in 1890; she, they say, was afraid of nothing. 日本 is naïve."
+ALONE = """
+import json, sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers", "qa_lib", "safetensors", "pyarrow"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refused())
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+folder, question, context = sys.argv[1:]
+encoded = Tokenizer.from_file(f"{folder}/tokenizer.json").encode(question, context)
+session = onnxruntime.InferenceSession(
+    f"{folder}/onnx/model.onnx", providers=["CPUExecutionProvider"]
+)
+inputs = {
+    "input_ids": encoded.ids,
+    "attention_mask": encoded.attention_mask,
+    "token_type_ids": encoded.type_ids,
+}
+assert {each.name for each in session.get_inputs()} == inputs.keys()
+start, end = session.run(
+    ["start_logits", "end_logits"], {name: np.array([each]) for name, each in inputs.items()}
+)
+spans = [
+    (start[0, first] + end[0, last], first, last)
+    for first, of_first in enumerate(encoded.sequence_ids)
+    for last, of_last in enumerate(encoded.sequence_ids)
+    if of_first == of_last == 1 and first <= last < first + 15
+]
+_, first, last = max(spans)
+print(json.dumps(context[encoded.offsets[first][0] : encoded.offsets[last][1]]))
+assert not {"torch", "transformers", "qa_lib"} & set(sys.modules)
+"""
+
+
+def test_a_process_with_onnxruntime_and_tokenizers_alone_gives_the_same_answer(run: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(run / "model"), QUESTION, CONTEXT],
+        cwd=run,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = Answerer(str(run))(QUESTION, CONTEXT, align_to_words=False)
+    assert json.loads(done.stdout) == answer["answer"]
+
+
+def test_an_encoder_is_not_exported(tmp_path: Path):
+    settings = config.parse("export", ["--storage", str(tmp_path), "--run-name", "none"])
+    with pytest.raises(ModelError, match="never trained to answer"):
+        jobs.export.export(settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_says_what_would_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    name = tiny.write_model(tmp_path / "model")
+    flags = ["--model.name", name, "--storage", str(tmp_path / "runs"), "--dry-run"]
+    jobs.export.export(config.parse("export", flags))
+    printed = capsys.readouterr().out
+    assert "onnx/model.onnx" in printed and "int8" not in printed.split("files")[1]
+    assert '"num_questions": 540' in printed
+    assert not (tmp_path / "runs").exists()
