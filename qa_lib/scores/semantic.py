@@ -3,8 +3,8 @@
     encoder = semantic.Encoder("embedded")
     semantic.similarity(["the US space agency"], [["NASA"]], encoder)
 
-Numbers and dates are decided by value first (`qa_lib.scores.values`); encoders take 1990 and 1991
-for nearly the same.
+Numbers and dates are decided by value first (`qa_lib.scores.agreement`): encoders take 1990 and
+1991 for nearly the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from qa_lib import model as models
 from qa_lib.errors import ModelError
 from qa_lib.progress import Progress
 from qa_lib.scores import values
-from qa_lib.scores.values import Verdict
+from qa_lib.scores.agreement import Verdict, agree, same_values
 
 if TYPE_CHECKING:
     import torch
@@ -196,12 +196,12 @@ def _known(gold: str, answer: str) -> float | None:
         return 1.0
     if not gold or not answer:
         return 0.0
-    verdict = values.agree(gold, answer)
+    verdict = agree(gold, answer)
     return None if verdict is Verdict.OPEN else float(verdict is Verdict.SAME)
 
 
 def _comparable(gold: str, answer: str) -> tuple[str, str]:
     """Return the texts to embed: where all values are equal, these in digits on both sides."""
-    if values.same_values(gold, answer):
+    if same_values(gold, answer):
         return values.plain(gold), values.plain(answer)
     return gold.strip(), answer.strip()

@@ -111,7 +111,7 @@ def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[
     titles = a["title"].to_pylist()
     found = {}
     for name in NAMES:
-        columns = [part[name].to_numpy(zero_copy_only=False).astype(float) for part in (a, b)]
-        if all(np.isfinite(column).any() for column in columns):
-            found[name] = compare(*columns, titles, seed=seed)
+        one, two = (part[name].to_numpy(zero_copy_only=False).astype(float) for part in (a, b))
+        if np.isfinite(one).any() and np.isfinite(two).any():
+            found[name] = compare(one, two, titles, seed=seed)
     return found

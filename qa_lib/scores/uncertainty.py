@@ -113,7 +113,7 @@ def compare(
         difference=float(differences[both].mean()),
         low=low,
         high=high,
-        p_value=_sign_flip(np.bincount(clusters, differences[both]), num_sign_flips, seed),
+        p_value=_sign_flip(_sums(clusters, differences[both]), num_sign_flips, seed),
         num_questions=int(both.sum()),
         num_units=int(clusters.max()) + 1,
         unit=unit,
@@ -152,8 +152,8 @@ def intervals(
     for name, values in scores.items():
         values = np.asarray(values, np.float64)
         counted = ~np.isnan(values)
-        counts = np.bincount(clusters[counted], minlength=1).astype(np.float64)
-        sums = np.bincount(clusters[counted], values[counted], minlength=1)
+        counts = _sums(clusters[counted], np.ones(counted.sum()))
+        sums = _sums(clusters[counted], values[counted])
         there = counts > 0
         if not there.any():
             continue
@@ -175,6 +175,11 @@ def _clusters(titles: Sequence[str]) -> tuple[NDArray[np.int64], Unit]:
     if len(clusters) and clusters.max() == 0:
         return np.arange(len(titles)), "question"
     return clusters, "article"
+
+
+def _sums(clusters: NDArray[np.int64], values: Floats) -> Floats:
+    """Return (articles,) the sum of the values of each."""
+    return np.bincount(clusters, values, minlength=1).astype(np.float64)
 
 
 def _resampled_means(sums: Floats, counts: Floats, num_resamples: int, seed: int) -> Floats:

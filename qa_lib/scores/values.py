@@ -1,17 +1,10 @@
-"""Numbers and dates compared by value, where sentence embeddings cannot.
+"""The numbers and dates of a text, read from English words and digits.
 
-"1,000" and "one thousand" are the same, "1990" and "1991" are not, and an encoder sees it the other
-way round. Only what is surely the same or surely different is decided here.
-
-    agree("$2.5 million", "2,500,000 dollars")   # Verdict.SAME
-    agree("5 May 1990", "May 6, 1990")           # Verdict.DIFFERENT
-    agree("in May 1990", "5 May 1990")           # Verdict.OPEN: less precise, not wrong
+read("nearly two thousand men in May 1990").values   # Number(2000), Date(1990, 5)
 """
 
 from __future__ import annotations
 
-import enum
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,16 +37,6 @@ _MAY_HOLD_VALUES = re.compile(
 _ROMAN = re.compile(r"(XL|L?X{0,3})(IX|IV|V?I{0,3})")
 _ROMAN_DIGITS = {"I": 1, "V": 5, "X": 10, "L": 50}
 _VULGAR = {"½": 0.5, "¼": 0.25, "¾": 0.75}
-_OTHER_UNIT_TOLERANCE = 0.01  # "100 miles" is written "160 km"
-_MOST_EXTRA_WORDS = 2
-
-
-class Verdict(enum.Enum):
-    """What values say of two texts."""
-
-    SAME = "same"
-    DIFFERENT = "different"
-    OPEN = "open"
 
 
 @dataclass(frozen=True)
@@ -96,39 +79,6 @@ class Reading:
     plain: list[str] = field(default_factory=list)
 
 
-def agree(first: str, second: str) -> Verdict:
-    """Compare the numbers and dates of two texts.
-
-    Returns:
-        DIFFERENT where a value of the text with fewer of them contradicts all of the other's; SAME
-        where all values are equal, in order, and the words beside them are the same or no more
-        than what was counted; else OPEN.
-    """
-    one, two = read(first), read(second)
-    if not one.values or not two.values:
-        return Verdict.OPEN
-    if _contradict(one.values, two.values) or _opposed(one.words, two.words):
-        return Verdict.DIFFERENT
-    if not same_values(first, second):
-        return Verdict.OPEN
-    told = sorted((_telling(one.words), _telling(two.words)), key=len)
-    if [word.lower() for word in told[0]] == [word.lower() for word in told[1]]:
-        return Verdict.SAME
-    extra = told[1]
-    is_counted = len(extra) <= _MOST_EXTRA_WORDS and all(word.islower() for word in extra)
-    if not told[0] and is_counted and not numerals.DIRECTIONS.keys() & set(extra):
-        return Verdict.SAME
-    return Verdict.OPEN
-
-
-def same_values(first: str, second: str) -> bool:
-    """Say whether two texts hold equal values, at least one, in the same order."""
-    one, two = read(first).values, read(second).values
-    return 0 < len(one) == len(two) and all(
-        _relate(a, b) is Verdict.SAME for a, b in zip(one, two, strict=True)
-    )
-
-
 def plain(text: str) -> str:
     """Return a text with its values written in one way, for an encoder to compare the rest."""
     return " ".join(read(text).plain)
@@ -163,9 +113,6 @@ def read(text: str) -> Reading:
     return reading
 
 
-# -- reading
-
-
 def _value_at(tokens: Sequence[str], at: int) -> tuple[Value, int] | None:
     """Return the value that begins at a token, and where it ends."""
     return _date_at(tokens, at) or _period_at(tokens, at) or _quantity_at(tokens, at)
@@ -179,25 +126,40 @@ def _date_at(tokens: Sequence[str], at: int) -> tuple[Date, int] | None:
     if token.count("/") == 2:
         month, day, year = map(int, token.split("/"))  # as written in America
         return Date(year, *((month, day) if month <= 12 else (day, month))), at + 1
-    month_of = numerals.MONTHS.get
-    if month := month_of(token.lower()):
-        day_end = _day_at(tokens, at + 1)
-        if day_end:
-            year_end = _year_at(tokens, day_end[1])
-            return Date(year_end[0] if year_end else None, month, day_end[0]), (
-                year_end or day_end
-            )[1]
-        if year_end := _year_at(tokens, at + 1):
-            return Date(year_end[0], month), year_end[1]
+    return _month_first(tokens, at) or _day_first(tokens, at) or _year_with_era(tokens, at)
+
+
+def _month_first(tokens: Sequence[str], at: int) -> tuple[Date, int] | None:
+    """Read "May 5, 1990", "May 5", "May 1990"."""
+    month = numerals.MONTHS.get(tokens[at].lower())
+    if month is None:
         return None
-    if day_end := _day_at(tokens, at):
+    if day_end := _day_at(tokens, at + 1):
         day, end = day_end
-        end += end < len(tokens) and tokens[end].lower() == "of"
-        if end < len(tokens) and (month := month_of(tokens[end].lower())):
-            year_end = _year_at(tokens, end + 1)
-            return Date(year_end[0] if year_end else None, month, day), (
-                year_end[1] if year_end else end + 1
-            )
+        year, end = _year_at(tokens, end) or (None, end)
+        return Date(year, month, day), end
+    if year_end := _year_at(tokens, at + 1):
+        return Date(year_end[0], month), year_end[1]
+    return None
+
+
+def _day_first(tokens: Sequence[str], at: int) -> tuple[Date, int] | None:
+    """Read "5 May 1990", "the fifth of May"."""
+    day_end = _day_at(tokens, at)
+    if day_end is None:
+        return None
+    day, end = day_end
+    end += end < len(tokens) and tokens[end].lower() == "of"
+    month = numerals.MONTHS.get(tokens[end].lower()) if end < len(tokens) else None
+    if month is None:
+        return None
+    year, end = _year_at(tokens, end + 1) or (None, end + 1)
+    return Date(year, month, day), end
+
+
+def _year_with_era(tokens: Sequence[str], at: int) -> tuple[Date, int] | None:
+    """Read "AD 500", "500 BC"."""
+    token = tokens[at]
     era = token.lower()
     if era in numerals.AFTER_CHRIST and (year_end := _year_at(tokens, at + 1)):
         return Date(year_end[0]), year_end[1]
@@ -382,90 +344,3 @@ def _written(value: Value) -> str:
     if isinstance(value, Period):
         return f"{value.amount} {value.kind}"
     return "-".join(str(part) for part in (value.year, value.month, value.day) if part is not None)
-
-
-# -- comparing
-
-
-def _relate(one: Value, two: Value) -> Verdict:
-    """Compare two values; OPEN where one is less precise, or another kind of thing."""
-    if isinstance(one, Number) and isinstance(two, Number):
-        return Verdict.SAME if _equal_numbers(one, two) else Verdict.DIFFERENT
-    first, second = (
-        Date(int(each.amount)) if isinstance(each, Number) and _is_year(each) else each
-        for each in (one, two)
-    )
-    if isinstance(first, Date) and isinstance(second, Date):
-        told = ((a, b) for a, b in zip(_parts(first), _parts(second), strict=True))
-        if any(None not in pair and pair[0] != pair[1] for pair in told):
-            return Verdict.DIFFERENT
-        shares = any(
-            a is not None and b is not None
-            for a, b in zip(_parts(first), _parts(second), strict=True)
-        )
-        return Verdict.SAME if first == second and shares else Verdict.OPEN
-    if isinstance(first, Period) and isinstance(second, Period):
-        if first.kind != second.kind:
-            return Verdict.OPEN
-        few = min(first.amount, second.amount)
-        equal = first.amount == second.amount or (
-            first.kind == "decade" and few < 100 and (first.amount - second.amount) % 100 == 0
-        )
-        return Verdict.SAME if equal else Verdict.DIFFERENT
-    period, date = (first, second) if isinstance(first, Period) else (second, first)
-    if isinstance(period, Period) and isinstance(date, Date) and date.year is not None:
-        return Verdict.OPEN if _within(date.year, period) else Verdict.DIFFERENT
-    return Verdict.OPEN
-
-
-def _equal_numbers(one: Number, two: Number) -> bool:
-    if not one.units or not two.units:
-        return math.isclose(one.amount, two.amount, rel_tol=1e-9, abs_tol=1e-12)
-    for dimension, factor in one.units:
-        for other, other_factor in two.units:
-            tolerance = 1e-9 if factor == other_factor else _OTHER_UNIT_TOLERANCE
-            pair = one.amount * factor, two.amount * other_factor
-            if dimension == other and math.isclose(*pair, rel_tol=tolerance):
-                return True
-    return False
-
-
-def _is_year(number: Number) -> bool:
-    return not number.units and number.amount % 1 == 0 and 1 <= number.amount <= 2999
-
-
-def _parts(date: Date) -> tuple[int | None, int | None, int | None]:
-    return date.year, date.month, date.day
-
-
-def _within(year: int, period: Period) -> bool:
-    if period.kind == "decade":
-        span = 100 if period.amount >= 100 and period.amount % 100 == 0 else 10
-        first = period.amount if period.amount >= 100 else year - year % 100 + period.amount
-        return first <= year < first + span
-    century = math.ceil(abs(year) / 100)
-    return (century if year > 0 else -century) == period.amount
-
-
-def _contradict(one: Sequence[Value], two: Sequence[Value]) -> bool:
-    """Say whether some value of the shorter list finds none of the other's that it can be."""
-    few, many = sorted((list(one), list(two)), key=len)
-    for value in few:
-        fitting = [other for other in many if _relate(value, other) is Verdict.SAME]
-        fitting = fitting or [other for other in many if _relate(value, other) is Verdict.OPEN]
-        if not fitting:
-            return True
-        many.remove(fitting[0])
-    return False
-
-
-def _opposed(one: Sequence[str], two: Sequence[str]) -> bool:
-    """Say whether one text says "before" or "less" where the other says "after" or "more"."""
-    signs = [
-        {numerals.DIRECTIONS.get(word.lower(), 0) for word in words} - {0} for words in (one, two)
-    ]
-    return all(len(each) == 1 for each in signs) and signs[0] != signs[1]
-
-
-def _telling(words: Sequence[str]) -> list[str]:
-    return [word for word in words if word.lower() not in numerals.FILLERS]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qa_lib.scores.values import Verdict, agree, plain
+from qa_lib.scores.agreement import Verdict, agree
+from qa_lib.scores.values import plain
 
 SAME = """
 1,000 | one thousand
@@ -41,6 +42,7 @@ around 500 BC | 500 BCE
 AD 500 | 500 CE
 the 12th century | twelfth century
 the 1960s | the sixties
+the 11th | 11th century
 on Monday | Monday
 Super Bowl 50 | Super Bowl L
 World War II | World War 2
@@ -61,6 +63,7 @@ third | second
 May 1990 | June 1990
 500 BC | AD 500
 the 12th century | the 13th century
+the 11th | 12th century
 1960s | 1970s
 19th century | 1950
 Monday | Tuesday
@@ -83,6 +86,8 @@ World Cup 1990 | 1990
 1,000 soldiers | 1,000 horses
 one of his brothers | his brother
 no one | 1
+the 5th | May 5, 1990
+Monday | 1990
 24-10 | 10-24
 Denver | Boston
 Denver | 1990
