@@ -4,9 +4,9 @@
     python -m jobs.evaluate --model.name runs/train-squad-cpu-001 --data.source ~/squad
     python -m jobs.evaluate --predictions predictions.json --data.source ~/squad
 
-The run folder gets result.json (EM, F1, semantic score, intervals, counts, speed), scores.parquet,
-analysis.json (docs/scores.md says what is what), predictions.json in the official form, null_odds.json
-for SQuAD 2.0, answers.parquet and report.html.
+The run folder gets result.json (EM, F1, semantic score, intervals, counts, speed), scores.parquet
+and analysis.json (docs/scores.md), predictions.json in the official form, for SQuAD 2.0
+null_odds.json, answers.parquet and report.html.
 """
 
 from __future__ import annotations

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from itertools import chain
 
 from qa_lib import resources
 from qa_lib.config import Settings
 from qa_lib.doctor.contact import contact, is_http
 from qa_lib.doctor.finding import Finding
-from qa_lib.doctor.judge import fits, judge, judge_storage
+from qa_lib.doctor.judge import fits, judge, judge_encoder, judge_storage
 from qa_lib.doctor.probe import collect, probe, remove_marks, shared_storage, start_probes
 from qa_lib.errors import ResourceError
 
@@ -54,7 +55,8 @@ def examine(settings: Settings, *, thoroughly: bool = True) -> Iterator[Finding]
 def require(settings: Settings) -> None:
     """Refuse to start a job that would fail for what is around it; jobs call it first.
 
-    On this machine alone a job finds out by itself in time; only its disk is looked at.
+    On this machine alone a job finds out by itself in time; only its disk is looked at, and the
+    sentence encoder, which it needs last.
 
     Raises:
         ResourceError: With every fault and its remedy.
@@ -62,7 +64,8 @@ def require(settings: Settings) -> None:
     if settings.skip_doctor:
         return
     on_cluster = bool(os.environ.get("RAY_ADDRESS"))
-    findings = examine(settings, thoroughly=False) if on_cluster else judge_storage(settings)
+    here = chain(judge_storage(settings), judge_encoder(settings))
+    findings = examine(settings, thoroughly=False) if on_cluster else here
     faults = [finding for finding in findings if finding.verdict == "fault"]
     if faults:
         raise ResourceError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from qa_lib import model as models
 from qa_lib import resources, storage
@@ -13,6 +14,7 @@ from qa_lib.devices import BF16_CAPABILITY
 from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import NodeFacts
 from qa_lib.errors import UserError
+from qa_lib.scores.semantic import ENCODER_REMEDY, pooling_of
 
 _NUM_KEPT_CHECKPOINTS = 3  # the newest good one, the one before, and the one being written
 _LEAST_FREE_BYTES = 2 * 2**30
@@ -34,6 +36,7 @@ def judge(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
     yield from _judge_gpus(settings, facts)
     yield from _judge_disks(facts)
     yield from judge_storage(settings)
+    yield from judge_encoder(settings)
     for what, remedy in (
         ("DeepSpeed", "Install the locked environment there: `make setup`, cluster/Dockerfile."),
         ("storage", "Give --storage a folder or bucket that every node may write."),
@@ -135,6 +138,19 @@ def judge_storage(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("disk", "good", f"{free / 2**30:.0f} GiB free in {settings.storage}")
+
+
+def judge_encoder(settings: Settings) -> Iterator[Finding]:
+    """Look for the sentence encoder now: it is not needed before the training is done."""
+    name = settings.evaluate.semantic_model
+    if name is None:
+        return
+    try:
+        pooling_of(Path(models.resolve(name)), name)
+    except UserError as error:
+        yield Finding("sentence encoder", "fault", error.problem, ENCODER_REMEDY)
+    else:
+        yield Finding("sentence encoder", "good", f"{name} is there")
 
 
 def _checkpoint_bytes(settings: Settings) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TOKENS_PER_BATCH = 4096
-_REMEDY = (
+ENCODER_REMEDY = (
     "Give --evaluate.semantic-model `embedded`, a sentence-transformers checkpoint with one "
     "pooling (mean, cls or max), or none."
 )
@@ -59,7 +59,7 @@ class Encoder:
                 ).eval()
             except (OSError, ValueError, RuntimeError, SafetensorError) as error:
                 problem = f"{name} does not load: {str(error).strip().split(chr(10))[0]}"
-                raise ModelError(problem, _REMEDY) from None
+                raise ModelError(problem, ENCODER_REMEDY) from None
         limits = [models.maximum_length(self._model.config)]
         for file in folder.glob("sentence_*_config.json"):
             limits.append(json.loads(file.read_text(encoding="utf-8")).get("max_seq_length"))
@@ -131,7 +131,9 @@ def pooling_of(folder: Path, name: str) -> str:
             config = json.loads((folder / module["path"] / "config.json").read_text("utf-8"))
             pooling = _pooling(config, name)
         elif kind not in ("Transformer", "Normalize"):
-            raise ModelError(f"{name} has the module {kind}, which is not supported.", _REMEDY)
+            raise ModelError(
+                f"{name} has the module {kind}, which is not supported.", ENCODER_REMEDY
+            )
     return pooling
 
 
@@ -144,7 +146,9 @@ def _pooling(config: dict[str, Any], name: str) -> str:
     }
     chosen = {key for key, value in config.items() if key.startswith("pooling_mode_") and value}
     if len(chosen) != 1 or not chosen <= known.keys():
-        raise ModelError(f"{name} pools by {', '.join(sorted(chosen)) or 'nothing'}.", _REMEDY)
+        raise ModelError(
+            f"{name} pools by {', '.join(sorted(chosen)) or 'nothing'}.", ENCODER_REMEDY
+        )
     return known[chosen.pop()]
 
 

@@ -151,6 +151,16 @@ def test_a_storage_without_room_for_the_checkpoints_is_named(settings, good, mon
     doctor.require(settings.model_copy(update={"skip_doctor": True}))
 
 
+def test_a_missing_sentence_encoder_is_named_before_the_training(settings, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    evaluate = settings.evaluate.model_copy(update={"semantic_model": "./no-encoder"})
+    with pytest.raises(ResourceError, match="no-encoder") as caught:
+        doctor.require(settings.model_copy(update={"evaluate": evaluate}))
+    assert "--evaluate.semantic-model" in caught.value.remedy
+    unasked = evaluate.model_copy(update={"semantic_model": None})
+    doctor.require(settings.model_copy(update={"evaluate": unasked}))
+
+
 def test_an_address_where_nothing_answers_is_named():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
