@@ -50,6 +50,8 @@ evaluate: ## Score a model, or a predictions file, on all evaluation questions
 export: ## Write a model as ONNX, int8 too where asked, and compare it with PyTorch
 verify: ## Prove a finished run anew, from its folder alone: make verify RUN=runs/NAME
 report: ## Write a run's report.html anew, and open it: make report RUN=runs/NAME
+compare: ## Set runs side by side: make compare RUNS="runs/ONE runs/OTHER"
+demo: ## Ask a run's model on a page of this machine: make demo RUN=runs/NAME
 doctor: ## Say in seconds what would fail: resources, versions, storage, model, data, disk
 
 $(JOBS): setup

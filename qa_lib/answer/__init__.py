@@ -11,7 +11,7 @@ transformers 5 removed. For scores under SQuAD's rules see `qa_lib.evaluate`.
 from __future__ import annotations
 
 from qa_lib.answer.answerer import Answerer
-from qa_lib.answer.asking import ask, converse
+from qa_lib.answer.asking import ask, call_options, converse, load_answerer
 from qa_lib.answer.file import answer_file
 
-__all__ = ["Answerer", "answer_file", "ask", "converse"]
+__all__ = ["Answerer", "answer_file", "ask", "call_options", "converse", "load_answerer"]

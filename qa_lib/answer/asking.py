@@ -41,7 +41,7 @@ def ask(settings: Settings) -> Any:
     """
     context = _read_context(settings.answer.context or "")
     options = call_options(settings)
-    return _answerer(settings)(settings.answer.question or "", context, **options)
+    return load_answerer(settings)(settings.answer.question or "", context, **options)
 
 
 def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
@@ -52,7 +52,7 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
         read: Prompts and returns a line; raises EOFError at the end.
     """
     options = call_options(settings)
-    answerer = _answerer(settings)
+    answerer = load_answerer(settings)
     given = settings.answer.context
     print("An empty question changes the context; Ctrl-D ends.")
     try:
@@ -70,7 +70,12 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
         print()
 
 
-def _answerer(settings: Settings) -> Answerer:
+def load_answerer(settings: Settings) -> Answerer:
+    """Load the model that the settings name, where and as they say.
+
+    Raises:
+        ModelError: It cannot be had, or was never trained to answer.
+    """
     return Answerer(
         settings.model.name,
         device=device_of(settings),

@@ -1,0 +1,114 @@
+"""The models that a page asks: one, or an adjusted one and its parent."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from qa_lib import answer, embedded
+from qa_lib.answer import Answerer
+from qa_lib.config import Settings
+from qa_lib.errors import UserError
+from qa_lib.run import RunFolder
+
+_NUM_TURNS = 3  # what one call takes varies by a tenth and more
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A loaded model.
+
+    Attributes:
+        name: What it was loaded by, without the folders before it.
+        role: What it is to the reader of the page.
+        answerer: It.
+        options: Of its call.
+    """
+
+    name: str
+    role: str
+    answerer: Answerer
+    options: dict[str, Any]
+
+    def ask(self, question: str, context: str) -> tuple[list[dict[str, Any]], float]:
+        """Answer a question.
+
+        Returns:
+            The answers from the best down, and the milliseconds that they took.
+
+        Raises:
+            DataError: The question or the context is empty.
+        """
+        started = time.perf_counter()
+        found = self.answerer(question, context, **self.options)
+        milliseconds = (time.perf_counter() - started) * 1e3
+        return [found] if isinstance(found, dict) else found, milliseconds
+
+
+def ask_all(asked: Sequence[Asked], question: str, context: str) -> list[dict[str, Any]]:
+    """Ask every model, in turns, so that none has the quieter machine.
+
+    Returns:
+        For each `name`, `role`, `answers`, and `milliseconds`, the median of its turns.
+
+    Raises:
+        DataError: The question or the context is empty.
+    """
+    turns = [[each.ask(question, context) for each in asked] for _ in range(_NUM_TURNS)]
+    return [
+        {
+            "name": each.name,
+            "role": each.role,
+            "answers": answers,
+            "milliseconds": round(median(turn[place][1] for turn in turns), 2),
+        }
+        for place, (each, (answers, _)) in enumerate(zip(asked, turns[0], strict=True))
+    ]
+
+
+def load(settings: Settings) -> list[Asked]:
+    """Load the model of the settings, and the one beside it.
+
+    That is `demo.beside`, or where the model is an adjusted run's, the parent that its result.json
+    names, if it is still there.
+
+    Raises:
+        ModelError: A model cannot be had, or was never trained to answer.
+    """
+    name, beside = settings.model.name, settings.demo.beside
+    found = [_load(settings, name, "This model")]
+    if beside is not None:
+        return [*found, _load(settings, beside, "Beside it")]
+    parent = RunFolder(name, "demo").read_result().get("parent")
+    if parent is None:
+        return found
+    try:
+        return [*found, _load(settings, parent, "Its parent")]
+    except UserError as error:
+        print(f"note: the parent {parent} is left out: {error.problem}", file=sys.stderr)
+        return found
+
+
+def _load(settings: Settings, name: str, role: str) -> Asked:
+    model = settings.model.model_copy(update={"name": name})
+    settings = settings.model_copy(update={"model": model})
+    options = answer.call_options(settings) | {"top_k": settings.demo.n_best}
+    short = name.rstrip("/").rpartition("/")[2] if "://" in name or name[0] in "/.~" else name
+    asked = Asked(short, role, answer.load_answerer(settings), options)
+    example = examples()
+    asked.ask(example["questions"][0], example["context"])  # the first call is slower
+    return asked
+
+
+def examples() -> dict[str, Any]:
+    """Return a passage of the embedded corpus, and questions about it."""
+    table = embedded.corpus("eval").slice(0, 6).to_pylist()
+    context = table[0]["context"]
+    return {
+        "context": context,
+        "questions": [row["question"] for row in table if row["context"] == context],
+    }

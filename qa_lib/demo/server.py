@@ -1,0 +1,163 @@
+"""The page and what answers it, on 127.0.0.1 alone.
+
+A page of another site could send requests to this port from the same browser, by its address or by
+a name that it lets point here. So the Host must be this server's own, the Origin too where there is
+one, and a question must be JSON, which no foreign form can send unasked.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import traceback
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from qa_lib import pages
+from qa_lib.config import Settings
+from qa_lib.demo.asked import Asked, ask_all, examples, load
+from qa_lib.errors import ConfigError, UserError
+
+_HOST = "127.0.0.1"
+_MOST_BYTES = 256 * 1024  # of a question with its passage
+_TIMEOUT_S = 30.0
+
+
+def open_server(settings: Settings) -> DemoServer:
+    """Load the models and take the port; `serve_forever` then answers.
+
+    Raises:
+        ModelError: A model cannot be had, or was never trained to answer.
+        ConfigError: The port is in use.
+    """
+    asked = load(settings)
+    try:
+        return DemoServer(settings.demo.port, asked)
+    except OSError as error:
+        raise ConfigError(
+            f"--demo.port {settings.demo.port} cannot be used: {error.strerror}.",
+            "Give another one; 0 takes one that is free.",
+        ) from None
+
+
+class DemoServer(ThreadingHTTPServer):
+    """Answers the page's requests, one question at a time."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, asked: Sequence[Asked]) -> None:
+        """Listen on the loopback interface.
+
+        Args:
+            port: 0 takes a free one.
+            asked: The models, from left to right.
+        """
+        super().__init__((_HOST, port), _Handler)
+        self.asked = asked
+        self.lock = threading.Lock()
+        names = " and ".join(each.name for each in asked)
+        self.page = pages.render(
+            "demo.html",
+            scripts=[pages.script("demo.js")],
+            connect="'self'",
+            title=f"Ask {names}",
+            asked=asked,
+            most=_MOST_BYTES // 4,
+            **examples(),
+        ).encode()
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{_HOST}:{self.server_port}/"
+
+    @property
+    def hosts(self) -> set[str]:
+        """What a request to this server may call it."""
+        return {f"{_HOST}:{self.server_port}", f"localhost:{self.server_port}"}
+
+    def ask(self, question: str, context: str) -> list[dict[str, Any]]:
+        """Ask every model; other questions wait, so that latencies mean something."""
+        with self.lock:
+            return ask_all(self.asked, question, context)
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: DemoServer
+    timeout = _TIMEOUT_S
+    server_version, sys_version = "qa-suite", ""
+
+    def do_GET(self) -> None:
+        """Send the page."""
+        try:
+            self._check_host()
+            if self.path != "/":
+                raise _Refused(404, "There is nothing here.")
+            self._send(200, "text/html; charset=utf-8", self.server.page)
+        except _Refused as refusal:
+            self._send_json(refusal.status, {"error": str(refusal)})
+
+    def do_POST(self) -> None:
+        """Answer a question."""
+        try:
+            self._check_host()
+            if self.path != "/answer":
+                raise _Refused(404, "There is nothing here.")
+            question, context = self._read()
+            self._send_json(200, {"models": self.server.ask(question, context)})
+        except _Refused as refusal:
+            self._send_json(refusal.status, {"error": str(refusal)})
+        except UserError as error:
+            self._send_json(400, {"error": f"{error.problem} {error.remedy}"})
+        except Exception:
+            traceback.print_exc()
+            self._send_json(500, {"error": "That is a bug; the terminal shows more."})
+
+    def _check_host(self) -> None:
+        if self.headers.get("Host") not in self.server.hosts:
+            raise _Refused(403, "This server answers under its own address only.")
+        origin = self.headers.get("Origin")
+        if origin is not None and origin.removeprefix("http://") not in self.server.hosts:
+            raise _Refused(403, "This server answers its own page only.")
+
+    def _read(self) -> tuple[str, str]:
+        if self.headers.get_content_type() != "application/json":
+            raise _Refused(415, "A question comes as application/json.")
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise _Refused(411, "A question comes with its length.")
+        if len(length) > 9 or int(length) > _MOST_BYTES:
+            raise _Refused(413, f"Question and passage may have {_MOST_BYTES:,} bytes.")
+        try:
+            values = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError):
+            raise _Refused(400, "That is no JSON.") from None
+        found = values if isinstance(values, dict) else {}
+        question, context = found.get("question"), found.get("context")
+        if not (isinstance(question, str) and isinstance(context, str)):
+            raise _Refused(400, "A question is an object with question and context.")
+        return question, context
+
+    def _send_json(self, status: int, values: dict[str, Any]) -> None:
+        self._send(status, "application/json", json.dumps(values).encode())
+
+    def _send(self, status: int, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("X-Frame-Options", "DENY")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing of each request."""

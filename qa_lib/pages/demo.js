@@ -1,0 +1,97 @@
+"use strict";
+// Sends the question, and shows what each model answers. Text is only ever set as text.
+(function () {
+  const $ = (id) => document.getElementById(id);
+
+  function element(tag, text, name) {
+    const made = document.createElement(tag);
+    if (text !== undefined) made.textContent = text;
+    if (name) made.className = name;
+    return made;
+  }
+
+  // Characters are counted as Python does, by code point.
+  function marked(letters, answer) {
+    const place = element("p", undefined, "text");
+    place.append(letters.slice(0, answer.start).join(""));
+    if (answer.end > answer.start) {
+      place.append(element("mark", letters.slice(answer.start, answer.end).join("")));
+    }
+    place.append(letters.slice(answer.end).join(""));
+    return place;
+  }
+
+  function nBest(answers, show) {
+    const table = element("table");
+    for (const answer of answers) {
+      const row = table.insertRow();
+      const text = row.insertCell();
+      const button = element("button", answer.answer || "no answer", "plain");
+      button.type = "button";
+      button.addEventListener("click", () => show(answer));
+      text.append(button);
+      const cell = row.insertCell();
+      cell.className = "bar";
+      const meter = element("span", undefined, "meter");
+      meter.append(element("span", answer.score.toFixed(3)));
+      const bar = element("i");
+      bar.style.setProperty("--share", `${Math.min(100, 100 * answer.score)}%`);
+      meter.append(bar);
+      cell.append(meter);
+    }
+    return table;
+  }
+
+  function card(model, context) {
+    const letters = Array.from(context);
+    const best = model.answers[0];
+    const section = element("section", undefined, "model");
+    const head = element("div", undefined, "head");
+    head.append(element("h2", model.role));
+    const latency = element("span", `${model.milliseconds.toFixed(1)} ms`, "soft num latency");
+    latency.title = "median of three times";
+    head.append(latency);
+    section.append(head, element("p", model.name, "hint"));
+    section.append(element("p", best.answer || "no answer", "best"));
+    let place = marked(letters, best);
+    const show = (answer) => {
+      const next = marked(letters, answer);
+      place.replaceWith(next);
+      place = next;
+    };
+    section.append(place, nBest(model.answers, show));
+    return section;
+  }
+
+  async function ask() {
+    const context = $("context").value;
+    $("ask").disabled = true;
+    $("error").hidden = true;
+    try {
+      const response = await fetch("/answer", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ question: $("question").value, context }),
+      });
+      const found = await response.json();
+      if (!response.ok) throw new Error(found.error);
+      $("answers").replaceChildren(...found.models.map((model) => card(model, context)));
+    } catch (error) {
+      const lost = error instanceof TypeError;
+      $("error").textContent = lost ? "The server does not answer. Is it still running?" : error.message;
+      $("error").hidden = false;
+    } finally {
+      $("ask").disabled = false;
+    }
+  }
+
+  $("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask();
+  });
+  $("questions").addEventListener("click", (event) => {
+    if (event.target.tagName !== "BUTTON") return;
+    $("question").value = event.target.textContent;
+    ask();
+  });
+})();

@@ -1,0 +1,204 @@
+"""Runs side by side: what was set differently, what they score, how sure the difference is."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from qa_lib import pages, scores
+from qa_lib.errors import ConfigError, DataError
+from qa_lib.pages.text import figure
+from qa_lib.report import charts
+from qa_lib.report.content import SCORES, Figures, leaves
+from qa_lib.report.facts import Facts, read
+from qa_lib.run import RunFolder
+
+_COSTS = (
+    ("speed-up", "speedup"),
+    ("windows trained per second", "windows_per_s"),
+    ("windows scored per second", "eval_windows_per_s"),
+    ("parameters", "num_parameters"),
+    ("bytes of weights", "weight_bytes"),
+    ("questions trained on", "num_train_questions"),
+    ("questions scored", "num_questions"),
+    ("seconds in all", "seconds"),
+)
+_MOST_OF_NAME = 120
+
+
+def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
+    """Compare runs.
+
+    Args:
+        names: Two run folders or more, by path or URL.
+        seed: Of the resampling.
+
+    Returns:
+        `runs` (Facts), `labels`; `scores` and `costs`: rows of `name`, `path` and `texts`, one for
+        each run; `pairs`: of each two runs and score, `first`, `second`, `name` and the fields of
+        `scores.Comparison`; `settings`: rows of `name` and `texts` where they differ; `notes`.
+
+    Raises:
+        ConfigError: A folder is no run's, or there are fewer than two.
+    """
+    if len(names) < 2:
+        raise ConfigError(
+            "Fewer than two runs are named.", 'Name two or more: make compare RUNS="runs/a runs/b".'
+        )
+    folders = [RunFolder(name, "compare") for name in names]
+    runs = [read(folder) for folder in folders]
+    labels = _labels(runs)
+    pairs, notes = _pairs(folders, labels, seed)
+    if len({run.result.get("eval_fingerprint") for run in runs}) > 1:
+        notes.append("The runs were not scored on the same questions: see the paired differences.")
+    return {
+        "runs": runs,
+        "labels": labels,
+        "scores": _score_rows(runs),
+        "costs": _rows(runs, [*_COSTS, *_latencies(runs)]),
+        "pairs": pairs,
+        "settings": _settings(runs),
+        "notes": [*(note for run in runs for note in run.notes), *notes],
+    }
+
+
+def table(comparison: dict[str, Any], width: int = 100) -> str:
+    """Return a comparison as text of this width."""
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Console(file=io.StringIO(), width=width)
+    labels = comparison["labels"]
+    for title, key in (("", "scores"), ("", "costs"), ("settings that differ", "settings")):
+        if not comparison[key]:
+            continue
+        shown = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        shown.add_column("")
+        for label in labels:
+            shown.add_column(label, justify="right", overflow="fold")
+        for row in comparison[key]:
+            shown.add_row(row["name"], *row["texts"])
+        out.print(shown)
+    for pair in comparison["pairs"]:
+        out.print(_sentence(pair), markup=False, highlight=False)
+    for note in comparison["notes"]:
+        out.print(f"note: {note}", markup=False, highlight=False)
+    text: str = out.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def write(comparison: dict[str, Any], storage: str) -> str:
+    """Write the comparison as a page beside the runs, and return its path or URL."""
+    name = f"compare-{'-'.join(run.name for run in comparison['runs'])}"[:_MOST_OF_NAME]
+    folder = RunFolder(storage, "compare")
+    folder.filesystem.create_dir(folder.root, recursive=True)
+    html = pages.render(
+        "compare.html",
+        scripts=[pages.plotly(), pages.script("report.js")],
+        title=" · ".join(comparison["labels"]),
+        chart=charts.intervals(_points(comparison)),
+        sentence=_sentence,
+        **comparison,
+    )
+    folder.write_text(f"{name}.html", html)
+    return folder.url(f"{name}.html")
+
+
+def _labels(runs: Sequence[Facts]) -> list[str]:
+    """Return the runs' names, or where two share one, their paths."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [run.path for run in runs]
+
+
+def _score_rows(runs: Sequence[Facts]) -> list[dict[str, Any]]:
+    rows = _rows(runs, [(name, key) for key, name in SCORES])
+    for row in rows:
+        ends = [Figures(run.result).get(f"intervals.{row['path']}") for run in runs]
+        row["intervals"] = ends
+        row["texts"] = [
+            f"{text} ({end[0]:.2f}–{end[1]:.2f})" if end else text
+            for text, end in zip(row["texts"], ends, strict=True)
+        ]
+    return rows
+
+
+def _rows(runs: Sequence[Facts], wanted: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    rows = []
+    for name, path in wanted:
+        values = [Figures(run.result).get(path) for run in runs]
+        if any(value is not None for value in values):
+            texts = [figure(value) for value in values]
+            rows.append({"name": name, "path": path, "values": values, "texts": texts})
+    return rows
+
+
+def _latencies(runs: Sequence[Facts]) -> list[tuple[str, str]]:
+    """Return the measured latencies; shapes stand in the same order in every run."""
+    shapes = max((run.result.get("latencies") or [] for run in runs), key=len)
+    return [
+        (f"ms, {shape['windows']} × {shape['tokens']} tokens", f"latencies.{index}.child_ms")
+        for index, shape in enumerate(shapes)
+    ]
+
+
+def _pairs(
+    folders: Sequence[RunFolder], labels: Sequence[str], seed: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Compare each two runs question by question, where both have the scores of each."""
+    tables: dict[str, Any] = {}
+    notes = []
+    for folder, label in zip(folders, labels, strict=True):
+        try:
+            tables[label] = scores.read(folder)
+        except (DataError, OSError, ValueError) as error:
+            notes.append(f"{label} has no scores of each question to pair: {error}")
+    pairs = []
+    for first, second in combinations(tables, 2):
+        try:
+            found = scores.compare_tables(tables[first], tables[second], seed=seed)
+        except DataError as error:
+            notes.append(f"{first} and {second}: {error.problem}")
+            continue
+        pairs += [
+            {"first": first, "second": second, "name": title, **found[key].to_dict()}
+            for key, title in SCORES
+            if key in found
+        ]
+    return pairs, notes
+
+
+def _sentence(pair: dict[str, Any]) -> str:
+    return (
+        f"{pair['name']}: {pair['second']} is {pair['difference']:+.2f} against {pair['first']}"
+        f" (95 %: {pair['low']:+.2f} to {pair['high']:+.2f}, p = {pair['p_value']:.3g}; "
+        f"{pair['num_questions']:,} questions of {pair['num_units']:,} {pair['unit']}s)"
+    )
+
+
+def _settings(runs: Sequence[Facts]) -> list[dict[str, Any]]:
+    each = [dict(leaves(run.config)) for run in runs]
+    keys = list(dict.fromkeys(key for values in each for key in values))
+    return [
+        {"name": key, "texts": [figure(values.get(key), 4) for values in each]}
+        for key in keys
+        if any(values.get(key) != each[0].get(key) for values in each)
+    ]
+
+
+def _points(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "run": label,
+            "name": row["name"],
+            "value": value,
+            "low": ends[0] if ends else None,
+            "high": ends[1] if ends else None,
+        }
+        for row in comparison["scores"]
+        for label, value, ends in zip(
+            comparison["labels"], row["values"], row["intervals"], strict=True
+        )
+        if value is not None
+    ]

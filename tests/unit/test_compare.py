@@ -1,0 +1,76 @@
+"""Runs side by side: the figures are the runs' own, and the paired ones those of `scores`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qa_lib import config, scores
+from qa_lib.errors import ConfigError
+from qa_lib.report import compare
+from qa_lib.run import RunFolder
+from tests.report_runs import write_run, write_scores
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
+    folder = tmp_path_factory.mktemp("runs")
+    one, other = write_run(folder / "one", "train"), write_run(folder / "other", "adjust")
+    other.write_result(write_scores(other, quality=0.5, seed=2))
+    return [one, other]
+
+
+def test_figures_are_those_of_the_runs_and_of_the_paired_test(runs: list[RunFolder]):
+    found = compare.compare([run.path for run in runs])
+    text = compare.table(found, width=160)
+    results = [run.read_result() for run in runs]
+    for key in ("f1", "em", "semantic"):
+        for result in results:
+            low, high = result["intervals"][key]
+            assert f"{result[key]:.2f} ({low:.2f}–{high:.2f})" in text
+    paired = scores.compare_tables(*(scores.read(run) for run in runs))["f1"]
+    assert paired.difference == pytest.approx(results[1]["f1"] - results[0]["f1"], abs=1e-3)
+    assert f"F1: other is {paired.difference:+.2f} against one" in text
+    assert f"p = {paired.p_value:.3g}" in text and paired.p_value < 0.05
+    assert "22,566,146" in text and "15,000,002" in text and "30.50" in text
+    # Settings: only what differs.
+    assert "model.name" in text and "train.num_workers" not in text
+
+
+def test_the_page_holds_the_same(runs: list[RunFolder], tmp_path: Path):
+    found = compare.compare([run.path for run in runs])
+    place = compare.write(found, str(tmp_path))
+    html = Path(place).read_text()
+    assert Path(place).name == "compare-one-other.html"
+    for row in (*found["scores"], *found["costs"], *found["settings"]):
+        assert all(f">{text}<" in html for text in row["texts"])
+    start = html.index('id="figure-scores">') + len('id="figure-scores">')
+    chart = json.loads(html[start : html.index("</script>", start)])
+    assert chart["data"][0]["y"] == [run.read_result()["f1"] for run in runs]
+
+
+def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], tmp_path: Path):
+    old = RunFolder(str(tmp_path / "old"), "train")
+    (tmp_path / "old").mkdir()
+    old.write_result({"f1": 60.25})
+    text = compare.table(compare.compare([old.path, runs[0].path]), width=160)
+    assert "60.25" in text and "old has no scores of each question to pair" in text
+    other = write_run(tmp_path / "elsewhere" / "one", "train")
+    text = compare.table(compare.compare([runs[0].path, other.path]), width=300)
+    assert runs[0].path in text and other.path in text, (
+        "two runs of one name are told by their path"
+    )
+
+
+@pytest.mark.parametrize("names", [[], ["one"]])
+def test_fewer_than_two_runs_are_refused(names: list[str], tmp_path: Path):
+    with pytest.raises(ConfigError):
+        compare.compare(config.parse("compare", names).compare.runs or ())
+
+
+def test_runs_may_be_the_first_words_or_a_flag():
+    for words in (["a", "b", "--seed", "3"], ["--seed", "3", "--compare.runs", "a", "b"]):
+        assert config.parse("compare", words).compare.runs == ("a", "b")
+    assert config.parse("report", ["runs/mine"]).model.name == "runs/mine"
