@@ -184,9 +184,12 @@ def maximum_length(config: Any) -> int | None:
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None or positions <= 0:
         return None
-    # RoBERTa's position ids start after the padding id.
-    offset_families = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
-    return positions - 2 if config.model_type in offset_families else positions
+    return positions - config.pad_token_id - 1 if positions_follow_padding(config) else positions
+
+
+def positions_follow_padding(config: Any) -> bool:
+    """Say whether a family's position ids start after the padding's token id, as RoBERTa's do."""
+    return config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
 
 
 def describe(model: PreTrainedModel) -> dict[str, Any]:

@@ -15,8 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from qa_lib import adjust, card, evaluate, squad, storage, train, windows
 from qa_lib import model as models
@@ -25,9 +28,10 @@ from qa_lib.errors import AdjustError
 from qa_lib.run import RunFolder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from qa_lib.adjust.calibrate import Batch
+    from qa_lib.adjust.plan import Indices
 
 PLAN = "plan.json"
 _LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))  # (windows, tokens)
@@ -42,7 +46,11 @@ def describe(settings: Settings) -> str:
     parent = models.load(settings.model.name, seed=settings.seed)
     dimensions = adjust.trace(parent)
     replayed = _read_plan(settings)
-    sizes = replayed.keep.sizes if replayed else _sizes(settings, parent, _LazyWindows(settings))
+    if replayed:
+        sizes = replayed.keep.sizes
+    else:
+        kept = _vocabulary(settings, parent, _corpus(settings))
+        sizes = _sizes(settings, parent, _LazyWindows(settings), kept)
     return adjust.table(parent.config, dimensions, sizes)
 
 
@@ -166,23 +174,28 @@ def _cut(
     plan = _read_plan(settings, run)
     if plan is None:
         batches = _LazyWindows(settings, run)
-        sizes = _sizes(settings, parent, batches)
+        texts = _corpus(settings, run)
+        kept = _vocabulary(settings, parent, texts)
+        sizes = _sizes(settings, parent, batches, kept)
         print(adjust.table(parent.config, dimensions, sizes), flush=True)
         plan = adjust.make_plan(
             parent,
             sizes,
             batches,
             parent_sha256=parent_sha256,
+            vocabulary=kept,
             method=settings.adjust.importance,
             folds=settings.adjust.fold,
             seed=settings.seed,
         )
     else:
+        texts = None
         plan.check_parent(parent_sha256, settings.model.name)
         print(adjust.table(parent.config, dimensions, plan.keep.sizes), flush=True)
     child = adjust.apply(parent, plan)
     proof = adjust.prove(parent, child, plan)
-    write_model(run, child, models.load_tokenizer(settings.model.name), folder)
+    tokenizer, vocabulary = _shorten(settings, plan, texts)
+    write_model(run, child, tokenizer, folder)
     run.write_text(PLAN, plan.to_json())
     sizes = plan.keep.sizes
     return child, {
@@ -192,8 +205,44 @@ def _cut(
         "hidden_size": sizes.hidden_size,
         "num_heads": sizes.num_heads,
         "intermediate_size": sizes.intermediate_size,
-        "proof": vars(proof),
+        "vocabulary_size": child.config.vocab_size,
+        "proof": vars(proof) | vocabulary,
     }
+
+
+def _corpus(settings: Settings, run: RunFolder | None = None) -> pa.StringArray | None:
+    """Return the texts whose tokens stay, each once, where the settings ask for a vocabulary."""
+    if settings.adjust.vocabulary is None:
+        return None
+    questions = squad.load(settings.data, "train", quarantine_dir=run.path if run else None)
+    columns = [questions.table[name].unique() for name in ("question", "context")]
+    return pa.concat_arrays([column.cast(pa.string()) for column in columns])
+
+
+def _vocabulary(
+    settings: Settings, parent: PreTrainedModel, texts: pa.StringArray | None
+) -> Indices | None:
+    """Return the tokens to keep, or None for all."""
+    if texts is None:
+        return None
+    tokenizer = models.load_tokenizer(settings.model.name)
+    return adjust.vocabulary.used(tokenizer, texts, parent.config)
+
+
+def _shorten(
+    settings: Settings, plan: adjust.Plan, texts: pa.StringArray | None
+) -> tuple[PreTrainedTokenizerFast, dict[str, int]]:
+    """Return the tokenizer of the adjusted model, and what was proved of it.
+
+    A replayed plan has no corpus at hand, on which it was proved when it was made.
+    """
+    tokenizer, kept = models.load_tokenizer(settings.model.name), plan.keep.vocabulary
+    if kept is None:
+        return tokenizer, {}
+    short = adjust.vocabulary.shorten(tokenizer, kept)
+    if texts is None:
+        return short, {}
+    return short, {"num_tokens": adjust.vocabulary.check(tokenizer, short, kept, texts)}
 
 
 class _LazyWindows(Sequence["Batch"]):
@@ -228,11 +277,14 @@ class _LazyWindows(Sequence["Batch"]):
         return len(self._batches())
 
 
-def _sizes(settings: Settings, parent: PreTrainedModel, batches: Sequence[Batch]) -> adjust.Sizes:
+def _sizes(
+    settings: Settings, parent: PreTrainedModel, batches: Sequence[Batch], kept: Indices | None
+) -> adjust.Sizes:
     wish = settings.adjust
+    count = None if kept is None else len(kept)
     if wish.target_speedup is not None or wish.target_parameters is not None:
-        return adjust.find(parent, wish, batches, seed=settings.seed)
-    sizes = adjust.resolve(parent.config, wish)
+        return adjust.find(parent, wish, batches, vocabulary_size=count, seed=settings.seed)
+    sizes = replace(adjust.resolve(parent.config, wish), vocabulary_size=count)
     if sizes == adjust.Sizes.of(parent.config):
         raise AdjustError(
             "Nothing is to be adjusted: every size is the model's own.",

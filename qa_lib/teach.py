@@ -49,13 +49,15 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     import ray
 
     assert settings.train.teacher is not None
-    _check_vocabulary(settings.train.teacher, settings.model.name)
+    numbers = _numbers(settings.train.teacher, settings.model.name)
     started = time.monotonic()
     blocks = ray.get(window_set.blocks)
-    folder = f"{settings.storage}/cache/teacher-{_key(settings.train.teacher, blocks)}"
+    asked = [_renumbered(block, numbers) for block in blocks]
+    folder = f"{settings.storage}/cache/teacher-{_key(settings.train.teacher, asked)}"
     parts, num_computed = _read(folder), 0
     if parts is None:
-        parts = _compute(settings, window_set)
+        refs = window_set.blocks if numbers is None else [ray.put(block) for block in asked]
+        parts = _compute(settings, refs, window_set.num_windows)
         _write(folder, parts)
         num_computed = window_set.num_windows
     logits = pa.concat_tables(parts)
@@ -114,14 +116,47 @@ def _key(teacher: str, blocks: list[pa.Table]) -> str:
     return digest.hexdigest()[:24]
 
 
-def _check_vocabulary(teacher: str, student: str) -> None:
-    """Compare tokenizers: logits of other tokens would teach nonsense."""
-    one, other = (models.load_tokenizer(name).get_vocab() for name in (teacher, student))
-    if one != other:
+def _numbers(teacher: str, student: str) -> np.ndarray | None:
+    """Return the teacher's number of each of the student's tokens, or None where all are the same.
+
+    A student whose vocabulary was shortened knows some of the teacher's tokens by other numbers. It
+    reads text that its corpus covers as the teacher does, token for token; the teacher is asked
+    about the student's tokens in any case, so that every logit is that of the token it teaches.
+
+    Raises:
+        ModelError: The student has tokens that the teacher does not know, or reads text otherwise:
+            logits of other tokens would teach nonsense.
+    """
+    one, other = (models.load_tokenizer(name) for name in (teacher, student))
+    known, tokens = one.get_vocab(), other.get_vocab()
+    if known == tokens:
+        return None
+    alike = all(
+        str(getattr(one.backend_tokenizer, part)) == str(getattr(other.backend_tokenizer, part))
+        for part in ("normalizer", "pre_tokenizer")
+    )
+    if not (alike and tokens.keys() <= known.keys()):
         raise ModelError(
             f"The teacher {teacher} and the model {student} have different vocabularies.",
             "Use a teacher with the model's tokenizer, such as the model it was adjusted from.",
         )
+    numbers = np.zeros(max(tokens.values()) + 1, np.int32)
+    numbers[list(tokens.values())] = [known[token] for token in tokens]
+    return numbers
+
+
+def _renumbered(block: pa.Table, numbers: np.ndarray | None) -> pa.Table:
+    """Give windows the teacher's numbers of their tokens."""
+    if numbers is None:
+        return block
+    column = block["input_ids"].combine_chunks()
+    ids = numbers[column.flatten().to_numpy()]
+    offsets = np.concatenate([[0], np.cumsum(windows.lengths(block))])
+    lists = type(column).from_arrays(
+        pa.array(offsets, pa.int32()),
+        pa.array(ids, column.type.value_type),
+    )
+    return block.set_column(block.schema.get_field_index("input_ids"), "input_ids", lists)
 
 
 class _Teacher:
@@ -149,7 +184,7 @@ def _lists(logits: np.ndarray, counts: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
-def _compute(settings: Settings, window_set: WindowSet) -> list[pa.Table]:
+def _compute(settings: Settings, blocks: list[Any], num_windows: int) -> list[pa.Table]:
     import ray
 
     device = resources.allocate(settings.train, resources.growth(settings)).device
@@ -160,7 +195,7 @@ def _compute(settings: Settings, window_set: WindowSet) -> list[pa.Table]:
         "device": device,
         "batch_size": settings.evaluate.batch_size,
     }
-    dataset = ray.data.from_arrow_refs(window_set.blocks)  # type: ignore[arg-type]
+    dataset = ray.data.from_arrow_refs(blocks)
     dataset.context.execution_options.preserve_order = True
     taught = dataset.map_batches(
         _Teacher,
@@ -173,13 +208,13 @@ def _compute(settings: Settings, window_set: WindowSet) -> list[pa.Table]:
     )
     parts: list[pa.Table] = []
     done = 0
-    with Progress(window_set.num_windows, "windows", "teacher") as progress:
+    with Progress(num_windows, "windows", "teacher") as progress:
         for part in taught.iter_batches(batch_size=None, batch_format="pyarrow"):
             assert isinstance(part, pa.Table)
             parts.append(part)
             done += part.num_rows
             progress.update(done)
-    assert done == window_set.num_windows, "the teacher missed windows"
+    assert done == num_windows, "the teacher missed windows"
     return parts
 
 

@@ -3,6 +3,7 @@
 settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the config -> proof.
 """
 
+from qa_lib.adjust import vocabulary
 from qa_lib.adjust.calibrate import draw_windows
 from qa_lib.adjust.cost import measure_latency
 from qa_lib.adjust.dimensions import Dimensions
@@ -31,4 +32,5 @@ __all__ = [
     "resolve",
     "table",
     "trace",
+    "vocabulary",
 ]

@@ -8,7 +8,7 @@ from math import prod
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.adjust.dimensions import changed, shapes_of, with_layers
+from qa_lib.adjust.dimensions import shapes_of, with_layers, with_vocabulary
 from qa_lib.model import maximum_length
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def predict_latency(config: Any, device: str = "cpu") -> float:
 
 def _shape(config: Any) -> str:
     return str(
-        changed(
+        with_vocabulary(
             with_layers(config, _repeated(config, _STACK)),
-            vocab_size=min(config.vocab_size, _SMALL_VOCABULARY),
+            min(config.vocab_size, _SMALL_VOCABULARY),
         ).to_json_string(use_diff=False)
     )
 

@@ -56,7 +56,7 @@ class Group:
     Attributes:
         name: `hidden`, or `LAYER.query_key`, `LAYER.value`, `LAYER.intermediate`; `head` for the
             units between the encoder and the classifier, where a family has such; `heads` where
-            one tensor holds something for the heads of all layers.
+            one tensor holds something for the heads of all layers; `vocabulary` for the tokens.
         width: Number of units.
         axes: The dimensions that they make up.
     """
@@ -96,7 +96,7 @@ class Dimensions:
         num_layers: Layers that a token passes; as many are stored unless they share their tensors.
         num_heads: Attention heads of each layer.
         hidden: The units of the residual stream, model-wide.
-        others: Other model-wide groups: `head` and `heads`, where there are such.
+        others: Other model-wide groups: `head` and `heads`, where there are such; `vocabulary`.
         layers: The groups inside each stored layer.
         queries: By stored layer, names of the modules that write queries, the tokens' first.
         shapes: Shape of every tensor of the state dict.
@@ -192,6 +192,7 @@ def _label(family: Family, config_class: Any, text: str) -> Dimensions:
     heads = _grown(
         config, shapes, lambda n: resized(config, hidden_size + n * head_size, num_heads + n)
     )
+    vocabulary = _grown(config, shapes, lambda n: changed(config, vocab_size=config.vocab_size + n))
     heads = {place: 1 for place in heads if place not in hidden}
 
     def group(name: str, size: int, places: Places, *blocks: tuple[str, int]) -> Group:
@@ -233,7 +234,11 @@ def _label(family: Family, config_class: Any, text: str) -> Dimensions:
         found = {split(name)[0] for name, _ in rows}
         queries.append(tuple(at + name for name in family.queries if at + name in found))
     head = select(*((name, int(name == family.head[-1])) for name in family.head))
-    others = (group("head", hidden_size, head), group("heads", num_heads, heads))
+    others = (
+        group("head", hidden_size, head),
+        group("heads", num_heads, heads),
+        group("vocabulary", config.vocab_size, vocabulary),
+    )
     return Dimensions(
         layer_prefix=prefix,
         num_layers=config.num_hidden_layers,
@@ -271,6 +276,12 @@ def with_layers(config: Any, layers: Sequence[int]) -> Any:
     family = family_of(config)
     lists = {key: [getattr(config, key)[index] for index in layers] for key in family.per_layer}
     return changed(config, num_hidden_layers=len(layers), **lists)
+
+
+def with_vocabulary(config: Any, size: int) -> Any:
+    """Return a copy of a configuration with so many tokens, the padding's among them."""
+    pad = config.pad_token_id
+    return changed(config, vocab_size=size, pad_token_id=pad if pad is None else min(pad, size - 1))
 
 
 def shapes_of(config: Any) -> Shapes:

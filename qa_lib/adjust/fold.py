@@ -37,7 +37,7 @@ def fold(
     """
     held = {}
     for group in dimensions.groups:
-        removed = complement(keep.of(group.name), group.width)
+        removed = complement(keep.of(group), group.width)
         for name in group.modules("reads"):
             if removed and model.get_submodule(name).bias is not None:
                 held[name] = _floats(statistics[name].mean[list(removed)])
@@ -65,7 +65,7 @@ def _refit(
     import torch
 
     kept = {
-        name: torch.tensor(keep.of(group.name), device=model.device)
+        name: torch.tensor(keep.of(group), device=model.device)
         for group in dimensions.groups
         for name in group.modules("normalises")
     }

@@ -76,7 +76,7 @@ def score(
         )
 
     scores: Scores = {}
-    for group in [each for each in dimensions.groups if each.name != "heads"]:
+    for group in [each for each in dimensions.groups if places(dimensions, each)]:
         found = effects(group)
         scores[group.name] = found.abs().mean(0)
         if group.name.endswith(".value"):
@@ -86,13 +86,16 @@ def score(
     return scores
 
 
-def choose(dimensions: Dimensions, scores: Scores, sizes: Sizes) -> Keep:
+def choose(
+    dimensions: Dimensions, scores: Scores, sizes: Sizes, vocabulary: Indices | None = None
+) -> Keep:
     """Keep the best units of each group.
 
     Args:
         dimensions: The groups of the kept layers.
         scores: What `score` returns.
         sizes: Which layers, and how many units, to keep.
+        vocabulary: Which tokens to keep; all where None.
     """
     heads: list[Indices] = []
     query_key: list[Indices] = []
@@ -123,6 +126,7 @@ def choose(dimensions: Dimensions, scores: Scores, sizes: Sizes) -> Keep:
         query_key=tuple(query_key),
         value=tuple(value),
         intermediate=tuple(intermediate),
+        vocabulary=vocabulary,
     )
 
 

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PlainSerializer,
+    ValidationError,
+)
 
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.errors import AdjustError
 
+if TYPE_CHECKING:
+    from qa_lib.adjust.dimensions import Group
+
 _VERSION = 1
 
 Indices = tuple[NonNegativeInt, ...]
+
+
+def _to_bits(indices: Indices) -> str:
+    bits = np.zeros(max(indices, default=-1) + 1, bool)
+    bits[list(indices)] = True
+    return base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode("ascii")
+
+
+def _from_bits(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    data = np.frombuffer(base64.b64decode(value, validate=True), np.uint8)
+    return tuple(np.flatnonzero(np.unpackbits(data, bitorder="little")).tolist())
+
+
+# Many indices, in JSON as base64 of one bit for each, the lowest bit of the first byte for 0.
+Bits = Annotated[Indices, BeforeValidator(_from_bits), PlainSerializer(_to_bits, when_used="json")]
 
 
 class _Record(BaseModel):
@@ -30,6 +60,7 @@ class Keep(_Record):
         query_key: Rows of the query and key maps: units of the kept heads.
         value: Rows of the value map, and columns of the map that reads it: likewise.
         intermediate: Feed-forward units.
+        vocabulary: Tokens; all where None.
     """
 
     layers: Indices = Field(min_length=1)
@@ -39,21 +70,30 @@ class Keep(_Record):
     query_key: tuple[Indices, ...]
     value: tuple[Indices, ...]
     intermediate: tuple[Indices, ...] = Field(min_length=1)
+    vocabulary: Bits | None = Field(default=None, min_length=1)
 
-    def of(self, group: str) -> Indices:
+    def of(self, group: Group) -> Indices:
         """Return the kept units of a group (`hidden`, `LAYER.KIND`, ...) of the kept layers."""
-        if group == "heads":
+        if group.name == "heads":
             return self.heads[0]
-        if group in ("hidden", "head"):
-            return self.head if group == "head" else self.hidden
-        layer, kind = group.split(".")
+        if group.name in ("hidden", "head"):
+            return self.head if group.name == "head" else self.hidden
+        if group.name == "vocabulary":
+            return tuple(range(group.width)) if self.vocabulary is None else self.vocabulary
+        layer, kind = group.name.split(".")
         indices: Indices = getattr(self, kind)[int(layer)]
         return indices
 
     @property
     def sizes(self) -> Sizes:
         """The sizes that these indices give."""
-        return Sizes(self.layers, len(self.hidden), len(self.heads[0]), len(self.intermediate[0]))
+        return Sizes(
+            self.layers,
+            len(self.hidden),
+            len(self.heads[0]),
+            len(self.intermediate[0]),
+            None if self.vocabulary is None else len(self.vocabulary),
+        )
 
 
 class Norm(_Record):

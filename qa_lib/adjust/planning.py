@@ -9,7 +9,7 @@ from qa_lib.adjust import importance
 from qa_lib.adjust.calibrate import Batch, Statistics, calibrate
 from qa_lib.adjust.dimensions import Dimensions, label
 from qa_lib.adjust.fold import fold
-from qa_lib.adjust.plan import Coupling, Fold, Plan
+from qa_lib.adjust.plan import Coupling, Fold, Indices, Plan
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.surgery import changes, drop_layers
 
@@ -23,6 +23,7 @@ def make_plan(
     batches: Sequence[Batch],
     *,
     parent_sha256: str,
+    vocabulary: Indices | None = None,
     method: importance.Method = "taylor",
     folds: bool = True,
     seed: int = 0,
@@ -37,6 +38,7 @@ def make_plan(
         sizes: What it is to be cut to.
         batches: Calibration windows, as `qa_lib.windows.collate` returns them, labels included.
         parent_sha256: Its fingerprint.
+        vocabulary: The tokens that stay; all where None.
         method: How units are scored.
         folds: Whether to fold removed units' means into biases, and to refit LayerNorms.
         seed: Of `random` importance.
@@ -55,7 +57,7 @@ def make_plan(
         folds=folds,
         seed=seed,
     )
-    keep = importance.choose(dimensions, scores, sizes)
+    keep = importance.choose(dimensions, scores, sizes, vocabulary)
     folded = fold(short, dimensions, keep, statistics, batches) if folds else Fold()
     return Plan(
         family=model.config.model_type,
@@ -66,7 +68,7 @@ def make_plan(
         groups={
             group.name: Coupling(
                 width=group.width,
-                kept=len(keep.of(group.name)),
+                kept=len(keep.of(group)),
                 dimensions=tuple(f"{axis.tensor}[{axis.dim}]" for axis in group.axes),
             )
             for group in dimensions.groups

@@ -61,7 +61,7 @@ def prove(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> Proof:
         AdjustError: One part fails; nothing of the child can be trusted then.
     """
     dimensions = label(parent.config)
-    batch = probe(parent.config)
+    batch = probe(parent.config, plan.keep.vocabulary)
     num_tensors = check_shapes(child)
     num_identical = check_bits(parent, child, plan)
     parent, child = _double(parent), _double(child)
@@ -113,7 +113,7 @@ def check_logits(
     """
     with held(parent, plan):
         expected = logits(parent, batch)
-    error = float((logits(child, batch) - expected).abs().max())
+    error = float((logits(child, renumbered(batch, plan)) - expected).abs().max())
     _require(
         error <= LOGIT_TOLERANCE,
         f"the logits differ by {error:.1e} from the parent's with the removed units held",
@@ -169,23 +169,37 @@ def _apart(dimensions: Dimensions) -> list[list[Group]]:
     return [*([group] for group in rest), *attentions]
 
 
-def probe(config: Any, num_windows: int = 2, num_tokens: int = 48) -> Batch:
-    """Draw windows of random tokens, the last ones padded.
+def probe(config: Any, vocabulary: Indices | None = None) -> Batch:
+    """Draw two windows of up to 48 random tokens, the last one padded.
 
     Equality of two functions does not ask for windows that make sense, and needs no questions.
+
+    Args:
+        config: Of the model.
+        vocabulary: Tokens to draw from; all where None.
     """
     import torch
 
     generator = torch.Generator().manual_seed(0)
     pad_id = config.pad_token_id or 0
-    longest = min(num_tokens, maximum_length(config) or num_tokens)
-    shape = (num_windows, longest)
-    input_ids = torch.randint(config.vocab_size - 1, shape, generator=generator)
-    input_ids += input_ids >= pad_id  # every token but the padding
+    longest = min(48, maximum_length(config) or 48)
+    tokens = torch.tensor(vocabulary or range(config.vocab_size))
+    tokens = tokens[tokens != pad_id]
+    input_ids = tokens[torch.randint(len(tokens), (2, longest), generator=generator)]
     attention_mask = torch.ones_like(input_ids)
     attention_mask[-1, longest // 2 :] = 0
     input_ids[attention_mask == 0] = pad_id
     return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+def renumbered(batch: Batch, plan: Plan) -> Batch:
+    """Return a batch of the parent's tokens with the numbers that the child knows them by."""
+    import torch
+
+    if plan.keep.vocabulary is None:
+        return batch
+    kept = torch.tensor(plan.keep.vocabulary)
+    return batch | {"input_ids": torch.searchsorted(kept, batch["input_ids"])}
 
 
 def logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
@@ -230,7 +244,7 @@ def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
         for group in dimensions.groups:
             if group.name not in groups:
                 continue
-            removed = complement(plan.keep.of(groups[group.name].name), group.width)
+            removed = complement(plan.keep.of(groups[group.name]), group.width)
             for name in group.modules("reads") if removed else ():
                 value = values.get(name, (0.0,) * len(removed))
                 if dimensions.layer_of(name) in (None, *layers.values()):
@@ -241,7 +255,7 @@ def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
             inverse = {layer: index for index, layer in layers.items()}
             for name in group.modules("normalises") if removed else ():
                 norm = plan.fold.norms.get(str(dimensions.rename(name, inverse)))
-                hook(name, _restrict(plan.keep.of(group.name), norm))
+                hook(name, _restrict(plan.keep.of(group), norm))
         yield
 
 
@@ -295,7 +309,7 @@ def _permutation_error(
 ) -> float:
     import torch
 
-    orders = _orders(dimensions, family_of(model.config).rotary)
+    orders = _orders(dimensions, model.config)
     permuted = copy.deepcopy(model)
     state = permuted.state_dict()
     for group in groups:
@@ -305,14 +319,17 @@ def _permutation_error(
             for start in (block * group.width for block in axis.blocks):
                 order[start : start + group.width] = start + orders[group.name]
             tensor.copy_(tensor.index_select(axis.dim, order.to(tensor.device)))
+    if any(group.name == "vocabulary" for group in groups):
+        batch = batch | {"input_ids": orders["vocabulary"].argsort()[batch["input_ids"]]}
     change = (logits(permuted, batch) - reference).abs().max()
     return float(change / reference.abs().max())
 
 
-def _orders(dimensions: Dimensions, rotary: bool) -> dict[str, torch.Tensor]:
+def _orders(dimensions: Dimensions, config: Any) -> dict[str, torch.Tensor]:
     """Draw an order of every group's units: heads move whole, and units inside their head.
 
-    Rotary positions turn a head's units each by its place, so that they stay there.
+    Rotary positions turn a head's units each by its place, so that they stay there, and so does the
+    padding, which models know by its id.
     """
     import torch
 
@@ -325,6 +342,10 @@ def _orders(dimensions: Dimensions, rotary: bool) -> dict[str, torch.Tensor]:
         return torch.empty_like(cycle).scatter_(0, cycle, cycle.roll(1))
 
     orders = {group.name: draw(group.width) for group in (dimensions.hidden, *dimensions.others)}
+    vocabulary = torch.arange(config.vocab_size)
+    rest = vocabulary[vocabulary != (config.pad_token_id or 0)]
+    orders["vocabulary"] = vocabulary.scatter(0, rest, rest[draw(len(rest))])
+    rotary = family_of(config).rotary
     for layer in dimensions.layers:
         orders[layer.intermediate.name] = draw(layer.intermediate.width)
         head_order = orders["heads"] if dimensions.ties_heads else draw(heads)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.adjust.dimensions import changed, label, resized, shapes_of, width, with_layers
+from qa_lib.adjust.dimensions import (
+    changed,
+    label,
+    resized,
+    shapes_of,
+    width,
+    with_layers,
+    with_vocabulary,
+)
 from qa_lib.adjust.families import family_of
 from qa_lib.errors import AdjustError
 
@@ -24,12 +32,14 @@ class Sizes:
         hidden_size: Width of the residual stream.
         num_heads: Attention heads of each layer.
         intermediate_size: Width of the feed-forward part of each layer.
+        vocabulary_size: Number of tokens, where it is not the parent's.
     """
 
     layers: tuple[int, ...]
     hidden_size: int
     num_heads: int
     intermediate_size: int
+    vocabulary_size: int | None = None
 
     @property
     def head_size(self) -> int:
@@ -52,6 +62,8 @@ class Sizes:
 
     def apply(self, config: Any) -> Any:
         """Return a parent's configuration rewritten to these sizes."""
+        if self.vocabulary_size is not None:
+            config = with_vocabulary(config, self.vocabulary_size)
         config = resized(with_layers(config, self.layers), self.hidden_size, self.num_heads)
         return changed(config, **{family_of(config).intermediate_key: self.intermediate_size})
 

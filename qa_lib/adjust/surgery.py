@@ -10,6 +10,7 @@ from qa_lib.adjust.dimensions import Axis, Dimensions, Group, label
 from qa_lib.adjust.fold import complement
 from qa_lib.adjust.plan import Fold, Keep, Plan
 from qa_lib.adjust.sizes import Sizes, check_layers
+from qa_lib.adjust.vocabulary import renumber
 from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def apply(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     dimensions = label(short.config)
     check(plan, dimensions)
     state = cut(short.state_dict(), dimensions, plan.keep, plan.fold)
-    config = plan.keep.sizes.apply(model.config)
-    return build(config, state)
+    kept = plan.keep.vocabulary
+    config = model.config if kept is None else renumber(model.config, kept)
+    return build(plan.keep.sizes.apply(config), state)
 
 
 def drop_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:
@@ -86,7 +88,7 @@ def cut(state: State, dimensions: Dimensions, keep: Keep, fold: Fold) -> State:
     """
     state = {name: tensor.clone() for name, tensor in state.items()}  # the parent's stay its own
     for group in dimensions.groups:
-        removed = complement(keep.of(group.name), group.width)
+        removed = complement(keep.of(group), group.width)
         for name in group.modules("reads"):
             if name in fold.held:
                 state[f"{name}.bias"] = _folded(state, name, removed, fold.held[name])
@@ -111,7 +113,7 @@ def take(tensor: torch.Tensor, places: Sequence[tuple[Group, Axis]], keep: Keep)
 
     for dim in sorted({axis.dim for _, axis in places}):
         blocks = {
-            block: (torch.tensor(keep.of(group.name)) + block * group.width).to(tensor.device)
+            block: (torch.tensor(keep.of(group)) + block * group.width).to(tensor.device)
             for group, axis in places
             if axis.dim == dim
             for block in axis.blocks
@@ -167,7 +169,7 @@ def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
     num_stored = len(dimensions.layers)
     if any(len(lists) != num_stored for lists in nested):
         return [f"it does not list units for each of its {num_stored} layers"]
-    kept = [(group.name, keep.of(group.name), group.width) for group in dimensions.groups]
+    kept = [(group.name, keep.of(group), group.width) for group in dimensions.groups]
     kept += [(f"{i}.heads", heads, dimensions.num_heads) for i, heads in enumerate(keep.heads)]
     problems = [
         f"the indices of {name} are not ascending and below {width}"
@@ -185,7 +187,7 @@ def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
     if any(g.name == "head" and len(keep.head) != len(keep.hidden) for g in dimensions.others):
         problems.append("its head is not as wide as the hidden size")
     readers = {
-        name: group.width - len(keep.of(group.name))
+        name: group.width - len(keep.of(group))
         for group in dimensions.groups
         for name in group.modules("reads")
         if f"{name}.bias" in dimensions.shapes

@@ -30,6 +30,7 @@ def table(config: Any, dimensions: Dimensions, sizes: Sizes) -> str:
         ("heads", str(parent.num_heads), str(sizes.num_heads)),
         ("head size", str(parent.head_size), str(sizes.head_size)),
         ("intermediate size", str(parent.intermediate_size), str(sizes.intermediate_size)),
+        ("vocabulary", f"{before.vocab_size:,}", f"{after.vocab_size:,}"),
         ("parameters", f"{cost.num_parameters(before):,}", f"{cost.num_parameters(after):,}"),
         (
             f"GFLOPs ({cost.NUM_TOKENS} tokens)",
@@ -63,6 +64,11 @@ def _group_rows(dimensions: Dimensions, sizes: Sizes) -> list[tuple[str, ...]]:
                 _touched(dimensions, one, sizes.layers),
             )
         )
+    widths = {"head": sizes.hidden_size, "heads": sizes.num_heads}
+    for group in dimensions.others:
+        left = widths.get(group.name, sizes.vocabulary_size or group.width)
+        touched = _touched(dimensions, group, sizes.layers)
+        rows.append((group.name, str(group.width), str(left), touched))
     removed = [i for i in range(dimensions.num_layers) if i not in sizes.layers]
     if removed:
         prefix = dimensions.layer_prefix

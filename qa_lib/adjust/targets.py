@@ -28,7 +28,12 @@ _NARROWEST = 8  # no feed-forward part below an eighth of the parent's
 
 
 def find(
-    model: PreTrainedModel, settings: AdjustSettings, batches: Sequence[Batch], *, seed: int = 0
+    model: PreTrainedModel,
+    settings: AdjustSettings,
+    batches: Sequence[Batch],
+    *,
+    vocabulary_size: int | None = None,
+    seed: int = 0,
 ) -> Sizes:
     """Find the sizes for the settings' target.
 
@@ -36,13 +41,15 @@ def find(
         model: The parent, in evaluation mode.
         settings: With `target_speedup` or `target_parameters`.
         batches: Calibration windows.
+        vocabulary_size: Tokens that stay, where they are not all.
         seed: Of `random` importance.
 
     Raises:
         AdjustError: No sizes reach the target; the nearest that can be reached is named.
     """
     reaches = _reaches(model.config, settings)
-    for hidden in _hidden_steps(model.config, settings.round_to):
+    parent = replace(Sizes.of(model.config), vocabulary_size=vocabulary_size)
+    for hidden in _hidden_steps(model.config, parent, settings.round_to):
         candidates = [
             sizes
             for count in range(len(hidden.layers), 0, -1)
@@ -51,7 +58,7 @@ def find(
         if candidates:
             losses = [_loss(model, sizes, settings, batches, seed) for sizes in candidates]
             return candidates[losses.index(min(losses))]
-    raise _unreachable(model.config, settings)
+    raise _unreachable(model.config, parent, settings)
 
 
 def _reaches(config: Any, settings: AdjustSettings) -> Callable[[Sizes], bool]:
@@ -76,9 +83,8 @@ def _speedup(config: Any, sizes: Sizes) -> float:
     return cost.predict_latency(config) / cost.predict_latency(sizes.apply(config))
 
 
-def _hidden_steps(config: Any, round_to: int) -> Iterator[Sizes]:
+def _hidden_steps(config: Any, parent: Sizes, round_to: int) -> Iterator[Sizes]:
     """Yield ever smaller residual streams, a head at a time."""
-    parent = Sizes.of(config)
     for heads in range(parent.num_heads, 0, -1):
         sizes = replace(parent, hidden_size=heads * parent.head_size, num_heads=heads)
         is_round = sizes.hidden_size % round_to == 0 or heads == parent.num_heads
@@ -135,8 +141,8 @@ def _loss(
         return sum(float(span_loss(child, batch)) for batch in batches)
 
 
-def _unreachable(config: Any, settings: AdjustSettings) -> AdjustError:
-    smallest = list(_hidden_steps(config, settings.round_to))[-1]
+def _unreachable(config: Any, parent: Sizes, settings: AdjustSettings) -> AdjustError:
+    smallest = list(_hidden_steps(config, parent, settings.round_to))[-1]
     narrowest = _widths(smallest, settings.round_to)[0]
     smallest = replace(smallest, layers=smallest.layers[:1], intermediate_size=narrowest)
     if settings.target_speedup is not None:

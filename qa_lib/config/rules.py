@@ -106,6 +106,11 @@ def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...],
             ("adjust.target_speedup", "adjust.target_parameters"),
             "adjust.target_speedup and adjust.target_parameters exclude each other",
         )
+    if ways["plan"] and adjust.vocabulary is not None:
+        yield (
+            ("adjust.plan", "adjust.vocabulary"),
+            "adjust.plan and adjust.vocabulary exclude each other: a plan says which tokens stay",
+        )
     layers = adjust.keep_layers
     if layers is not None and list(layers) != sorted(set(layers)):
         yield ("adjust.keep_layers",), "adjust.keep_layers must rise, each layer named once"

@@ -322,6 +322,11 @@ class AdjustSettings(_Group):
     num_heads: int | None = Field(
         default=None, ge=1, description="Attention heads, given with hidden-size; none: derived."
     )
+    vocabulary: Literal["corpus"] | None = Field(
+        default=None,
+        description="corpus: keep the tokens that the training questions and their contexts use,"
+        " and what other words fall back to; none: all.",
+    )
     importance: Literal["taylor", "activation", "magnitude", "random"] = Field(
         default="taylor", description="How units are scored."
     )

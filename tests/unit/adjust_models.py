@@ -85,10 +85,14 @@ def tiny(family: str, seed: int = 0) -> PreTrainedModel:
     """Build a model whose every tensor is random: an untouched LayerNorm would hide mistakes."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AutoModelForQuestionAnswering.from_config(CONFIGS[family]())
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter += 0.3 * torch.randn_like(parameter)
+        return randomised(AutoModelForQuestionAnswering.from_config(CONFIGS[family]()))
+
+
+def randomised(model: PreTrainedModel) -> PreTrainedModel:
+    """Move every parameter of a model at random."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
     return model.eval()
 
 
