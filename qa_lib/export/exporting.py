@@ -99,7 +99,7 @@ def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
         run.write_result(facts, status="running")
         facts |= _answers(settings, run, forward, variants)
         run.write_result(facts, status="running")
-        return facts | _latencies(variants)
+        return facts | _latencies(forward.model.config, local, variants)
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -246,25 +246,34 @@ def _predict(
     return dict(zip(questions.table["id"].to_pylist(), texts, strict=True))
 
 
-def _latencies(variants: Mapping[str, Any]) -> dict[str, Any]:
-    """Time passes of all variants in turns."""
+def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[str, Any]:
+    """Time passes of all variants in turns: by all threads, and of one window by one."""
     import torch
 
-    longest = models.maximum_length(variants[_PYTORCH].config)
+    files = {_ONNX: FLOAT, _INT8: INT8}
+    longest = models.maximum_length(config)
+    all_threads = torch.get_num_threads()
+    turns = {1: _LATENCY_SHAPES[:2], all_threads: _LATENCY_SHAPES}  # those of all where it is one
     rows = []
-    for num_windows, num_tokens in _LATENCY_SHAPES:
-        seconds = adjust.measure_latency(variants, batch=num_windows, num_tokens=num_tokens)
-        row: dict[str, Any] = {
-            "windows": num_windows,
-            "tokens": min(num_tokens, longest or num_tokens),
+    for threads, shapes in sorted(turns.items(), reverse=True):
+        timed = {
+            variant: OnnxModel(folder / files[variant], config, threads)
+            if variant in files
+            else model
+            for variant, model in variants.items()
         }
-        row |= {f"{variant}_ms": round(each * 1e3, 3) for variant, each in seconds.items()}
-        rows.append(row)
-    return {
-        "latencies": rows,
-        "latency_device": "cpu",
-        "latency_threads": torch.get_num_threads(),
-    }
+        for num_windows, num_tokens in shapes:
+            seconds = adjust.measure_latency(
+                timed, batch=num_windows, num_tokens=num_tokens, num_threads=threads
+            )
+            row: dict[str, Any] = {
+                "windows": num_windows,
+                "tokens": min(num_tokens, longest or num_tokens),
+                "threads": threads,
+            }
+            row |= {f"{variant}_ms": round(each * 1e3, 3) for variant, each in seconds.items()}
+            rows.append(row)
+    return {"latencies": rows, "latency_device": "cpu", "latency_threads": all_threads}
 
 
 def _questions(settings: Settings, quarantine_dir: str | None) -> Questions | None:
