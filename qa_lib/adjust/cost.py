@@ -12,7 +12,7 @@ from qa_lib.adjust.dimensions import shapes_of, with_layers, with_vocabulary
 from qa_lib.model import maximum_length
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 BATCH, NUM_TOKENS = 1, 384  # where speed-ups are stated unless said otherwise
 _ROUNDS = range(3, 8)  # turns of each model: as many as fit the budget
@@ -43,7 +43,7 @@ def num_flops(config: Any, num_tokens: int = NUM_TOKENS) -> int:
 
 
 def measure_latency(
-    models: Mapping[str, PreTrainedModel],
+    models: Mapping[str, Any],
     *,
     batch: int = BATCH,
     num_tokens: int = NUM_TOKENS,
@@ -52,7 +52,8 @@ def measure_latency(
     """Time forward passes of several models in turns, so that a busy moment hits all of them.
 
     Args:
-        models: Transformers models in evaluation mode, all on one device.
+        models: Transformers models in evaluation mode, or what is called as they are; all on one
+            device.
         batch: Windows in a pass.
         num_tokens: Tokens of each window, or as many as the models have positions for.
         num_threads: Of torch; its own setting where None.

@@ -169,23 +169,27 @@ def _apart(dimensions: Dimensions) -> list[list[Group]]:
     return [*([group] for group in rest), *attentions]
 
 
-def probe(config: Any, vocabulary: Indices | None = None) -> Batch:
-    """Draw two windows of up to 48 random tokens, the last one padded.
+def probe(
+    config: Any, vocabulary: Indices | None = None, *, num_windows: int = 2, num_tokens: int = 48
+) -> Batch:
+    """Draw windows of random tokens, the last one padded.
 
     Equality of two functions does not ask for windows that make sense, and needs no questions.
 
     Args:
         config: Of the model.
         vocabulary: Tokens to draw from; all where None.
+        num_windows: How many.
+        num_tokens: Of each, or as many as the model has positions for.
     """
     import torch
 
     generator = torch.Generator().manual_seed(0)
     pad_id = config.pad_token_id or 0
-    longest = min(48, maximum_length(config) or 48)
+    longest = min(num_tokens, maximum_length(config) or num_tokens)
     tokens = torch.tensor(vocabulary or range(config.vocab_size))
     tokens = tokens[tokens != pad_id]
-    input_ids = tokens[torch.randint(len(tokens), (2, longest), generator=generator)]
+    input_ids = tokens[torch.randint(len(tokens), (num_windows, longest), generator=generator)]
     attention_mask = torch.ones_like(input_ids)
     attention_mask[-1, longest // 2 :] = 0
     input_ids[attention_mask == 0] = pad_id

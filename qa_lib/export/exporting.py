@@ -142,7 +142,7 @@ def check_logits(
     """
     worst = 0.0
     for num_windows, num_tokens in _LOGIT_SHAPES[:num_shapes]:
-        batch = proof.probe(model.config, num_windows, num_tokens)
+        batch = proof.probe(model.config, num_windows=num_windows, num_tokens=num_tokens)
         if "token_type_ids" in inputs:
             types = batch["attention_mask"].clone()
             types[:, : types.shape[1] // 4] = 0
@@ -163,9 +163,10 @@ def _write(
         inputs.append("token_type_ids")
     (folder / FLOAT).parent.mkdir()
     write_onnx(forward.model, folder / FLOAT, inputs)
-    variants = {_PYTORCH: forward.model, _ONNX: OnnxModel(folder / FLOAT, config)}
+    exported = OnnxModel(folder / FLOAT, config)
+    variants: dict[str, Any] = {_PYTORCH: forward.model, _ONNX: exported}
     try:
-        error = check_logits(forward.model, variants[_ONNX], inputs)
+        error = check_logits(forward.model, exported, inputs)
     except RuntimeError as reason:  # a shape that the graph was not traced with
         raise does_not_export(config.model_type, storage.first_line(reason)) from None
     if not error <= LOGIT_TOLERANCE:  # NaN is no number to be below
