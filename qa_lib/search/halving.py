@@ -3,11 +3,16 @@
 Rung 0 trains nothing: it is the F1 right after surgery. Every further rung continues a trial's
 training to a larger number of windows.
 
+Right after surgery, a model that lost layers has lost nearly all of its F1, and wins it back within
+a few hundred windows; one that lost units has not. So rung 0 compares models of one depth: the best
+of every depth go on before the second best of any.
+
 Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, algorithm 2.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -123,6 +128,21 @@ class Halving:
 
     def _ranked(self, trials: list[Trial], rung: int) -> list[Trial]:
         if self._settings.objective == "f1":
-            return sorted(trials, key=lambda trial: -trial.outcomes[rung].f1)
-        points = [(trial.outcomes[rung].f1, trial.latency_ms) for trial in trials]
-        return [trials[index] for index in front.ranking(points)]
+            ranked = sorted(trials, key=lambda trial: -trial.outcomes[rung].f1)
+        else:
+            points = [(trial.outcomes[rung].f1, trial.latency_ms) for trial in trials]
+            ranked = [trials[index] for index in front.ranking(points)]
+        return _best_of_each_depth_first(ranked) if rung == 0 else ranked
+
+
+def _best_of_each_depth_first(ranked: Sequence[Trial]) -> list[Trial]:
+    """Order ranked trials by their place among those with as many layers, and then as ranked."""
+    seen: Counter[int] = Counter()
+    places = []
+    for trial in ranked:
+        depth = len(trial.setting.sizes.layers)
+        places.append(seen[depth])
+        seen[depth] += 1
+    return [
+        trial for _, trial in sorted(zip(places, ranked, strict=True), key=lambda each: each[0])
+    ]

@@ -37,8 +37,14 @@ def entry(each: Sizes, latency_ms: float) -> Entry:
     return Entry(each, latency_ms, round(12.0 / latency_ms, 3), num_parameters=1000)
 
 
-def trial(number: int, *f1: float, latency_ms: float = 10.0, error: str | None = None) -> Trial:
-    setting = Setting(sizes(2), "taylor", 1e-4 * number, 0.5)
+def trial(
+    number: int,
+    *f1: float,
+    latency_ms: float = 10.0,
+    error: str | None = None,
+    layers: int = 2,
+) -> Trial:
+    setting = Setting(sizes(layers), "taylor", 1e-4 * number, 0.5)
     outcomes = [Outcome(value, 100 * rung, 1.0) for rung, value in enumerate(f1)]
     return Trial(number, setting, latency_ms, 12.0 / latency_ms, 1000, outcomes, error)
 
@@ -160,6 +166,18 @@ def test_the_best_of_a_rung_go_on_once_and_the_parent_never():
     trials[2].outcomes.append(Outcome(20.0, 100, 1.0))
     assert rule.promotion(trials, running={3}) is None
     trials[3].outcomes.append(Outcome(30.0, 100, 1.0))
+    assert rule.promotion(trials, running=()) == Job(3, 2)
+
+
+def test_after_surgery_models_of_one_depth_are_compared_and_once_trained_all_are():
+    rule = Halving(settings(reduction_factor=2), BATCH)
+    trials = [trial(0, 99.0), trial(1, 50.0, layers=3), trial(2, 49.0, layers=3)]
+    trials += [trial(3, 5.0), trial(4, 4.0)]  # they lost a layer
+    assert rule.promotion(trials, running=()) == Job(1, 1)
+    assert rule.promotion(trials, running={1}) == Job(3, 1)
+    assert rule.promotion(trials, running={1, 3}) is None
+    for number, f1 in ((1, 60.0), (3, 62.0)):
+        trials[number].outcomes.append(Outcome(f1, 100, 1.0))
     assert rule.promotion(trials, running=()) == Job(3, 2)
 
 
