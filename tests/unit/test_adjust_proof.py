@@ -143,7 +143,7 @@ def test_a_group_that_misses_a_dimension_is_caught(family: str):
             with pytest.raises(AdjustError) as refusal:
                 proof.check_permutation(parent, without(dimensions, axis), batch)
             named = re.findall(
-                r"hidden|heads?|\d\.\w+", refusal.value.problem.split(" changes ")[0]
+                r"hidden|heads?|vocabulary|\d\.\w+", refusal.value.problem.split(" changes ")[0]
             )
             assert group.name in named
             if not dimensions.ties_heads or group.name == "hidden":

@@ -22,7 +22,7 @@ QUESTIONS = embedded.corpus("eval").slice(0, 6).cast(SCHEMA)
 def batch_of(family: str) -> dict[str, torch.Tensor]:
     own = tokenizer(family)
     longest = model.maximum_length(tiny_with(family).config)
-    assert longest == (128 if model.positions_follow_padding(tiny_with(family).config) else 130)
+    assert longest == 128
     table = windows.build(QUESTIONS, own, windows.WindowSpec(longest, 32), characters=False).table
     assert max(windows.lengths(table)) == longest, "no window reaches the last position"
     return windows.collate(table, windows.PadSpec.of(own))
@@ -36,9 +36,9 @@ def test_every_family_has_a_tokenizer_here():
 @pytest.mark.parametrize("family", MAKE)
 def test_a_step_on_full_windows_lowers_their_loss(family: str):
     batch, student = batch_of(family), copy.deepcopy(tiny_with(family)).train()
-    takes_types = family in ("bert", "albert", "deberta-v2")
+    takes_types = family in ("bert", "deberta-v2")  # of ALBERT, transformers 5 asks for none
     assert ("token_type_ids" in batch) == takes_types
-    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-4)
 
     def loss() -> torch.Tensor:
         output = student.eval()(**model_inputs(batch))

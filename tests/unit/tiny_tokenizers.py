@@ -21,6 +21,7 @@ from transformers import (
 
 from qa_lib import embedded
 from qa_lib.adjust.dimensions import changed
+from qa_lib.model import positions_follow_padding
 from tests.unit.adjust_models import CONFIGS, randomised
 
 _SIZE = 600
@@ -137,5 +138,6 @@ def tiny_with(family: str) -> PreTrainedModel:
         ids |= {"bos_token_id": ids["cls_token_id"], "eos_token_id": ids["sep_token_id"]}
     config = CONFIGS[family]()
     known = {key: value for key, value in ids.items() if getattr(config, key, None) is not None}
-    config = changed(config, vocab_size=len(own), max_position_embeddings=130, **known)
+    longest = 130 if positions_follow_padding(config) else 128
+    config = changed(config, vocab_size=len(own), max_position_embeddings=longest, **known)
     return randomised(AutoModelForQuestionAnswering.from_config(config))
