@@ -76,6 +76,7 @@ def test_replaying_the_plan_gives_the_same_bytes(run: Path):
 @pytest.mark.slow
 def test_recovery_distils_the_parent_into_the_adjusted_model(run: Path):
     flags = ("--model.name", str(run), "--adjust.num-layers", "1", "--adjust.recover")
+    flags += ("--adjust.vocabulary", "corpus")  # the teacher numbers its tokens otherwise
     short = ("--data.train-limit", "48", "--train.max-steps", "3", "--run-name", "recovered")
     done = adjust(run.parent, *SMALL, *flags, *short)
     assert done.returncode == 0, done.stderr
@@ -88,15 +89,28 @@ def test_recovery_distils_the_parent_into_the_adjusted_model(run: Path):
         for name in ("adjusted", "model")
     )
     assert len(surgery) == len(now) and surgery != now
+    assert result["proof"]["num_tokens"] > 1000
+    config = json.loads((run.parent / "recovered" / "model" / "config.json").read_text())
+    tokenizer = model.load_tokenizer(str(run.parent / "recovered"))
+    assert config["vocab_size"] == len(tokenizer) == result["vocabulary_size"] < 5000
 
 
 def test_a_dry_run_prints_the_table_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     flags = ["--storage", str(tmp_path), "--dry-run", "--adjust.hidden-size", "288"]
+    flags += ["--adjust.vocabulary", "corpus"]
     jobs.adjust.adjust(config.parse("adjust", flags))
     printed = capsys.readouterr().out
-    for part in ("hidden size", "288", "GFLOPs", "predicted ms", "attention.self.key"):
+    for part in (
+        "hidden size",
+        "288",
+        "30,522",
+        "4,456",
+        "GFLOPs",
+        "predicted ms",
+        "attention.self.key",
+    ):
         assert part in printed
     assert not list(tmp_path.iterdir())
 
@@ -111,6 +125,7 @@ def test_a_dry_run_prints_the_table_and_leaves_nothing(
         ((), "Nothing is to be adjusted"),
         (("--adjust.plan", "absent.json"), "cannot be read"),
         (("--adjust.plan", "absent.json", "--adjust.num-layers", "2"), "exclude each other"),
+        (("--adjust.plan", "absent.json", "--adjust.vocabulary", "corpus"), "exclude each other"),
     ],
 )
 def test_the_impossible_exits_2_and_names_what_is_possible(
