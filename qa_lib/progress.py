@@ -28,6 +28,7 @@ class Progress:
         *,
         stream: TextIO | None = None,
         line_every_s: float = _LINE_EVERY_S,
+        quiet_s: float = 0.0,
     ) -> None:
         """Describe the work; nothing is shown before the first update.
 
@@ -37,10 +38,12 @@ class Progress:
             title: What is done.
             stream: Where to write; standard error where None.
             line_every_s: Seconds between lines where the stream is no terminal.
+            quiet_s: There, say nothing of work that takes no longer than this.
         """
         self._total, self._unit, self._title = total, unit, title
         self._stream = stream or sys.stderr
-        self._line_every_s = line_every_s
+        self._line_every_s, self._quiet_s = line_every_s, quiet_s
+        self._entered_s = float("-inf")
         self._bar: rich.progress.Progress | None = None
         self._first: tuple[float, int] | None = None  # time and units done at the first update
         self._shown_s = float("-inf")
@@ -48,6 +51,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         """Start the display."""
+        self._entered_s = time.monotonic()
         if self._stream.isatty():
             self._bar = _bar(self._stream)
             self._bar.start()
@@ -63,7 +67,7 @@ class Progress:
         """Show the last update, and end the display."""
         if self._bar is not None:
             self._bar.stop()
-        elif self._waiting is not None:
+        elif self._waiting is not None and time.monotonic() - self._entered_s >= self._quiet_s:
             self._line(*self._waiting)
 
     def update(self, done: int, **figures: float | str) -> None:
@@ -79,7 +83,7 @@ class Progress:
         if self._bar is not None:
             text = "  ".join(f"{name} {_short(value)}" for name, value in figures.items())
             self._bar.update(self._task, completed=done, figures=text)
-        elif now - self._shown_s >= self._line_every_s:
+        elif now - self._shown_s >= self._line_every_s and now - self._entered_s >= self._quiet_s:
             self._line(done, figures)
         else:
             self._waiting = done, figures

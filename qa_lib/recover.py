@@ -14,10 +14,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -25,6 +25,7 @@ from qa_lib import adjust, card, evaluate, squad, storage, train, windows
 from qa_lib import model as models
 from qa_lib.config import Settings
 from qa_lib.errors import AdjustError
+from qa_lib.progress import Progress
 from qa_lib.run import RunFolder
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from qa_lib.adjust.plan import Indices
 
 PLAN = "plan.json"
+_T = TypeVar("_T")
+_QUIET_S = 5.0
 _LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))  # (windows, tokens)
 
 
@@ -121,7 +124,7 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
     if on_gpu:
         pair = {key: copy.deepcopy(model).half().to(device) for key, model in pair.items()}
     latencies = []
-    for num_windows, num_tokens in _LATENCY_SHAPES:
+    for num_windows, num_tokens in _shown(_LATENCY_SHAPES, "shapes", "measuring latency"):
         seconds = adjust.measure_latency(pair, batch=num_windows, num_tokens=num_tokens)
         latencies.append(
             {
@@ -273,6 +276,9 @@ class _LazyWindows(Sequence["Batch"]):
     def __getitem__(self, index: Any) -> Any:
         return self._batches()[index]
 
+    def __iter__(self) -> Iterator[Batch]:
+        return _shown(self._batches(), "batches", "calibrating")
+
     def __len__(self) -> int:
         return len(self._batches())
 
@@ -359,6 +365,14 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
         cache.filesystem.create_dir(cache.root, recursive=True)
         cache.write_text("result.json", storage.to_json(found, indent=2))
     return found
+
+
+def _shown(items: Sequence[_T], unit: str, title: str) -> Iterator[_T]:
+    """Yield items, and show how far the work on them has come."""
+    with Progress(len(items), unit, title, quiet_s=_QUIET_S) as progress:
+        for done, item in enumerate(items, start=1):
+            yield item
+            progress.update(done)
 
 
 def _has_head(name: str) -> bool:

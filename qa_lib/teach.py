@@ -207,13 +207,13 @@ def _compute(settings: Settings, blocks: list[Any], num_windows: int) -> list[pa
         num_gpus=1 if device == "cuda" else 0,
     )
     parts: list[pa.Table] = []
-    done = 0
+    done, started = 0, time.monotonic()
     with Progress(num_windows, "windows", "teacher") as progress:
         for part in taught.iter_batches(batch_size=None, batch_format="pyarrow"):
             assert isinstance(part, pa.Table)
             parts.append(part)
             done += part.num_rows
-            progress.update(done)
+            progress.update(done, windows_per_s=done / (time.monotonic() - started))
     assert done == num_windows, "the teacher missed windows"
     return parts
 

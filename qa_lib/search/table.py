@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,7 @@ def _where_trials_run(
 ) -> list[float]:
     import ray
 
+    print(f"measuring the latency of {len(sizes)} sizes ...", file=sys.stderr, flush=True)
     remote = ray.remote(function).options(
         num_cpus=resources.MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
     )

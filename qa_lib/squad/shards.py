@@ -21,6 +21,7 @@ from pyarrow import fs
 
 from qa_lib import storage
 from qa_lib.errors import DataError
+from qa_lib.progress import Progress
 from qa_lib.squad.files import Place, parquet
 
 if TYPE_CHECKING:
@@ -67,18 +68,20 @@ def _write_split(
 ) -> list[dict[str, str | int]]:
     edges = context_edges(questions.table["context"], rows_per_shard)
     shards: list[dict[str, str | int]] = []
-    for index, (begin, end) in enumerate(pairwise(edges)):
-        name = f"{FILE_PREFIXES[questions.split]}-{index:05d}-of-{len(edges) - 1:05d}.parquet"
-        content = _to_parquet(questions.table.slice(begin, end - begin))
-        folder.child(name).write_bytes(content)
-        shards.append(
-            {
-                "name": name,
-                "num_rows": end - begin,
-                "num_bytes": content.size,
-                "sha256": hashlib.sha256(content).hexdigest(),
-            }
-        )
+    with Progress(len(questions), "questions", f"writing {questions.split}", quiet_s=5) as progress:
+        for index, (begin, end) in enumerate(pairwise(edges)):
+            name = f"{FILE_PREFIXES[questions.split]}-{index:05d}-of-{len(edges) - 1:05d}.parquet"
+            content = _to_parquet(questions.table.slice(begin, end - begin))
+            folder.child(name).write_bytes(content)
+            shards.append(
+                {
+                    "name": name,
+                    "num_rows": end - begin,
+                    "num_bytes": content.size,
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                }
+            )
+            progress.update(end)
     return shards
 
 

@@ -285,12 +285,18 @@ def _watch(trainer: Any, monitor: Any, num_steps: int) -> None:
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
+    num_windows = 0  # of this attempt
     with Progress(num_steps, "steps", "training") as progress, _stop_signals(monitor):
         while True:
             alive = thread.is_alive()
             for row in ray.get(monitor.drain.remote()):
+                num_windows += row["num_windows"]
                 progress.update(
-                    row["step"], loss=row["loss"], windows_per_s=row["windows_per_s"], lr=row["lr"]
+                    row["step"],
+                    windows=f"{num_windows:,}",
+                    windows_per_s=row["windows_per_s"],
+                    loss=row["loss"],
+                    lr=row["lr"],
                 )
             if not alive:
                 break

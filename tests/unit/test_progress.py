@@ -48,3 +48,11 @@ def test_an_error_inside_leaves_the_last_update_visible():
             raise RuntimeError
     except RuntimeError:
         assert stream.getvalue().splitlines()[-1].startswith("training: 7 of 10")
+
+
+def test_work_that_is_soon_done_is_not_told_of_off_a_terminal():
+    stream = io.StringIO()
+    with Progress(2, "batches", "calibrating", stream=stream, quiet_s=3600) as progress:
+        progress.update(1)
+        progress.update(2)
+    assert stream.getvalue() == ""
