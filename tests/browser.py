@@ -76,6 +76,7 @@ def chromium() -> Iterator[Browser]:
             options.add_argument(flag)
         driver = webdriver.Chrome(options=options, service=Service(programs[1]))
         try:
+            driver.command_executor.client_config.timeout = 280  # a busy machine is no failure
             driver.get("about:blank")
             driver.get_log("performance")  # of the page that Chromium opens with
             yield Browser(driver)

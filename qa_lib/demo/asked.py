@@ -13,6 +13,7 @@ from qa_lib import answer, embedded
 from qa_lib.answer import Answerer
 from qa_lib.config import Settings
 from qa_lib.errors import UserError
+from qa_lib.pages.text import short
 from qa_lib.run import RunFolder
 
 _NUM_TURNS = 3  # what one call takes varies by a tenth and more
@@ -97,8 +98,7 @@ def _load(settings: Settings, name: str, role: str) -> Asked:
     model = settings.model.model_copy(update={"name": name})
     settings = settings.model_copy(update={"model": model})
     options = answer.call_options(settings) | {"top_k": settings.demo.n_best}
-    short = name.rstrip("/").rpartition("/")[2] if "://" in name or name[0] in "/.~" else name
-    asked = Asked(short, role, answer.load_answerer(settings), options)
+    asked = Asked(short(name), role, answer.load_answerer(settings), options)
     example = examples()
     asked.ask(example["questions"][0], example["context"])  # the first call is slower
     return asked

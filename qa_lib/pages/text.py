@@ -44,6 +44,12 @@ def mebibytes(value: float | None) -> str:
     return ABSENT if value is None else f"{value / 2**20:,.1f}"
 
 
+def short(name: Any) -> str:
+    """Return a model or source as it is told: of a path or URL, the last part."""
+    text = str(name).rstrip("/")
+    return text.rpartition("/")[2] if "://" in text or text[:1] in "/.~" else text
+
+
 def number(text: str) -> float:
     """Read back the first number of what the functions above wrote."""
     found = re.search(r"-?[\d,]*\.?\d+(?:e-?\d+)?", text)
@@ -106,4 +112,5 @@ FILTERS = {
     "percent": percent,
     "mebibytes": mebibytes,
     "pieces": pieces,
+    "short": short,
 }

@@ -127,7 +127,7 @@ def _tiles(facts: Facts, figures: Figures) -> list[dict[str, Any]]:
     ]
     more = [("speedup", "Speed-up"), ("num_parameters", "Parameters")]
     if "speedup" not in facts.result:
-        more = [("windows_per_s", "Windows per second"), *more[1:], ("num_questions", "Questions")]
+        more = [("windows_per_s", "Windows per second"), *more[1:]]
     for key, name in more:
         if figures.get(key) is not None:
             before = "num_parent_parameters" if key == "num_parameters" else None
