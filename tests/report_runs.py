@@ -183,7 +183,9 @@ def _adjusted(run: RunFolder) -> dict[str, Any]:
     groups = {"hidden": {"width": 384, "kept": 384, "dimensions": []}}
     groups["0.intermediate"] = {"width": 1536, "kept": 768, "dimensions": []}
     scores = {"0.heads": [1.0] * 12}
-    run.write_text("plan.json", json.dumps({"groups": groups, "scores": scores}))
+    keep = {"intermediate": [list(range(768))] * 4, "heads": [list(range(12))] * 4}
+    plan = {"groups": groups, "scores": scores, "keep": keep}
+    run.write_text("plan.json", json.dumps(plan))
     latencies = [
         {"windows": 1, "tokens": 384, "parent_ms": 61.25, "child_ms": 30.5, "speedup": 2.008},
         {"windows": 32, "tokens": 384, "parent_ms": 2061.5, "child_ms": 1010.5, "speedup": 2.04},

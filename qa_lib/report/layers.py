@@ -33,7 +33,8 @@ def picture(facts: Facts) -> dict[str, Any] | None:
         {
             "title": "after",
             "layers": [
-                _layer(n, i, after if n in kept else None, widest) for i, n in enumerate(numbers)
+                _layer(n, i, _of_layer(facts, after, kept.index(n)) if n in kept else None, widest)
+                for i, n in enumerate(numbers)
             ],
         },
     ]
@@ -64,6 +65,8 @@ def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any], bool] | None:
     if not kept or "hidden_size" not in result or "hidden" not in groups:
         return None
     widths = {name.partition(".")[2]: group["width"] for name, group in groups.items()}
+    if "intermediate" not in widths:
+        return None
     scores = facts.plan.get("scores", {})
     heads = len(scores.get("0.heads", ())) or None
     parent_layers = result.get("num_parent_layers")
@@ -80,6 +83,17 @@ def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any], bool] | None:
         "intermediate_size": result["intermediate_size"],
     }
     return before, after, parent_layers is not None
+
+
+def _of_layer(facts: Facts, after: dict[str, Any], index: int) -> dict[str, Any]:
+    """Return the sizes of a kept layer: a plan can give each its own."""
+    keep = facts.plan.get("keep", {})
+    own = {
+        size: len(keep[units][index])
+        for size, units in (("num_heads", "heads"), ("intermediate_size", "intermediate"))
+        if index < len(keep.get(units, ()))
+    }
+    return after | own
 
 
 def _layer(number: int, row: int, sizes: dict[str, Any] | None, widest: int) -> dict[str, Any]:

@@ -142,6 +142,15 @@ def test_layers_before_and_after_the_cut_are_drawn_to_scale(shown: dict[str, Pag
     assert widths[6] / widths[0] == pytest.approx(768 / 1536, abs=0.01)
 
 
+def test_layers_that_keep_different_widths_are_drawn_so(tmp_path: Path):
+    run = write_run(tmp_path / "mine", "adjust")
+    plan = json.loads(run.read_text("plan.json"))
+    plan["keep"]["intermediate"][2] = list(range(384))
+    run.write_text("plan.json", json.dumps(plan))
+    html = Path(report.write(run)).read_text()
+    assert html.count("intermediate 768<") == 3 and html.count("intermediate 384<") == 1
+
+
 def _places(page: Page, kind: str) -> list[int]:
     return [i for i, part in enumerate(page.attributes) if part == ("rect", "class", kind)]
 
