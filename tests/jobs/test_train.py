@@ -49,6 +49,11 @@ def test_the_result_counts_what_was_trained_and_scored(trained: RunFolder):
     assert [row["step"] for row in trained.read_metrics()] == [1, 2, 3, 4, 5, 6]
 
 
+def test_the_report_is_drawn_at_the_end(trained: RunFolder):
+    assert f'data-field="f1">{trained.read_result()["f1"]:.2f}<' in trained.read_text("report.html")
+    assert trained.read_result()["peak_memory_bytes"] > 2**27
+
+
 def test_the_ledger_holds_each_window_once(trained: RunFolder):
     ledger = pq.read_table(f"{trained.root}/ledger.parquet")
     assert ledger.num_rows == 48
