@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     import rich.progress
 
+T = TypeVar("T")
+
 _LINE_EVERY_S = 15.0
+
+
+def tracked(items: Sequence[T], unit: str, title: str, *, quiet_s: float = 0.0) -> Iterator[T]:
+    """Yield items, and show how far the work on them has come; arguments as of `Progress`."""
+    with Progress(len(items), unit, title, quiet_s=quiet_s) as progress:
+        for done, item in enumerate(items, start=1):
+            yield item
+            progress.update(done)
 
 
 class Progress:

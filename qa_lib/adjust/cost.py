@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from qa_lib.adjust.dimensions import shapes_of, with_layers, with_vocabulary
+from qa_lib.adjust.architecture import shapes_of, with_layers, with_vocabulary
 from qa_lib.model import maximum_length
-
-if TYPE_CHECKING:
-    pass
 
 BATCH, NUM_TOKENS = 1, 384  # where speed-ups are stated unless said otherwise
 _ROUNDS = range(3, 8)  # turns of each model: as many as fit the budget

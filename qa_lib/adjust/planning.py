@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from qa_lib.adjust import importance
 from qa_lib.adjust.calibrate import Batch, Statistics, calibrate
-from qa_lib.adjust.dimensions import Dimensions, label
+from qa_lib.adjust.dimensions import Dimensions
 from qa_lib.adjust.fold import fold
+from qa_lib.adjust.labels import label
 from qa_lib.adjust.plan import Coupling, Fold, Indices, Plan
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.surgery import changes, drop_layers

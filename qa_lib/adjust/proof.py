@@ -14,21 +14,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.adjust.calibrate import Batch, model_inputs
-from qa_lib.adjust.dimensions import Dimensions, Group, label, shapes_of
-from qa_lib.adjust.families import family_of
+from qa_lib.adjust.architecture import shapes_of
+from qa_lib.adjust.calibrate import Batch
+from qa_lib.adjust.dimensions import Dimensions, Group
 from qa_lib.adjust.fold import complement, normalise
+from qa_lib.adjust.labels import label
+from qa_lib.adjust.permutation import check_permutation
 from qa_lib.adjust.plan import Indices, Plan
+from qa_lib.adjust.probing import logits, probe, renumbered, require
 from qa_lib.adjust.surgery import take
-from qa_lib.errors import AdjustError
-from qa_lib.model import maximum_length
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
 LOGIT_TOLERANCE = 1e-5  # of float64 logits: folded biases are rounded to the weights' float32
-PERMUTATION_TOLERANCE = 1e-9  # of float64 logits, relative to the largest
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def check_shapes(child: PreTrainedModel) -> int:
     expected = shapes_of(child.config)
     found = {name: tuple(tensor.shape) for name, tensor in child.state_dict().items()}
     wrong = [name for name in expected | found if expected.get(name) != found.get(name)]
-    _require(not wrong, f"these tensors do not fit the configuration: {wrong[:3]}")
+    require(not wrong, f"these tensors do not fit the configuration: {wrong[:3]}")
     return len(found)
 
 
@@ -95,7 +95,7 @@ def check_bits(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> i
         places = [(groups[group.name], axis) for group, axis in dimensions.axes[origin]]
         expected = take(source[origin], places, plan.keep)
         same = torch.equal(expected.cpu(), tensor.cpu())
-        _require(same, f"{name} is not the parent's {origin} at the plan's indices")
+        require(same, f"{name} is not the parent's {origin} at the plan's indices")
         num_identical += 1
     return num_identical
 
@@ -114,107 +114,11 @@ def check_logits(
     with held(parent, plan):
         expected = logits(parent, batch)
     error = float((logits(child, renumbered(batch, plan)) - expected).abs().max())
-    _require(
+    require(
         error <= LOGIT_TOLERANCE,
         f"the logits differ by {error:.1e} from the parent's with the removed units held",
     )
     return error
-
-
-def check_permutation(parent: PreTrainedModel, dimensions: Dimensions, batch: Batch) -> float:
-    """Reorder the units of every group, which must not change a logit.
-
-    Weights are jittered first: where a LayerNorm's gain is one everywhere, reordering it shows
-    nothing. The softmax over keys hides their bias, which adds the same to every key's score: a
-    wrong dimension there shows in the shapes.
-
-    Args:
-        parent: In float64.
-        dimensions: The groups to test.
-        batch: A few windows.
-
-    Returns:
-        The largest change, relative to the largest logit.
-    """
-    jittered = copy.deepcopy(parent)
-    _jitter(jittered)
-    reference = logits(jittered, batch)
-    error = _permutation_error(jittered, dimensions, dimensions.groups, batch, reference)
-    if error > PERMUTATION_TOLERANCE:
-        apart = _apart(dimensions)
-        wrong = [
-            " with ".join(group.name for group in groups)
-            for groups in apart
-            if _permutation_error(jittered, dimensions, groups, batch, reference)
-            > PERMUTATION_TOLERANCE
-        ]
-        _require(
-            False, f"reordering the units of {', '.join(wrong)} changes the logits by {error:.1e}"
-        )
-    return error
-
-
-def _apart(dimensions: Dimensions) -> list[list[Group]]:
-    """Return the smallest sets of groups that can be reordered without the rest.
-
-    Heads move whole, so that an attention's two groups go together, and where one tensor serves the
-    heads of all layers, all attentions.
-    """
-    attentions = [[layer.query_key, layer.value] for layer in dimensions.layers]
-    heads = [group for group in dimensions.others if group.name == "heads"]
-    if heads:
-        attentions = [[*heads, *(group for pair in attentions for group in pair)]]
-    rest = [dimensions.hidden, *(layer.intermediate for layer in dimensions.layers)]
-    rest += [group for group in dimensions.others if group not in heads]
-    return [*([group] for group in rest), *attentions]
-
-
-def probe(
-    config: Any, vocabulary: Indices | None = None, *, num_windows: int = 2, num_tokens: int = 48
-) -> Batch:
-    """Draw windows of random tokens, the last one padded.
-
-    Equality of two functions does not ask for windows that make sense, and needs no questions.
-
-    Args:
-        config: Of the model.
-        vocabulary: Tokens to draw from; all where None.
-        num_windows: How many.
-        num_tokens: Of each, or as many as the model has positions for.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    pad_id = config.pad_token_id or 0
-    longest = min(num_tokens, maximum_length(config) or num_tokens)
-    tokens = torch.tensor(vocabulary or range(config.vocab_size))
-    tokens = tokens[tokens != pad_id]
-    input_ids = tokens[torch.randint(len(tokens), (num_windows, longest), generator=generator)]
-    attention_mask = torch.ones_like(input_ids)
-    attention_mask[-1, longest // 2 :] = 0
-    input_ids[attention_mask == 0] = pad_id
-    return {"input_ids": input_ids, "attention_mask": attention_mask}
-
-
-def renumbered(batch: Batch, plan: Plan) -> Batch:
-    """Return a batch of the parent's tokens with the numbers that the child knows them by."""
-    import torch
-
-    if plan.keep.vocabulary is None:
-        return batch
-    kept = torch.tensor(plan.keep.vocabulary)
-    return batch | {"input_ids": torch.searchsorted(kept, batch["input_ids"])}
-
-
-def logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Return start and end logits of the real tokens, of shape (2, tokens)."""
-    import torch
-
-    inputs = {key: value.to(model.device) for key, value in model_inputs(batch).items()}
-    with torch.no_grad():
-        output = model(**inputs)
-    real = inputs["attention_mask"].bool()
-    return torch.stack([output.start_logits[real], output.end_logits[real]])
 
 
 @contextmanager
@@ -304,63 +208,6 @@ def _restrict(kept: Indices, norm: Any) -> Any:
     return restricted
 
 
-def _permutation_error(
-    model: PreTrainedModel,
-    dimensions: Dimensions,
-    groups: list[Group],
-    batch: Batch,
-    reference: torch.Tensor,
-) -> float:
-    import torch
-
-    orders = _orders(dimensions, model.config)
-    permuted = copy.deepcopy(model)
-    state = permuted.state_dict()
-    for group in groups:
-        for axis in group.axes:
-            tensor = state[axis.tensor]
-            order = torch.arange(tensor.shape[axis.dim])
-            for start in (block * group.width for block in axis.blocks):
-                order[start : start + group.width] = start + orders[group.name]
-            tensor.copy_(tensor.index_select(axis.dim, order.to(tensor.device)))
-    if any(group.name == "vocabulary" for group in groups):
-        batch = batch | {"input_ids": orders["vocabulary"].argsort()[batch["input_ids"]]}
-    change = (logits(permuted, batch) - reference).abs().max()
-    return float(change / reference.abs().max())
-
-
-def _orders(dimensions: Dimensions, config: Any) -> dict[str, torch.Tensor]:
-    """Draw an order of every group's units: heads move whole, and units inside their head.
-
-    Rotary positions turn a head's units each by its place, so that they stay there, and so does the
-    padding, which models know by its id.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    heads = dimensions.num_heads
-
-    def draw(count: int) -> torch.Tensor:
-        """Draw one cycle through all units, so that none stays where it is."""
-        cycle = torch.randperm(count, generator=generator)
-        return torch.empty_like(cycle).scatter_(0, cycle, cycle.roll(1))
-
-    orders = {group.name: draw(group.width) for group in (dimensions.hidden, *dimensions.others)}
-    vocabulary = torch.arange(config.vocab_size)
-    rest = vocabulary[vocabulary != (config.pad_token_id or 0)]
-    orders["vocabulary"] = vocabulary.scatter(0, rest, rest[draw(len(rest))])
-    rotary = family_of(config).rotary
-    for layer in dimensions.layers:
-        orders[layer.intermediate.name] = draw(layer.intermediate.width)
-        head_order = orders["heads"] if dimensions.ties_heads else draw(heads)
-        for group in (layer.query_key, layer.value):
-            size = group.width // heads
-            inside = [torch.arange(size) if rotary else draw(size) for _ in head_order]
-            rows = torch.stack([h * size + i for h, i in zip(head_order, inside, strict=True)])
-            orders[group.name] = rows.flatten()
-    return orders
-
-
 def _by_child_layer(dimensions: Dimensions, layers: Mapping[int, int]) -> dict[str, Group]:
     """Return the parent's groups under the name that the plan knows them by, by their own name."""
     found = {group.name: group for group in (dimensions.hidden, *dimensions.others)}
@@ -371,23 +218,5 @@ def _by_child_layer(dimensions: Dimensions, layers: Mapping[int, int]) -> dict[s
     return found
 
 
-def _jitter(model: PreTrainedModel) -> None:
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-            parameter.add_(noise.to(parameter.device), alpha=0.02)
-
-
 def _double(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model).double().eval()
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise AdjustError(
-            f"The adjusted model failed its proof: {otherwise}.",
-            "Nothing was written. Adjust another checkpoint, and report this one.",
-        )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.adjust.dimensions import (
+from qa_lib.adjust.architecture import (
     changed,
-    label,
     resized,
     shapes_of,
     width,
@@ -15,6 +14,7 @@ from qa_lib.adjust.dimensions import (
     with_vocabulary,
 )
 from qa_lib.adjust.families import family_of
+from qa_lib.adjust.labels import label
 from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:

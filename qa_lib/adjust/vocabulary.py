@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qa_lib.adjust.dimensions import changed
+from qa_lib.adjust.architecture import changed
 from qa_lib.adjust.plan import Indices
 from qa_lib.errors import AdjustError
 from qa_lib.model import positions_follow_padding

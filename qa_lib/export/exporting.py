@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from qa_lib import adjust, evaluate, squad, storage, windows
 from qa_lib import model as models
-from qa_lib.adjust import proof
+from qa_lib.adjust import probing
 from qa_lib.answer.answerer import check_answers
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError
@@ -142,13 +142,13 @@ def check_logits(
     """
     worst = 0.0
     for num_windows, num_tokens in _LOGIT_SHAPES[:num_shapes]:
-        batch = proof.probe(model.config, num_windows=num_windows, num_tokens=num_tokens)
+        batch = probing.probe(model.config, num_windows=num_windows, num_tokens=num_tokens)
         if "token_type_ids" in inputs:
             types = batch["attention_mask"].clone()
             types[:, : types.shape[1] // 4] = 0
             batch["token_type_ids"] = types
-        expected = proof.logits(model, batch)
-        difference = float((proof.logits(exported, batch) - expected).abs().max())  # type: ignore[arg-type]
+        expected = probing.logits(model, batch)
+        difference = float((probing.logits(exported, batch) - expected).abs().max())  # type: ignore[arg-type]
         worst = max(worst, difference / max(1.0, float(expected.abs().max())))
     return worst
 

@@ -9,7 +9,8 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, SqueezeBertC
 
 from qa_lib import adjust, model
 from qa_lib.adjust import families
-from qa_lib.adjust.dimensions import changed, label
+from qa_lib.adjust.architecture import changed
+from qa_lib.adjust.labels import label
 from qa_lib.errors import AdjustError
 from tests.unit.adjust_models import CONFIGS, tiny
 

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qa_lib import adjust, model
-from qa_lib.adjust import Plan, Sizes, proof
-from qa_lib.adjust.dimensions import Axis, Dimensions, Group, label
+from qa_lib.adjust import Plan, Sizes, permutation, probing, proof
+from qa_lib.adjust.dimensions import Axis, Dimensions, Group
+from qa_lib.adjust.labels import label
 from qa_lib.errors import AdjustError
 from tests.unit.adjust_models import CONFIGS, fitting, tiny, windows
 
@@ -130,8 +131,8 @@ def without(dimensions: Dimensions, axis: Axis) -> Dimensions:
 def test_a_group_that_misses_a_dimension_is_caught(family: str):
     parent = copy.deepcopy(MODELS[family]).double()
     dimensions = label(parent.config)
-    batch = proof.probe(parent.config)
-    proof.check_permutation(parent, dimensions, batch)
+    batch = probing.probe(parent.config)
+    permutation.check_permutation(parent, dimensions, batch)
     last = len(dimensions.layers) - 1
     in_one_layer = [*dimensions.layers[last], dimensions.hidden, *dimensions.others]
     for group in in_one_layer:
@@ -141,7 +142,7 @@ def test_a_group_that_misses_a_dimension_is_caught(family: str):
             if axis.module.endswith(KEYS) and axis.parameter == "bias":
                 continue  # the softmax hides it; the next test
             with pytest.raises(AdjustError) as refusal:
-                proof.check_permutation(parent, without(dimensions, axis), batch)
+                permutation.check_permutation(parent, without(dimensions, axis), batch)
             named = re.findall(
                 r"hidden|heads?|vocabulary|\d\.\w+", refusal.value.problem.split(" changes ")[0]
             )
@@ -170,8 +171,8 @@ def test_a_group_that_mixes_up_its_units_is_caught():
     )
     layers = (replace(first, intermediate=crossed), *dimensions.layers[1:])
     with pytest.raises(AdjustError, match=r"0\.intermediate"):
-        proof.check_permutation(
-            parent, replace(dimensions, layers=layers), proof.probe(parent.config)
+        permutation.check_permutation(
+            parent, replace(dimensions, layers=layers), probing.probe(parent.config)
         )
 
 
@@ -206,9 +207,9 @@ def test_a_process_with_only_transformers_and_torch_gives_the_same_logits(tmp_pa
     tokenizer = model.load_tokenizer("embedded")
     for family in CONFIGS:
         _, child = adjusted(family)
-        batch = proof.probe(child.config)
+        batch = probing.probe(child.config)
         model.save(child, tokenizer, tmp_path / family)
-        torch.save((batch, proof.logits(child, batch)), tmp_path / f"{family}.pt")
+        torch.save((batch, probing.logits(child, batch)), tmp_path / f"{family}.pt")
     program = """
 import pathlib, sys, warnings
 import torch

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from qa_lib import adjust, embedded, model, teach, windows
-from qa_lib.adjust import Plan, Sizes, proof, vocabulary
+from qa_lib.adjust import Plan, Sizes, probing, vocabulary
 from qa_lib.errors import AdjustError, ModelError
 from tests.unit.adjust_models import CONFIGS, fitting, tiny
 from tests.unit.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
@@ -94,7 +94,7 @@ def test_covered_text_gives_the_same_tokens_and_the_same_logits_to_the_bit(famil
     less = covered_windows(family, short)
     assert torch.equal(whole["attention_mask"], less["attention_mask"])
     assert torch.equal(torch.tensor(kept)[less["input_ids"]], whole["input_ids"])
-    assert torch.equal(proof.logits(child, less), proof.logits(tiny_with(family), whole))
+    assert torch.equal(probing.logits(child, less), probing.logits(tiny_with(family), whole))
 
 
 @pytest.mark.parametrize("family", MAKE)

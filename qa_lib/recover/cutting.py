@@ -1,0 +1,214 @@
+"""From settings to a cut model: the plan is made or read, the cut proved, and only then written."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from qa_lib import adjust, squad, storage, windows
+from qa_lib import model as models
+from qa_lib.config import Settings
+from qa_lib.errors import AdjustError
+from qa_lib.progress import tracked
+from qa_lib.run import RunFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from qa_lib.adjust.calibrate import Batch
+    from qa_lib.adjust.plan import Indices
+
+PLAN = "plan.json"
+QUIET_S = 5.0
+"""Seconds of work that needs no bar."""
+
+
+def describe(settings: Settings) -> str:
+    """Return the table of what would become of the model's dimensions, groups and costs.
+
+    Raises:
+        AdjustError: The model cannot be adjusted so.
+    """
+    parent = models.load(settings.model.name, seed=settings.seed)
+    dimensions = adjust.trace(parent)
+    replayed = _read_plan(settings)
+    if replayed:
+        sizes = replayed.keep.sizes
+    else:
+        kept = _vocabulary(settings, parent, _corpus(settings))
+        sizes = _sizes(settings, parent, _LazyWindows(settings), kept)
+    return adjust.table(parent.config, dimensions, sizes)
+
+
+def cut(
+    settings: Settings, run: RunFolder, parent: PreTrainedModel, folder: str
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Make or read the plan, show the table, cut, prove, and only then write."""
+    dimensions = adjust.trace(parent)
+    if not models.has_answering_head(settings.model.name):
+        print(
+            f"note: {settings.model.name} has no question-answering head: units are scored against"
+            " a random one, and it will not teach. Fine-tune it first (`make train`).",
+            file=sys.stderr,
+        )
+    parent_sha256 = models.fingerprint(settings.model.name)
+    plan = _read_plan(settings, run)
+    if plan is None:
+        batches = _LazyWindows(settings, run)
+        texts = _corpus(settings, run)
+        kept = _vocabulary(settings, parent, texts)
+        sizes = _sizes(settings, parent, batches, kept)
+        print(adjust.table(parent.config, dimensions, sizes), flush=True)
+        plan = adjust.make_plan(
+            parent,
+            sizes,
+            batches,
+            parent_sha256=parent_sha256,
+            vocabulary=kept,
+            method=settings.adjust.importance,
+            folds=settings.adjust.fold,
+            seed=settings.seed,
+        )
+    else:
+        texts = None
+        plan.check_parent(parent_sha256, settings.model.name)
+        print(adjust.table(parent.config, dimensions, plan.keep.sizes), flush=True)
+    child = adjust.apply(parent, plan)
+    proof = adjust.prove(parent, child, plan)
+    tokenizer, vocabulary = _shorten(settings, plan, texts)
+    write_model(run, child, tokenizer, folder)
+    run.write_text(PLAN, plan.to_json())
+    sizes = plan.keep.sizes
+    return child, {
+        "parent": settings.model.name,
+        "parent_sha256": plan.parent_sha256,
+        "kept_layers": list(sizes.layers),
+        "hidden_size": sizes.hidden_size,
+        "num_heads": sizes.num_heads,
+        "intermediate_size": sizes.intermediate_size,
+        "vocabulary_size": child.config.vocab_size,
+        "proof": vars(proof) | vocabulary,
+    }
+
+
+def write_model(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) -> None:
+    """Write a stock checkpoint into a folder of the run, wherever that is."""
+    from pyarrow import fs
+
+    with tempfile.TemporaryDirectory() as local:
+        models.save(child, tokenizer, local)
+        target = f"{run.root}/{folder}"
+        run.filesystem.create_dir(target, recursive=True)
+        fs.copy_files(str(Path(local)), target, fs.LocalFileSystem(), run.filesystem)
+
+
+def _corpus(settings: Settings, run: RunFolder | None = None) -> pa.StringArray | None:
+    """Return the texts whose tokens stay, each once, where the settings ask for a vocabulary."""
+    if settings.adjust.vocabulary is None:
+        return None
+    questions = squad.load(settings.data, "train", quarantine_dir=run.path if run else None)
+    columns = [questions.table[name].unique() for name in ("question", "context")]
+    return pa.concat_arrays([column.cast(pa.string()) for column in columns])
+
+
+def _vocabulary(
+    settings: Settings, parent: PreTrainedModel, texts: pa.StringArray | None
+) -> Indices | None:
+    """Return the tokens to keep, or None for all."""
+    if texts is None:
+        return None
+    tokenizer = models.load_tokenizer(settings.model.name)
+    return adjust.vocabulary.used(tokenizer, texts, parent.config)
+
+
+def _shorten(
+    settings: Settings, plan: adjust.Plan, texts: pa.StringArray | None
+) -> tuple[PreTrainedTokenizerFast, dict[str, int]]:
+    """Return the tokenizer of the adjusted model, and what was proved of it.
+
+    A replayed plan has no corpus at hand, on which it was proved when it was made.
+    """
+    tokenizer, kept = models.load_tokenizer(settings.model.name), plan.keep.vocabulary
+    if kept is None:
+        return tokenizer, {}
+    short = adjust.vocabulary.shorten(tokenizer, kept)
+    if texts is None:
+        return short, {}
+    return short, {"num_tokens": adjust.vocabulary.check(tokenizer, short, kept, texts)}
+
+
+class _LazyWindows(Sequence["Batch"]):
+    """Calibration windows that are drawn when the first one is needed.
+
+    Replaying a plan, or sizes that are given, need no questions at all.
+    """
+
+    def __init__(self, settings: Settings, run: RunFolder | None = None) -> None:
+        self._settings, self._run = settings, run
+        self._drawn: list[Batch] | None = None
+
+    def _batches(self) -> list[Batch]:
+        if self._drawn is None:
+            settings = self._settings
+            questions = squad.load(
+                settings.data, "train", quarantine_dir=self._run.path if self._run else None
+            )
+            self._drawn = adjust.draw_windows(
+                questions.table,
+                models.load_tokenizer(settings.model.name),
+                windows.WindowSpec(settings.data.max_length, settings.data.stride),
+                num_windows=settings.adjust.calibration_windows,
+                seed=settings.seed,
+            )
+        return self._drawn
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._batches()[index]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return tracked(self._batches(), "batches", "calibrating", quiet_s=QUIET_S)
+
+    def __len__(self) -> int:
+        return len(self._batches())
+
+
+def _sizes(
+    settings: Settings, parent: PreTrainedModel, batches: Sequence[Batch], kept: Indices | None
+) -> adjust.Sizes:
+    wish = settings.adjust
+    count = None if kept is None else len(kept)
+    if wish.target_speedup is not None or wish.target_parameters is not None:
+        return adjust.find(parent, wish, batches, vocabulary_size=count, seed=settings.seed)
+    sizes = replace(adjust.resolve(parent.config, wish), vocabulary_size=count)
+    if sizes == adjust.Sizes.of(parent.config):
+        raise AdjustError(
+            "Nothing is to be adjusted: every size is the model's own.",
+            "Pass a size, for example --adjust.intermediate-size"
+            f" {sizes.intermediate_size // 2}, or --adjust.target-speedup 2.0.",
+        )
+    return sizes
+
+
+def _read_plan(settings: Settings, run: RunFolder | None = None) -> adjust.Plan | None:
+    """Return the plan that the settings name, or that a resumed run has already made."""
+    if run is not None and run.resumed and run.exists(PLAN):
+        return adjust.Plan.from_json(run.read_text(PLAN), run.url(PLAN))
+    name = settings.adjust.plan
+    if name is None:
+        return None
+    filesystem, path = storage.resolve(name)
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            text = stream.readall().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AdjustError(
+            f"The plan {name} cannot be read: {storage.first_line(error)}.",
+            f"Pass the {PLAN} of a run of `make adjust`.",
+        ) from None
+    return adjust.Plan.from_json(text, name)
