@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 BF16_CAPABILITY = (8, 0)
 """Compute capability at which bf16 begins."""
@@ -68,7 +71,7 @@ def set_up_cpu(num_threads: int) -> None:
     for it is to permit rounding to bf16, of which oneDNN makes use with AMX alone: without AMX the
     arithmetic stays float32, and with it nothing is changed here.
 
-    Not for a process that measures the latency of models: people run those as torch comes.
+    People run models as torch comes: latencies are measured so (`as_torch_comes`).
 
     Args:
         num_threads: Of torch.
@@ -78,6 +81,19 @@ def set_up_cpu(num_threads: int) -> None:
     torch.set_num_threads(num_threads)
     if prefers_onednn():
         torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+
+
+@contextmanager
+def as_torch_comes() -> Iterator[None]:
+    """Undo what `set_up_cpu` asked of matrix products, for the latencies that are taken inside."""
+    import torch
+
+    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before, products.fp32_precision = products.fp32_precision, "none"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
 
 
 def prefers_onednn() -> bool:

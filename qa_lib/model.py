@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import storage
-from qa_lib.errors import ModelError
+from qa_lib.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +114,8 @@ def load_config(name: str) -> Any:
         raise ModelError(
             f"{name} is a {config.model_type} model, which has no extractive question-answering "
             "form in transformers.",
-            "Use an encoder such as BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, or ALBERT.",
+            "Use an encoder such as BERT, RoBERTa, XLM-RoBERTa, DistilBERT, ELECTRA, MPNet, "
+            "ALBERT, DeBERTa-v2 or ModernBERT.",
         )
     return config
 
@@ -185,6 +186,21 @@ def maximum_length(config: Any) -> int | None:
     if positions is None or positions <= 0:
         return None
     return positions - config.pad_token_id - 1 if positions_follow_padding(config) else positions
+
+
+def check_length(name: str, max_length: int) -> None:
+    """Refuse windows that are longer than a model's positions.
+
+    Raises:
+        ConfigError: They are.
+        ModelError: The model cannot be had, or belongs to no question-answering architecture.
+    """
+    longest = maximum_length(load_config(name))
+    if longest is not None and max_length > longest:
+        raise ConfigError(
+            f"--data.max-length {max_length} exceeds the {longest} positions of {name}.",
+            f"Use --data.max-length {longest} or less.",
+        )
 
 
 def positions_follow_padding(config: Any) -> bool:

@@ -22,6 +22,7 @@ from qa_lib.errors import ModelError
 from qa_lib.forward import Forward
 from qa_lib.progress import Progress
 from qa_lib.stream import WindowSet
+from qa_lib.windows.runs import as_lists, flat
 
 if TYPE_CHECKING:
     import torch
@@ -131,11 +132,7 @@ def _numbers(teacher: str, student: str) -> np.ndarray | None:
     known, tokens = one.get_vocab(), other.get_vocab()
     if known == tokens:
         return None
-    alike = all(
-        str(getattr(one.backend_tokenizer, part)) == str(getattr(other.backend_tokenizer, part))
-        for part in ("normalizer", "pre_tokenizer")
-    )
-    if not (alike and tokens.keys() <= known.keys()):
+    if _reading(one) != _reading(other) or not tokens.keys() <= known.keys():
         raise ModelError(
             f"The teacher {teacher} and the model {student} have different vocabularies.",
             "Use a teacher with the model's tokenizer, such as the model it was adjusted from.",
@@ -145,17 +142,18 @@ def _numbers(teacher: str, student: str) -> np.ndarray | None:
     return numbers
 
 
+def _reading(tokenizer: Any) -> list[Any]:
+    """Return what decides how a tokenizer reads text, but for its vocabulary."""
+    scheme = json.loads(tokenizer.backend_tokenizer.to_str())
+    return [scheme["normalizer"], scheme["pre_tokenizer"], scheme["model"]["type"]]
+
+
 def _renumbered(block: pa.Table, numbers: np.ndarray | None) -> pa.Table:
     """Give windows the teacher's numbers of their tokens."""
     if numbers is None:
         return block
-    column = block["input_ids"].combine_chunks()
-    ids = numbers[column.flatten().to_numpy()]
-    offsets = np.concatenate([[0], np.cumsum(windows.lengths(block))])
-    lists = type(column).from_arrays(
-        pa.array(offsets, pa.int32()),
-        pa.array(ids, column.type.value_type),
-    )
+    ids, _ = flat(block["input_ids"])
+    lists = as_lists(numbers[ids], windows.lengths(block))
     return block.set_column(block.schema.get_field_index("input_ids"), "input_ids", lists)
 
 
@@ -180,8 +178,7 @@ class _Teacher:
 
 def _lists(logits: np.ndarray, counts: np.ndarray) -> pa.ListArray:
     values = logits[np.arange(logits.shape[1]) < counts[:, None]].astype(np.float16)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    return as_lists(values, counts)
 
 
 def _compute(settings: Settings, blocks: list[Any], num_windows: int) -> list[pa.Table]:

@@ -8,6 +8,7 @@ from math import prod
 from statistics import median
 from typing import Any
 
+from qa_lib import devices
 from qa_lib.adjust.architecture import shapes_of, with_layers, with_vocabulary
 from qa_lib.model import maximum_length
 
@@ -73,7 +74,7 @@ def measure_latency(
         for name, model in models.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in models}
-    with torch.inference_mode():
+    with torch.inference_mode(), devices.as_torch_comes():
         for timer in timers.values():
             timer.timeit(1)  # the first pass pays for allocations
         rough = {name: timer.timeit(1).median for name, timer in timers.items()}

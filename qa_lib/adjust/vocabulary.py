@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 Scheme = dict[str, Any]  # a tokenizer.json
 
-_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-
 
 def used(tokenizer: PreTrainedTokenizerFast, texts: pa.StringArray, config: Any) -> Indices:
     """Return the tokens that must stay for these texts to become the same tokens, ascending.
@@ -77,17 +75,7 @@ def shorten(tokenizer: PreTrainedTokenizerFast, kept: Indices) -> PreTrainedToke
     scheme = _shortened(scheme, number)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        for file in Path(folder).iterdir():
-            if file.name not in _FILES:
-                file.unlink()  # vocab.txt and the like, which hold the whole vocabulary
-        (Path(folder) / _FILES[0]).write_text(json.dumps(scheme), "utf-8")
-        path = Path(folder) / _FILES[1]
-        config = json.loads(path.read_text("utf-8"))
-        added = config.get("added_tokens_decoder", {})
-        config |= {"added_tokens_decoder": {str(number[int(i)]): a for i, a in added.items()}}
-        if not added:
-            del config["added_tokens_decoder"]
-        path.write_text(json.dumps(config), "utf-8")
+        (Path(folder) / "tokenizer.json").write_text(json.dumps(scheme), "utf-8")
         short = AutoTokenizer.from_pretrained(folder)
     short.backend_tokenizer.no_truncation()
     short.backend_tokenizer.no_padding()
@@ -134,14 +122,14 @@ def check(
 
 
 def renumber(config: Any, kept: Indices) -> Any:
-    """Return a configuration of the kept tokens: its size, and the ids of its special tokens.
+    """Return a configuration with the ids that the kept tokens give its special tokens.
 
     Raises:
         AdjustError: A special token is not kept.
     """
     special = _special_ids(config)
     number = _numbers(kept, [id for ids in special.values() for id in ids])
-    values: dict[str, Any] = {"vocab_size": len(kept)}
+    values: dict[str, Any] = {}
     for key, ids in special.items():
         new = [number[id] for id in ids]
         values[key] = new if isinstance(getattr(config, key), list) else new[0]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib import scores, squad, windows
 from qa_lib.config import Settings
-from qa_lib.errors import ConfigError
 from qa_lib.evaluate import pool
 from qa_lib.evaluate.scoring import merge, score, write_answers
 from qa_lib.run import RunFolder
@@ -116,13 +115,7 @@ def _check(settings: Settings, model_name: str) -> None:
     """Refuse, before Ray starts, what this model cannot do."""
     from qa_lib import model as models
 
-    longest = models.maximum_length(models.load_config(model_name))
-    if longest is not None and settings.data.max_length > longest:
-        raise ConfigError(
-            f"--data.max-length {settings.data.max_length} exceeds the {longest} positions of "
-            f"{model_name}.",
-            f"Use --data.max-length {longest} or less.",
-        )
+    models.check_length(model_name, settings.data.max_length)
     if settings.evaluate.semantic_model is not None:
         models.resolve(settings.evaluate.semantic_model)
     pool.device_of(settings)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from qa_lib import adjust, evaluate, squad, storage, windows
@@ -16,7 +17,7 @@ from qa_lib import model as models
 from qa_lib.adjust import probing
 from qa_lib.answer.answerer import check_answers
 from qa_lib.config import Settings
-from qa_lib.errors import ConfigError
+from qa_lib.errors import ExportError
 from qa_lib.export.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
 from qa_lib.export.session import OnnxModel
 from qa_lib.forward import Forward
@@ -35,6 +36,7 @@ NUM_QUESTIONS = 1000
 # Windows, tokens: of one window and several, with and without a multiple of 8, all with padding.
 _LOGIT_SHAPES = ((1, 2), (1, 33), (2, 128), (5, 57), (3, 384))
 _LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))
+_MOST_BYTES = 2**31  # of a protobuf
 _PYTORCH, _ONNX, _INT8 = "pytorch", "onnx", "int8"
 _COPIED = ("config.json", "*.safetensors", "*.safetensors.index.json", "README.md")
 
@@ -51,9 +53,11 @@ def describe(settings: Settings) -> dict[str, Any]:
     """Return what `export` would do.
 
     Raises:
+        ConfigError: Its windows are longer than its positions.
         ModelError: The model cannot be had, or was never trained to answer.
+        ExportError: It is too large for one ONNX file.
     """
-    check_answers(settings.model.name)
+    _check(settings)
     questions = _questions(settings, None)
     return {
         "family": models.load_config(settings.model.name).model_type,
@@ -78,11 +82,13 @@ def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
         `f1_pytorch`, `f1_int8` and so on, `num_same_answers`; `latencies` in milliseconds.
 
     Raises:
+        ConfigError: Its windows are longer than its positions.
         ModelError: The model cannot be had, or was never trained to answer.
-        ExportError: Its family does not export, or exports to other logits; nothing is written.
+        ExportError: It is too large for one ONNX file; its family does not export, or exports to
+            other logits. Nothing is written.
     """
     name = settings.model.name
-    check_answers(name)
+    _check(settings)
     forward = Forward(name, precision="fp32", batch_size=settings.evaluate.batch_size)
     with tempfile.TemporaryDirectory(prefix="qa-export-") as folder:
         local = Path(folder)
@@ -126,30 +132,30 @@ def summary(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def check_logits(
-    model: Any, exported: OnnxModel, inputs: Sequence[str], *, num_shapes: int | None = None
-) -> float:
-    """Return the largest difference between logits of real tokens, over several shapes.
+def check_logits(model: Any, *exported: OnnxModel) -> list[float]:
+    """Return how far logits of real tokens are apart, over several shapes.
 
     Args:
         model: The PyTorch model.
-        exported: Its ONNX file.
-        inputs: What both take.
-        num_shapes: The first so many shapes only.
+        exported: Its ONNX files, which take the same.
 
     Returns:
-        The difference, divided by the largest logit where that is above 1.
+        For each file the largest difference, divided by the largest logit where that is above 1;
+        NaN where a logit is.
     """
-    worst = 0.0
-    for num_windows, num_tokens in _LOGIT_SHAPES[:num_shapes]:
+    errors = np.zeros((len(_LOGIT_SHAPES), len(exported)))
+    for row, (num_windows, num_tokens) in enumerate(_LOGIT_SHAPES):
         batch = probing.probe(model.config, num_windows=num_windows, num_tokens=num_tokens)
-        if "token_type_ids" in inputs:
+        if "token_type_ids" in exported[0].inputs:
             types = batch["attention_mask"].clone()
             types[:, : types.shape[1] // 4] = 0
             batch["token_type_ids"] = types
         expected = probing.logits(model, batch)
-        difference = float((probing.logits(exported, batch) - expected).abs().max())  # type: ignore[arg-type]
-        worst = max(worst, difference / max(1.0, float(expected.abs().max())))
+        scale = max(1.0, float(expected.abs().max()))
+        for column, each in enumerate(exported):
+            difference = (probing.logits(each, batch) - expected).abs().max()  # type: ignore[arg-type]
+            errors[row, column] = float(difference) / scale
+    worst: list[float] = errors.max(axis=0).tolist()  # NaN wins
     return worst
 
 
@@ -163,26 +169,43 @@ def _write(
         inputs.append("token_type_ids")
     (folder / FLOAT).parent.mkdir()
     write_onnx(forward.model, folder / FLOAT, inputs)
-    exported = OnnxModel(folder / FLOAT, config)
-    variants: dict[str, Any] = {_PYTORCH: forward.model, _ONNX: exported}
     try:
-        error = check_logits(forward.model, exported, inputs)
-    except RuntimeError as reason:  # a shape that the graph was not traced with
+        variants: dict[str, Any] = {_ONNX: OnnxModel(folder / FLOAT, config)}
+        if quantized:
+            quantize(folder / FLOAT, folder / INT8)
+            variants[_INT8] = OnnxModel(folder / INT8, config)
+        errors = check_logits(forward.model, *variants.values())
+    except OSError:  # a full disk says nothing of the family
+        raise
+    except Exception as reason:  # onnxruntime's errors have no other base
         raise does_not_export(config.model_type, storage.first_line(reason)) from None
-    if not error <= LOGIT_TOLERANCE:  # NaN is no number to be below
-        raise does_not_export(config.model_type, f"the logits differ by {error:.1e}.")
+    if not errors[0] <= LOGIT_TOLERANCE:  # NaN is no number to be below
+        raise does_not_export(config.model_type, f"the logits differ by {errors[0]:.1e}.")
     facts: dict[str, Any] = {
-        "max_logit_error": error,
+        "max_logit_error": errors[0],
         "logit_tolerance": LOGIT_TOLERANCE,
         "pytorch_bytes": sum(file.stat().st_size for file in folder.glob("*.safetensors")),
-        "onnx_bytes": _bytes(folder / FLOAT),
+        "onnx_bytes": (folder / FLOAT).stat().st_size,
     }
     if quantized:
-        quantize(folder / FLOAT, folder / INT8)
-        variants[_INT8] = OnnxModel(folder / INT8, config)
-        facts["int8_bytes"] = _bytes(folder / INT8)
-        facts["max_logit_error_int8"] = check_logits(forward.model, variants[_INT8], inputs)
-    return variants, facts
+        facts |= {
+            "int8_bytes": (folder / INT8).stat().st_size,
+            "max_logit_error_int8": errors[1],
+        }
+    return {_PYTORCH: forward.model, **variants}, facts
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what cannot be exported before anything is loaded or written."""
+    name = settings.model.name
+    check_answers(name)
+    models.check_length(name, settings.data.max_length)
+    num_bytes = 4 * models.num_stored_parameters(name)
+    if num_bytes >= _MOST_BYTES:
+        raise ExportError(
+            f"The weights of {name} take {num_bytes / 1e9:.1f} GB, and one ONNX file holds 2 GB.",
+            "Nothing was written. Export a smaller model, for example one that `make adjust` cut.",
+        )
 
 
 def _answers(
@@ -192,17 +215,12 @@ def _answers(
     questions = _questions(settings, run.path)
     if questions is None:
         return {"num_questions": 0}
-    longest = models.maximum_length(forward.model.config)
-    if longest is not None and settings.data.max_length > longest:
-        raise ConfigError(
-            f"--data.max-length {settings.data.max_length} exceeds the {longest} positions of "
-            f"{settings.model.name}.",
-            f"Use --data.max-length {longest} or less.",
-        )
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    table = windows.build(questions.table, forward.tokenizer, spec, labels=False).table
+    cut = windows.build(questions.table, forward.tokenizer, spec, labels=False)
+    table = cut.table
     facts: dict[str, Any] = {
         "num_windows": table.num_rows,
+        "num_eval_too_long": len(cut.too_long),
         "eval_split": questions.split,
         "eval_fingerprint": questions.fingerprint,
     }
@@ -257,12 +275,13 @@ def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[s
     turns = {1: _LATENCY_SHAPES[:2], all_threads: _LATENCY_SHAPES}  # those of all where it is one
     rows = []
     for threads, shapes in sorted(turns.items(), reverse=True):
-        timed = {
-            variant: OnnxModel(folder / files[variant], config, threads)
-            if variant in files
-            else model
-            for variant, model in variants.items()
-        }
+        timed = dict(variants)
+        if threads != all_threads:
+            timed |= {
+                variant: OnnxModel(folder / file, config, threads)
+                for variant, file in files.items()
+                if variant in variants
+            }
         for num_windows, num_tokens in shapes:
             seconds = adjust.measure_latency(
                 timed, batch=num_windows, num_tokens=num_tokens, num_threads=threads
@@ -297,9 +316,3 @@ def _upload(local: Path, run: RunFolder) -> None:
     target = f"{run.root}/model"
     run.filesystem.create_dir(f"{target}/onnx", recursive=True)
     fs.copy_files(str(local), target, fs.LocalFileSystem(), run.filesystem)
-
-
-def _bytes(file: Path) -> int:
-    """Return the size of an ONNX file, with the weights that a large one keeps beside it."""
-    names = {file.name, f"{file.name}.data"}
-    return sum(each.stat().st_size for each in file.parent.iterdir() if each.name in names)

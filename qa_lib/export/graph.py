@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_lib import storage
+from qa_lib.adjust import FAMILIES
 from qa_lib.errors import ExportError
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def write_onnx(model: PreTrainedModel, path: Path, inputs: Sequence[str]) -> Non
                 output_names=list(OUTPUTS),
                 dynamic_axes={name: {0: "windows", 1: "tokens"} for name in (*inputs, *OUTPUTS)},
             )
+    except OSError:  # a full disk says nothing of the family
+        raise
     except Exception as error:  # whatever the tracer meets in an architecture
         raise does_not_export(model.config.model_type, storage.first_line(error)) from None
 
@@ -107,6 +110,5 @@ def does_not_export(family: str, why: str) -> ExportError:
     """Return the error that refuses an architecture."""
     return ExportError(
         f"Models of the family {family} do not export to ONNX: {why}",
-        "Nothing was written. Export a model of another family, such as bert, roberta, distilbert "
-        "or electra.",
+        f"Nothing was written. Export one of these families: {', '.join(sorted(FAMILIES))}.",
     )

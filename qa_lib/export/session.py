@@ -17,6 +17,7 @@ class OnnxModel:
 
     Attributes:
         config: The configuration of the model that it was made from.
+        inputs: Names of what it takes.
     """
 
     def __init__(self, path: str | Path, config: Any, num_threads: int | None = None) -> None:
@@ -38,7 +39,7 @@ class OnnxModel:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        self._inputs = [each.name for each in self._session.get_inputs()]
+        self.inputs = [each.name for each in self._session.get_inputs()]
         self.config = config
         self.device = torch.device("cpu")
 
@@ -53,8 +54,8 @@ class OnnxModel:
         import torch
 
         given = {"input_ids": input_ids, **others}
-        arrays = {name: given[name].numpy() for name in self._inputs if name in given}
-        for name in self._inputs:
+        arrays = {name: given[name].numpy() for name in self.inputs if name in given}
+        for name in self.inputs:
             if name not in arrays:
                 arrays[name] = np.full(input_ids.shape, name == "attention_mask", np.int64)
         start, end = self._session.run(["start_logits", "end_logits"], arrays)

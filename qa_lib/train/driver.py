@@ -15,7 +15,7 @@ from qa_lib import devices, resources, squad, stream, teach, windows
 from qa_lib import model as models
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
-from qa_lib.errors import CheckpointError, ConfigError, TrainError
+from qa_lib.errors import CheckpointError, TrainError
 from qa_lib.plan import BatchPlan
 from qa_lib.progress import Progress
 from qa_lib.resources import memory_per_rank
@@ -190,13 +190,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 def _check(settings: Settings) -> None:
     """Refuse, before Ray starts, what this machine or model cannot do."""
     resources.allocate(settings.train, resources.growth(settings))
-    longest = models.maximum_length(models.load_config(settings.model.name))
-    if longest is not None and settings.data.max_length > longest:
-        raise ConfigError(
-            f"--data.max-length {settings.data.max_length} exceeds the {longest} positions of "
-            f"{settings.model.name}.",
-            f"Use --data.max-length {longest} or less.",
-        )
+    models.check_length(settings.model.name, settings.data.max_length)
     train, gpu = settings.train, resources.growth(settings).gpu
     num_parameters = models.num_stored_parameters(settings.model.name)
     if gpu != "none" and train.device != "cpu":

@@ -88,11 +88,11 @@ def tiny(family: str, seed: int = 0) -> PreTrainedModel:
         return randomised(AutoModelForQuestionAnswering.from_config(CONFIGS[family]()))
 
 
-def randomised(model: PreTrainedModel) -> PreTrainedModel:
+def randomised(model: PreTrainedModel, scale: float = 0.3) -> PreTrainedModel:
     """Move every parameter of a model at random."""
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
+            parameter += scale * torch.randn_like(parameter)
     return model.eval()
 
 

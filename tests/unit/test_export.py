@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import (
-    AlbertConfig,
     AutoModelForQuestionAnswering,
-    DebertaV2Config,
-    ModernBertConfig,
-    MPNetConfig,
     NystromformerConfig,
     XLMRobertaConfig,
 )
@@ -23,8 +20,11 @@ from transformers import (
 import jobs.export
 from qa_lib import config, export
 from qa_lib import model as models
+from qa_lib.adjust import probing
+from qa_lib.adjust.architecture import changed
 from qa_lib.answer import Answerer
-from qa_lib.errors import ExportError, ModelError
+from qa_lib.errors import ConfigError, ExportError, ModelError
+from qa_lib.export import exporting
 from qa_lib.export.exporting import LOGIT_TOLERANCE, check_logits
 from tests.distributed import tiny
 from tests.unit import adjust_models
@@ -39,32 +39,14 @@ WIDTHS = {
     "max_position_embeddings": 200,
 }
 FAMILIES: dict[str, Any] = {
-    **{name: make() for name, make in adjust_models.CONFIGS.items()},
-    "mpnet": MPNetConfig(**WIDTHS),
-    "xlm-roberta": XLMRobertaConfig(**WIDTHS),
-    "albert": AlbertConfig(embedding_size=16, **WIDTHS),
-    "deberta-v2": DebertaV2Config(
-        relative_attention=True, pos_att_type=["c2p", "p2c"], position_buckets=16, **WIDTHS
-    ),
-    "modernbert": ModernBertConfig(
-        local_attention=16,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        cls_token_id=1,
-        sep_token_id=2,
-        **WIDTHS,
-    ),
+    name: changed(make(), max_position_embeddings=400)  # every shape that is compared fits
+    for name, make in adjust_models.CONFIGS.items()
 }
 
 
-def random_model(settings: Any) -> Any:
+def random_model(settings: Any, scale: float = 0.3) -> Any:
     torch.manual_seed(0)
-    model = AutoModelForQuestionAnswering.from_config(settings).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    return model
+    return adjust_models.randomised(AutoModelForQuestionAnswering.from_config(settings), scale)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -74,7 +56,7 @@ def test_a_family_exports_to_the_logits_of_pytorch(family: str, tmp_path: Path):
     attention = model.config._attn_implementation
     export.write_onnx(model, tmp_path / "model.onnx", INPUTS)
     exported = export.OnnxModel(tmp_path / "model.onnx", model.config)
-    assert check_logits(model, exported, INPUTS) < LOGIT_TOLERANCE
+    assert check_logits(model, exported)[0] < LOGIT_TOLERANCE
     assert not model.training and model.config._attn_implementation == attention
     assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
 
@@ -84,27 +66,79 @@ def test_other_weights_or_types_are_told_apart(tmp_path: Path):
     inputs = [*INPUTS, "token_type_ids"]
     export.write_onnx(model, tmp_path / "model.onnx", inputs)
     exported = export.OnnxModel(tmp_path / "model.onnx", model.config)
-    assert check_logits(model, exported, inputs) < LOGIT_TOLERANCE
+    assert check_logits(model, exported)[0] < LOGIT_TOLERANCE
     with torch.no_grad():
         model.bert.embeddings.token_type_embeddings.weight[1, 0] += 0.01
-    assert check_logits(model, exported, inputs) > LOGIT_TOLERANCE
+    assert check_logits(model, exported)[0] > LOGIT_TOLERANCE
 
 
 def test_int8_is_smaller_and_near(tmp_path: Path):
     wide = WIDTHS | {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 2000}
-    model = random_model(XLMRobertaConfig(**wide))
+    model = random_model(XLMRobertaConfig(**wide), scale=0.1)
     export.write_onnx(model, tmp_path / "model.onnx", INPUTS)
     export.quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx")
     sizes = [(tmp_path / name).stat().st_size for name in ("model.onnx", "int8.onnx")]
     assert sizes[1] < 0.3 * sizes[0]
     exported = export.OnnxModel(tmp_path / "int8.onnx", model.config)
-    assert LOGIT_TOLERANCE < check_logits(model, exported, INPUTS) < 0.2
+    assert LOGIT_TOLERANCE < check_logits(model, exported)[0] < 0.2
 
 
 def test_a_family_that_does_not_export_is_refused_by_name(tmp_path: Path):
     settings = NystromformerConfig(num_landmarks=4, segment_means_seq_len=16, **WIDTHS)
     with pytest.raises(ExportError, match="nystromformer"):
         export.write_onnx(random_model(settings), tmp_path / "model.onnx", INPUTS)
+
+
+def with_fixed_shapes(model: Any, path: Path, inputs: list[str]) -> None:
+    """Write a graph that takes the shape that it was traced with alone."""
+    example = tuple(torch.ones((2, 12), dtype=torch.long) for _ in inputs)
+    names = {"input_names": inputs, "output_names": ["start_logits", "end_logits"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, example, str(path), dynamo=False, opset_version=17, **names)
+
+
+def exported_by(folder: Path, name: str, **flags: str) -> None:
+    asked = {"model.name": name, "storage": str(folder / "runs"), "run-name": "run"}
+    asked |= {"data.max-length": "128", "data.stride": "32"} | flags
+    jobs.export.export(
+        config.parse(
+            "export", [part for key, value in asked.items() for part in (f"--{key}", value)]
+        )
+    )
+
+
+def test_a_graph_of_one_shape_is_refused_and_nothing_is_written(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(exporting, "write_onnx", with_fixed_shapes)
+    with pytest.raises(ExportError, match="bert do not export"):
+        exported_by(tmp_path, tiny.write_model(tmp_path / "model"))
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_logits_that_differ_are_refused_and_nothing_is_written(tmp_path: Path, monkeypatch, value):
+    true = probing.logits
+
+    def wrong(model: Any, batch: Any) -> Any:
+        return true(model, batch) + (value if isinstance(model, export.OnnxModel) else 0.0)
+
+    monkeypatch.setattr(probing, "logits", wrong)
+    with pytest.raises(ExportError, match="logits differ"):
+        exported_by(tmp_path, tiny.write_model(tmp_path / "model"))
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_windows_longer_than_the_positions_are_refused_first(tmp_path: Path):
+    name = tiny.write_model(tmp_path / "model")
+    with pytest.raises(ConfigError, match="exceeds the 128 positions"):
+        exported_by(tmp_path, name, **{"data.max-length": "384"})
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_more_than_one_file_holds_is_refused_first(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(exporting, "_MOST_BYTES", 1000)
+    with pytest.raises(ExportError, match="holds 2 GB"):
+        exported_by(tmp_path, tiny.write_model(tmp_path / "model"))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +168,9 @@ def test_the_run_holds_checkpoint_files_answers_and_figures(run: Path):
     shapes = [(each["windows"], each["tokens"]) for each in result["latencies"]]
     assert shapes[:4] == [(1, 128), (1, 128), (32, 128), (32, 128)]  # it has 128 positions
     assert {each["threads"] for each in result["latencies"]} == {1, result["latency_threads"]}
-    assert all(each[f"{v}_ms"] > 0 for each in result["latencies"] for v in ("onnx", "int8"))
+    assert all(
+        each[f"{v}_ms"] > 0 for each in result["latencies"] for v in ("pytorch", "onnx", "int8")
+    )
     for name, file in (("onnx", export.FLOAT), ("int8", export.INT8)):
         assert result[f"{name}_bytes"] == (run / "model" / file).stat().st_size
     assert len(json.loads((run / "predictions.json").read_text())) == 20
@@ -204,6 +240,7 @@ def test_an_encoder_is_not_exported(tmp_path: Path):
 def test_a_dry_run_says_what_would_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     name = tiny.write_model(tmp_path / "model")
     flags = ["--model.name", name, "--storage", str(tmp_path / "runs"), "--dry-run"]
+    flags += ["--data.max-length", "128", "--data.stride", "32"]
     jobs.export.export(config.parse("export", flags))
     printed = capsys.readouterr().out
     assert "onnx/model.onnx" in printed and "int8" not in printed.split("files")[1]

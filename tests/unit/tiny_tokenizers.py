@@ -12,6 +12,8 @@ from transformers import (
     AutoModelForQuestionAnswering,
     BertTokenizer,
     DebertaV2Tokenizer,
+    DistilBertTokenizer,
+    ElectraTokenizer,
     MPNetTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -105,6 +107,8 @@ def _roberta() -> PreTrainedTokenizerFast:
 
 MAKE = {
     "bert": lambda: BertTokenizer(vocab=_word_pieces(_BERT)),
+    "distilbert": lambda: DistilBertTokenizer(vocab=_word_pieces(_BERT)),
+    "electra": lambda: ElectraTokenizer(vocab=_word_pieces(_BERT)),
     "roberta": _roberta,
     "xlm-roberta": lambda: XLMRobertaTokenizer(vocab=_unigrams(_ROBERTA[:4], "<unk>")),
     "mpnet": lambda: MPNetTokenizer(
