@@ -155,6 +155,14 @@ class RunFolder:
         """Write a UTF-8 file of the folder, whole or not at all."""
         storage.write_text(self.filesystem, self._at(name), text)
 
+    def put_folder(self, local: str | Path, name: str) -> None:
+        """Copy a local folder to one of the run, trying again while the storage is away."""
+        from pyarrow import fs
+
+        target = self._at(name)
+        storage.retry(self.filesystem.create_dir, target, recursive=True)
+        storage.retry(fs.copy_files, str(local), target, fs.LocalFileSystem(), self.filesystem)
+
     def write_config(self, settings: Settings) -> None:
         """Write config.yaml, which can be used as a recipe."""
         self.write_text(CONFIG, settings.to_yaml())

@@ -5,7 +5,7 @@ settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the co
 
 from qa_lib.adjust import vocabulary
 from qa_lib.adjust.calibrate import draw_windows
-from qa_lib.adjust.cost import measure_latency
+from qa_lib.adjust.cost import LATENCY_SHAPES, measure_latency
 from qa_lib.adjust.dimensions import Dimensions
 from qa_lib.adjust.families import FAMILIES
 from qa_lib.adjust.plan import Plan
@@ -19,6 +19,7 @@ from qa_lib.adjust.tracing import trace
 
 __all__ = [
     "FAMILIES",
+    "LATENCY_SHAPES",
     "Dimensions",
     "Plan",
     "Proof",

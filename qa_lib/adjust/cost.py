@@ -13,6 +13,9 @@ from qa_lib.adjust.architecture import shapes_of, with_layers, with_vocabulary
 from qa_lib.model import maximum_length
 
 BATCH, NUM_TOKENS = 1, 384  # where speed-ups are stated unless said otherwise
+LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))
+"""Windows and tokens of the passes that a comparison of models times, the speed-up's first."""
+
 _ROUNDS = range(3, 8)  # turns of each model: as many as fit the budget
 _BUDGET_S = 5.0
 _BLOCK_S = 0.05  # one model's turn within a round, at least

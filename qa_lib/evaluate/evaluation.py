@@ -82,10 +82,9 @@ def evaluate_held_out(
         As `evaluate`, its speed as `eval_windows_per_s`; without any such questions, only
         `num_questions` 0.
     """
-    splits = [split for split in squad.splits(settings.data) if split != "train"]
-    if not splits:
+    questions = squad.load_held_out(settings.data, quarantine_dir=run.path)
+    if questions is None:
         return {"num_questions": 0}
-    questions = squad.load(settings.data, splits[0], quarantine_dir=run.path)
     result = evaluate(settings, run, model_name, questions, final=final)
     result["eval_windows_per_s"] = result.pop("windows_per_s")
     return result

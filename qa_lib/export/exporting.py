@@ -35,7 +35,6 @@ NUM_QUESTIONS = 1000
 
 # Windows, tokens: of one window and several, with and without a multiple of 8, all with padding.
 _LOGIT_SHAPES = ((1, 2), (1, 33), (2, 128), (5, 57), (3, 384))
-_LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))
 _MOST_BYTES = 2**31  # of a protobuf
 _PYTORCH, _ONNX, _INT8 = "pytorch", "onnx", "int8"
 _COPIED = ("config.json", "*.safetensors", "*.safetensors.index.json", "README.md")
@@ -58,7 +57,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         ExportError: It is too large for one ONNX file.
     """
     _check(settings)
-    questions = _questions(settings, None)
+    questions = squad.load_held_out(settings.data)
     return {
         "family": models.load_config(settings.model.name).model_type,
         "num_parameters": models.num_parameters(models.load_empty(settings.model.name)),
@@ -101,7 +100,7 @@ def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
             "num_parameters": models.num_parameters(forward.model),
             "opset": OPSET,
         }
-        _upload(local, run)
+        run.put_folder(local, "model")
         run.write_result(facts, status="running")
         facts |= _answers(settings, run, forward, variants)
         run.write_result(facts, status="running")
@@ -212,7 +211,7 @@ def _answers(
     settings: Settings, run: RunFolder, forward: Forward, variants: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Answer the questions with each variant, through the suite's windows and span decoding."""
-    questions = _questions(settings, run.path)
+    questions = squad.load_held_out(settings.data, quarantine_dir=run.path)
     if questions is None:
         return {"num_questions": 0}
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
@@ -272,7 +271,10 @@ def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[s
     files = {_ONNX: FLOAT, _INT8: INT8}
     longest = models.maximum_length(config)
     all_threads = torch.get_num_threads()
-    turns = {1: _LATENCY_SHAPES[:2], all_threads: _LATENCY_SHAPES}  # those of all where it is one
+    turns = {
+        1: adjust.LATENCY_SHAPES[:2],
+        all_threads: adjust.LATENCY_SHAPES,
+    }  # those of all where it is one
     rows = []
     for threads, shapes in sorted(turns.items(), reverse=True):
         timed = dict(variants)
@@ -296,23 +298,7 @@ def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[s
     return {"latencies": rows, "latency_device": "cpu", "latency_threads": all_threads}
 
 
-def _questions(settings: Settings, quarantine_dir: str | None) -> Questions | None:
-    """Return what the model was not trained on, or None where the source has no such questions."""
-    splits = [split for split in squad.splits(settings.data) if split != "train"]
-    if not splits:
-        return None
-    return squad.load(settings.data, splits[0], quarantine_dir=quarantine_dir)
-
-
 def _copy_checkpoint(source: Path, target: Path) -> None:
     for pattern in _COPIED:
         for file in source.glob(pattern):
             shutil.copyfile(file, target / file.name)
-
-
-def _upload(local: Path, run: RunFolder) -> None:
-    from pyarrow import fs
-
-    target = f"{run.root}/model"
-    run.filesystem.create_dir(f"{target}/onnx", recursive=True)
-    fs.copy_files(str(local), target, fs.LocalFileSystem(), run.filesystem)

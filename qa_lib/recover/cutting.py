@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -99,13 +98,9 @@ def cut(
 
 def write_model(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) -> None:
     """Write a stock checkpoint into a folder of the run, wherever that is."""
-    from pyarrow import fs
-
     with tempfile.TemporaryDirectory() as local:
         models.save(child, tokenizer, local)
-        target = f"{run.root}/{folder}"
-        run.filesystem.create_dir(target, recursive=True)
-        fs.copy_files(str(Path(local)), target, fs.LocalFileSystem(), run.filesystem)
+        run.put_folder(local, folder)
 
 
 def _corpus(settings: Settings, run: RunFolder | None = None) -> pa.StringArray | None:

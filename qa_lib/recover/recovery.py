@@ -18,8 +18,6 @@ from qa_lib.run import RunFolder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))  # (windows, tokens)
-
 
 def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
     """Adjust a model, prove it, write it, score it; and distil it where the settings say so.
@@ -89,13 +87,13 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
         pair = {key: copy.deepcopy(model).half().to(device) for key, model in pair.items()}
     latencies = []
     for num_windows, num_tokens in tracked(
-        _LATENCY_SHAPES, "shapes", "measuring latency", quiet_s=QUIET_S
+        adjust.LATENCY_SHAPES, "shapes", "measuring latency", quiet_s=QUIET_S
     ):
         seconds = adjust.measure_latency(pair, batch=num_windows, num_tokens=num_tokens)
         latencies.append(
             {
                 "windows": num_windows,
-                "tokens": num_tokens,
+                "tokens": min(num_tokens, models.maximum_length(parent.config) or num_tokens),
                 "parent_ms": round(seconds["parent"] * 1e3, 3),
                 "child_ms": round(seconds["child"] * 1e3, 3),
                 "speedup": round(seconds["parent"] / seconds["child"], 3),
@@ -145,10 +143,9 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     They are addressed by content, beside the teacher's logits: weights, questions, and how windows
     are cut and answers decoded.
     """
-    splits = [split for split in squad.splits(settings.data) if split != "train"]
-    if not splits:
+    questions = squad.load_held_out(settings.data, quarantine_dir=run.path)
+    if questions is None:
         return {}
-    questions = squad.load(settings.data, splits[0], quarantine_dir=run.path)
     name, data = settings.model.name, settings.data
     decides = [models.fingerprint(name), questions.fingerprint, data.max_length, data.stride]
     decides += [

@@ -6,7 +6,6 @@ loading of libraries, parent or windows.
 
 from __future__ import annotations
 
-import copy
 import gc
 import math
 import os
@@ -112,8 +111,7 @@ def cut(task: TrialTask, parent: PreTrainedModel, number: int, setting: Setting)
             seed=task.settings.seed,
         )
         storage.write_text(filesystem, path, plan.to_json())
-    # What is not cut is shared with the parent, which must not be trained.
-    return copy.deepcopy(adjust.apply(parent, plan))
+    return adjust.apply(parent, plan)
 
 
 class Bench:

@@ -8,7 +8,7 @@ Rows that cannot be trusted are quarantined with their reason and counted; too m
 
 from __future__ import annotations
 
-from qa_lib.squad.questions import Questions, Split, load, load_all, splits
+from qa_lib.squad.questions import Questions, Split, load, load_all, load_held_out, splits
 from qa_lib.squad.schema import SCHEMA, fingerprint
 from qa_lib.squad.shards import context_edges, read_manifest, write_shards
 
@@ -20,6 +20,7 @@ __all__ = [
     "fingerprint",
     "load",
     "load_all",
+    "load_held_out",
     "read_manifest",
     "splits",
     "write_shards",

@@ -144,6 +144,23 @@ def splits(data: DataSettings) -> tuple[Split, ...]:
     return tuple(found)
 
 
+def load_held_out(data: DataSettings, *, quarantine_dir: str | None = None) -> Questions | None:
+    """Load what a job that trains may evaluate: the `eval` split, or the articles held out.
+
+    Args:
+        data: Where from, and which.
+        quarantine_dir: As of `load`.
+
+    Returns:
+        The questions, or None where the source has no such.
+
+    Raises:
+        DataError: As of `load`.
+    """
+    found = [split for split in splits(data) if split != "train"]
+    return load(data, found[0], quarantine_dir=quarantine_dir) if found else None
+
+
 def _source_of(data: DataSettings, split: str) -> str:
     return data.eval_source or data.source if split == "eval" else data.source
 

@@ -263,14 +263,9 @@ class _Reporter:
 
 
 def _write_model(task: TrainTask, model: Any, tokenizer: Any, weights: dict[str, Any]) -> None:
-    from pyarrow import fs
-
     with tempfile.TemporaryDirectory(prefix="qa-model-") as folder:
         models.save(model, tokenizer, folder, state_dict=weights)
-        filesystem, root = storage.resolve(task.run_path)
-        target = f"{root}/model"
-        storage.retry(filesystem.create_dir, target)
-        storage.retry(fs.copy_files, folder, target, fs.LocalFileSystem(), filesystem)
+        RunFolder(task.run_path, "train").put_folder(folder, "model")
 
 
 @contextmanager
