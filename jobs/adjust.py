@@ -4,8 +4,9 @@
     python -m jobs.adjust --model.name runs/mine --adjust.num-layers 4 --adjust.recover
     python -m jobs.adjust --model.name runs/mine --adjust.target-speedup 2.0 --dry-run
 
-The run folder gets plan.json, model/ (loads with stock transformers), predictions.json, report.html
-and result.json (scores before, after surgery and at the end; parameters, bytes, latencies).
+The run folder gets plan.json, model/ (loads with stock transformers, unless --adjust.ragged),
+predictions.json, report.html and result.json (scores before, after surgery and at the end;
+parameters, bytes, latencies).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def adjust(settings: Settings) -> None:
     """Adjust, recover where asked to, and say where the result is."""
-    from qa_lib import doctor, recover, report
+    from qa_lib import card, doctor, recover, report
     from qa_lib.run import RunFolder
 
     if settings.dry_run:
@@ -33,7 +34,7 @@ def adjust(settings: Settings) -> None:
         result = recover.adjust_and_recover(settings, run)
         run.write_result(result)
         print(recover.summary(result))
-        print(f"{run.url('model')} loads with AutoModelForQuestionAnswering.from_pretrained")
+        print(card.how_to_load(run))
     print(report.draw(run))
 
 

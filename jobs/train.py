@@ -39,7 +39,7 @@ def train(settings: Settings) -> None:
         card.write_card(run, settings, result)
         run.write_result(result)
         print(evaluate.summary(result))
-        print(f"{run.url('model')} loads with AutoModelForQuestionAnswering.from_pretrained")
+        print(card.how_to_load(run))
     print(report.draw(run))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from qa_lib.config import Settings
+from qa_lib.ragged import MODEL_TYPE
 from qa_lib.run import RunFolder
 
 _TITLES = {
@@ -26,6 +28,23 @@ _TITLES = {
     "zero_stage": "ZeRO stage",
 }
 
+_STOCK_USE = """```python
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+model = AutoModelForQuestionAnswering.from_pretrained("model")
+tokenizer = AutoTokenizer.from_pretrained("model")
+```"""
+
+_RAGGED_USE = """Its layers have different widths: **stock transformers cannot load it**. qa-suite
+can, and `python -m jobs.export` writes it as ONNX, for any process with onnxruntime.
+
+```python
+from qa_lib import model as models
+
+model = models.load("model")
+tokenizer = models.load_tokenizer("model")
+```"""
+
 
 def write_card(
     run: RunFolder, settings: Settings, result: Mapping[str, Any], *, made: str = "fine-tuned"
@@ -39,8 +58,9 @@ def write_card(
         made: How it was made from the model that the settings name.
     """
     data = settings.data.source
+    is_ragged = _is_ragged(run)
     header: dict[str, Any] = {
-        "library_name": "transformers",
+        "library_name": "transformers" if not is_ragged else "qa-suite",
         "pipeline_tag": "question-answering",
         "tags": ["question-answering", "extractive-qa"],
         "base_model": _public_name(settings.model.name),
@@ -63,16 +83,22 @@ Extractive question answering, {made} from {_public_name(settings.model.name)} o
 |---|---|
 {chr(10).join(rows)}
 
-```python
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
-
-model = AutoModelForQuestionAnswering.from_pretrained("model")
-tokenizer = AutoTokenizer.from_pretrained("model")
-```
+{_RAGGED_USE if is_ragged else _STOCK_USE}
 
 The exact settings are in the run's config.yaml, the versions of all libraries in its result.json.
 """
     run.write_text("model/README.md", text)
+
+
+def how_to_load(run: RunFolder) -> str:
+    """Say what loads the model of a run."""
+    by = "qa_lib.model.load" if _is_ragged(run) else "AutoModelForQuestionAnswering.from_pretrained"
+    return f"{run.url('model')} loads with {by}"
+
+
+def _is_ragged(run: RunFolder) -> bool:
+    path = "model/config.json"
+    return run.exists(path) and json.loads(run.read_text(path)).get("model_type") == MODEL_TYPE
 
 
 def _figure(value: Any) -> str:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import storage
+from qa_lib import ragged, storage
 from qa_lib.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def load(
     """Load a model for extractive question answering, in evaluation mode, on the CPU.
 
     A checkpoint without a question-answering head (an encoder) gets one initialised from `seed`,
-    the same on every machine.
+    the same on every machine. A ragged checkpoint (`qa_lib.ragged`) holds every weight, and no
+    other one is accepted.
 
     Args:
         name: What `resolve` takes.
@@ -82,6 +83,8 @@ def load(
     if dropout is not None:
         for key in [key for key in config.to_dict() if key.endswith(("dropout", "dropout_prob"))]:
             setattr(config, key, dropout)
+    if ragged.blocks_of(config) is not None:
+        return _load_ragged(name, config, dtype or torch.float32)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         try:
@@ -97,6 +100,44 @@ def load(
     return model.eval()
 
 
+def _load_ragged(name: str, config: Any, dtype: torch.dtype) -> PreTrainedModel:
+    """Build a ragged model, and load all of its weights."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    files = sorted(Path(resolve(name)).glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{name} has no *.safetensors weights.", _ALTERNATIVES)
+    with torch.random.fork_rng(devices=[]):
+        model = build(config)
+    try:
+        state = {key: each for file in files for key, each in load_file(file).items()}
+        model.load_state_dict(state, strict=True, assign=True)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        problem = " ".join(lines[:2])
+        raise ModelError(f"{name} does not load: {problem}", _ALTERNATIVES) from None
+    return model.to(dtype).eval()  # type: ignore[arg-type]
+
+
+def build(config: Any) -> PreTrainedModel:
+    """Build the question-answering model that a configuration describes, ragged or stock.
+
+    Its weights are drawn from torch's generator: fork that, or load others.
+    """
+    from transformers import AutoModelForQuestionAnswering
+
+    model = AutoModelForQuestionAnswering.from_config(config)
+    ragged.reshape(model)
+    return model
+
+
+def is_ragged(name: str) -> bool:
+    """Say whether a model's layers have different widths, which stock transformers cannot load."""
+    return ragged.blocks_of(load_config(name)) is not None
+
+
 def load_config(name: str) -> Any:
     """Load a model's transformers configuration.
 
@@ -106,6 +147,9 @@ def load_config(name: str) -> Any:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 
+    config = ragged.read_config(resolve(name))
+    if config is not None:
+        return config
     try:
         config = AutoConfig.from_pretrained(resolve(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -157,10 +201,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
 def load_empty(name: str) -> PreTrainedModel:
     """Build a model's architecture on the meta device: shapes, and no weights."""
     import torch
-    from transformers import AutoModelForQuestionAnswering
 
     with torch.device("meta"):
-        return AutoModelForQuestionAnswering.from_config(load_config(name))
+        return build(load_config(name))
 
 
 def has_answering_head(name: str) -> bool:
@@ -267,7 +310,9 @@ def save(
     directory: str | Path,
     state_dict: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write a stock checkpoint: config.json, model.safetensors and the tokenizer's files.
+    """Write a checkpoint: config.json, model.safetensors and the tokenizer's files.
+
+    It is a stock one, unless the model is ragged.
 
     Args:
         model: Gives the architecture, and the weights where `state_dict` is None.
@@ -278,6 +323,7 @@ def save(
     with quiet():
         model.save_pretrained(directory, state_dict=state_dict)
         tokenizer.save_pretrained(directory)
+    ragged.write_config(model.config, directory)
 
 
 def fingerprint(name: str) -> str:

@@ -237,6 +237,8 @@ def _check_stock_load(run: RunFolder, result: dict[str, Any]) -> str:
         raise _Wrong(error.problem) from None
     if told not in (None, found):
         raise _Wrong(f"config.json or the weights are not those that {RESULT} tells of")
+    if models.is_ragged(folder):
+        return _check_ragged_load(folder, result)
     with tempfile.TemporaryDirectory(prefix="qa-verify-") as elsewhere:
         done = subprocess.run(
             [sys.executable, "-c", _STOCK_LOAD, folder],
@@ -257,6 +259,17 @@ def _check_stock_load(run: RunFolder, result: dict[str, Any]) -> str:
             f"{result['num_parameters']:,}"
         )
     return f"{loaded['num_parameters']:,} parameters, loads with transformers and torch alone"
+
+
+def _check_ragged_load(folder: str, result: dict[str, Any]) -> str:
+    """Load what stock transformers cannot: every tensor must be there, of its layer's width."""
+    try:
+        found = models.num_parameters(models.load(folder))
+    except UserError as error:
+        raise _Wrong(error.problem) from None
+    if found != result.get("num_parameters", found):
+        raise _Wrong(f"it has {found:,} parameters, and {RESULT} says {result['num_parameters']:,}")
+    return f"{found:,} parameters, ragged: loads with this suite alone"
 
 
 def conclude(run: RunFolder, findings: list[Finding]) -> str:

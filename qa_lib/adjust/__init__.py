@@ -11,11 +11,12 @@ from qa_lib.adjust.families import FAMILIES
 from qa_lib.adjust.plan import Plan
 from qa_lib.adjust.planning import make_plan
 from qa_lib.adjust.proof import Proof, prove
-from qa_lib.adjust.sizes import Sizes, resolve
+from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.surgery import apply
 from qa_lib.adjust.table import table
 from qa_lib.adjust.targets import find
 from qa_lib.adjust.tracing import trace
+from qa_lib.adjust.uneven import even, resolve
 
 __all__ = [
     "FAMILIES",
@@ -26,6 +27,7 @@ __all__ = [
     "Sizes",
     "apply",
     "draw_windows",
+    "even",
     "find",
     "make_plan",
     "measure_latency",

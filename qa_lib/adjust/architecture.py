@@ -10,6 +10,8 @@ from typing import Any
 
 from qa_lib.adjust.dimensions import Role
 from qa_lib.adjust.families import Family, family_of
+from qa_lib.model import build
+from qa_lib.ragged import blocks_of, mark
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -38,7 +40,9 @@ def with_layers(config: Any, layers: Sequence[int]) -> Any:
     """Return a copy of a configuration with these of its layers, in this order."""
     family = family_of(config)
     lists = {key: [getattr(config, key)[index] for index in layers] for key in family.per_layer}
-    return changed(config, num_hidden_layers=len(layers), **lists)
+    blocks = blocks_of(config)
+    config = changed(config, num_hidden_layers=len(layers), **lists)
+    return mark(config, blocks and blocks.of(layers))
 
 
 def with_vocabulary(config: Any, size: int) -> Any:
@@ -68,10 +72,9 @@ def changed(config: Any, **values: Any) -> Any:
 def architecture(config: Any) -> tuple[Shapes, Any]:
     """Build a model on the meta device; return its shapes, and the role of each dimension."""
     import torch
-    from transformers import AutoModelForQuestionAnswering
 
     with torch.device("meta"):
-        model = AutoModelForQuestionAnswering.from_config(config)
+        model = build(config)
     modules = dict(model.named_modules())
 
     def role(tensor: str, dim: int) -> Role:

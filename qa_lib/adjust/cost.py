@@ -10,7 +10,8 @@ from typing import Any
 
 from qa_lib import devices
 from qa_lib.adjust.architecture import shapes_of, with_layers, with_vocabulary
-from qa_lib.model import maximum_length
+from qa_lib.model import build, maximum_length
+from qa_lib.ragged import blocks_of
 
 BATCH, NUM_TOKENS = 1, 384  # where speed-ups are stated unless said otherwise
 LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))
@@ -32,11 +33,10 @@ def num_flops(config: Any, num_tokens: int = NUM_TOKENS) -> int:
     """Count the floating-point operations of one window's forward pass (2 per multiply-add)."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
-    from transformers import AutoModelForQuestionAnswering
 
     length = min(num_tokens, maximum_length(config) or num_tokens)
     with torch.device("meta"):
-        model = AutoModelForQuestionAnswering.from_config(config).eval()
+        model = build(config).eval().requires_grad_(False)
         tokens = torch.ones((1, length), dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(tokens)
@@ -93,21 +93,27 @@ def measure_latency(
 def predict_latency(config: Any, device: str = "cpu") -> float:
     """Return the seconds of a pass of one 384-token window, from the measured latency of a layer.
 
-    A layer of the configuration's shape is measured once in a process, on random weights, and
-    counted as often as the configuration has layers.
+    A layer of each shape that the configuration has is measured once in a process, on random
+    weights, and counted as often as the configuration has such layers.
 
     Args:
         config: Of the model.
         device: cpu (float32) or cuda (float16).
     """
-    stem, layer = _parts(config.__class__, _shape(config), device)
-    return stem + config.num_hidden_layers * layer
+    if blocks_of(config) is None:
+        stem, layer = _parts(config.__class__, _shape(config, 0), device)
+        return stem + config.num_hidden_layers * layer
+    shapes = [_shape(config, index) for index in range(config.num_hidden_layers)]
+    parts = [_parts(config.__class__, shape, device) for shape in shapes]
+    return median(stem for stem, _ in parts) + sum(layer for _, layer in parts)
 
 
-def _shape(config: Any) -> str:
+def _shape(config: Any, index: int) -> str:
+    """Describe a model of `_STACK` layers like the one of this index; any where all are alike."""
+    layers = [index] * _STACK if blocks_of(config) else _repeated(config, _STACK)
     return str(
         with_vocabulary(
-            with_layers(config, _repeated(config, _STACK)),
+            with_layers(config, layers),
             min(config.vocab_size, _SMALL_VOCABULARY),
         ).to_json_string(use_diff=False)
     )
@@ -124,14 +130,11 @@ def _parts(config_class: Any, shape: str, device: str) -> tuple[float, float]:
     import json
 
     import torch
-    from transformers import AutoModelForQuestionAnswering
 
     config = config_class.from_dict(json.loads(shape))
     with torch.random.fork_rng(devices=[]):
         models = {
-            str(count): AutoModelForQuestionAnswering.from_config(
-                with_layers(config, _repeated(config, count))
-            ).eval()
+            str(count): build(with_layers(config, _repeated(config, count))).eval()
             for count in (_STEM, _STACK)
         }
     if device == "cuda":

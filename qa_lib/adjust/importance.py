@@ -105,7 +105,8 @@ def choose(
     if dimensions.ties_heads:
         by_layer = [sum(by_layer[1:], by_layer[0])] * len(by_layer)
     for index, layer in enumerate(dimensions.layers):
-        kept = _best(by_layer[index], sizes.num_heads)
+        num_heads, intermediate_size = sizes.of_layer(index)
+        kept = _best(by_layer[index], num_heads)
         heads.append(kept)
         for group, chosen in ((layer.query_key, query_key), (layer.value, value)):
             by_head = scores[group.name].unflatten(0, (dimensions.num_heads, -1))
@@ -117,7 +118,7 @@ def choose(
                     for unit in _best(by_head[head], sizes.head_size)
                 )
             )
-        intermediate.append(_best(scores[layer.intermediate.name], sizes.intermediate_size))
+        intermediate.append(_best(scores[layer.intermediate.name], intermediate_size))
     return Keep(
         layers=sizes.layers,
         hidden=_best(scores["hidden"], sizes.hidden_size),
@@ -127,6 +128,7 @@ def choose(
         value=tuple(value),
         intermediate=tuple(intermediate),
         vocabulary=vocabulary,
+        ragged=sizes.blocks is not None,
     )
 
 

@@ -25,6 +25,7 @@ from qa_lib.adjust.architecture import (
 from qa_lib.adjust.dimensions import Axis, Dimensions, Group, LayerGroups
 from qa_lib.adjust.families import Family, family_of
 from qa_lib.errors import AdjustError
+from qa_lib.ragged import blocks_of
 
 Places = dict[tuple[str, int], int]
 
@@ -35,8 +36,14 @@ def label(config: Any) -> Dimensions:
     """Find the groups of a configuration's architecture by labels alone.
 
     Raises:
-        AdjustError: Its family is not declared, or a value's effect cannot be told apart.
+        AdjustError: Its family is not declared, it is ragged, or a value's effect cannot be told
+            apart.
     """
+    if blocks_of(config) is not None:
+        raise AdjustError(
+            "The model is ragged already: its layers have different widths.",
+            "Adjust the model that it was cut from, by all that is to go at once.",
+        )
     return _label(family_of(config), type(config), config.to_json_string(use_diff=False))  # type: ignore[arg-type]
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.errors import AdjustError
+from qa_lib.ragged import Blocks
 
 if TYPE_CHECKING:
     from qa_lib.adjust.dimensions import Group
@@ -61,6 +62,8 @@ class Keep(_Record):
         value: Rows of the value map, and columns of the map that reads it: likewise.
         intermediate: Feed-forward units.
         vocabulary: Tokens; all where None.
+        ragged: Whether layers differ in heads and intermediate units; without any of them, a layer
+            has lost its attention, or its feed-forward part, but for a constant.
     """
 
     layers: Indices = Field(min_length=1)
@@ -71,6 +74,7 @@ class Keep(_Record):
     value: tuple[Indices, ...]
     intermediate: tuple[Indices, ...] = Field(min_length=1)
     vocabulary: Bits | None = Field(default=None, min_length=1)
+    ragged: bool = False
 
     def of(self, group: Group) -> Indices:
         """Return the kept units of a group (`hidden`, `LAYER.KIND`, ...) of the kept layers."""
@@ -87,12 +91,19 @@ class Keep(_Record):
     @property
     def sizes(self) -> Sizes:
         """The sizes that these indices give."""
+        heads, widths = (tuple(map(len, lists)) for lists in (self.heads, self.intermediate))
+        num_hidden, num_heads, blocks = len(self.hidden), heads[0], None
+        if self.ragged:
+            pairs = zip(self.heads, self.value, strict=True)
+            head_size = next((len(units) // len(own) for own, units in pairs if own), num_hidden)
+            num_heads, blocks = num_hidden // head_size, Blocks(heads, widths)
         return Sizes(
             self.layers,
-            len(self.hidden),
-            len(self.heads[0]),
-            len(self.intermediate[0]),
+            num_hidden,
+            num_heads,
+            max(widths),
             None if self.vocabulary is None else len(self.vocabulary),
+            blocks,
         )
 
 
@@ -196,11 +207,15 @@ class Plan(_Record):
 
 
 def _flags(sizes: Sizes) -> str:
-    return (
-        f"--adjust.num-layers {len(sizes.layers)}"
-        f" --adjust.intermediate-size {sizes.intermediate_size}"
-        f" --adjust.hidden-size {sizes.hidden_size} --adjust.num-heads {sizes.num_heads}"
-    )
+    flags = f"--adjust.num-layers {len(sizes.layers)} --adjust.hidden-size {sizes.hidden_size}"
+    heads, width = sizes.num_heads, sizes.intermediate_size
+    if sizes.blocks is not None:
+        flags += " --adjust.ragged"
+        heads, width = (
+            max(1, round(sum(each) / max(1, sum(map(bool, each)))))
+            for each in (sizes.blocks.num_heads, sizes.blocks.intermediate_size)
+        )
+    return f"{flags} --adjust.intermediate-size {width} --adjust.num-heads {heads}"
 
 
 def _lines(value: Any, indent: str = "") -> str:

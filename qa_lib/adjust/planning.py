@@ -13,6 +13,7 @@ from qa_lib.adjust.labels import label
 from qa_lib.adjust.plan import Coupling, Fold, Indices, Plan
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.surgery import changes, drop_layers
+from qa_lib.adjust.uneven import distribute
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,6 +28,7 @@ def make_plan(
     vocabulary: Indices | None = None,
     method: importance.Method = "taylor",
     folds: bool = True,
+    round_to: int = 8,
     seed: int = 0,
 ) -> Plan:
     """Decide which units stay.
@@ -42,6 +44,7 @@ def make_plan(
         vocabulary: The tokens that stay; all where None.
         method: How units are scored.
         folds: Whether to fold removed units' means into biases, and to refit LayerNorms.
+        round_to: Where a ragged model's layers share their units out, they do in steps of so many.
         seed: Of `random` importance.
 
     Raises:
@@ -58,7 +61,8 @@ def make_plan(
         folds=folds,
         seed=seed,
     )
-    keep = importance.choose(dimensions, scores, sizes, vocabulary)
+    shared = distribute(scores, sizes, round_to)
+    keep = importance.choose(dimensions, scores, shared, vocabulary)
     folded = fold(short, dimensions, keep, statistics, batches) if folds else Fold()
     return Plan(
         family=model.config.model_type,

@@ -16,6 +16,8 @@ from qa_lib.adjust.architecture import (
 from qa_lib.adjust.families import family_of
 from qa_lib.adjust.labels import label
 from qa_lib.errors import AdjustError
+from qa_lib.ragged import FAMILIES as RAGGED_FAMILIES
+from qa_lib.ragged import Blocks, mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +35,8 @@ class Sizes:
         num_heads: Attention heads of each layer.
         intermediate_size: Width of the feed-forward part of each layer.
         vocabulary_size: Number of tokens, where it is not the parent's.
+        blocks: Heads and widths layer by layer, of a ragged model; then `num_heads` is how often
+            the head size fits the hidden size, and `intermediate_size` the widest layer's.
     """
 
     layers: tuple[int, ...]
@@ -40,11 +44,26 @@ class Sizes:
     num_heads: int
     intermediate_size: int
     vocabulary_size: int | None = None
+    blocks: Blocks | None = None
 
     @property
     def head_size(self) -> int:
         """Units of one attention head."""
         return self.hidden_size // self.num_heads
+
+    def of_layer(self, place: int) -> tuple[int, int]:
+        """Return heads and intermediate size of a kept layer, by its place among them."""
+        if self.blocks is None:
+            return self.num_heads, self.intermediate_size
+        return self.blocks.num_heads[place], self.blocks.intermediate_size[place]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Sizes:
+        """Read back what `dataclasses.asdict` returned, from JSON too."""
+        blocks = values.get("blocks")
+        if blocks is not None:
+            blocks = Blocks(**{name: tuple(widths) for name, widths in blocks.items()})
+        return cls(**values | {"layers": tuple(values["layers"]), "blocks": blocks})
 
     @classmethod
     def of(cls, config: Any) -> Sizes:
@@ -65,7 +84,8 @@ class Sizes:
         if self.vocabulary_size is not None:
             config = with_vocabulary(config, self.vocabulary_size)
         config = resized(with_layers(config, self.layers), self.hidden_size, self.num_heads)
-        return changed(config, **{family_of(config).intermediate_key: self.intermediate_size})
+        key = family_of(config).intermediate_key
+        return mark(changed(config, **{key: self.intermediate_size}), self.blocks)
 
 
 def resolve(config: Any, settings: AdjustSettings) -> Sizes:
@@ -88,7 +108,7 @@ def resolve(config: Any, settings: AdjustSettings) -> Sizes:
     if family_of(config).rotary:
         _keeps_head_size(parent, hidden_size, num_heads)
     intermediate_size = settings.intermediate_size or parent.intermediate_size
-    _at_most("intermediate size", intermediate_size, parent.intermediate_size)
+    at_most("intermediate size", intermediate_size, parent.intermediate_size)
     layers = _layers(parent, settings)
     check_layers(config, layers)
     sizes = Sizes(layers, hidden_size, num_heads, intermediate_size)
@@ -137,6 +157,19 @@ def check_layers(config: Any, layers: tuple[int, ...]) -> None:
             )
 
 
+def check_ragged_family(config: Any) -> None:
+    """Refuse a ragged model of a family that `qa_lib.ragged` cannot build.
+
+    Raises:
+        AdjustError: It is such.
+    """
+    if config.model_type not in RAGGED_FAMILIES:
+        raise AdjustError(
+            f"Models of the family {config.model_type} cannot become ragged.",
+            f"Leave --adjust.ragged, or adjust one of: {', '.join(sorted(RAGGED_FAMILIES))}.",
+        )
+
+
 def _keeps_head_size(parent: Sizes, hidden_size: int, num_heads: int) -> None:
     if hidden_size // num_heads != parent.head_size:
         raise AdjustError(
@@ -149,7 +182,7 @@ def _keeps_head_size(parent: Sizes, hidden_size: int, num_heads: int) -> None:
 def _layers(parent: Sizes, settings: AdjustSettings) -> tuple[int, ...]:
     last = len(parent.layers) - 1
     if settings.num_layers is not None:
-        _at_most("number of layers", settings.num_layers, last + 1)
+        at_most("number of layers", settings.num_layers, last + 1)
     keep = settings.keep_layers
     if keep is None:
         return parent.layers[: settings.num_layers]
@@ -170,13 +203,14 @@ def _hidden(parent: Sizes, hidden_size: int | None, num_heads: int | None) -> tu
         raise AdjustError(
             f"{num_heads} heads alone cannot be expressed: in this family the head size is hidden"
             " size / heads, so that fewer heads need a smaller hidden size.",
-            f"Pass --adjust.hidden-size {derived}, which keeps the head size {parent.head_size}.",
+            f"Pass --adjust.hidden-size {derived}, which keeps the head size {parent.head_size}, or"
+            " --adjust.ragged for a model that stock transformers cannot load.",
         )
-    _at_most("hidden size", hidden_size, parent.hidden_size)
+    at_most("hidden size", hidden_size, parent.hidden_size)
     if num_heads is None:
         _multiple("hidden size", hidden_size, parent.head_size, parent.hidden_size, "the head size")
         return hidden_size, hidden_size // parent.head_size
-    _at_most("number of heads", num_heads, parent.num_heads)
+    at_most("number of heads", num_heads, parent.num_heads)
     _multiple("hidden size", hidden_size, num_heads, parent.hidden_size, "the number of heads")
     if hidden_size // num_heads > parent.head_size:
         raise AdjustError(
@@ -188,7 +222,12 @@ def _hidden(parent: Sizes, hidden_size: int | None, num_heads: int | None) -> tu
     return hidden_size, num_heads
 
 
-def _at_most(what: str, value: int, available: int) -> None:
+def at_most(what: str, value: int, available: int) -> None:
+    """Refuse a size that is more than the model has, and name the flag.
+
+    Raises:
+        AdjustError: It is.
+    """
     if value > available:
         flag = {"number of layers": "num-layers", "number of heads": "num-heads"}.get(
             what, what.replace(" ", "-")

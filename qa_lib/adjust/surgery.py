@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from qa_lib import model as models
 from qa_lib.adjust.dimensions import Axis, Dimensions, Group
 from qa_lib.adjust.fold import complement
 from qa_lib.adjust.labels import label
 from qa_lib.adjust.plan import Fold, Keep, Plan
-from qa_lib.adjust.sizes import Sizes, check_layers
+from qa_lib.adjust.sizes import Sizes, check_layers, check_ragged_family
 from qa_lib.adjust.vocabulary import renumber
 from qa_lib.errors import AdjustError
 
@@ -35,6 +36,8 @@ def apply(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     Raises:
         AdjustError: The plan does not fit the model.
     """
+    if plan.keep.ragged:
+        check_ragged_family(model.config)
     short = drop_layers(model, plan.keep.layers)
     dimensions = label(short.config)
     check(plan, dimensions)
@@ -68,10 +71,9 @@ def drop_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedMo
 def build(config: Any, state: Mapping[str, torch.Tensor]) -> PreTrainedModel:
     """Build a model from its configuration, and load every one of its tensors, no more, no less."""
     import torch
-    from transformers import AutoModelForQuestionAnswering
 
     with torch.random.fork_rng(devices=[]):
-        model = AutoModelForQuestionAnswering.from_config(config)
+        model = models.build(config)
     model.load_state_dict(state, strict=True, assign=True)
     # The tensors bring their device; buffers that no checkpoint holds are on the CPU still.
     model.to(next(iter(state.values())).device)
@@ -105,7 +107,7 @@ def cut(state: State, dimensions: Dimensions, keep: Keep, fold: Fold) -> State:
             if values is not None:
                 like = state[f"{name}.{parameter}"]
                 state[f"{name}.{parameter}"] = like.new_tensor(values)
-    return state
+    return {name: tensor for name, tensor in state.items() if tensor.numel()}  # no units, no tensor
 
 
 def take(tensor: torch.Tensor, places: Sequence[tuple[Group, Axis]], keep: Keep) -> torch.Tensor:
@@ -114,7 +116,8 @@ def take(tensor: torch.Tensor, places: Sequence[tuple[Group, Axis]], keep: Keep)
 
     for dim in sorted({axis.dim for _, axis in places}):
         blocks = {
-            block: (torch.tensor(keep.of(group)) + block * group.width).to(tensor.device)
+            block: torch.tensor(keep.of(group), dtype=torch.long, device=tensor.device)
+            + block * group.width
             for group, axis in places
             if axis.dim == dim
             for block in axis.blocks
@@ -175,14 +178,12 @@ def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
     problems = [
         f"the indices of {name} are not ascending and below {width}"
         for name, indices, width in kept
-        if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[-1] < width
+        if list(indices) != sorted(set(indices))
+        or not (0 <= indices[-1] < width if indices else keep.ragged and "." in name)
     ]
     if problems:
         return problems
-    widths = {tuple(len(lists[i]) for lists in nested) for i in range(num_stored)}
-    widths.add((len(keep.heads[0]), len(keep.hidden), len(keep.hidden), len(keep.intermediate[0])))
-    if len(widths) > 1 or len(keep.hidden) % len(keep.heads[0]):
-        problems.append("its widths are not the same in every layer, or no multiple of the heads")
+    problems += _ragged_problems(keep, dimensions) if keep.ragged else _stock_problems(keep)
     if dimensions.ties_heads and len(set(keep.heads)) > 1:
         problems.append("it keeps other heads in one layer than in another")
     if any(g.name == "head" and len(keep.head) != len(keep.hidden) for g in dimensions.others):
@@ -204,6 +205,28 @@ def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
     ):
         problems.append("it refits other LayerNorms than there are")
     return problems
+
+
+def _stock_problems(keep: Keep) -> list[str]:
+    nested = (keep.heads, keep.query_key, keep.value, keep.intermediate)
+    widths = {tuple(len(lists[i]) for lists in nested) for i in range(len(keep.heads))}
+    widths.add((len(keep.heads[0]), len(keep.hidden), len(keep.hidden), len(keep.intermediate[0])))
+    if len(widths) == 1 and not len(keep.hidden) % len(keep.heads[0]):
+        return []
+    return ["its widths are not the same in every layer, or no multiple of the heads"]
+
+
+def _ragged_problems(keep: Keep, dimensions: Dimensions) -> list[str]:
+    head_size = dimensions.hidden.width // dimensions.num_heads
+    attention = zip(keep.heads, keep.query_key, keep.value, strict=True)
+    if len(keep.hidden) % head_size or any(
+        {len(query_key), len(value)} != {len(heads) * head_size}
+        for heads, query_key, value in attention
+    ):
+        return [f"its heads do not have {head_size} units each, as the hidden size does"]
+    if not any(keep.heads) or not any(keep.intermediate):
+        return ["it leaves no layer an attention, or none a feed-forward part"]
+    return []
 
 
 def _folded(

@@ -27,9 +27,9 @@ def table(config: Any, dimensions: Dimensions, sizes: Sizes) -> str:
         ("dimension", "before", "after"),
         ("layers", str(len(parent.layers)), f"{len(sizes.layers)}  ({_ranges(sizes.layers)})"),
         ("hidden size", str(parent.hidden_size), str(sizes.hidden_size)),
-        ("heads", str(parent.num_heads), str(sizes.num_heads)),
+        ("heads", str(parent.num_heads), _each(sizes, 0)),
         ("head size", str(parent.head_size), str(sizes.head_size)),
-        ("intermediate size", str(parent.intermediate_size), str(sizes.intermediate_size)),
+        ("intermediate size", str(parent.intermediate_size), _each(sizes, 1)),
         ("vocabulary", f"{before.vocab_size:,}", f"{after.vocab_size:,}"),
         ("parameters", f"{cost.num_parameters(before):,}", f"{cost.num_parameters(after):,}"),
         (
@@ -51,7 +51,8 @@ def _group_rows(dimensions: Dimensions, sizes: Sizes) -> list[tuple[str, ...]]:
     hidden = dimensions.hidden
     touched = _touched(dimensions, hidden, sizes.layers)
     rows.append(("hidden", str(hidden.width), str(sizes.hidden_size), touched))
-    after = (sizes.hidden_size, sizes.hidden_size, sizes.intermediate_size)
+    heads = str(sizes.hidden_size) if sizes.blocks is None else _each(sizes, 0, sizes.head_size)
+    after = (heads, heads, _each(sizes, 1))
     kinds = zip(dimensions.layers[0], after, strict=True)
     for position, (group, kept) in enumerate(kinds):
         kind = group.name.split(".")[1]
@@ -60,7 +61,7 @@ def _group_rows(dimensions: Dimensions, sizes: Sizes) -> list[tuple[str, ...]]:
             (
                 f"{kind}, each of layers {_ranges(sizes.layers)}",
                 str(group.width),
-                str(kept),
+                kept,
                 _touched(dimensions, one, sizes.layers),
             )
         )
@@ -74,6 +75,12 @@ def _group_rows(dimensions: Dimensions, sizes: Sizes) -> list[tuple[str, ...]]:
         prefix = dimensions.layer_prefix
         rows.append((f"layers {_ranges(removed)}", "", "gone", f"{prefix}{{{_ranges(removed)}}}"))
     return rows
+
+
+def _each(sizes: Sizes, which: int, factor: int = 1) -> str:
+    """Write heads (0) or intermediate size (1), layer by layer where they differ."""
+    found = [sizes.of_layer(place)[which] * factor for place in range(len(sizes.layers))]
+    return " ".join(map(str, found if len(set(found)) > 1 else found[:1]))
 
 
 def _touched(dimensions: Dimensions, group: Group, layers: tuple[int, ...]) -> str:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.adjust import cost
 from qa_lib.adjust.calibrate import Batch, span_loss
 from qa_lib.adjust.planning import make_plan
-from qa_lib.adjust.sizes import Sizes, is_expressible
+from qa_lib.adjust.sizes import Sizes, check_ragged_family, is_expressible
 from qa_lib.adjust.surgery import apply
+from qa_lib.adjust.uneven import even
 from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def find(
     Raises:
         AdjustError: No sizes reach the target; the nearest that can be reached is named.
     """
+    if settings.ragged:
+        check_ragged_family(model.config)
     reaches = _reaches(model.config, settings)
     parent = replace(Sizes.of(model.config), vocabulary_size=vocabulary_size)
     for hidden in _hidden_steps(model.config, parent, settings.round_to):
@@ -55,6 +58,8 @@ def find(
             for count in range(len(hidden.layers), 0, -1)
             if (sizes := _widest(hidden, count, settings.round_to, reaches)) is not None
         ]
+        if settings.ragged:
+            candidates = [even(sizes, sizes.num_heads) for sizes in candidates]
         if candidates:
             losses = [_loss(model, sizes, settings, batches, seed) for sizes in candidates]
             return candidates[losses.index(min(losses))]
@@ -134,6 +139,7 @@ def _loss(
         parent_sha256="",
         method=settings.importance,
         folds=settings.fold,
+        round_to=settings.round_to,
         seed=seed,
     )
     child = apply(model, plan)

@@ -88,7 +88,8 @@ def _answer_conflicts(answer: AnswerSettings) -> Iterator[tuple[tuple[str, ...],
 
 
 def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    sizes = ("num_layers", "keep_layers", "intermediate_size", "hidden_size", "num_heads")
+    drops = ("drop_attention", "drop_feed_forward")
+    sizes = ("num_layers", "keep_layers", "intermediate_size", "hidden_size", "num_heads", *drops)
     ways = {
         "sizes": [name for name in sizes if getattr(adjust, name) is not None],
         "targets": [
@@ -122,8 +123,14 @@ def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...],
             f"adjust.num_layers ({adjust.num_layers}) contradicts adjust.keep_layers "
             f"({len(layers)} layers)",
         )
+    for name in drops:
+        if getattr(adjust, name) is not None and not adjust.ragged:
+            yield (
+                (f"adjust.{name}", "adjust.ragged"),
+                f"adjust.{name} needs adjust.ragged: no stock model has layers that differ",
+            )
     hidden, heads = adjust.hidden_size, adjust.num_heads
-    if hidden is not None and heads is not None and hidden % heads:
+    if hidden is not None and heads is not None and hidden % heads and not adjust.ragged:
         yield (
             ("adjust.hidden_size", "adjust.num_heads"),
             f"adjust.num_heads ({heads}) must divide adjust.hidden_size ({hidden}): the nearest "

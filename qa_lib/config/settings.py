@@ -320,7 +320,21 @@ class AdjustSettings(_Group):
         description="Width of the residual stream; alone it keeps the head size.",
     )
     num_heads: int | None = Field(
-        default=None, ge=1, description="Attention heads, given with hidden-size; none: derived."
+        default=None,
+        ge=1,
+        description="Attention heads, given with hidden-size; none: derived. Of ragged models the "
+        "mean, given alone.",
+    )
+    ragged: bool = Field(
+        default=False,
+        description="Let layers have different heads and widths, by importance, as many in all as "
+        "the sizes say; stock transformers cannot load that.",
+    )
+    drop_attention: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, description="Layers of a ragged model that lose their attention."
+    )
+    drop_feed_forward: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, description="Layers of a ragged model that lose their feed-forward part."
     )
     vocabulary: Literal["corpus"] | None = Field(
         default=None,
@@ -377,6 +391,11 @@ class SpaceSettings(_Group):
         default=None,
         min_length=1,
         description="Widths of the feed-forward layers; none: the parent's, and its quarters.",
+    )
+    ragged: tuple[bool, ...] = Field(
+        default=(False,),
+        min_length=1,
+        description="Whether layers have the same widths, or share them out by importance.",
     )
     importance: tuple[Literal["taylor", "activation", "magnitude", "random"], ...] = Field(
         default=("taylor",), min_length=1, description="How units are scored."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -72,8 +72,11 @@ def cut(
             vocabulary=kept,
             method=settings.adjust.importance,
             folds=settings.adjust.fold,
+            round_to=settings.adjust.round_to,
             seed=settings.seed,
         )
+        if plan.keep.ragged:
+            print(f"the layers' shares: {_shares(plan.keep.sizes)}", flush=True)
     else:
         texts = None
         plan.check_parent(parent_sha256, settings.model.name)
@@ -84,6 +87,7 @@ def cut(
     write_model(run, child, tokenizer, folder)
     run.write_text(PLAN, plan.to_json())
     sizes = plan.keep.sizes
+    blocks = {} if sizes.blocks is None else {"ragged": asdict(sizes.blocks)}
     return child, {
         "parent": settings.model.name,
         "parent_sha256": plan.parent_sha256,
@@ -92,12 +96,13 @@ def cut(
         "num_heads": sizes.num_heads,
         "intermediate_size": sizes.intermediate_size,
         "vocabulary_size": child.config.vocab_size,
+        **blocks,
         "proof": vars(proof) | vocabulary,
     }
 
 
 def write_model(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) -> None:
-    """Write a stock checkpoint into a folder of the run, wherever that is."""
+    """Write a checkpoint into a folder of the run, wherever that is."""
     with tempfile.TemporaryDirectory() as local:
         models.save(child, tokenizer, local)
         run.put_folder(local, folder)
@@ -136,6 +141,12 @@ def _shorten(
     if texts is None:
         return short, {}
     return short, {"num_tokens": adjust.vocabulary.check(tokenizer, short, kept, texts)}
+
+
+def _shares(sizes: adjust.Sizes) -> str:
+    found = [sizes.of_layer(place) for place in range(len(sizes.layers))]
+    heads, widths = (" ".join(map(str, each)) for each in zip(*found, strict=True))
+    return f"heads {heads}; intermediate size {widths}"
 
 
 class _LazyWindows(Sequence["Batch"]):
@@ -181,7 +192,8 @@ def _sizes(
     if wish.target_speedup is not None or wish.target_parameters is not None:
         return adjust.find(parent, wish, batches, vocabulary_size=count, seed=settings.seed)
     sizes = replace(adjust.resolve(parent.config, wish), vocabulary_size=count)
-    if sizes == adjust.Sizes.of(parent.config):
+    whole = adjust.Sizes.of(parent.config)
+    if sizes in (whole, adjust.even(whole, whole.num_heads)):
         raise AdjustError(
             "Nothing is to be adjusted: every size is the model's own.",
             "Pass a size, for example --adjust.intermediate-size"

@@ -108,6 +108,7 @@ def cut(task: TrialTask, parent: PreTrainedModel, number: int, setting: Setting)
             parent_sha256=task.parent_sha256,
             method=setting.importance,  # type: ignore[arg-type]
             folds=task.settings.adjust.fold,
+            round_to=task.settings.adjust.round_to,
             seed=task.settings.seed,
         )
         storage.write_text(filesystem, path, plan.to_json())

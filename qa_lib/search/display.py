@@ -109,7 +109,7 @@ class Display:
             "the parent"
             if trial.is_parent
             else f"{setting['num_layers']} layers, hidden {setting['hidden_size']}, intermediate"
-            f" {setting['intermediate_size']}"
+            f" {setting['intermediate_size']}{' ragged' if setting['ragged'] else ''}"
         )
         parts = [f"trial {trial.number} ({what}, {trial.speedup:.2f}x)"]
         if trial.error is not None:

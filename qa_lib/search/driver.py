@@ -6,6 +6,7 @@ from typing import Any
 
 from qa_lib import adjust, recover, resources, squad, stream, teach, windows
 from qa_lib import model as models
+from qa_lib.adjust import Plan, Sizes
 from qa_lib.config import Settings
 from qa_lib.errors import AdjustError
 from qa_lib.run import RunFolder
@@ -39,7 +40,7 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
     config = models.load_config(task.settings.model.name)
     compared = [journal.trials[0], *front]
     milliseconds = table.measure_models(
-        config, [trial.setting.sizes for trial in compared], task.device
+        config, [_sizes_of(task, trial) for trial in compared], task.device
     )
     measured = {t.number: round(ms, 4) for t, ms in zip(compared, milliseconds, strict=True)}
     speedups = {number: measured[0] / ms for number, ms in measured.items()}
@@ -129,7 +130,7 @@ def summary(result: dict[str, Any]) -> str:
         lines.append(
             f"{mark} {model['speedup']:.2f}x  F1 {model['f1']:.2f}  trial {model['trial']}:"
             f" layers {' '.join(map(str, model['kept_layers']))}, hidden {model['hidden_size']},"
-            f" intermediate {model['intermediate_size']}"
+            f" intermediate {model['intermediate_size']}{' ragged' if model['ragged'] else ''}"
         )
     if not result["chosen_reaches_min_speedup"]:
         lines.append("none of them reaches --search.min-speedup: the fastest was chosen")
@@ -182,6 +183,15 @@ def _task(
         held_out=held_out,
         held_out_windows=stream.tokenize(held_out.table, name, spec, offsets=True),
     )
+
+
+def _sizes_of(task: TrialTask, trial: Trial) -> Sizes:
+    """Return a trial's sizes; how ragged layers shared them out stands in its plan."""
+    sizes = trial.setting.sizes
+    if sizes.blocks is None:
+        return sizes
+    text = RunFolder(task.folder(trial.number), "train").read_text(PLAN)
+    return Plan.from_json(text).keep.sizes
 
 
 def _front(journal: Journal) -> list[Trial]:

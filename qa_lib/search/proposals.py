@@ -112,7 +112,8 @@ class _Grid:
         self._space = space
         self._layers = sorted({s.layers for s in space.sizes}, key=lambda kept: (len(kept), kept))
         self._hidden = sorted({(s.hidden_size, s.num_heads) for s in space.sizes})
-        self._intermediate = sorted({s.intermediate_size for s in space.sizes})
+        self._inner = sorted({_inner(s) for s in space.sizes})
+        self._sizes = {(s.layers, s.hidden_size, s.num_heads, *_inner(s)): s for s in space.sizes}
 
     def distributions(self) -> dict[str, Any]:
         from optuna.distributions import (
@@ -125,7 +126,7 @@ class _Grid:
         return {
             "layers": IntDistribution(0, len(self._layers) - 1),
             "hidden_size": IntDistribution(0, len(self._hidden) - 1),
-            "intermediate_size": IntDistribution(0, len(self._intermediate) - 1),
+            "intermediate_size": IntDistribution(0, len(self._inner) - 1),
             "importance": CategoricalDistribution(space.importance),
             "learning_rate": FloatDistribution(*space.learning_rate, log=True),
             "distill_weight": FloatDistribution(*space.distill_weight),
@@ -151,19 +152,23 @@ class _Grid:
         return (
             self._layers.index(sizes.layers),
             self._hidden.index((sizes.hidden_size, sizes.num_heads)),
-            self._intermediate.index(sizes.intermediate_size),
+            self._inner.index(_inner(sizes)),
         )
 
     def setting(self, parameters: dict[str, Any]) -> Setting:
-        hidden_size, num_heads = self._hidden[parameters["hidden_size"]]
+        layers = self._layers[parameters["layers"]]
+        hidden = self._hidden[parameters["hidden_size"]]
+        inner = self._inner[parameters["intermediate_size"]]
+        # What the space leaves out is the parent's own sizes, which are stock.
+        sizes = self._sizes.get((layers, *hidden, *inner)) or Sizes(layers, *hidden, inner[0])
         return Setting(
-            sizes=Sizes(
-                layers=self._layers[parameters["layers"]],
-                hidden_size=hidden_size,
-                num_heads=num_heads,
-                intermediate_size=self._intermediate[parameters["intermediate_size"]],
-            ),
+            sizes=sizes,
             importance=parameters["importance"],
             learning_rate=parameters["learning_rate"],
             distill_weight=parameters["distill_weight"],
         )
+
+
+def _inner(sizes: Sizes) -> tuple[int, bool]:
+    """Return the intermediate size, and whether layers share it out."""
+    return sizes.intermediate_size, sizes.blocks is not None

@@ -44,6 +44,7 @@ class Setting:
             "hidden_size": sizes.hidden_size,
             "num_heads": sizes.num_heads,
             "intermediate_size": sizes.intermediate_size,
+            "ragged": sizes.blocks is not None,
             "importance": self.importance,
             "learning_rate": self.learning_rate,
             "distill_weight": self.distill_weight,
@@ -56,8 +57,7 @@ class Setting:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Setting:
         """Read back what `to_dict` returned, from JSON too."""
-        sizes = values["sizes"]
-        return cls(**values | {"sizes": Sizes(**sizes | {"layers": tuple(sizes["layers"])})})
+        return cls(**values | {"sizes": Sizes.from_dict(values["sizes"])})
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Space:
     """The settings that a search can choose from.
 
     Attributes:
-        sizes: Every combination of layers and widths, the parent's own left out.
+        sizes: Every combination of layers and widths, the parent's own left out; ragged ones even,
+            as they are before units are scored.
         importance: Ways of scoring units.
         learning_rate: Lowest and highest.
         distill_weight: Lowest and highest.
@@ -106,8 +107,12 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
         _kept(most, count, way) for count, way in product(num_layers, settings.layers)
     )
     found: dict[Sizes, None] = {}
-    for layers, width, inner in product(kept, hidden, intermediate):
-        wish = AdjustSettings(keep_layers=layers, hidden_size=width, intermediate_size=inner)
+    for layers, width, inner, ragged in product(kept, hidden, intermediate, settings.ragged):
+        if ragged and inner == parent.intermediate_size:
+            continue  # nothing that layers could share out
+        wish = AdjustSettings(
+            keep_layers=layers, hidden_size=width, intermediate_size=inner, ragged=ragged
+        )
         try:
             found[adjust.resolve(config, wish)] = None
         except AdjustError as error:

@@ -40,8 +40,7 @@ class Entry:
     @classmethod
     def from_row(cls, values: dict[str, Any]) -> Entry:
         """Read back what `row` returned, from JSON too."""
-        sizes = values["sizes"]
-        return cls(**values | {"sizes": Sizes(**sizes | {"layers": tuple(sizes["layers"])})})
+        return cls(**values | {"sizes": Sizes.from_dict(values["sizes"])})
 
 
 def measure(config: Any, sizes: Sequence[Sizes], device: str) -> list[Entry]:
@@ -116,8 +115,10 @@ def rule_out(entries: Sequence[Entry], settings: SearchSettings) -> list[Entry]:
 
 
 def _is_larger(one: Sizes, other: Sizes) -> bool:
-    """Say whether sizes hold all that others do, and more."""
-    return one != other and (
+    """Say whether sizes hold all that others do, and more; stock and ragged are not compared."""
+    if one == other or (one.blocks is None) != (other.blocks is None):
+        return False
+    return (
         set(one.layers) >= set(other.layers)
         and one.hidden_size >= other.hidden_size
         and one.num_heads >= other.num_heads
@@ -147,13 +148,10 @@ def _predict(config: Any, sizes: list[Sizes], device: str) -> list[float]:
 
 
 def _measure(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    from transformers import AutoModelForQuestionAnswering
+    from qa_lib.model import build
 
     _take_all_cores()
-    models = {
-        str(number): AutoModelForQuestionAnswering.from_config(each.apply(config)).eval()
-        for number, each in enumerate(sizes)
-    }
+    models = {str(number): build(each.apply(config)).eval() for number, each in enumerate(sizes)}
     if device == "cuda":
         models = {name: model.half().to(device) for name, model in models.items()}
     return [seconds * 1e3 for seconds in cost.measure_latency(models).values()]

@@ -15,9 +15,9 @@ LIBRARY = REPOSITORY / "qa_lib"
 
 # A room imports from rooms before it only.
 ORDER = """
-    errors config storage run progress devices resources embedded squad windows model placement
-    forward losses adjust plan checkpoint stream teach engine train spans metrics scores evaluate
-    card recover answer export verify search pages report demo doctor
+    errors config storage run progress devices resources embedded squad windows ragged model
+    placement forward losses adjust plan checkpoint stream teach engine train spans metrics scores
+    evaluate card recover answer export verify search pages report demo doctor
 """.split()
 
 LIGHT = {"errors", "config", "storage", "run", "embedded", "squad"}

@@ -1,0 +1,237 @@
+"""Ragged models: layers of different widths, which no stock configuration can express.
+
+A checkpoint's config.json says `"model_type": "qa-suite-ragged"`, a type that stock transformers
+refuses by name, and holds family and widths in `qa_suite_ragged`. In memory the configuration is
+the family's own with the widths as an attribute, and the model the family's own with modules of
+other widths in it: no code comes with a checkpoint.
+
+A block without units is gone but for its output's bias and its LayerNorm: what it gave on average
+may stay, as a constant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qa_lib.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+MODEL_TYPE = "qa-suite-ragged"
+_KEY = "qa_suite_ragged"
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What each layer has of its own; heads of all layers have the same size.
+
+    Attributes:
+        num_heads: Attention heads of each layer, 0 where it has no attention.
+        intermediate_size: Feed-forward units of each layer, 0 where it has no feed-forward part.
+    """
+
+    num_heads: tuple[int, ...]
+    intermediate_size: tuple[int, ...]
+
+    def of(self, layers: Sequence[int]) -> Blocks:
+        """Return what these layers have."""
+        heads, widths = self.num_heads, self.intermediate_size
+        return Blocks(tuple(heads[i] for i in layers), tuple(widths[i] for i in layers))
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Where the modules are: `layers` in the base model, the others in a layer.
+
+    Attributes:
+        layers: List of layers.
+        inputs: Linear maps that write queries, keys and values.
+        output: Linear map that reads what the heads gathered.
+        attention: Module that is passed by where there are no heads; it returns a pair.
+        first: Linear map that writes the feed-forward units.
+        second: Linear map that reads them.
+        feed_forward: Module that is passed by where there are none.
+    """
+
+    layers: str
+    inputs: tuple[str, str, str]
+    output: str
+    attention: str
+    first: str
+    second: str
+    feed_forward: str
+
+
+_BERT = _Family(
+    layers="encoder.layer",
+    inputs=("attention.self.query", "attention.self.key", "attention.self.value"),
+    output="attention.output.dense",
+    attention="attention.self",
+    first="intermediate.dense",
+    second="output.dense",
+    feed_forward="intermediate",
+)
+
+FAMILIES = {
+    "bert": _BERT,
+    "distilbert": _Family(
+        layers="transformer.layer",
+        inputs=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        output="attention.out_lin",
+        attention="attention",
+        first="ffn.lin1",
+        second="ffn.lin2",
+        feed_forward="ffn",
+    ),
+    "electra": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+}
+
+
+def blocks_of(config: Any) -> Blocks | None:
+    """Return the widths of a ragged model's configuration; None of any other's."""
+    found = getattr(config, _KEY, None)
+    if found is None:
+        return None
+    return Blocks(tuple(found["num_heads"]), tuple(found["intermediate_size"]))
+
+
+def mark(config: Any, blocks: Blocks | None) -> Any:
+    """Set the widths of a configuration, and return it; None leaves it stock."""
+    if blocks is not None:
+        setattr(config, _KEY, {name: list(each) for name, each in asdict(blocks).items()})
+    return config
+
+
+def read_config(folder: str | Path) -> Any | None:
+    """Return the configuration of a ragged checkpoint; None of any other.
+
+    Raises:
+        ModelError: It is damaged, or of a family that this version cannot build.
+    """
+    from transformers import CONFIG_MAPPING
+
+    try:
+        values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # whoever reads stock configurations says what is wrong
+    if not isinstance(values, dict) or values.get("model_type") != MODEL_TYPE:
+        return None
+    widths = values.pop(_KEY, None)
+    try:
+        family = widths["family"]
+        blocks = Blocks(tuple(widths["num_heads"]), tuple(widths["intermediate_size"]))
+        if family not in FAMILIES:
+            raise ValueError(f"family {family}")
+        config = CONFIG_MAPPING[family].from_dict(values | {"model_type": family})
+        _check(config, blocks)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{folder}/config.json describes no ragged model that can be built: {error}.",
+            "Restore it, or adjust the parent again with --adjust.plan.",
+        ) from None
+    return mark(config, blocks)
+
+
+def write_config(config: Any, folder: str | Path) -> None:
+    """Mark the config.json that transformers has written; a stock one stays as it is."""
+    if blocks_of(config) is None:
+        return
+    path = Path(folder) / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values[_KEY] = {"family": values["model_type"], **values[_KEY]}
+    values["model_type"] = MODEL_TYPE
+    values.pop("architectures", None)  # nobody should take it for a stock model
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def reshape(model: PreTrainedModel) -> None:
+    """Give the layers of a newly built model the widths of its configuration.
+
+    The new modules are initialised at random: their weights are loaded afterwards.
+    """
+    blocks = blocks_of(model.config)
+    if blocks is None:
+        return
+    config, family = model.config, FAMILIES[model.config.model_type]
+    head_size = config.hidden_size // config.num_attention_heads
+    layers = model.base_model.get_submodule(family.layers)
+    widths = zip(blocks.num_heads, blocks.intermediate_size, strict=True)
+    for layer, (num_heads, width) in zip(layers.children(), widths, strict=True):
+        if num_heads:
+            for name in family.inputs:
+                _resize(layer, name, num_out=num_heads * head_size)
+            _resize(layer, family.output, num_in=num_heads * head_size)
+            attention = layer.get_submodule(family.inputs[0].rpartition(".")[0])
+            for name in ("num_attention_heads", "n_heads"):
+                if hasattr(attention, name):
+                    setattr(attention, name, num_heads)
+        else:
+            _pass_by(layer, family.attention, family.output, in_pair=True)
+        if width:
+            _resize(layer, family.first, num_out=width)
+            _resize(layer, family.second, num_in=width)
+        else:
+            _pass_by(layer, family.feed_forward, family.second, in_pair=False)
+
+
+def _resize(
+    layer: nn.Module, name: str, *, num_in: int | None = None, num_out: int | None = None
+) -> None:
+    from torch import nn
+
+    old: Any = layer.get_submodule(name)
+    new = nn.Linear(
+        num_in or old.in_features,
+        num_out or old.out_features,
+        bias=old.bias is not None,
+        dtype=old.weight.dtype,
+    )
+    layer.set_submodule(name, new)
+
+
+def _pass_by(layer: nn.Module, block: str, output: str, *, in_pair: bool) -> None:
+    """Replace a block by one that passes its input on, and its output map by its bias alone."""
+    import torch
+    from torch import nn
+
+    class Constant(nn.Module):
+        """A linear map that has lost its inputs: it gives its bias, whatever it gets."""
+
+        def __init__(self, like: torch.Tensor) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros_like(like))
+
+        def forward(self, units: torch.Tensor) -> torch.Tensor:
+            return self.bias.expand(*units.shape[:-1], -1)
+
+    class Passed(nn.Module):
+        """A block that has lost its units: what it holds is its output map, where that is in it."""
+
+        def forward(self, units: torch.Tensor, *_: Any, **__: Any) -> Any:
+            for child in self.children():
+                units = child(units)
+            return (units, None) if in_pair else units
+
+    old: Any = layer.get_submodule(output)
+    passed = Passed()
+    if output.startswith(f"{block}."):
+        passed.add_module(output[len(block) + 1 :], Constant(old.bias))
+    else:
+        layer.set_submodule(output, Constant(old.bias))
+    layer.set_submodule(block, passed)
+
+
+def _check(config: Any, blocks: Blocks) -> None:
+    for name, widths in asdict(blocks).items():
+        if len(widths) != config.num_hidden_layers:
+            raise ValueError(f"{name} names {len(widths)} of {config.num_hidden_layers} layers")
+        if any(not isinstance(width, int) or width < 0 for width in widths):
+            raise ValueError(f"{name} {list(widths)} are no widths")

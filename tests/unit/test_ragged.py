@@ -1,0 +1,242 @@
+"""A ragged model is its parent at the plan's indices, and nothing takes it for a stock one."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForQuestionAnswering, MPNetConfig
+
+from qa_lib import adjust, export, model, ragged
+from qa_lib.adjust import Plan, Sizes, cost, proof, uneven
+from qa_lib.config import AdjustSettings
+from qa_lib.errors import AdjustError, ModelError
+from qa_lib.export.exporting import LOGIT_TOLERANCE, check_logits
+from qa_lib.ragged import Blocks
+from tests.unit.adjust_models import CONFIGS, tiny, windows
+
+FAMILIES = sorted(set(CONFIGS) & {*ragged.FAMILIES, "electra-tied"})
+MODELS = {family: tiny(family) for family in FAMILIES}
+WISHES: dict[str, dict[str, Any]] = {
+    "intermediate": {"intermediate_size": 12},
+    "heads alone": {"num_heads": 2},
+    "dropped": {"drop_attention": (1,), "drop_feed_forward": (0, 2)},
+    "everything": {
+        "keep_layers": (0, 2),
+        "hidden_size": 24,
+        "num_heads": 2,
+        "intermediate_size": 16,
+        "drop_attention": (2,),
+    },
+}
+
+
+def plan_for(family: str, wish: dict[str, Any], **options: Any) -> Plan:
+    parent = MODELS[family]
+    sizes = adjust.resolve(parent.config, AdjustSettings(ragged=True, **wish))
+    batches = [windows(seed=1), windows(seed=2)]
+    return adjust.make_plan(parent, sizes, batches, parent_sha256="parent", round_to=4, **options)
+
+
+def blocks_of(plan: Plan) -> Blocks:
+    found = plan.keep.sizes.blocks
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("folds", [True, False], ids=["fold", "no fold"])
+@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_ragged_model_is_proved_and_comes_back_from_disk(
+    family: str, wish: str, folds: bool, tmp_path: Path
+):
+    plan = plan_for(family, WISHES[wish], folds=folds)
+    assert Plan.from_json(plan.to_json()) == plan
+    parent, before = MODELS[family], copy.deepcopy(MODELS[family].state_dict())
+    child = adjust.apply(parent, plan)
+    shown = adjust.prove(parent, child, plan)
+    assert shown.num_tensors == len(child.state_dict())
+    assert shown.max_logit_error < 1e-6
+    if not folds:
+        assert not plan.changed and shown.num_identical == shown.num_tensors
+    for name, tensor in parent.state_dict().items():
+        assert torch.equal(tensor, before[name]), "the parent was touched"
+
+    model.save(child, model.load_tokenizer("embedded"), tmp_path)
+    loaded = model.load(str(tmp_path), dropout=0.0)
+    assert type(loaded) is type(child) and ragged.blocks_of(loaded.config) == blocks_of(plan)
+    batch = proof.probe(child.config)
+    assert torch.equal(proof.logits(loaded, batch), proof.logits(child, batch))
+    states = (each.state_dict() for each in (model.load_empty(str(tmp_path)), child))
+    empty, full = ({name: each.shape for name, each in state.items()} for state in states)
+    assert empty == full
+    assert model.load_tokenizer(str(tmp_path)).is_fast
+    assert model.has_answering_head(str(tmp_path))
+
+
+def test_widths_follow_importance_and_budgets_hold():
+    plan = plan_for("bert", {"num_heads": 2, "intermediate_size": 12})
+    blocks = blocks_of(plan)
+    assert sum(blocks.num_heads) == 6 and sum(blocks.intermediate_size) == 36
+    assert min(blocks.num_heads) >= 1 and min(blocks.intermediate_size) >= 4
+    scores = {name: torch.tensor(each) for name, each in plan.scores.items()}
+    kept = [scores[f"{i}.heads"][list(plan.keep.heads[i])] for i in range(3)]
+    gone = [
+        scores[f"{i}.heads"][[head for head in range(4) if head not in plan.keep.heads[i]]]
+        for i in range(3)
+    ]
+    # What is kept beyond each layer's first matters at least as much as what goes.
+    spare = torch.cat([each.sort(descending=True).values[1:] for each in kept])
+    assert spare.min() >= torch.cat(gone).max()
+
+
+def test_shares_are_in_steps_and_leave_no_block_empty():
+    scores = {
+        "0.heads": torch.tensor([9.0, 8.0, 7.0]),
+        "1.heads": torch.tensor([1.0, 0.5, 0.1]),
+        "0.intermediate": torch.arange(10.0),
+        "1.intermediate": torch.arange(10.0) + 100,
+    }
+    sizes = Sizes((0, 1), 6, 3, 6, blocks=Blocks((2, 2), (6, 6)))
+    found = uneven.distribute(scores, sizes, 4)
+    assert found.blocks == Blocks((3, 1), (4, 8))
+    assert found.intermediate_size == 8
+    assert uneven.distribute(scores, Sizes((0, 1), 6, 3, 6), 4).blocks is None
+    dropped = Sizes((0, 1), 6, 3, 6, blocks=Blocks((0, 2), (6, 0)))
+    assert uneven.distribute(scores, dropped, 4).blocks == Blocks((0, 2), (4, 0))
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_any_ragged_sizes_are_proved(data: st.DataObject):
+    layers = tuple(sorted(data.draw(st.sets(st.integers(0, 2), min_size=2))))
+    dropped = data.draw(st.sets(st.sampled_from(layers), max_size=len(layers) - 1))
+    wish = {
+        "keep_layers": layers,
+        "hidden_size": 8 * data.draw(st.integers(1, 4)),
+        "num_heads": data.draw(st.integers(1, 4)),
+        "intermediate_size": data.draw(st.integers(1, 24)),
+        data.draw(st.sampled_from(["drop_attention", "drop_feed_forward"])): tuple(sorted(dropped)),
+    }
+    family = data.draw(st.sampled_from(["bert", "distilbert", "roberta"]))
+    method = data.draw(st.sampled_from(["taylor", "activation", "magnitude", "random"]))
+    plan = plan_for(family, wish, method=method, folds=data.draw(st.booleans()))
+    shown = adjust.prove(MODELS[family], adjust.apply(MODELS[family], plan), plan)
+    assert shown.max_logit_error <= proof.LOGIT_TOLERANCE
+
+
+def test_a_wrong_constant_or_a_wrong_unit_is_caught():
+    plan = plan_for("bert", WISHES["dropped"])
+    child = adjust.apply(MODELS["bert"], plan)
+    wrong = copy.deepcopy(child)
+    with torch.no_grad():
+        wrong.get_parameter("bert.encoder.layer.1.attention.output.dense.bias")[0] += 0.01
+    with pytest.raises(AdjustError, match="logits differ"):
+        adjust.prove(MODELS["bert"], wrong, plan)
+    wrong = copy.deepcopy(child)
+    with torch.no_grad():
+        wrong.get_parameter("bert.encoder.layer.1.intermediate.dense.weight")[0, 0] += 1e-6
+    with pytest.raises(AdjustError, match="is not the parent's"):
+        adjust.prove(MODELS["bert"], wrong, plan)
+
+
+def test_stock_transformers_refuses_it_by_name(tmp_path: Path):
+    child = adjust.apply(MODELS["bert"], plan_for("bert", {"drop_attention": (1,)}))
+    model.save(child, model.load_tokenizer("embedded"), tmp_path)
+    with pytest.raises(ValueError, match=ragged.MODEL_TYPE):
+        AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+
+
+def damage(folder: Path, **values: Any) -> None:
+    path = folder / "config.json"
+    written = json.loads(path.read_text())
+    written["qa_suite_ragged"] |= values
+    path.write_text(json.dumps(written))
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"num_heads": [4, 4]}, "names 2 of 3 layers"),
+        ({"num_heads": [4, -1, 4]}, "are no widths"),
+        ({"num_heads": [4, 1, 4]}, "does not load.*Missing key"),
+        ({"intermediate_size": [24, 24, 24]}, "does not load"),
+        ({"family": "mpnet"}, "family mpnet"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(values: dict[str, Any], says: str, tmp_path: Path):
+    child = adjust.apply(MODELS["bert"], plan_for("bert", {"drop_attention": (1,)}))
+    model.save(child, model.load_tokenizer("embedded"), tmp_path)
+    damage(tmp_path, **{"num_heads": [4, 0, 4], "intermediate_size": [24, 24, 24]})
+    model.load(str(tmp_path))
+    damage(tmp_path, **values)
+    if "intermediate_size" in values:
+        (tmp_path / "model.safetensors").unlink()
+        says = "no .*safetensors"
+    with pytest.raises(ModelError, match=says):
+        model.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        ({"num_heads": 5}, "--adjust.num-heads 4"),
+        ({"hidden_size": 20}, "--adjust.hidden-size 16"),
+        ({"drop_attention": (3,)}, "Layer 3 is not kept"),
+        ({"drop_attention": (0, 1, 2)}, "No layer would have an attention"),
+        ({"drop_attention": (1,), "drop_feed_forward": (1,)}, "--adjust.keep-layers 0 2"),
+    ],
+)
+def test_what_no_ragged_model_can_be_is_refused(wish: dict[str, Any], says: str):
+    with pytest.raises(AdjustError) as refusal:
+        adjust.resolve(MODELS["bert"].config, AdjustSettings(ragged=True, **wish))
+    assert says in str(refusal.value)
+
+
+def test_other_families_and_ragged_parents_are_refused_by_name():
+    with pytest.raises(AdjustError, match="mpnet cannot become ragged"):
+        adjust.resolve(MPNetConfig(), AdjustSettings(ragged=True, intermediate_size=8))
+    child = adjust.apply(MODELS["bert"], plan_for("bert", WISHES["intermediate"]))
+    with pytest.raises(AdjustError, match="ragged already"):
+        adjust.trace(child)
+
+
+def test_a_plan_that_says_stock_is_held_to_even_widths():
+    plan = plan_for("bert", WISHES["heads alone"])
+    stock = plan.model_copy(update={"keep": plan.keep.model_copy(update={"ragged": False})})
+    with pytest.raises(AdjustError, match="does not fit the model"):
+        adjust.apply(MODELS["bert"], stock)
+
+
+def test_sizes_and_costs_follow_the_layers():
+    parent = MODELS["bert"].config
+    plan = plan_for("bert", WISHES["everything"])
+    sizes = plan.keep.sizes
+    values = json.loads(json.dumps(vars(sizes) | {"blocks": vars(sizes.blocks)}))
+    assert Sizes.from_dict(values) == sizes
+    child = adjust.apply(MODELS["bert"], plan)
+    config = sizes.apply(parent)
+    assert cost.num_parameters(config) == model.num_parameters(child)
+    assert 0 < cost.num_flops(config) < cost.num_flops(parent)
+    assert cost.predict_latency(config) > 0
+    table = adjust.table(parent, adjust.trace(MODELS["bert"]), sizes)
+    assert " ".join(map(str, blocks_of(plan).num_heads)) in table
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_a_ragged_model_exports_and_learns(family: str, tmp_path: Path):
+    child = adjust.apply(MODELS[family], plan_for(family, WISHES["everything"]))
+    inputs = ["input_ids", "attention_mask"]
+    export.write_onnx(child, tmp_path / "model.onnx", inputs)
+    exported = export.OnnxModel(tmp_path / "model.onnx", child.config)
+    assert check_logits(child, exported, inputs) < LOGIT_TOLERANCE
+    child.train()
+    child(**windows()).loss.backward()
+    still = [name for name, each in child.named_parameters() if each.grad is None]
+    assert not still
