@@ -190,3 +190,15 @@ def test_trials_of_two_workers_are_runs_of_ray_train(explored, folder):
     trained = next(trial for trial in journal.trials if trial.rung > 0)
     ledger = RunFolder(task.folder(trained.number), "train")
     assert train.read_ledger(ledger).num_rows == trained.outcomes[-1].num_windows
+
+
+def test_a_ragged_trial_is_cut_and_trained_as_its_plan_shares_it_out(folder):
+    flags = ("--search.space.ragged", "true", "--search.num-trials", "1", "--search.no-halving")
+    flags += ("--search.space.hidden-size", "32", "--search.space.intermediate-size", "32")
+    run, task, journal, rule = explore(settings_of(folder, *flags), "ragged")
+    trial = journal.trials[1]
+    assert trial.rung == rule.top and trial.error is None
+    wish, shared = trial.setting.sizes.blocks, driver._sizes_of(task, trial).blocks
+    assert wish is not None and shared is not None
+    assert sum(shared.intermediate_size) <= sum(wish.intermediate_size)
+    assert trial.speedup > 0

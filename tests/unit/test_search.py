@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,23 @@ def test_what_the_parent_cannot_become_is_refused_by_the_searchs_own_flag(values
         space_of(CONFIGS["bert"](), SpaceSettings(**values))
     assert says in str(caught.value)
     assert "--adjust." not in str(caught.value)
+
+
+def test_ragged_sizes_stand_beside_the_stock_ones():
+    space = space_of(CONFIGS["bert"](), SpaceSettings(num_layers=[3], ragged=[False, True]))
+    kinds = {(each.intermediate_size, each.blocks is not None) for each in space.sizes}
+    # At the parent's own width there is nothing to share out.
+    assert kinds == {(8, False), (16, False), (24, False), (8, True), (16, True)}
+    settings = [Setting(each, "taylor", 1e-4, 0.5) for each in space.sizes]
+    for each in settings:
+        assert Setting.from_dict(json.loads(json.dumps(each.to_dict()))) == each
+    admitted = [each for each in space.sizes if each.blocks is not None]
+    for seed in range(3):
+        drawn = propose(space, admitted, [], objective="f1", searcher="optuna", seed=seed)
+        assert drawn.row()["ragged"] and drawn.sizes in admitted
+    table = [entry(PARENT, 12.0), *(entry(each, 6.0) for each in space.sizes)]
+    kept = [each.sizes for each in rule_out(table, SearchSettings())[1:] if not each.skipped]
+    assert {each.blocks is not None for each in kept} == {False, True}, "one rules the other out"
 
 
 def test_at_a_speed_up_only_the_largest_sizes_that_reach_it_are_tried():

@@ -1,0 +1,68 @@
+"""A ragged model goes through the training job as any other: DeepSpeed, checkpoints, resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from transformers import BertConfig
+
+from qa_lib import config, evaluate, model, ragged, squad
+from qa_lib.ragged import Blocks
+from qa_lib.run import RunFolder
+from qa_lib.train import fine_tune
+from tests.distributed import tiny
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+BLOCKS = Blocks(num_heads=(2, 0, 1), intermediate_size=(32, 8, 0))
+
+
+def write_model(folder: Path) -> str:
+    tokenizer = tiny._tokenizer()
+    widths = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(1)
+    model.save(model.build(ragged.mark(widths, BLOCKS)), tokenizer, folder)
+    return str(folder)
+
+
+def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path):
+    name = write_model(tmp_path / "ragged")
+    flags = f"""
+        --storage {tmp_path} --run-name mine --model.name {name}
+        --data.train-limit 32 --data.eval-limit 12 --data.max-length 112 --data.stride 32
+        --train.num-workers 1 --train.zero-stage 2 --train.global-batch 8 --train.micro-batch 8
+        --train.precision fp32 --train.max-steps 4 --train.checkpoint-every-steps 1
+    """.split()
+    settings = config.parse("train", flags)
+    questions = squad.load(settings.data, "train")
+    with RunFolder.open(settings, "train") as run:
+        fine_tune(settings, run, questions, last_step=2)
+    resumed = config.parse("train", [*flags, "--resume"])
+    with RunFolder.open(resumed, "train") as run:
+        result = fine_tune(resumed, run, questions)
+    steps = [(row["step"], row["redone"]) for row in run.read_metrics() if "step" in row]
+    assert steps == [(step, False) for step in range(1, 5)], "it began anew, or left steps out"
+    assert result["zero_stage"] == 2
+
+    trained = model.load(run.path)
+    assert ragged.blocks_of(trained.config) == BLOCKS
+    before, after = (load_file(f"{p}/model.safetensors") for p in (name, run.url("model")))
+    assert before.keys() == after.keys()
+    constant = "bert.encoder.layer.1.attention.output.dense.bias"
+    assert not np.array_equal(before[constant], after[constant]), "what is left did not learn"
+    scores = evaluate.evaluate_held_out(settings, run, run.url("model"))
+    assert scores["num_questions"] == 12
