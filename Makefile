@@ -29,8 +29,8 @@ export DO_NOT_TRACK ?= 1
 .DEFAULT_GOAL := help
 # A job is a module of jobs/; a line `NAME: ## what it does` below puts it into the help.
 JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
-# A dozen recoveries and four searches take hours: `make bench-adjustment` and `bench-search` by themselves.
-BENCHMARKS := $(filter-out adjustment search,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
+# Dozens of recoveries and four searches take hours: `make bench-adjustment`, `-ragged`, `-search` alone.
+BENCHMARKS := $(filter-out adjustment ragged search,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 .PHONY: cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
 .PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench lock clean

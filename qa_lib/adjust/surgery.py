@@ -76,7 +76,7 @@ def build(config: Any, state: Mapping[str, torch.Tensor]) -> PreTrainedModel:
         model = models.build(config)
     model.load_state_dict(state, strict=True, assign=True)
     # The tensors bring their device; buffers that no checkpoint holds are on the CPU still.
-    model.to(next(iter(state.values())).device)
+    model.to(next(iter(state.values())).device)  # type: ignore[arg-type]
     return model.eval()
 
 

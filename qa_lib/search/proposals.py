@@ -157,10 +157,11 @@ class _Grid:
 
     def setting(self, parameters: dict[str, Any]) -> Setting:
         layers = self._layers[parameters["layers"]]
-        hidden = self._hidden[parameters["hidden_size"]]
+        hidden_size, num_heads = self._hidden[parameters["hidden_size"]]
         inner = self._inner[parameters["intermediate_size"]]
         # What the space leaves out is the parent's own sizes, which are stock.
-        sizes = self._sizes.get((layers, *hidden, *inner)) or Sizes(layers, *hidden, inner[0])
+        parents = Sizes(layers, hidden_size, num_heads, inner[0])
+        sizes = self._sizes.get((layers, hidden_size, num_heads, *inner), parents)
         return Setting(
             sizes=sizes,
             importance=parameters["importance"],

@@ -1,0 +1,140 @@
+"""What ragged layers are worth: ragged models beside the stock one at the same measured latency.
+
+    python -m benchmarks.ragged --recipe squad-cpu --model.name runs/train-squad-cpu-001
+
+At 1.5 and at 2 times the parent's speed stands a stock model, whose feed-forward parts are as wide
+as its measured latency allows, and ragged ones: units shared out over the layers; fewer heads and
+more units; a block dropped for more units elsewhere. Each is fitted to the speed in the same way,
+beside the parent and in turns with it, and recovered with the same windows, in a folder of
+--storage; rows that are done are read and not run again. At the end all models are measured again,
+in turns. Scores are on one seeded sample of 2,000 evaluation questions, or --data.eval-limit.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from benchmarks.adjustment import once
+from jobs import _entry
+
+FLAGS = ["--data.eval-limit", "2000", "--train.distill-weight", "0.9"]
+STEP = 64  # units by which a layer's mean width is fitted to the latency
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model: the speed that it must have, and what is wished but for the width."""
+
+    speed: float
+    name: str
+    wish: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run folder."""
+        return f"{self.name}-{self.speed:g}x".replace(" ", "-").replace(",", "")
+
+
+RAGGED = {"ragged": True}
+FOUR, FIVE = {"num_layers": 4}, {"num_layers": 5}
+ROWS = (
+    Row(1.5, "stock"),
+    Row(1.5, "shared out", RAGGED),
+    Row(1.5, "9 heads", RAGGED | {"num_heads": 9}),
+    Row(1.5, "one attention dropped", RAGGED | {"drop_attention": (5,)}),
+    Row(2.0, "stock", FOUR),
+    Row(2.0, "shared out", RAGGED | FOUR),
+    Row(2.0, "9 heads", RAGGED | FOUR | {"num_heads": 9}),
+    Row(
+        2.0,
+        "5 layers, two blocks dropped",
+        RAGGED | FIVE | {"drop_attention": (4,), "drop_feed_forward": (3,)},
+    ),
+)
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    _entry.quiet_libraries()
+    from qa_lib import config
+
+    settings = config.parse("adjust", [*FLAGS, *sys.argv[1:]])
+    results = []
+    for row in ROWS:
+        named = settings.model_copy(update={"run_name": f"{row.run_name}-fit"})
+        fitted = once(named, "adjust", partial(fit, row=row))
+        results.append(recovered(settings, row, fitted["intermediate_size"]))
+    print(table(results, measured(settings)))
+
+
+def recovered(settings: Any, row: Row, width: int) -> dict[str, Any]:
+    """Return the result of adjusting and recovering one model; run it where it is missing."""
+    from qa_lib import recover
+
+    wish = {**row.wish, "intermediate_size": width, "recover": True}
+    asked = settings.adjust.model_copy(update=wish)
+    named = settings.model_copy(update={"run_name": row.run_name, "adjust": asked})
+    return once(named, "adjust", recover.adjust_and_recover)
+
+
+def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
+    """Find the largest width, of a ragged model the mean, with which a row has its speed."""
+    from qa_lib import adjust, model
+
+    config = model.load_config(settings.model.name)
+    whole = adjust.Sizes.of(config)
+    parent = model.build(config).eval()
+    tried: dict[int, float] = {}
+
+    def is_fast(steps: int) -> bool:
+        wish = {**row.wish, "intermediate_size": steps * STEP}
+        sizes = adjust.resolve(config, settings.adjust.model_copy(update=wish))
+        pair = {"parent": parent, "child": model.build(sizes.apply(config)).eval()}
+        seconds = adjust.measure_latency(pair)
+        tried[steps * STEP] = round(seconds["parent"] / seconds["child"], 3)
+        return tried[steps * STEP] >= row.speed
+
+    low, high = 1, whole.intermediate_size // STEP
+    while low < high:  # the narrower, the faster
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if is_fast(middle) else (low, middle - 1)
+    return {"intermediate_size": low * STEP, "speedups": tried}
+
+
+def measured(settings: Any) -> list[float]:
+    """Return how many times the parent's speed each row's model has, all measured in turns."""
+    from qa_lib import adjust, model
+
+    names = [settings.model.name, *(f"{settings.storage}/{row.run_name}" for row in ROWS)]
+    seconds = adjust.measure_latency({str(i): model.load(name) for i, name in enumerate(names)})
+    return [seconds["0"] / seconds[str(i)] for i in range(1, len(names))]
+
+
+def table(results: list[dict[str, Any]], speedups: list[float]) -> str:
+    """Return the table of models in Markdown."""
+    first = results[0]
+    lines = [
+        f"{first['num_questions']} evaluation questions, {first['num_window_passes']} window passes"
+        f" of recovery, parent F1 {first['f1_before']:.2f}; speed-up: 1 window of 384 tokens,"
+        f" {first['latency_threads']} threads, all models in turns",
+        "",
+        "| at | model | heads | intermediate size | parameters | speed-up | F1 at surgery |"
+        " F1 recovered |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row, result, speedup in zip(ROWS, results, speedups, strict=True):
+        keys = ("num_heads", "intermediate_size")
+        blocks = result.get("ragged") or {key: [result[key]] for key in keys}
+        heads, widths = (" ".join(map(str, blocks[key])) for key in keys)
+        lines.append(
+            f"| {row.speed:g}x | {row.name} | {heads} | {widths} | {result['num_parameters']:,} |"
+            f" {speedup:.2f} | {result['f1_surgery']:.2f} | {result['f1']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
