@@ -180,7 +180,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
             "Put tokenizer.json and tokenizer_config.json beside the weights.",
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, config=ragged.read_config(folder), trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"{name} has no tokenizer that loads: {_first_line(error)}",
