@@ -6,13 +6,15 @@ At 1.5 and at 2 times the parent's speed stands a stock model, whose feed-forwar
 as its measured latency allows, and ragged ones: units shared out over the layers; fewer heads and
 more units; a block dropped for more units elsewhere. Each is fitted to the speed in the same way,
 beside the parent and in turns with it, and recovered with the same windows, in a folder of
---storage; rows that are done are read and not run again. At the end all models are measured again,
-in turns. Scores are on one seeded sample of 2,000 evaluation questions, or --data.eval-limit.
+--storage; rows that are done are read and not run again. After each row all models so far are
+measured again, in turns, and the table is printed: what has been seen by then is whole. Scores are
+on one seeded sample of 2,000 evaluation questions, or --data.eval-limit.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,7 +26,7 @@ FLAGS = ["--data.eval-limit", "2000", "--train.distill-weight", "0.9"]
 STEP = 64  # units by which a layer's mean width is fitted to the latency
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One model: the speed that it must have, and what is wished but for the width."""
 
@@ -40,34 +42,34 @@ class Row:
 
 RAGGED = {"ragged": True}
 FOUR, FIVE = {"num_layers": 4}, {"num_layers": 5}
-ROWS = (
+ROWS = (  # what tells most comes first
     Row(1.5, "stock"),
     Row(1.5, "shared out", RAGGED),
-    Row(1.5, "9 heads", RAGGED | {"num_heads": 9}),
-    Row(1.5, "one attention dropped", RAGGED | {"drop_attention": (5,)}),
     Row(2.0, "stock", FOUR),
     Row(2.0, "shared out", RAGGED | FOUR),
-    Row(2.0, "9 heads", RAGGED | FOUR | {"num_heads": 9}),
+    Row(1.5, "9 heads", RAGGED | {"num_heads": 9}),
     Row(
         2.0,
         "5 layers, two blocks dropped",
         RAGGED | FIVE | {"drop_attention": (4,), "drop_feed_forward": (3,)},
     ),
+    Row(1.5, "one attention dropped", RAGGED | {"drop_attention": (5,)}),
+    Row(2.0, "9 heads", RAGGED | FOUR | {"num_heads": 9}),
 )
 
 
 def main() -> None:
-    """Run what is missing, and print the table."""
+    """Run what is missing, and print the table as it grows."""
     _entry.quiet_libraries()
     from qa_lib import config
 
     settings = config.parse("adjust", [*FLAGS, *sys.argv[1:]])
-    results = []
+    results: dict[Row, dict[str, Any]] = {}
     for row in ROWS:
         named = settings.model_copy(update={"run_name": f"{row.run_name}-fit"})
         fitted = once(named, "adjust", partial(fit, row=row))
-        results.append(recovered(settings, row, fitted["intermediate_size"]))
-    print(table(results, measured(settings)))
+        results[row] = recovered(settings, row, fitted["intermediate_size"])
+        print(table(results, measured(settings, results)), flush=True)
 
 
 def recovered(settings: Any, row: Row, width: int) -> dict[str, Any]:
@@ -104,18 +106,18 @@ def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
     return {"intermediate_size": low * STEP, "speedups": tried}
 
 
-def measured(settings: Any) -> list[float]:
+def measured(settings: Any, rows: Iterable[Row]) -> list[float]:
     """Return how many times the parent's speed each row's model has, all measured in turns."""
     from qa_lib import adjust, model
 
-    names = [settings.model.name, *(f"{settings.storage}/{row.run_name}" for row in ROWS)]
+    names = [settings.model.name, *(f"{settings.storage}/{row.run_name}" for row in rows)]
     seconds = adjust.measure_latency({str(i): model.load(name) for i, name in enumerate(names)})
     return [seconds["0"] / seconds[str(i)] for i in range(1, len(names))]
 
 
-def table(results: list[dict[str, Any]], speedups: list[float]) -> str:
+def table(results: dict[Row, dict[str, Any]], speedups: list[float]) -> str:
     """Return the table of models in Markdown."""
-    first = results[0]
+    first = next(iter(results.values()))
     lines = [
         f"{first['num_questions']} evaluation questions, {first['num_window_passes']} window passes"
         f" of recovery, parent F1 {first['f1_before']:.2f}; speed-up: 1 window of 384 tokens,"
@@ -125,9 +127,10 @@ def table(results: list[dict[str, Any]], speedups: list[float]) -> str:
         " F1 recovered |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row, result, speedup in zip(ROWS, results, speedups, strict=True):
+    found = zip(results.items(), speedups, strict=True)
+    for (row, result), speedup in sorted(found, key=lambda each: each[0][0].speed):
         keys = ("num_heads", "intermediate_size")
-        blocks = result.get("ragged") or {key: [result[key]] for key in keys}
+        blocks = result.get("blocks") or {key: [result[key]] for key in keys}
         heads, widths = (" ".join(map(str, blocks[key])) for key in keys)
         lines.append(
             f"| {row.speed:g}x | {row.name} | {heads} | {widths} | {result['num_parameters']:,} |"

@@ -325,7 +325,7 @@ def save(
     with quiet():
         model.save_pretrained(directory, state_dict=state_dict)
         tokenizer.save_pretrained(directory)
-    ragged.write_config(model.config, directory)
+    ragged.mark_folder(model.config, directory)
 
 
 def fingerprint(name: str) -> str:

@@ -1,7 +1,8 @@
 """Ragged models: layers of different widths, which no stock configuration can express.
 
 A checkpoint's config.json says `"model_type": "qa-suite-ragged"`, a type that stock transformers
-refuses by name, and holds family and widths in `qa_suite_ragged`. In memory the configuration is
+refuses by name, and holds family and widths in `qa_suite_ragged`; its weights are in
+`ragged.safetensors`, where no class of transformers looks for them. In memory the configuration is
 the family's own with the widths as an attribute, and the model the family's own with modules of
 other widths in it: no code comes with a checkpoint.
 
@@ -140,10 +141,16 @@ def read_config(folder: str | Path) -> Any | None:
     return mark(config, blocks)
 
 
-def write_config(config: Any, folder: str | Path) -> None:
-    """Mark the config.json that transformers has written; a stock one stays as it is."""
+def mark_folder(config: Any, folder: str | Path) -> None:
+    """Make a ragged checkpoint of what transformers has written; a stock one stays as it is.
+
+    The weights get another name, because a class that is named, such as BertForQuestionAnswering,
+    reads any `model_type`, and gives blocks that were dropped random weights.
+    """
     if blocks_of(config) is None:
         return
+    for file in Path(folder).glob("model*.safetensors*"):
+        file.replace(file.with_name(file.name.replace("model", "ragged", 1)))
     path = Path(folder) / "config.json"
     values = json.loads(path.read_text(encoding="utf-8"))
     values[_KEY] = {"family": values["model_type"], **values[_KEY]}

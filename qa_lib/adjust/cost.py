@@ -36,6 +36,7 @@ def num_flops(config: Any, num_tokens: int = NUM_TOKENS) -> int:
 
     length = min(num_tokens, maximum_length(config) or num_tokens)
     with torch.device("meta"):
+        # The counter hooks what asks for a gradient, which a dropped block's constant cannot give.
         model = build(config).eval().requires_grad_(False)
         tokens = torch.ones((1, length), dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -100,16 +101,13 @@ def predict_latency(config: Any, device: str = "cpu") -> float:
         config: Of the model.
         device: cpu (float32) or cuda (float16).
     """
-    if blocks_of(config) is None:
-        stem, layer = _parts(config.__class__, _shape(config, 0), device)
-        return stem + config.num_hidden_layers * layer
     shapes = [_shape(config, index) for index in range(config.num_hidden_layers)]
     parts = [_parts(config.__class__, shape, device) for shape in shapes]
     return median(stem for stem, _ in parts) + sum(layer for _, layer in parts)
 
 
 def _shape(config: Any, index: int) -> str:
-    """Describe a model of `_STACK` layers like the one of this index; any where all are alike."""
+    """Describe a model of `_STACK` layers as wide as this one."""
     layers = [index] * _STACK if blocks_of(config) else _repeated(config, _STACK)
     return str(
         with_vocabulary(

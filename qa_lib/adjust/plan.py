@@ -207,15 +207,12 @@ class Plan(_Record):
 
 
 def _flags(sizes: Sizes) -> str:
-    flags = f"--adjust.num-layers {len(sizes.layers)} --adjust.hidden-size {sizes.hidden_size}"
-    heads, width = sizes.num_heads, sizes.intermediate_size
-    if sizes.blocks is not None:
-        flags += " --adjust.ragged"
-        heads, width = (
-            max(1, round(sum(each) / max(1, sum(map(bool, each)))))
-            for each in (sizes.blocks.num_heads, sizes.blocks.intermediate_size)
-        )
-    return f"{flags} --adjust.intermediate-size {width} --adjust.num-heads {heads}"
+    heads, width = sizes.means
+    return (
+        f"--adjust.num-layers {len(sizes.layers)} --adjust.intermediate-size {width}"
+        f" --adjust.hidden-size {sizes.hidden_size} --adjust.num-heads {heads}"
+        f"{'' if sizes.blocks is None else ' --adjust.ragged'}"
+    )
 
 
 def _lines(value: Any, indent: str = "") -> str:

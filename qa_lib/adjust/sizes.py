@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.architecture import (
@@ -51,6 +52,15 @@ class Sizes:
         """Units of one attention head."""
         return self.hidden_size // self.num_heads
 
+    @property
+    def means(self) -> tuple[int, int]:
+        """Heads and intermediate size of a layer; of a ragged model's, where they are not 0."""
+        if self.blocks is None:
+            return self.num_heads, self.intermediate_size
+        present = [list(filter(None, each)) for each in astuple(self.blocks)]
+        heads, widths = (round(mean(each or [0])) for each in present)
+        return heads, widths
+
     def of_layer(self, place: int) -> tuple[int, int]:
         """Return heads and intermediate size of a kept layer, by its place among them."""
         if self.blocks is None:
@@ -80,12 +90,19 @@ class Sizes:
         )
 
     def apply(self, config: Any) -> Any:
-        """Return a parent's configuration rewritten to these sizes."""
+        """Return a parent's configuration rewritten to these sizes.
+
+        It is a stock one wherever a stock one can say it: all layers alike, heads as wide together
+        as the residual stream.
+        """
         if self.vocabulary_size is not None:
             config = with_vocabulary(config, self.vocabulary_size)
         config = resized(with_layers(config, self.layers), self.hidden_size, self.num_heads)
         key = family_of(config).intermediate_key
-        return mark(changed(config, **{key: self.intermediate_size}), self.blocks)
+        config = changed(config, **{key: self.intermediate_size})
+        found = {self.of_layer(place) for place in range(len(self.layers))}
+        is_stock = found == {(self.num_heads, self.intermediate_size)}
+        return mark(config, None if is_stock else self.blocks)
 
 
 def resolve(config: Any, settings: AdjustSettings) -> Sizes:
@@ -104,7 +121,7 @@ def resolve(config: Any, settings: AdjustSettings) -> Sizes:
         AdjustError: No model of this family can be so; the nearest one that can is named.
     """
     parent = Sizes.of(config)
-    hidden_size, num_heads = _hidden(parent, settings.hidden_size, settings.num_heads)
+    hidden_size, num_heads = _hidden(config, settings.hidden_size, settings.num_heads)
     if family_of(config).rotary:
         _keeps_head_size(parent, hidden_size, num_heads)
     intermediate_size = settings.intermediate_size or parent.intermediate_size
@@ -195,16 +212,18 @@ def _layers(parent: Sizes, settings: AdjustSettings) -> tuple[int, ...]:
     return keep
 
 
-def _hidden(parent: Sizes, hidden_size: int | None, num_heads: int | None) -> tuple[int, int]:
+def _hidden(config: Any, hidden_size: int | None, num_heads: int | None) -> tuple[int, int]:
+    parent = Sizes.of(config)
     if hidden_size is None:
         if num_heads in (None, parent.num_heads):
             return parent.hidden_size, parent.num_heads
         derived = min(num_heads, parent.num_heads) * parent.head_size
+        ragged = ", or --adjust.ragged for a model that stock transformers cannot load"
         raise AdjustError(
             f"{num_heads} heads alone cannot be expressed: in this family the head size is hidden"
             " size / heads, so that fewer heads need a smaller hidden size.",
-            f"Pass --adjust.hidden-size {derived}, which keeps the head size {parent.head_size}, or"
-            " --adjust.ragged for a model that stock transformers cannot load.",
+            f"Pass --adjust.hidden-size {derived}, which keeps the head size {parent.head_size}"
+            f"{ragged if config.model_type in RAGGED_FAMILIES else ''}.",
         )
     at_most("hidden size", hidden_size, parent.hidden_size)
     if num_heads is None:

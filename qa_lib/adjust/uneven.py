@@ -6,7 +6,7 @@ units are scored, they move to the layers where they matter more, as many in all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -61,14 +61,13 @@ def resolve(config: Any, settings: AdjustSettings) -> Sizes:
 def even(
     sizes: Sizes,
     num_heads: int,
-    without_attention: set[int] | None = None,
-    without_feed_forward: set[int] | None = None,
+    without_attention: Collection[int] = (),
+    without_feed_forward: Collection[int] = (),
 ) -> Sizes:
     """Return sizes as a ragged model's, so many heads and units in every layer but these places."""
-    places = range(len(sizes.layers))
-    heads = tuple(num_heads * (place not in (without_attention or ())) for place in places)
-    width = sizes.intermediate_size
-    widths = tuple(width * (place not in (without_feed_forward or ())) for place in places)
+    places, width = range(len(sizes.layers)), sizes.intermediate_size
+    heads = tuple(0 if place in without_attention else num_heads for place in places)
+    widths = tuple(0 if place in without_feed_forward else width for place in places)
     return replace(sizes, blocks=Blocks(heads, widths))
 
 
@@ -76,7 +75,8 @@ def distribute(scores: Mapping[str, torch.Tensor], sizes: Sizes, round_to: int) 
     """Move heads and units between layers to where they matter most; stock sizes stay.
 
     Args:
-        scores: Of heads and units by group name, comparable between layers.
+        scores: Of heads and units by group name. They are compared between layers: Taylor's all
+            estimate the same loss, the others' have a scale in each layer.
         sizes: How many there are in all; a block that has none gets none, any other at least one
             head or `round_to` units.
         round_to: Units go in steps of so many.

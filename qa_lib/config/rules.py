@@ -107,11 +107,12 @@ def _adjust_conflicts(adjust: AdjustSettings) -> Iterator[tuple[tuple[str, ...],
             ("adjust.target_speedup", "adjust.target_parameters"),
             "adjust.target_speedup and adjust.target_parameters exclude each other",
         )
-    if ways["plan"] and adjust.vocabulary is not None:
-        yield (
-            ("adjust.plan", "adjust.vocabulary"),
-            "adjust.plan and adjust.vocabulary exclude each other: a plan says which tokens stay",
-        )
+    for name, says in (("vocabulary", "which tokens stay"), ("ragged", "what layers keep")):
+        if ways["plan"] and getattr(adjust, name):
+            yield (
+                ("adjust.plan", f"adjust.{name}"),
+                f"adjust.plan and adjust.{name} exclude each other: a plan says {says}",
+            )
     layers = adjust.keep_layers
     if layers is not None and list(layers) != sorted(set(layers)):
         yield ("adjust.keep_layers",), "adjust.keep_layers must rise, each layer named once"

@@ -8,7 +8,7 @@ right after surgery, from which the training starts.
 
 from __future__ import annotations
 
-from qa_lib.recover.cutting import describe, write_model
+from qa_lib.recover.cutting import describe, sizes_of, write_model
 from qa_lib.recover.recovery import adjust_and_recover, compare, summary
 
-__all__ = ["adjust_and_recover", "compare", "describe", "summary", "write_model"]
+__all__ = ["adjust_and_recover", "compare", "describe", "sizes_of", "summary", "write_model"]

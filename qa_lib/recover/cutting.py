@@ -86,18 +86,29 @@ def cut(
     tokenizer, vocabulary = _shorten(settings, plan, texts)
     write_model(run, child, tokenizer, folder)
     run.write_text(PLAN, plan.to_json())
-    sizes = plan.keep.sizes
-    blocks = {} if sizes.blocks is None else {"ragged": asdict(sizes.blocks)}
     return child, {
         "parent": settings.model.name,
         "parent_sha256": plan.parent_sha256,
+        **sizes_of(plan),
+        "vocabulary_size": child.config.vocab_size,
+        "proof": vars(proof) | vocabulary,
+    }
+
+
+def sizes_of(plan: adjust.Plan) -> dict[str, Any]:
+    """Return the sizes of a plan's model as fields for result.json.
+
+    Where layers differ, `num_heads` and `intermediate_size` are means, and `blocks` has each
+    layer's.
+    """
+    sizes = plan.keep.sizes
+    num_heads, intermediate_size = sizes.means
+    return {
         "kept_layers": list(sizes.layers),
         "hidden_size": sizes.hidden_size,
-        "num_heads": sizes.num_heads,
-        "intermediate_size": sizes.intermediate_size,
-        "vocabulary_size": child.config.vocab_size,
-        **blocks,
-        "proof": vars(proof) | vocabulary,
+        "num_heads": num_heads,
+        "intermediate_size": intermediate_size,
+        **({} if sizes.blocks is None else {"blocks": asdict(sizes.blocks)}),
     }
 
 

@@ -265,7 +265,8 @@ def _trial(row: dict[str, Any]) -> str:
     lines = [
         f"<b>trial {row['trial']}: F1 {row['f1']:.2f}, {row['speedup']:.2f}x</b>",
         f"layers {layers}",
-        f"hidden {row['hidden_size']}, intermediate {row['intermediate_size']}",
+        f"hidden {row['hidden_size']}, intermediate {row['intermediate_size']}"
+        f"{', ragged' if row.get('ragged') else ''}",
         f"rung {row['rung']}, {row['num_windows']:,} windows",
     ]
     for name in ("importance", "learning_rate", "distill_weight"):

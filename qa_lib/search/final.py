@@ -35,7 +35,7 @@ def recover_chosen(
     whole = models.load(name, seed=settings.seed)
     plan = Plan.from_json(run.read_text(PLAN), run.url(PLAN))
     child = adjust.apply(whole, plan)
-    result = {"proof": vars(adjust.prove(whole, child, plan))}
+    result = recover.sizes_of(plan) | {"proof": vars(adjust.prove(whole, child, plan))}
     result |= recover.compare(settings, whole, child)
     recover.write_model(run, child, models.load_tokenizer(name), _ADJUSTED)
     run.write_result(result, status="running")

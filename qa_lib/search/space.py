@@ -38,12 +38,13 @@ class Setting:
     def row(self) -> dict[str, Any]:
         """Return the setting as the columns of a table."""
         sizes = self.sizes
+        num_heads, intermediate_size = sizes.means
         return {
             "num_layers": len(sizes.layers),
             "kept_layers": list(sizes.layers),
             "hidden_size": sizes.hidden_size,
-            "num_heads": sizes.num_heads,
-            "intermediate_size": sizes.intermediate_size,
+            "num_heads": num_heads,
+            "intermediate_size": intermediate_size,
             "ragged": sizes.blocks is not None,
             "importance": self.importance,
             "learning_rate": self.learning_rate,

@@ -60,7 +60,7 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
 
     trained = model.load(run.path)
     assert ragged.blocks_of(trained.config) == BLOCKS
-    before, after = (load_file(f"{p}/model.safetensors") for p in (name, run.url("model")))
+    before, after = (load_file(f"{p}/ragged.safetensors") for p in (name, run.url("model")))
     assert before.keys() == after.keys()
     constant = "bert.encoder.layer.1.attention.output.dense.bias"
     assert not np.array_equal(before[constant], after[constant]), "what is left did not learn"
