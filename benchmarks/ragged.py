@@ -7,8 +7,9 @@ as its measured latency allows, and ragged ones: units shared out over the layer
 more units; a block dropped for more units elsewhere. Each is fitted to the speed in the same way,
 beside the parent and in turns with it, and recovered with the same windows, in a folder of
 --storage; rows that are done are read and not run again. After each row all models so far are
-measured again, in turns, and the table is printed: what has been seen by then is whole. Scores are
-on one seeded sample of 2,000 evaluation questions, or --data.eval-limit.
+measured again, in turns, and the table is printed: what has been seen by then is whole. Latencies
+are of one thread, which other work on the machine disturbs least. Scores are on one seeded sample
+of 2,000 evaluation questions, or --data.eval-limit.
 """
 
 from __future__ import annotations
@@ -28,25 +29,37 @@ STEP = 64  # units by which a layer's mean width is fitted to the latency
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One model: the speed that it must have, and what is wished but for the width."""
+    """One model: the speed that it must have, and what is wished but for the width.
+
+    `like` names the row that it equals before units move: then it takes that row's width.
+    """
 
     speed: float
     name: str
     wish: dict[str, Any] = field(default_factory=dict)
+    like: str = ""
 
     @property
     def run_name(self) -> str:
         """Name of the run folder."""
-        return f"{self.name}-{self.speed:g}x".replace(" ", "-").replace(",", "")
+        return self._named(self.name)
+
+    @property
+    def fit_name(self) -> str:
+        """Name of the run folder that holds the width."""
+        return self._named(f"{self.like or self.name} fit")
+
+    def _named(self, name: str) -> str:
+        return f"{name} {self.speed:g}x".replace(" ", "-").replace(",", "")
 
 
 RAGGED = {"ragged": True}
 FOUR, FIVE = {"num_layers": 4}, {"num_layers": 5}
 ROWS = (  # what tells most comes first
     Row(1.5, "stock"),
-    Row(1.5, "shared out", RAGGED),
+    Row(1.5, "shared out", RAGGED, like="stock"),
     Row(2.0, "stock", FOUR),
-    Row(2.0, "shared out", RAGGED | FOUR),
+    Row(2.0, "shared out", RAGGED | FOUR, like="stock"),
     Row(1.5, "9 heads", RAGGED | {"num_heads": 9}),
     Row(
         2.0,
@@ -66,7 +79,7 @@ def main() -> None:
     settings = config.parse("adjust", [*FLAGS, *sys.argv[1:]])
     results: dict[Row, dict[str, Any]] = {}
     for row in ROWS:
-        named = settings.model_copy(update={"run_name": f"{row.run_name}-fit"})
+        named = settings.model_copy(update={"run_name": row.fit_name})
         fitted = once(named, "adjust", partial(fit, row=row))
         results[row] = recovered(settings, row, fitted["intermediate_size"])
         print(table(results, measured(settings, results)), flush=True)
@@ -95,7 +108,7 @@ def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
         wish = {**row.wish, "intermediate_size": steps * STEP}
         sizes = adjust.resolve(config, settings.adjust.model_copy(update=wish))
         pair = {"parent": parent, "child": model.build(sizes.apply(config)).eval()}
-        seconds = adjust.measure_latency(pair)
+        seconds = adjust.measure_latency(pair, num_threads=1)
         tried[steps * STEP] = round(seconds["parent"] / seconds["child"], 3)
         return tried[steps * STEP] >= row.speed
 
@@ -111,7 +124,8 @@ def measured(settings: Any, rows: Iterable[Row]) -> list[float]:
     from qa_lib import adjust, model
 
     names = [settings.model.name, *(f"{settings.storage}/{row.run_name}" for row in rows)]
-    seconds = adjust.measure_latency({str(i): model.load(name) for i, name in enumerate(names)})
+    models = {str(i): model.load(name) for i, name in enumerate(names)}
+    seconds = adjust.measure_latency(models, num_threads=1)
     return [seconds["0"] / seconds[str(i)] for i in range(1, len(names))]
 
 
@@ -121,7 +135,7 @@ def table(results: dict[Row, dict[str, Any]], speedups: list[float]) -> str:
     lines = [
         f"{first['num_questions']} evaluation questions, {first['num_window_passes']} window passes"
         f" of recovery, parent F1 {first['f1_before']:.2f}; speed-up: 1 window of 384 tokens,"
-        f" {first['latency_threads']} threads, all models in turns",
+        " one thread, all models in turns",
         "",
         "| at | model | heads | intermediate size | parameters | speed-up | F1 at surgery |"
         " F1 recovered |",

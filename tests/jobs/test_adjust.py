@@ -126,6 +126,9 @@ def test_a_dry_run_prints_the_table_and_leaves_nothing(
         (("--adjust.plan", "absent.json"), "cannot be read"),
         (("--adjust.plan", "absent.json", "--adjust.num-layers", "2"), "exclude each other"),
         (("--adjust.plan", "absent.json", "--adjust.vocabulary", "corpus"), "exclude each other"),
+        (("--adjust.plan", "absent.json", "--adjust.ragged"), "exclude each other"),
+        (("--adjust.drop-attention", "1"), "needs adjust.ragged"),
+        (("--adjust.ragged",), "Nothing is to be adjusted"),
     ],
 )
 def test_the_impossible_exits_2_and_names_what_is_possible(

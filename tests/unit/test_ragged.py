@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForQuestionAnswering, MPNetConfig
+from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 
 from qa_lib import adjust, export, model, ragged
-from qa_lib.adjust import Plan, Sizes, cost, proof, uneven
-from qa_lib.config import AdjustSettings
+from qa_lib.adjust import Plan, Sizes, cost, probing, proof, uneven, vocabulary
+from qa_lib.config import AdjustSettings, SpaceSettings
 from qa_lib.errors import AdjustError, ModelError
 from qa_lib.export.exporting import LOGIT_TOLERANCE, check_logits
 from qa_lib.ragged import Blocks
+from qa_lib.search.space import space_of
 from tests.unit.adjust_models import CONFIGS, tiny, windows
+from tests.unit.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
 
 FAMILIES = sorted(set(CONFIGS) & {*ragged.FAMILIES, "electra-tied"})
 MODELS = {family: tiny(family) for family in FAMILIES}
+SPANS = {name: torch.tensor([1, 2]) for name in ("start_positions", "end_positions")}
 WISHES: dict[str, dict[str, Any]] = {
     "intermediate": {"intermediate_size": 12},
     "heads alone": {"num_heads": 2},
@@ -71,8 +75,8 @@ def test_a_ragged_model_is_proved_and_comes_back_from_disk(
     model.save(child, model.load_tokenizer("embedded"), tmp_path)
     loaded = model.load(str(tmp_path), dropout=0.0)
     assert type(loaded) is type(child) and ragged.blocks_of(loaded.config) == blocks_of(plan)
-    batch = proof.probe(child.config)
-    assert torch.equal(proof.logits(loaded, batch), proof.logits(child, batch))
+    batch = probing.probe(child.config)
+    assert torch.equal(probing.logits(loaded, batch), probing.logits(child, batch))
     states = (each.state_dict() for each in (model.load_empty(str(tmp_path)), child))
     empty, full = ({name: each.shape for name, each in state.items()} for state in states)
     assert empty == full
@@ -146,11 +150,53 @@ def test_a_wrong_constant_or_a_wrong_unit_is_caught():
         adjust.prove(MODELS["bert"], wrong, plan)
 
 
-def test_stock_transformers_refuses_it_by_name(tmp_path: Path):
+def test_stock_transformers_refuses_it(tmp_path: Path):
     child = adjust.apply(MODELS["bert"], plan_for("bert", {"drop_attention": (1,)}))
     model.save(child, model.load_tokenizer("embedded"), tmp_path)
     with pytest.raises(ValueError, match=ragged.MODEL_TYPE):
         AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+    # A class that is named takes any type, and would draw weights for what was dropped.
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        BertForQuestionAnswering.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wish", [{"num_layers": 2}, {"num_layers": 1, "intermediate_size": 16}], ids=str
+)
+def test_what_comes_out_even_is_a_stock_model(wish: dict[str, Any], tmp_path: Path):
+    plan = plan_for("bert", wish)
+    child = adjust.apply(MODELS["bert"], plan)
+    adjust.prove(MODELS["bert"], child, plan)
+    model.save(child, model.load_tokenizer("embedded"), tmp_path)
+    assert not model.is_ragged(str(tmp_path))
+    stock = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+    batch = probing.probe(child.config)
+    assert torch.equal(probing.logits(stock, batch), probing.logits(child, batch))
+
+
+@pytest.mark.parametrize("family", sorted(set(MAKE) & ragged.FAMILIES.keys()))
+def test_a_ragged_model_can_lose_tokens_too(family: str, tmp_path: Path):
+    parent, own = tiny_with(family), tokenizer(family)
+    few = texts().slice(0, 4)
+    kept = vocabulary.used(own, few, parent.config)
+    settings = AdjustSettings(
+        ragged=True, drop_attention=(1,), intermediate_size=16, vocabulary="corpus"
+    )
+    sizes = replace(adjust.resolve(parent.config, settings), vocabulary_size=len(kept))
+    batches = [probing.probe(parent.config) | SPANS]
+    plan = adjust.make_plan(
+        parent, sizes, batches, parent_sha256="parent", vocabulary=kept, round_to=4
+    )
+    child = adjust.apply(parent, Plan.from_json(plan.to_json()))
+    adjust.prove(parent, child, plan)
+    assert child.config.vocab_size == len(kept) < parent.config.vocab_size
+    model.save(child, vocabulary.shorten(own, kept), tmp_path)
+    loaded, short = model.load(str(tmp_path)), model.load_tokenizer(str(tmp_path))
+    assert vocabulary.check(own, short, kept, few)
+    batch = probing.probe(child.config)
+    assert torch.equal(probing.logits(loaded, batch), probing.logits(child, batch))
+    assert plan.keep.sizes.vocabulary_size == len(kept)
+    assert cost.num_parameters(plan.keep.sizes.apply(parent.config)) == model.num_parameters(child)
 
 
 def damage(folder: Path, **values: Any) -> None:
@@ -203,12 +249,49 @@ def test_what_no_ragged_model_can_be_is_refused(wish: dict[str, Any], says: str)
     assert says in str(refusal.value)
 
 
-def test_other_families_and_ragged_parents_are_refused_by_name():
-    with pytest.raises(AdjustError, match="mpnet cannot become ragged"):
-        adjust.resolve(MPNetConfig(), AdjustSettings(ragged=True, intermediate_size=8))
+@pytest.mark.parametrize("family", sorted(set(adjust.FAMILIES) - ragged.FAMILIES.keys()))
+def test_other_families_are_refused_by_name(family: str):
+    parent = tiny(family)
+    says = f"{family} cannot become ragged"
+    with pytest.raises(AdjustError, match=says):
+        adjust.resolve(parent.config, AdjustSettings(ragged=True, intermediate_size=8))
+    with pytest.raises(AdjustError, match=says):
+        adjust.find(parent, AdjustSettings(ragged=True, target_parameters=0.5), [windows()])
+    with pytest.raises(AdjustError, match=says):
+        space_of(parent.config, SpaceSettings(num_layers=(3,), ragged=(True,)))
+    if not adjust.FAMILIES[family].rotary:
+        with pytest.raises(AdjustError, match="heads alone") as refusal:
+            adjust.resolve(parent.config, AdjustSettings(num_heads=2))
+        assert "ragged" not in refusal.value.remedy, "it is sent where it cannot go"
+
+
+def test_a_ragged_parent_is_refused():
     child = adjust.apply(MODELS["bert"], plan_for("bert", WISHES["intermediate"]))
     with pytest.raises(AdjustError, match="ragged already"):
         adjust.trace(child)
+    with pytest.raises(AdjustError, match="ragged already"):
+        adjust.resolve(child.config, AdjustSettings(num_layers=2))
+
+
+def test_a_target_is_reached_with_as_many_units_shared_out():
+    parent = MODELS["bert"]
+    wish = AdjustSettings(ragged=True, target_parameters=0.6, round_to=4)
+    sizes = adjust.find(parent, wish, [windows()])
+    assert sizes.blocks is not None
+    plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="parent", round_to=4)
+    child = adjust.apply(parent, plan)
+    assert model.num_parameters(child) <= 0.6 * model.num_parameters(parent)
+
+
+def test_plans_and_searches_from_before_there_were_ragged_models_are_read():
+    parent = MODELS["bert"]
+    sizes = Sizes((0, 2), 32, 4, 10)
+    plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="parent")
+    values = json.loads(plan.to_json())
+    del values["keep"]["ragged"], values["keep"]["vocabulary"]
+    assert Plan.from_json(json.dumps(values)) == plan
+    written = {"layers": [0, 2], "hidden_size": 32, "num_heads": 4, "intermediate_size": 10}
+    assert Sizes.from_dict(written) == sizes
 
 
 def test_a_plan_that_says_stock_is_held_to_even_widths():
