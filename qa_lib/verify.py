@@ -264,9 +264,13 @@ def _check_stock_load(run: RunFolder, result: dict[str, Any]) -> str:
 def _check_ragged_load(folder: str, result: dict[str, Any]) -> str:
     """Load what stock transformers cannot: every tensor must be there, of its layer's width."""
     try:
-        found = models.num_parameters(models.load(folder))
+        model = models.load(folder)
+        models.load_tokenizer(folder)
     except UserError as error:
         raise _Wrong(error.problem) from None
+    if not all(bool(each.isfinite().all()) for each in model.parameters()):
+        raise _Wrong("it loads, but a weight is not finite")
+    found = models.num_parameters(model)
     if found != result.get("num_parameters", found):
         raise _Wrong(f"it has {found:,} parameters, and {RESULT} says {result['num_parameters']:,}")
     return f"{found:,} parameters, ragged: loads with this suite alone"

@@ -1,4 +1,4 @@
-"""Layer adjustment: a smaller model that any stock transformers loads.
+"""Layer adjustment: a smaller model that any stock transformers loads, unless it is to be ragged.
 
 settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the config -> proof.
 """

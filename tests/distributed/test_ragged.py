@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from transformers import BertConfig
 
-from qa_lib import config, evaluate, model, ragged, squad
+from qa_lib import card, config, evaluate, model, ragged, squad, verify
 from qa_lib.ragged import Blocks
 from qa_lib.run import RunFolder
 from qa_lib.train import fine_tune
@@ -66,3 +66,15 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
     assert not np.array_equal(before[constant], after[constant]), "what is left did not learn"
     scores = evaluate.evaluate_held_out(settings, run, run.url("model"))
     assert scores["num_questions"] == 12
+
+    card.write_card(run, settings, result | scores)
+    run.write_result(result | scores)
+    assert "stock transformers cannot load it" in run.read_text("model/README.md")
+    assert "qa_lib.model.load" in card.how_to_load(run)
+    assert all(finding.passed for finding in verify.verify(run)), "a sound run is not proved"
+    weights = load_file(run.url("model/ragged.safetensors"))
+    weights[constant][0] = np.nan
+    save_file(weights, run.url("model/ragged.safetensors"))
+    run.write_result({"model_fingerprint": model.fingerprint(run.url("model"))})
+    wrong = [finding for finding in verify.verify(run) if finding.passed is False]
+    assert "not finite" in wrong[-1].detail
