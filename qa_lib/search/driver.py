@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from qa_lib import adjust, recover, resources, squad, stream, teach, windows
@@ -93,6 +94,8 @@ def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Hal
     task = _task(settings, run, halving, held_out, num_concurrent)
     if not journal.entries:
         entries = table.measure(config, space.sizes, task.device)
+        compare = partial(table.compare_models, config, device=task.device)
+        entries = table.confirm(entries, asked, compare)
         journal.measured(table.rule_out(entries, asked))
     run_trials(task, journal, halving, space, run=run, num_concurrent=num_concurrent)
     return task, journal, halving

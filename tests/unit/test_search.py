@@ -23,7 +23,7 @@ from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.proposals import _comparable, propose
 from qa_lib.search.proposer import Proposer
 from qa_lib.search.space import Setting, Space, space_of
-from qa_lib.search.table import Entry, rule_out
+from qa_lib.search.table import Entry, confirm, rule_out
 from tests.unit.adjust_models import CONFIGS
 
 PARENT = Sizes((0, 1, 2), 32, 4, 24)
@@ -138,6 +138,29 @@ def test_a_speed_up_that_nothing_reaches_is_refused_with_what_is_reached():
     table = [entry(PARENT, 12.0), entry(sizes(2), 8.0)]
     with pytest.raises(AdjustError, match="1.50x"):
         rule_out(table, settings(min_speedup=4.0))
+
+
+def test_a_speed_up_that_is_close_to_call_is_that_of_whole_models():
+    table = [
+        entry(PARENT, 12.0),
+        entry(sizes(3), 8.0),  # 1.5x: far from 2
+        entry(sizes(2, 32, 24), 6.2),  # 1.94x, and whole 2.1x
+        entry(sizes(2, 24, 24), 5.7),  # 2.11x, and whole 1.9x
+        entry(sizes(2, 24, 8), 4.0),  # 3x: far from 2
+    ]
+    asked = []
+
+    def compare(whole: list[Sizes]) -> list[float]:
+        asked.extend(whole)
+        return [2.1, 1.9]
+
+    found = confirm(table, settings(min_speedup=2.0), compare)
+    assert asked == [table[0].sizes, table[2].sizes, table[3].sizes]
+    assert [each.speedup for each in found] == pytest.approx([1.0, 1.5, 2.1, 1.9, 3.0])
+    assert found[2].latency_ms == pytest.approx(12.0 / 2.1, abs=1e-4)
+    marked = rule_out(found, settings(min_speedup=2.0))
+    assert [each.skipped for each in marked] == ["", "too slow", "", "too slow", "dominated"]
+    assert confirm(table, settings(objective="pareto", min_speedup=2.0), compare) == table
 
 
 # -- the front
