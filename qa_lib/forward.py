@@ -50,7 +50,7 @@ class Forward:
         self.model = models.load(model_name, seed=seed)
         self.device = place(self.model, device, placement, max_memory)
         self.tokenizer = models.load_tokenizer(model_name)
-        self.pad = windows.PadSpec.of(self.tokenizer)
+        self.pad = windows.PadSpec.of(self.tokenizer, models.maximum_length(self.model.config))
         self.batch_size = batch_size
 
     def __call__(

@@ -90,7 +90,7 @@ def draw_windows(
     _, first = np.unique(of_question[order], return_index=True)
     chosen = order[first]
     by_length = chosen[np.argsort(windows.lengths(table)[chosen], kind="stable")]
-    pad = windows.PadSpec.of(tokenizer)
+    pad = windows.PadSpec.of(tokenizer, spec.max_length)
     return [
         windows.collate(table.take(by_length[at : at + _WINDOWS_PER_BATCH]), pad)
         for at in range(0, len(by_length), _WINDOWS_PER_BATCH)

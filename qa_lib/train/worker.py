@@ -44,7 +44,7 @@ def train(task: TrainTask) -> None:
     precision = agree(devices.resolve_precision(settings.train.precision, task.device))
     model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
     tokenizer = models.load_tokenizer(settings.model.name)
-    pad = windows.PadSpec.of(tokenizer)
+    pad = windows.PadSpec.of(tokenizer, settings.data.max_length)
     engine = Engine(
         model,
         settings.train,

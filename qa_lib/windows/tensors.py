@@ -25,16 +25,22 @@ class PadSpec:
         pad_type_id: Type that fills `token_type_ids`.
         left: Whether padding comes before the window.
         token_types: Whether the model takes `token_type_ids`.
+        max_width: Tokens that the model can hold, which padding does not exceed; None: no bound.
     """
 
     pad_id: int
     pad_type_id: int
     left: bool
     token_types: bool
+    max_width: int | None = None
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerFast) -> PadSpec:
+    def of(cls, tokenizer: PreTrainedTokenizerFast, max_width: int | None = None) -> PadSpec:
         """Read a tokenizer's padding.
+
+        Args:
+            tokenizer: Of the model.
+            max_width: What the model can hold, `model.maximum_length`, or what no window exceeds.
 
         Raises:
             ModelError: It has no padding token.
@@ -49,6 +55,7 @@ class PadSpec:
             pad_type_id=tokenizer.pad_token_type_id,
             left=tokenizer.padding_side == "left",
             token_types="token_type_ids" in tokenizer.model_input_names,
+            max_width=max_width,
         )
 
     def before(self, lengths: Int32s, width: int) -> Int32s:
@@ -67,7 +74,8 @@ def collate(
     Args:
         table: Windows from `build`, in the order wanted (`Table.take`).
         pad: The tokenizer's padding.
-        pad_to_multiple: The width is the longest window's length, rounded up to a multiple of this.
+        pad_to_multiple: The width is the longest window's length, rounded up to a multiple of this
+            as far as `pad.max_width` allows.
         length: The width itself, instead.
 
     Returns:
@@ -83,6 +91,8 @@ def collate(
     num_tokens = lengths(table)
     longest = int(num_tokens.max(initial=0))
     width = -(-longest // pad_to_multiple) * pad_to_multiple if length is None else length
+    if length is None and pad.max_width is not None:
+        width = max(longest, min(width, pad.max_width))
     if longest > width:
         raise ValueError(f"a window of {longest} tokens does not fit a width of {width}")
     before = pad.before(num_tokens, width)

@@ -41,6 +41,19 @@ def table(single: Forward) -> pa.Table:
     return windows.build(rows, single.tokenizer, windows.WindowSpec(96, 24)).table
 
 
+def test_windows_as_long_as_the_models_positions_are_answered(model: str, tmp_path: Path):
+    settings = models.load_config(model)
+    settings.max_position_embeddings = 45  # no multiple of what padding is rounded to
+    torch.manual_seed(1)
+    short = str(tmp_path / "short")
+    models.save(BertForQuestionAnswering(settings), models.load_tokenizer(model), short)
+    forward = Forward(short, precision="fp32")
+    rows = embedded.corpus("eval").slice(0, 3)
+    table = windows.build(rows, forward.tokenizer, windows.WindowSpec(45, 12)).table
+    counts = [len(part) for part, *_ in forward(table)]
+    assert sum(counts) == table.num_rows and max(table["length"].to_pylist()) == 45
+
+
 def places_of(forward: Forward) -> set[str]:
     """Return where the weights lie: `meta` stands for what comes from elsewhere when it is used."""
     return {parameter.device.type for parameter in forward.model.parameters()}

@@ -496,6 +496,17 @@ def test_rows_of_a_sliced_and_chunked_table_are_told_apart() -> None:
     )
 
 
+def test_padding_ends_where_the_models_positions_do() -> None:
+    tokenizer = made(wordpiece)
+    table = windows.build(as_table([row_of("Who?", PROSE)]), tokenizer, WindowSpec(45, 16)).table
+    assert table["length"].to_pylist()[0] == 45
+    assert windows.collate(table, PadSpec.of(tokenizer))["input_ids"].shape[1] == 48
+    assert windows.collate(table, PadSpec.of(tokenizer, 46))["input_ids"].shape[1] == 46
+    short = table.slice(table.num_rows - 1)
+    width = windows.collate(short, PadSpec.of(tokenizer, 46))["input_ids"].shape[1]
+    assert width % 8 == 0 and width < 46
+
+
 def test_a_repeated_context_gives_what_a_single_one_gives() -> None:
     other = "Another place altogether. " * 9
     rows = [
