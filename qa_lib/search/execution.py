@@ -85,16 +85,12 @@ def run_trials(
         num_concurrent: How many at a time.
         trainable: Runs a rung; None takes that of the task's number of workers.
     """
-    from ray import tune
-
     from qa_lib.search.proposer import Proposer, Recorder
-    from qa_lib.search.trials import GroupRung, Rung
 
-    asked, several = task.settings.search, task.settings.train.num_workers > 1
-    config = models.load_config(task.settings.model.name)
+    asked = task.settings.search
     if not journal.trials:
-        whole = Setting(Sizes.of(config), asked.space.importance[0], *_middle(space))
-        journal.proposed(whole)
+        whole = Sizes.of(models.load_config(task.settings.model.name))
+        journal.proposed(Setting(whole, asked.space.importance[0], *_middle(space)))
     proposer = Proposer(
         journal,
         halving,
@@ -104,10 +100,6 @@ def run_trials(
         global_batch=task.settings.train.global_batch,
         deadline_s=time.monotonic() + (asked.time_budget_s or float("inf")),
     )
-    os.environ |= _TUNE_ENVIRONMENT
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal holds what crashed
-    cpus = 0.1 if several else resources.MODEL_ACTOR_CPUS
-    gpus = 1 if task.device == "cuda" and not several else 0
     display = Display(
         run,
         journal.trials,
@@ -115,7 +107,37 @@ def run_trials(
         num_trials=asked.num_trials,
         num_concurrent=num_concurrent,
     )
-    tuner = tune.Tuner(
+    tuner = _tuner(task, run, proposer, Recorder(journal, display), num_concurrent, trainable)
+    with display:
+        try:
+            tuner.fit()
+        except KeyboardInterrupt:
+            print(
+                f"stopped; the same command with --resume --run-name {run.name} goes on",
+                file=sys.stderr,
+            )
+            raise
+
+
+def _tuner(
+    task: TrialTask,
+    run: RunFolder,
+    proposer: Any,
+    recorder: Any,
+    num_concurrent: int,
+    trainable: Any,
+) -> Any:
+    """Set Tune up: a trial of its own for every rung, in actors that are used again."""
+    from ray import tune
+
+    from qa_lib.search.trials import GroupRung, Rung
+
+    os.environ |= _TUNE_ENVIRONMENT
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal holds what crashed
+    several = task.settings.train.num_workers > 1
+    cpus = 0.1 if several else resources.MODEL_ACTOR_CPUS
+    gpus = 1 if task.device == "cuda" and not several else 0
+    return tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable or (GroupRung if several else Rung), task=task),
             {"CPU": cpus, "GPU": gpus},
@@ -133,18 +155,9 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=_RETRIES),
             # A rung keeps its own state, in the run folder.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[Recorder(journal, display)],
+            callbacks=[recorder],
         ),
     )
-    with display:
-        try:
-            tuner.fit()
-        except KeyboardInterrupt:
-            print(
-                f"stopped; the same command with --resume --run-name {run.name} goes on",
-                file=sys.stderr,
-            )
-            raise
 
 
 def _proposals(task: TrialTask, journal: Journal, space: Space) -> Callable[[], Setting]:
