@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qa_lib import pareto
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _SPEED_STEPS = 20  # optimizer steps that a speed is the mean of
+_BREAK_MEDIANS = 10  # a step of so many medians is a break between attempts
 _COLOURS = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)")
 
 
@@ -20,12 +22,8 @@ def losses(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
     rows = [row for row in metrics if row.get("loss") is not None]
     steps, values = [row["step"] for row in rows], [row["loss"] for row in rows]
     figure = _figure("step", "loss")
-    figure.add_scatter(
-        x=steps, y=values, mode="lines", name="each step", line=_line("var(--c1-soft)", 1)
-    )
-    figure.add_scatter(
-        x=steps, y=_smooth(values), mode="lines", name="running mean", line=_line("var(--c1)", 2)
-    )
+    _curve(figure, steps, values, "each step", "var(--c1-soft)", width=1)
+    _curve(figure, steps, _smooth(values), "running mean", "var(--c1)")
     return _plain(figure)
 
 
@@ -33,26 +31,36 @@ def learning_rates(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Draw the learning rate of each step."""
     figure = _figure("step", "learning rate")
     x, y = [row["step"] for row in metrics], [row.get("lr") for row in metrics]
-    figure.add_scatter(x=x, y=y, mode="lines", name="learning rate", line=_line("var(--c3)", 2))
+    _curve(figure, x, y, "learning rate", "var(--c3)")
     figure.update_yaxes(tickformat=".1e", rangemode="tozero")
     return _plain(figure)
 
 
-def speeds(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Draw the windows per second over the last steps; breaks between attempts stay out."""
+def speeds(metrics: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Draw the windows per second over the last steps; breaks between attempts are gaps.
+
+    Returns:
+        None where fewer than two steps tell when they ended.
+    """
     rows = [row for row in metrics if row.get("time") and row.get("num_windows")]
-    time = np.array([row["time"] for row in rows])
-    done = np.cumsum([row["num_windows"] for row in rows])
-    width = max(1, min(_SPEED_STEPS, len(rows) // 4))
-    elapsed, count = time[width:] - time[:-width], done[width:] - done[:-width]
-    kept = np.flatnonzero(elapsed > 0)
+    if len(rows) < 2:
+        return None
+    seconds = np.diff([row["time"] for row in rows])  # of every step but the first
+    is_step = (seconds > 0) & (seconds <= _BREAK_MEDIANS * np.median(seconds))
+    windows = np.array([row["num_windows"] for row in rows[1:]])
+    width = max(1, min(_SPEED_STEPS, len(seconds) // 4))
+    done, spent = (
+        np.convolve(np.where(is_step, each, 0.0), np.ones(width), "valid")
+        for each in (windows, seconds)
+    )
+    speed = np.round(done / np.where(spent > 0, spent, np.inf), 2)
     figure = _figure("step", "windows per second")
-    figure.add_scatter(
-        x=[rows[index + width]["step"] for index in kept],
-        y=np.round(count[kept] / elapsed[kept], 2).tolist(),
-        mode="lines",
-        name=f"mean of {width} steps",
-        line=_line("var(--c5)", 2),
+    _curve(
+        figure,
+        [row["step"] for row in rows[width:]],
+        [float(y) if kept else None for y, kept in zip(speed, is_step[width - 1 :], strict=True)],
+        f"mean of {width} steps",
+        "var(--c5)",
     )
     figure.update_yaxes(rangemode="tozero")
     return _plain(figure)
@@ -61,17 +69,16 @@ def speeds(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def reliability(calibration: dict[str, Any]) -> dict[str, Any]:
     """Draw how often answers of each confidence are right, beside what confidence promises."""
     bins = [each for each in calibration["bins"] if each["num_questions"]]
-    figure = _figure("confidence of the answer", "exactly right")
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line=_line("var(--soft)", 1, "dash")
-    )
     most = max((each["num_questions"] for each in bins), default=1)
-    figure.add_scatter(
-        x=[each["confidence"] for each in bins],
-        y=[each["accuracy"] for each in bins],
+    figure = _figure("confidence of the answer", "exactly right")
+    _curve(figure, [0, 1], [0, 1], "calibrated", "var(--soft)", width=1, dash="dash")
+    _curve(
+        figure,
+        [each["confidence"] for each in bins],
+        [each["accuracy"] for each in bins],
+        "this model",
+        "var(--c1)",
         mode="lines+markers",
-        name="this model",
-        line=_line("var(--c1)", 2),
         marker={
             "color": "var(--c1)",
             "size": [6 + 14 * (each["num_questions"] / most) ** 0.5 for each in bins],
@@ -92,15 +99,8 @@ def risk_coverage(calibration: dict[str, Any]) -> dict[str, Any]:
     """Draw the share of wrong answers among the most confident ones."""
     curve = calibration["risk_coverage"]
     figure = _figure("share of questions answered, most confident first", "of these wrong")
-    figure.add_scatter(
-        x=[point["coverage"] for point in curve],
-        y=[point["risk"] for point in curve],
-        mode="lines",
-        name="risk",
-        line=_line("var(--c2)", 2),
-        fill="tozeroy",
-        fillcolor="var(--raised)",
-    )
+    x, y = [point["coverage"] for point in curve], [point["risk"] for point in curve]
+    _curve(figure, x, y, "risk", "var(--c2)", fill="tozeroy", fillcolor="var(--raised)")
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     return _plain(figure)
@@ -110,16 +110,11 @@ def thresholds(no_answer: dict[str, Any]) -> dict[str, Any]:
     """Draw EM and F1 over the threshold above which no answer is given."""
     curve = no_answer["curve"]
     figure = _figure("threshold, in logits", "score")
+    x = [point["threshold"] for point in curve]
     for key, name, colour in (("f1", "F1", _COLOURS[0]), ("em", "EM", _COLOURS[1])):
-        figure.add_scatter(
-            x=[point["threshold"] for point in curve],
-            y=[point[key] for point in curve],
-            mode="lines",
-            name=name,
-            line=_line(colour, 2),
-        )
+        _curve(figure, x, [point[key] for point in curve], name, colour)
     best = no_answer["best_threshold"]
-    figure.add_vline(x=best, line=_line("var(--soft)", 1, "dash"))
+    figure.add_vline(x=best, line={"color": "var(--soft)", "width": 1, "dash": "dash"})
     return _plain(figure)
 
 
@@ -131,49 +126,19 @@ def front(trials: Sequence[dict[str, Any]], chosen: int | None) -> dict[str, Any
         chosen: Number of the chosen trial.
     """
     scored = [row for row in trials if row.get("f1") is not None]
-    figure = _figure("latency of one 384-token window, ms", "F1 on held-out training articles")
-    best = sorted((row["latency_ms"], row["f1"]) for row in scored if row.get("on_front"))
-    figure.add_scatter(
-        x=[x for x, _ in best],
-        y=[y for _, y in best],
-        mode="lines",
-        name="front",
-        hoverinfo="skip",
-        line=_line("var(--ink)", 1),
-    )
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(scored, key=lambda row: row["rung"]):
-        name = "parent" if row["status"] == "parent" else f"rung {row['rung']}"
-        groups.setdefault(name, []).append(row)
-    for number, (name, rows) in enumerate(groups.items()):
-        figure.add_scatter(
-            x=[row["latency_ms"] for row in rows],
-            y=[row["f1"] for row in rows],
-            text=[_trial(row) for row in rows],
-            hoverinfo="text",
-            mode="markers",
-            name=name,
-            marker={
-                "color": _COLOURS[number % len(_COLOURS)],
-                "size": 11,
-                "symbol": "square" if name == "parent" else "circle",
-            },
-        )
+    figure = _figure(*pareto.AXES)
+    _curve(figure, *pareto.front(scored), "front", "var(--ink)", width=1, hoverinfo="skip")
+    for number, (name, rows) in enumerate(pareto.groups(scored).items()):
+        marker = {
+            "color": _COLOURS[number % len(_COLOURS)],
+            "size": 11,
+            "symbol": "square" if name == "parent" else "circle",
+        }
+        _points(figure, rows, name, marker, text=[_trial(row) for row in rows], hoverinfo="text")
+    ring = {"size": 21, "symbol": "circle-open", "color": "var(--ink)", "line": {"width": 2}}
     for row in scored:
         if row["trial"] == chosen:
-            figure.add_scatter(
-                x=[row["latency_ms"]],
-                y=[row["f1"]],
-                mode="markers",
-                name="chosen",
-                hoverinfo="skip",
-                marker={
-                    "size": 21,
-                    "symbol": "circle-open",
-                    "color": "var(--ink)",
-                    "line": {"width": 2},
-                },
-            )
+            _points(figure, [row], "chosen", ring, hoverinfo="skip")
     return _plain(figure)
 
 
@@ -240,15 +205,38 @@ def _figure(x: str, y: str) -> Figure:
     return figure
 
 
+def _curve(
+    figure: Figure,
+    x: Sequence[float],
+    y: Sequence[float | None],
+    name: str,
+    colour: str,
+    *,
+    width: float = 2,
+    dash: str | None = None,
+    mode: str = "lines",
+    **more: Any,
+) -> None:
+    line = {"color": colour, "width": width, "dash": dash}
+    figure.add_scatter(x=x, y=y, name=name, mode=mode, line=line, **more)
+
+
+def _points(
+    figure: Figure,
+    trials: Sequence[dict[str, Any]],
+    name: str,
+    marker: dict[str, Any],
+    **more: Any,
+) -> None:
+    x, y = [row["latency_ms"] for row in trials], [row["f1"] for row in trials]
+    figure.add_scatter(x=x, y=y, name=name, mode="markers", marker=marker, **more)
+
+
 def _plain(figure: Figure) -> dict[str, Any]:
     if len(figure.data) < 2:
         figure.update_layout(showlegend=False, margin_t=10)
-    plain: dict[str, Any] = json.loads(figure.to_json())
-    return {"data": plain["data"], "layout": plain["layout"]}
-
-
-def _line(colour: str, width: float, dash: str | None = None) -> dict[str, Any]:
-    return {"color": colour, "width": width, "dash": dash}
+    plain: dict[str, Any] = figure.to_plotly_json()
+    return plain
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

@@ -180,7 +180,8 @@ def _charts(facts: Facts) -> dict[str, Any]:
     if len(facts.metrics) > 1:
         found["loss"] = charts.losses(facts.metrics)
         found["learning_rate"] = charts.learning_rates(facts.metrics)
-        found["speed"] = charts.speeds(facts.metrics)
+        speed = charts.speeds(facts.metrics)
+        found |= {"speed": speed} if speed else {}
     calibration = facts.analysis.get("calibration")
     if calibration:
         found["reliability"] = charts.reliability(calibration)

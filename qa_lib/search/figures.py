@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from qa_lib import pareto
 from qa_lib.run import RunFolder
 
 PARETO = "pareto.png"
-_AXES = ("latency of one 384-token window, ms", "F1 on held-out training articles")
 
 
 def draw(run: RunFolder, rows: list[dict[str, Any]], chosen: int) -> None:
@@ -24,20 +24,6 @@ def draw(run: RunFolder, rows: list[dict[str, Any]], chosen: int) -> None:
         file.write(_png(scored, chosen))
 
 
-def _groups(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of each rung, the parent by itself."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: row["rung"]):
-        name = "parent" if row["status"] == "parent" else f"rung {row['rung']}"
-        groups.setdefault(name, []).append(row)
-    return groups
-
-
-def _front(rows: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
-    front = sorted((row["latency_ms"], row["f1"]) for row in rows if row["on_front"])
-    return [latency for latency, _ in front], [f1 for _, f1 in front]
-
-
 def _png(rows: list[dict[str, Any]], chosen: int) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -45,12 +31,12 @@ def _png(rows: list[dict[str, Any]], chosen: int) -> bytes:
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for name, group in _groups(rows).items():
+    for name, group in pareto.groups(rows).items():
         marker = "s" if name == "parent" else "o"
         axes.scatter(
             [r["latency_ms"] for r in group], [r["f1"] for r in group], label=name, marker=marker
         )
-    axes.plot(*_front(rows), color="black", linewidth=1, label="front", zorder=0)
+    axes.plot(*pareto.front(rows), color="black", linewidth=1, label="front", zorder=0)
     best = next(row for row in rows if row["trial"] == chosen)
     axes.scatter(
         best["latency_ms"],
@@ -60,8 +46,8 @@ def _png(rows: list[dict[str, Any]], chosen: int) -> bytes:
         edgecolors="black",
         label=f"chosen: trial {chosen}, {best['speedup']:.2f}x",
     )
-    axes.set_xlabel(_AXES[0])
-    axes.set_ylabel(_AXES[1])
+    axes.set_xlabel(pareto.AXES[0])
+    axes.set_ylabel(pareto.AXES[1])
     axes.grid(alpha=0.3)
     axes.legend()
     buffer = io.BytesIO()

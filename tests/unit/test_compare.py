@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from qa_lib import config, scores
 from qa_lib.errors import ConfigError
 from qa_lib.report import compare
 from qa_lib.run import RunFolder
+from tests.page import Page
 from tests.report_runs import write_run, write_scores
 
 
@@ -48,9 +48,7 @@ def test_the_page_holds_the_same(runs: list[RunFolder], tmp_path: Path):
     text = re.sub(r"<[^>]+>", "", html[html.index("<main") :])
     for row in (*found["scores"], *found["costs"], *found["settings"]):
         assert all(shown in text for shown in row["texts"])
-    start = html.index('id="figure-scores">') + len('id="figure-scores">')
-    chart = json.loads(html[start : html.index("</script>", start)])
-    assert chart["data"][0]["y"] == [run.read_result()["f1"] for run in runs]
+    assert Page(html).chart("scores")["data"][0]["y"] == [run.read_result()["f1"] for run in runs]
 
 
 def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], tmp_path: Path):
@@ -64,6 +62,20 @@ def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], t
     assert runs[0].path in text and other.path in text, (
         "two runs of one name are told by their path"
     )
+
+
+def test_a_label_cannot_leave_its_place(tmp_path: Path):
+    """Where two runs share a name, their paths are the labels, in the chart's data too."""
+    hostile = tmp_path / "</script><script>alert(1)</script><img src=x>" / "one"
+    pages = []
+    for folder in (tmp_path / "plain" / "one", hostile):
+        other = write_run(folder.parent / "other" / "one", "evaluate")
+        found = compare.compare([write_run(folder, "evaluate").path, other.path])
+        pages.append(Page(Path(compare.write(found, str(tmp_path / "out"))).read_text()))
+    plain, page = pages
+    assert page.chart("scores")["data"][0]["x"][0] == str(hostile)
+    assert len(page.scripts) == len(plain.scripts)
+    assert page.tags == plain.tags
 
 
 @pytest.mark.parametrize("names", [[], ["one"]])

@@ -17,7 +17,7 @@ LIBRARY = REPOSITORY / "qa_lib"
 ORDER = """
     errors config storage run progress devices resources embedded squad windows ragged model
     placement forward losses adjust plan checkpoint stream teach engine train spans metrics scores
-    evaluate card recover answer export verify search pages report demo doctor
+    evaluate card recover answer export verify pareto search pages report demo doctor
 """.split()
 
 LIGHT = {"errors", "config", "storage", "run", "embedded", "squad"}

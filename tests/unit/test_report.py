@@ -6,71 +6,23 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from qa_lib import pages, report
 from qa_lib.errors import ConfigError
 from qa_lib.pages.text import figure, number, pieces
+from qa_lib.report import charts
 from qa_lib.report.content import Figures, leaves
 from qa_lib.run import RunFolder
+from tests.page import HOSTILE, PLOTLY, Page
 from tests.report_runs import write_run
 
 JOBS = ("train", "evaluate", "adjust", "tune")
-HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(1)> & "quotes" \u2028'
-_PLOTLY = "the script of plotly"
-_VOID = {"meta", "link", "br", "img", "rect", "input"}
-
-
-class Page(HTMLParser):
-    """What a browser would make of a page: elements, the text of some, and their attributes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.fields: list[tuple[str, str]] = []  # (field of result.json, text)
-        self.scripts: list[tuple[dict[str, Any], str]] = []
-        self.rows: list[list[str]] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self._open: list[tuple[str, dict[str, Any]]] = []
-        # Python's parser takes a minute for plotly's 4.8 MB.
-        self.feed(html.replace(pages.plotly(), _PLOTLY))
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if "data-field" in dict(attrs):
-            self.fields.append((dict(attrs)["data-field"], ""))
-        if tag == "script":
-            self.scripts.append((dict(attrs), ""))
-        if tag not in _VOID:
-            self._open.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop()[0] != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        tag, attrs = self._open[-1] if self._open else ("", {})
-        if tag == "script":
-            self.scripts[-1] = self.scripts[-1][0], self.scripts[-1][1] + data
-        elif tag != "style":
-            self.text += data
-            if "data-field" in attrs:
-                self.fields[-1] = self.fields[-1][0], self.fields[-1][1] + data
-            if self.rows and self.rows[-1] and any(name in ("td", "th") for name, _ in self._open):
-                self.rows[-1][-1] += data
-
-    def chart(self, name: str) -> Any:
-        return next(json.loads(t) for a, t in self.scripts if a.get("id") == f"figure-{name}")
 
 
 def page_of(run: RunFolder) -> Page:
@@ -128,6 +80,16 @@ def test_breakdowns_and_charts_are_those_of_the_files(runs: Any, shown: dict[str
     assert chosen["name"] == "chosen" and len(chosen["x"]) == 1
 
 
+def test_a_break_between_attempts_is_a_gap_in_the_speed():
+    rows = [{"step": n, "num_windows": 8, "time": 1e9 + n + 3600 * (n > 50)} for n in range(1, 101)]
+    (line,) = charts.speeds(rows)["data"]
+    speed = dict(zip(line["x"], line["y"], strict=True))
+    assert speed.pop(51) is None
+    assert set(speed.values()) == {8.0} and max(speed) == 100
+    assert charts.speeds(rows[:1]) is None
+    assert charts.speeds([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]) is None
+
+
 def test_a_point_of_the_front_tells_its_setting(shown: dict[str, Page]):
     hovers = [t for trace in shown["tune"].chart("front")["data"] for t in trace.get("text", [])]
     assert len(hovers) == 12  # of thirteen, one crashed
@@ -162,8 +124,6 @@ def test_what_an_article_says_cannot_leave_its_place(tmp_path: Path):
     analysis["breakdowns"]["article"][0]["name"] = HOSTILE
     for case in analysis["examples"]:
         case |= {"context": HOSTILE + case["context"], "question": HOSTILE, "title": HOSTILE}
-    # Bins reach a script, as text to hover over.
-    analysis["calibration"]["bins"][0]["low"] = 0.0
     run.write_text("analysis.json", json.dumps(analysis))
     plain, page = page_of(write_run(tmp_path / "plain", "tune")), page_of(run)
     assert len(page.scripts) == len(plain.scripts)
@@ -173,17 +133,23 @@ def test_what_an_article_says_cannot_leave_its_place(tmp_path: Path):
     assert "alert(1)</script>" not in html
 
 
-def test_data_for_scripts_cannot_end_its_element(tmp_path: Path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def test_data_for_scripts_cannot_end_its_element(tmp_path: Path, monkeypatch: Any):
+    plain = page_of(write_run(tmp_path / "plain", "tune"))
+    monkeypatch.setattr(charts, "_trial", lambda row: HOSTILE)
+    page = page_of(write_run(tmp_path / "hostile", "tune"))
+    hovers = [t for trace in page.chart("front")["data"] for t in trace.get("text", [])]
+    assert hovers == 12 * [HOSTILE]
+    assert len(page.scripts) == len(plain.scripts)
+    assert page.tags == plain.tags
 
+
+def test_what_a_trial_says_is_no_html_when_hovered(tmp_path: Path):
     run = write_run(tmp_path / "mine", "tune")
     rows = pq.read_table(tmp_path / "mine" / "trials.parquet").to_pylist()
     for row in rows:
         row["importance"] = HOSTILE
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine" / "trials.parquet")
-    page = page_of(run)
-    hover = page.chart("front")["data"][1]["text"][0]
+    hover = page_of(run).chart("front")["data"][1]["text"][0]
     assert "&lt;/script>" in hover and "<script" not in hover  # plotly reads a little HTML
 
 
@@ -199,7 +165,7 @@ def test_the_page_asks_for_nothing_and_runs_only_its_own_scripts(job: str, shown
     assert "default-src 'none'" in policy and "connect-src 'none'" in policy
     for attributes, text in page.scripts:
         if attributes.get("type") != "application/json":
-            text = pages.plotly() if text == _PLOTLY else text
+            text = pages.plotly() if text == PLOTLY else text
             digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
             assert f"'sha256-{digest}'" in policy
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
