@@ -93,12 +93,13 @@ def write_scores(run: RunFolder, quality: float = 0.8, seed: int = 1) -> dict[st
         "calibration_error": 0.0534,
         "aurc": 0.0711,
         "eval_windows_per_s": 45.31,
+        "eval_peak_memory_bytes": 911 * 2**20,
     }
 
 
 def _case(row: dict[str, Any], draw: random.Random, quality: float) -> dict[str, Any]:
     gold, start = row["answers"]["text"], row["answers"]["answer_start"][0]
-    context, luck = row["context"], draw.random()
+    context, luck, gold_start = row["context"], draw.random(), start
     em, f1, end = 100.0, 100.0, start + len(gold[0])
     if luck > quality:  # some other words
         at = draw.randrange(0, max(1, len(context) - 30))
@@ -118,6 +119,7 @@ def _case(row: dict[str, Any], draw: random.Random, quality: float) -> dict[str,
         "char_end": end,
         "answer": context[start:end],
         "gold": gold,
+        "gold_start": gold_start,
         "em": em,
         "f1": f1,
         "semantic": 100.0 if em else 30.0 + f1,
@@ -176,6 +178,7 @@ def _trained(run: RunFolder) -> dict[str, Any]:
             "gradients": 86 * mebibyte,
             "optimizer": 129 * mebibyte,
         },
+        "peak_memory_bytes": 1529 * mebibyte,
         "holdout_titles": [],
     }
 
@@ -183,6 +186,7 @@ def _trained(run: RunFolder) -> dict[str, Any]:
 def _adjusted(run: RunFolder) -> dict[str, Any]:
     groups = {"hidden": {"width": 384, "kept": 384, "dimensions": []}}
     groups["0.intermediate"] = {"width": 1536, "kept": 768, "dimensions": []}
+    groups["vocabulary"] = {"width": 30_522, "kept": 21_009, "dimensions": []}
     scores = {"0.heads": [1.0] * 12}
     keep = {"intermediate": [list(range(768))] * 4, "heads": [list(range(12))] * 4}
     plan = {"groups": groups, "scores": scores, "keep": keep}
@@ -198,6 +202,7 @@ def _adjusted(run: RunFolder) -> dict[str, Any]:
         "hidden_size": 384,
         "num_heads": 12,
         "intermediate_size": 768,
+        "vocabulary_size": 21_009,
         "num_parameters": 15_000_002,
         "num_parent_parameters": 22_566_146,
         "speedup": 2.008,

@@ -109,6 +109,7 @@ def read_all(
         "num_eval_actors": num_actors,
         "eval_device": device,
         "eval_precision": candidates["precision"][0].as_py(),
+        "eval_peak_memory_bytes": int(candidates["peak_memory_bytes"].to_numpy().max()),
     }
 
 
@@ -194,16 +195,21 @@ class _Reader:
             return pa.table({_ERROR: [pickle.dumps(error)]})
 
     def _read(self, window_index: pa.ChunkedArray) -> pa.Table:
-        from qa_lib import stream
+        from qa_lib import devices, stream
 
         began_s = time.time()
         table = stream.take(self._blocks, self._starts, window_index.to_numpy())
         table = table.append_column("window_index", window_index)
         found = pa.concat_tables(find_spans(self._forward, table, self._settings))
         # What the driver wants to know of the actors travels with their rows.
-        began = pa.array(np.full(found.num_rows, began_s))
-        precision = pa.repeat(pa.scalar(self._forward.precision), found.num_rows)
-        return found.append_column("began_s", began).append_column("precision", precision)
+        facts = {
+            "began_s": began_s,
+            "precision": self._forward.precision,
+            "peak_memory_bytes": devices.peak_memory_bytes(str(self._forward.device)),
+        }
+        for name, value in facts.items():
+            found = found.append_column(name, pa.repeat(value, found.num_rows))
+        return found
 
 
 def _tasks(window_set: WindowSet, num_windows: int) -> list[pa.Table]:

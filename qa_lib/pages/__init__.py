@@ -68,6 +68,11 @@ def plotly() -> str:
     return code
 
 
+def report_scripts(*, has_charts: bool) -> list[str]:
+    """Return what a page of results runs; plotly.js only where there is something to draw."""
+    return [*([plotly()] if has_charts else []), script("report.js")]
+
+
 def open_in_browser(url: str) -> bool:
     """Open a page where there is a screen, and say whether one was.
 

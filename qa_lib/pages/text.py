@@ -34,11 +34,6 @@ def score(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f}"
 
 
-def percent(value: float | None) -> str:
-    """Return a fraction as a percentage."""
-    return ABSENT if value is None else f"{100 * value:.1f} %"
-
-
 def mebibytes(value: float | None) -> str:
     """Return bytes as MiB."""
     return ABSENT if value is None else f"{value / 2**20:,.1f}"
@@ -62,8 +57,8 @@ def pieces(case: Mapping[str, Any], around: int | None = None) -> list[tuple[str
     """Cut a context at its answer and at the gold answer, for highlighting.
 
     Args:
-        case: With `context`, `char_start`, `char_end`, and `gold` texts. The first gold text that
-            stands in the context exactly once is marked; of others it is not known where they are.
+        case: With `context`, `char_start`, `char_end`, `gold` texts, and `gold_start`, where the
+            first of them begins; None for what is not known.
         around: Leave out what is further than so many characters from a mark; None leaves it in.
 
     Returns:
@@ -71,11 +66,9 @@ def pieces(case: Mapping[str, Any], around: int | None = None) -> list[tuple[str
     """
     context = str(case.get("context") or "")
     kinds = [""] * len(context)
-    for text in case.get("gold") or ():
-        if text and context.count(text) == 1:
-            at = context.index(text)
-            kinds[at : at + len(text)] = ["gold"] * len(text)
-            break
+    gold, start = next(iter(case.get("gold") or ()), ""), case.get("gold_start")
+    if isinstance(start, int) and start >= 0 and context.startswith(gold, start):
+        kinds[start : start + len(gold)] = ["gold"] * len(gold)
     start, end = case.get("char_start"), case.get("char_end")
     if isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(context):
         for index in range(start, end):
@@ -95,9 +88,9 @@ def _with_gaps(context: str, kinds: list[str], around: int) -> list[str]:
     """Mark as gaps what is far from every mark, whole words at a time."""
     marked = [index for index, kind in enumerate(kinds) if kind] or [0]
     near = [False] * len(kinds)
-    for index in {marked[0], marked[-1], *marked}:
-        for other in range(max(0, index - around), min(len(kinds), index + around + 1)):
-            near[other] = True
+    for index in marked:
+        first, end = max(0, index - around), min(len(kinds), index + around + 1)
+        near[first:end] = [True] * (end - first)
     # A word that is cut is shown whole.
     for index in range(1, len(kinds)):
         near[index] |= near[index - 1] and not context[index - 1].isspace()
@@ -109,7 +102,6 @@ def _with_gaps(context: str, kinds: list[str], around: int) -> list[str]:
 FILTERS = {
     "figure": figure,
     "score": score,
-    "percent": percent,
     "mebibytes": mebibytes,
     "pieces": pieces,
     "short": short,

@@ -9,9 +9,9 @@ import sys
 import traceback
 
 from qa_lib import pages, storage
-from qa_lib.errors import ConfigError
 from qa_lib.report import content
 from qa_lib.report.facts import read
+from qa_lib.report.placing import place
 from qa_lib.run import RunFolder
 
 __all__ = ["REPORT", "draw", "write"]
@@ -28,16 +28,10 @@ def write(run: RunFolder) -> str:
     Raises:
         ConfigError: The folder is no run's, its result.json is damaged, or it cannot be written.
     """
-    scripts = [pages.plotly(), pages.script("report.js")]
-    html = pages.render("report.html", scripts=scripts, **content.of(read(run)))
-    try:
-        run.write_text(REPORT, html)
-    except OSError as error:
-        raise ConfigError(
-            f"{run.url(REPORT)} cannot be written: {storage.first_line(error)}",
-            "Make room there, or copy the run folder to where this user may write.",
-        ) from None
-    return run.url(REPORT)
+    shown = content.of(read(run))
+    scripts = pages.report_scripts(has_charts=bool(shown["charts"]))
+    html = pages.render("report.html", scripts=scripts, **shown)
+    return place(run, REPORT, html)
 
 
 def draw(run: RunFolder) -> str:

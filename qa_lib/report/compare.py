@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -11,8 +11,9 @@ from qa_lib import pages, scores
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.pages.text import figure
 from qa_lib.report import charts
-from qa_lib.report.content import SCORES, Figures, leaves
-from qa_lib.report.facts import Facts, read
+from qa_lib.report.content import SCORES, leaves
+from qa_lib.report.facts import Facts, look_up, read
+from qa_lib.report.placing import place
 from qa_lib.run import RunFolder
 
 _COSTS = (
@@ -21,6 +22,8 @@ _COSTS = (
     ("windows scored per second", "eval_windows_per_s"),
     ("parameters", "num_parameters"),
     ("bytes of weights", "weight_bytes"),
+    ("most bytes a worker took, training", "peak_memory_bytes"),
+    ("most bytes an actor took, scoring", "eval_peak_memory_bytes"),
     ("questions trained on", "num_train_questions"),
     ("questions scored", "num_questions"),
     ("seconds in all", "seconds"),
@@ -47,10 +50,9 @@ def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
         raise ConfigError(
             "Fewer than two runs are named.", 'Name two or more: make compare RUNS="runs/a runs/b".'
         )
-    folders = [RunFolder(name, "compare") for name in names]
-    runs = [read(folder) for folder in folders]
+    runs = [read(RunFolder(name, "compare")) for name in names]
     labels = _labels(runs)
-    pairs, notes = _pairs(folders, labels, seed)
+    pairs, notes = _pairs(runs, labels, seed)
     if len({run.result.get("eval_fingerprint") for run in runs}) > 1:
         notes.append("The runs were not scored on the same questions: see the paired differences.")
     return {
@@ -69,41 +71,45 @@ def table(comparison: dict[str, Any], width: int = 100) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    out = Console(file=io.StringIO(), width=width)
+    # A label may be a path, and a path may read as markup: /d/[/x], :smile:.
+    out = Console(width=width, markup=False, emoji=False, highlight=False, color_system=None)
     labels = comparison["labels"]
-    for title, key in (("", "scores"), ("", "costs"), ("settings that differ", "settings")):
-        if not comparison[key]:
-            continue
-        shown = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        shown.add_column("")
-        for label in labels:
-            shown.add_column(label, justify="right", overflow="fold")
-        for row in comparison[key]:
-            shown.add_row(row["name"], *row["texts"])
-        out.print(shown)
-    for pair in comparison["pairs"]:
-        out.print(_sentence(pair), markup=False, highlight=False)
-    for note in comparison["notes"]:
-        out.print(f"note: {note}", markup=False, highlight=False)
-    text: str = out.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    with out.capture() as captured:
+        for title, key in ((None, "scores"), (None, "costs"), ("settings that differ", "settings")):
+            if not comparison[key]:
+                continue
+            shown = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+            shown.add_column("")
+            for label in labels:
+                shown.add_column(label, justify="right", overflow="fold")
+            for row in comparison[key]:
+                shown.add_row(row["name"], *row["texts"])
+            out.print(shown)
+        for pair in comparison["pairs"]:
+            out.print(_sentence(pair))
+        for note in comparison["notes"]:
+            out.print(f"note: {note}")
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def write(comparison: dict[str, Any], storage: str) -> str:
-    """Write the comparison as a page beside the runs, and return its path or URL."""
-    name = f"compare-{'-'.join(run.name for run in comparison['runs'])}"[:_MOST_OF_NAME]
-    folder = RunFolder(storage, "compare")
-    folder.filesystem.create_dir(folder.root, recursive=True)
+    """Write the comparison as a page beside the runs, and return its path or URL.
+
+    Raises:
+        ConfigError: The storage cannot be written.
+    """
+    runs = comparison["runs"]
+    names = "-".join(run.name for run in runs)[:_MOST_OF_NAME]
+    # Other runs may have these names: the page is that of these folders.
+    digest = hashlib.sha256("\n".join(run.path for run in runs).encode()).hexdigest()[:8]
     html = pages.render(
         "compare.html",
-        scripts=[pages.plotly(), pages.script("report.js")],
+        scripts=pages.report_scripts(has_charts=bool(comparison["scores"])),
         title=" · ".join(comparison["labels"]),
         chart=charts.intervals(_points(comparison)),
-        sentence=_sentence,
         **comparison,
     )
-    folder.write_text(f"{name}.html", html)
-    return folder.url(f"{name}.html")
+    return place(RunFolder(storage, "compare"), f"compare-{names}-{digest}.html", html)
 
 
 def _labels(runs: Sequence[Facts]) -> list[str]:
@@ -115,7 +121,7 @@ def _labels(runs: Sequence[Facts]) -> list[str]:
 def _score_rows(runs: Sequence[Facts]) -> list[dict[str, Any]]:
     rows = _rows(runs, [(name, key) for key, name in SCORES])
     for row in rows:
-        ends = [Figures(run.result).get(f"intervals.{row['path']}") for run in runs]
+        ends = [look_up(run.result, f"intervals.{row['path']}") for run in runs]
         row["intervals"] = ends
         row["texts"] = [
             f"{text} ({end[0]:.2f}–{end[1]:.2f})" if end else text
@@ -127,7 +133,7 @@ def _score_rows(runs: Sequence[Facts]) -> list[dict[str, Any]]:
 def _rows(runs: Sequence[Facts], wanted: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     rows = []
     for name, path in wanted:
-        values = [Figures(run.result).get(path) for run in runs]
+        values = [look_up(run.result, path) for run in runs]
         if any(value is not None for value in values):
             texts = [figure(value) for value in values]
             rows.append({"name": name, "path": path, "values": values, "texts": texts})
@@ -144,16 +150,18 @@ def _latencies(runs: Sequence[Facts]) -> list[tuple[str, str]]:
 
 
 def _pairs(
-    folders: Sequence[RunFolder], labels: Sequence[str], seed: int
+    runs: Sequence[Facts], labels: Sequence[str], seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Compare each two runs question by question, where both have the scores of each."""
     tables: dict[str, Any] = {}
     notes = []
-    for folder, label in zip(folders, labels, strict=True):
-        try:
-            tables[label] = scores.read(folder)
-        except (DataError, OSError, ValueError) as error:
-            notes.append(f"{label} has no scores of each question to pair: {error}")
+    for run, label in zip(runs, labels, strict=True):
+        if run.scores is None:
+            notes.append(
+                f"{label} has no scores of each question to pair: `make evaluate` writes them."
+            )
+        else:
+            tables[label] = run.scores
     pairs = []
     for first, second in combinations(tables, 2):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ from markupsafe import Markup
 from qa_lib.config import Settings
 from qa_lib.pages.text import figure
 from qa_lib.report import charts, layers
-from qa_lib.report.facts import Facts
+from qa_lib.report.facts import Facts, look_up
+from qa_lib.run import CONFIG
 
 _DATA = (
     ("questions trained on", "num_train_questions"),
@@ -44,6 +46,8 @@ _SPEED = (
     ("parameters of the parent", "num_parent_parameters"),
     ("bytes of weights", "weight_bytes"),
     ("bytes of the parent's weights", "parent_weight_bytes"),
+    ("most bytes a worker took, training", "peak_memory_bytes"),
+    ("most bytes an actor took, scoring", "eval_peak_memory_bytes"),
 )
 SCORES = (("f1", "F1"), ("em", "EM"), ("semantic", "Semantic"))
 _MEMORY = {"parameters": "k1", "gradients": "k2", "optimizer": "k3"}
@@ -60,15 +64,7 @@ class Figures:
 
     def get(self, path: str) -> Any:
         """Return a field by its dotted path, such as `intervals.f1.0`, or None."""
-        value: Any = self._result
-        for part in path.split("."):
-            if isinstance(value, Mapping):
-                value = value.get(part)
-            elif isinstance(value, Sequence) and not isinstance(value, str) and part.isdigit():
-                value = value[int(part)] if int(part) < len(value) else None
-            else:
-                return None
-        return value
+        return look_up(self._result, path)
 
     def __call__(self, path: str, digits: int = 2) -> Markup:
         """Return a field as it is shown."""
@@ -92,12 +88,13 @@ def of(facts: Facts) -> dict[str, Any]:
         "memory": _memory(facts),
         "layers": layers.picture(facts),
         "breakdowns": _breakdowns(facts.analysis),
-        "examples": [_case(case) for case in _list(facts.analysis, "examples")],
+        "examples": [_case(case) for case in facts.analysis.get("examples") or []],
         "missed": _missed(facts.analysis),
         "shown_articles": _SHOWN_ARTICLES,
         "shown_misses": _SHOWN_MISSES,
         "changed": _changed_settings(facts.config),
         "settings": list(leaves(facts.config)),
+        "recipe": shlex.quote(f"{facts.path}/{CONFIG}"),
         "all_figures": [path for path, _ in leaves(facts.result)],
     }
 
@@ -168,7 +165,7 @@ def _outcomes(facts: Facts) -> list[dict[str, Any]]:
         ("wrong", "wrong", "k2"),
     )
     return [
-        {"name": name, "colour": colour, "count": kinds.count(kind), "of": len(kinds)}
+        {"name": name, "colour": colour, "count": kinds.count(kind)}
         for kind, name, colour in names
         if kinds
     ]
@@ -205,7 +202,6 @@ def _memory(facts: Facts) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "path": f"state_bytes_per_rank.{name}",
             "bytes": size,
             "share": 100 * size / total,
             "colour": _MEMORY.get(name) or next(colours),
@@ -245,7 +241,6 @@ def _missed(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
     )
     return [
         {
-            "key": key,
             "title": title,
             "words": text,
             "cases": [_case(case) for case in missed.get(key) or []],
@@ -264,10 +259,6 @@ def _kind(case: Mapping[str, Any]) -> str:
     if case.get("em"):
         return "right"
     return "partly" if case.get("f1") else "wrong"
-
-
-def _list(values: Mapping[str, Any], key: str) -> list[Any]:
-    return values.get(key) or []
 
 
 def _changed_settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -9,14 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from qa_lib import storage
+from qa_lib import scores, storage
 from qa_lib.errors import ConfigError
 from qa_lib.run import CONFIG, METRICS, RESULT, RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ANALYSIS, SCORES, PLAN, TRIALS = "analysis.json", "scores.parquet", "plan.json", "trials.parquet"
+PLAN, TRIALS = "plan.json", "trials.parquet"
+
+
+def look_up(values: Any, path: str) -> Any:
+    """Return what is nested by its dotted path, such as `intervals.f1.0`, or None."""
+    for part in path.split("."):
+        if isinstance(values, Mapping):
+            values = values.get(part)
+        elif isinstance(values, list) and part.isdecimal() and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            return None
+    return values
 
 
 @dataclass(frozen=True)
@@ -49,10 +61,7 @@ class Facts:
 
     def setting(self, key: str) -> Any:
         """Return a setting by its dotted name, or None."""
-        value: Any = self.config
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return value
+        return look_up(self.config, key)
 
     @property
     def job(self) -> str:
@@ -92,10 +101,10 @@ def read(run: RunFolder) -> Facts:
         result=result,
         config=attempt(CONFIG, lambda: yaml.safe_load(run.read_text(CONFIG)), {}),
         metrics=attempt(METRICS, lambda: _steps(run.read_metrics()), []),
-        analysis=attempt(ANALYSIS, lambda: json.loads(run.read_text(ANALYSIS)), {}),
-        scores=attempt(SCORES, lambda: _table(run, SCORES), None),
+        analysis=attempt(scores.ANALYSIS, lambda: json.loads(run.read_text(scores.ANALYSIS)), {}),
+        scores=attempt(scores.SCORES, lambda: scores.read(run), None),
         plan=attempt(PLAN, lambda: json.loads(run.read_text(PLAN)), {}),
-        trials=attempt(TRIALS, lambda: _table(run, TRIALS).to_pylist(), []),
+        trials=attempt(TRIALS, lambda: _rows(run, TRIALS), []),
         notes=notes,
     )
 
@@ -104,8 +113,9 @@ def _steps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for _, row in sorted({row["step"]: row for row in rows if "step" in row}.items())]
 
 
-def _table(run: RunFolder, name: str) -> pa.Table:
+def _rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     with run.filesystem.open_input_file(f"{run.root}/{name}") as file:
-        return pq.read_table(file)
+        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    return rows

@@ -7,82 +7,73 @@ from typing import Any
 from qa_lib.report.facts import Facts
 
 _WIDTH, _LABEL, _LAYER, _GAP, _TOP = 340.0, 26.0, 34.0, 8.0, 24.0
+_PART = (_LAYER - 2) / 2  # of a layer there are two, 2 apart
 
 
 def picture(facts: Facts) -> dict[str, Any] | None:
     """Return two drawings of equal scale: all layers of the parent, and what was kept of them.
 
     Returns:
-        None where the run adjusted nothing; else `width`, `height`, `sides` (before, after), each
-        with its `title` and `layers`: the `number`, `y`, and the parts, none where it is gone;
-        `rows` of (name, before, after); and `complete`, false where an earlier version's run does
-        not tell how many layers the parent had.
+        None where the run adjusted nothing; else `width`, `height`, `left`, `layer_height`,
+        `part_height`; `sides` (before, after), each with its `title` and `layers`: the `number`,
+        `y`, and the `parts`, none where it is gone; and `rows` of (name, before, after).
     """
     sizes = _sizes(facts)
     if sizes is None:
         return None
-    before, after, complete = sizes
-    kept = after["layers"]
-    numbers = list(range(before["num_layers"]))
+    before, after = sizes
+    kept = facts.result["kept_layers"]
+    numbers = range(before["num_layers"])
     widest = max(before["hidden_size"], before["intermediate_size"])
-    sides = [
-        {
-            "title": "before",
-            "layers": [_layer(n, i, before, widest) for i, n in enumerate(numbers)],
-        },
-        {
-            "title": "after",
-            "layers": [
-                _layer(n, i, _of_layer(facts, after, kept.index(n)) if n in kept else None, widest)
-                for i, n in enumerate(numbers)
-            ],
-        },
-    ]
-    height = _TOP + len(numbers) * (_LAYER + _GAP)
-    after = {**after, "num_layers": len(kept)}
-    rows = [
-        (name, before[key], after[key])
-        for name, key in (
-            ("layers", "num_layers"),
-            ("hidden size", "hidden_size"),
-            ("attention heads", "num_heads"),
-            ("intermediate size", "intermediate_size"),
-        )
-        if before[key] is not None and (complete or key != "num_layers")
-    ]
+    of_layer = {number: _of_layer(facts, after, index) for index, number in enumerate(kept)}
     return {
         "width": _WIDTH,
-        "height": height,
-        "sides": sides,
-        "rows": rows,
-        "complete": complete,
+        "height": _TOP + len(numbers) * (_LAYER + _GAP),
+        "left": _LABEL,
+        "layer_height": _LAYER,
+        "part_height": _PART,
+        "sides": [
+            {"title": "before", "layers": [_layer(n, before, widest) for n in numbers]},
+            {"title": "after", "layers": [_layer(n, of_layer.get(n), widest) for n in numbers]},
+        ],
+        "rows": [
+            (name, before[key], after[key])
+            for name, key in (
+                ("layers", "num_layers"),
+                ("hidden size", "hidden_size"),
+                ("attention heads", "num_heads"),
+                ("intermediate size", "intermediate_size"),
+                ("vocabulary", "vocabulary_size"),
+            )
+            if before[key] is not None
+        ],
     }
 
 
-def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any], bool] | None:
+def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the parent's sizes and the child's, where the run tells both."""
     result, groups = facts.result, facts.plan.get("groups", {})
-    kept = result.get("kept_layers")
-    if not kept or "hidden_size" not in result or "hidden" not in groups:
+    # Of layers the plan names each: 0.intermediate.
+    widths = {name.rpartition(".")[2]: group["width"] for name, group in groups.items()}
+    if not (result.get("kept_layers") and result.get("num_parent_layers")):
         return None
-    widths = {name.partition(".")[2]: group["width"] for name, group in groups.items()}
-    if "intermediate" not in widths:
+    if "hidden_size" not in result or not {"hidden", "intermediate"} <= set(widths):
         return None
-    scores = facts.plan.get("scores", {})
-    heads = len(scores.get("0.heads", ())) or None
-    parent_layers = result.get("num_parent_layers")
     before = {
-        "num_layers": parent_layers or max(kept) + 1,
-        "hidden_size": groups["hidden"]["width"],
-        "num_heads": heads,
+        "num_layers": result["num_parent_layers"],
+        "hidden_size": widths["hidden"],
+        "num_heads": len(facts.plan.get("scores", {}).get("0.heads", ())) or None,
         "intermediate_size": widths["intermediate"],
+        "vocabulary_size": widths.get("vocabulary"),
     }
     after = {
-        "layers": kept,
+        "num_layers": len(result["kept_layers"]),
         "hidden_size": result["hidden_size"],
         "num_heads": result.get("num_heads"),
         "intermediate_size": result["intermediate_size"],
+        "vocabulary_size": result.get("vocabulary_size"),
     }
-    return before, after, parent_layers is not None
+    return before, after
 
 
 def _of_layer(facts: Facts, after: dict[str, Any], index: int) -> dict[str, Any]:
@@ -96,34 +87,24 @@ def _of_layer(facts: Facts, after: dict[str, Any], index: int) -> dict[str, Any]
     return after | own
 
 
-def _layer(number: int, row: int, sizes: dict[str, Any] | None, widest: int) -> dict[str, Any]:
-    y = _TOP + row * (_LAYER + _GAP)
-    room = _WIDTH - _LABEL
+def _layer(number: int, sizes: dict[str, Any] | None, widest: int) -> dict[str, Any]:
+    y = _TOP + number * (_LAYER + _GAP)
     if sizes is None:
-        return {"number": number, "y": y, "height": _LAYER, "x": _LABEL, "room": room, "parts": []}
-    half = (_LAYER - 2) / 2
+        return {"number": number, "y": y, "parts": []}
     heads = f"{sizes['num_heads']} heads, " if sizes["num_heads"] else ""
-    parts = [
-        ("attention", y, sizes["hidden_size"], f"{heads}hidden {sizes['hidden_size']:,}"),
-        (
-            "feed",
-            y + half + 2,
-            sizes["intermediate_size"],
-            f"intermediate {sizes['intermediate_size']:,}",
-        ),
-    ]
+    hidden, intermediate = sizes["hidden_size"], sizes["intermediate_size"]
+    parts = (
+        ("attention", y, hidden, f"{heads}hidden {hidden:,}"),
+        ("feed", y + _LAYER - _PART, intermediate, f"intermediate {intermediate:,}"),
+    )
     return {
         "number": number,
         "y": y,
-        "height": _LAYER,
-        "x": _LABEL,
-        "room": room,
         "parts": [
             {
                 "kind": kind,
                 "y": top,
-                "height": half,
-                "width": round(room * size / widest, 1),
+                "width": round((_WIDTH - _LABEL) * size / widest, 1),
                 "label": label,
             }
             for kind, top, size, label in parts

@@ -57,14 +57,18 @@ def listed(rows: NDArray[np.int64], questions: pa.Table, scores: pa.Table) -> li
             of the answer in its context, null where it is not found there.
 
     Returns:
-        A dict for each, with `gold`, the distinct gold answers.
+        A dict for each, with `gold`, the distinct gold answers, and `gold_start`, the character
+        at which the first of them begins, None where there is none.
     """
     chosen = pa.array(rows[:_NUM_MISSED])
     asked, scored = questions.take(chosen).to_pylist(), scores.take(chosen).to_pylist()
     return [
         {name: question[name] for name in ("id", "title", "question", "context")}
         | {name: score[name] for name in ("char_start", "char_end", "answer")}
-        | {"gold": list(dict.fromkeys(question["answers"]["text"]))}
+        | {
+            "gold": list(dict.fromkeys(question["answers"]["text"])),
+            "gold_start": next(iter(question["answers"]["answer_start"]), None),
+        }
         | {name: score[name] for name in ("em", "f1", "semantic", "score")}
         for question, score in zip(asked, scored, strict=True)
     ]

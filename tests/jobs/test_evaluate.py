@@ -111,6 +111,8 @@ def test_a_file_is_compared_in_meaning_with_the_encoder_and_no_ray(tmp_path):
     low, high = result["intervals"]["semantic"]
     assert low < result["semantic"] < high
     assert len(analysis["examples"]) == 30 and "semantic" in done.stdout
+    for case in analysis["examples"]:
+        assert case["context"].startswith(case["gold"][0], case["gold_start"])
     assert pq.read_table(run / "scores.parquet").num_rows == len(rows)
 
 
@@ -203,6 +205,7 @@ def test_two_actors_answer_as_one_plain_model_does(tmp_path, ray_session):
     assert result["num_questions"] == result["total"] == 60
     assert result["num_windows"] > 2 * 60 and result["num_eval_too_long"] == 1
     assert result["windows_per_s"] > 0 and result["eval_precision"] == "fp32"
+    assert result["eval_peak_memory_bytes"] > 2**27
     answers = pq.read_table(Path(run.path) / "answers.parquet")
     assert answers["answer"].to_pylist() == list(predictions.values())
     assert ((answers["score"].to_numpy() > 0) == (answers["char_end"].to_numpy() > 0)).all()

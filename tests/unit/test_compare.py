@@ -36,6 +36,8 @@ def test_figures_are_those_of_the_runs_and_of_the_paired_test(runs: list[RunFold
     assert f"F1: other is {paired.difference:+.2f} against one" in text
     assert f"p = {paired.p_value:.3g}" in text and paired.p_value < 0.05
     assert "22,566,146" in text and "15,000,002" in text and "30.50" in text
+    assert f"{results[0]['peak_memory_bytes']:,}" in text
+    assert f"{results[0]['eval_peak_memory_bytes']:,}" in text
     # Settings: only what differs.
     assert "model.name" in text and "train.num_workers" not in text
 
@@ -44,7 +46,7 @@ def test_the_page_holds_the_same(runs: list[RunFolder], tmp_path: Path):
     found = compare.compare([run.path for run in runs])
     place = compare.write(found, str(tmp_path))
     html = Path(place).read_text()
-    assert Path(place).name == "compare-one-other.html"
+    assert re.fullmatch(r"compare-one-other-[0-9a-f]{8}\.html", Path(place).name)
     text = re.sub(r"<[^>]+>", "", html[html.index("<main") :])
     for row in (*found["scores"], *found["costs"], *found["settings"]):
         assert all(shown in text for shown in row["texts"])
@@ -62,6 +64,37 @@ def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], t
     assert runs[0].path in text and other.path in text, (
         "two runs of one name are told by their path"
     )
+
+
+def test_other_runs_of_the_same_names_get_a_page_of_their_own(tmp_path: Path):
+    places = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        names = [write_run(folder / name, "evaluate").path for name in ("one", "other")]
+        places += [compare.write(compare.compare(names), str(tmp_path / "out")) for _ in range(2)]
+    assert places[0] == places[1] and places[2] == places[3]
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_storage_that_cannot_be_written_is_the_users_to_mend(runs: list[RunFolder], tmp_path: Path):
+    found = compare.compare([run.path for run in runs])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        compare.write(found, str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("name", ["[squad]", ":smile:", "[/x]", "[bold]", "1 \\[b]"])
+def test_the_table_shows_labels_as_they_are(runs: list[RunFolder], name: str):
+    found = compare.compare([run.path for run in runs])
+    label = f"/d/{name}"
+    setting = {"name": name, "texts": [name, label]}
+    found |= {"labels": ["one", label], "notes": [f"{label} is odd"], "settings": [setting]}
+    found["pairs"] = [pair | {"second": label} for pair in found["pairs"]]
+    text = compare.table(found, width=160)
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert sum(label in line for line in lines[:4]) == 1, "the header"
+    assert sum(line.split()[: len(name.split())] == name.split() for line in lines) == 1
+    assert f"F1: {label} is" in text and f"note: {label} is odd" in text
 
 
 def test_a_label_cannot_leave_its_place(tmp_path: Path):

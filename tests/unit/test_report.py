@@ -57,6 +57,22 @@ def test_every_figure_is_that_of_result_json(job: str, runs: Any, shown: dict[st
 
 
 @pytest.mark.parametrize("job", JOBS)
+def test_throughput_and_memory_have_their_place_in_every_run(job: str, shown: dict[str, Page]):
+    assert ("a", "href", "#speed") in shown[job].attributes
+    assert "Throughput and memory" in shown[job].text
+    fields = [name for name, _ in shown[job].fields]
+    assert fields.count("eval_peak_memory_bytes") == 2, "there, and in the list of all"
+    assert fields.count("peak_memory_bytes") == (0 if job == "evaluate" else 2)
+
+
+def test_the_library_of_charts_is_where_there_are_charts(tmp_path: Path):
+    run = write_run(tmp_path / "mine", "evaluate")
+    assert PLOTLY in [text for _, text in page_of(run).scripts]
+    Path(run.root, "analysis.json").unlink()
+    assert Path(report.write(run)).stat().st_size < 50_000
+
+
+@pytest.mark.parametrize("job", JOBS)
 def test_nothing_is_shown_as_a_gap_in_the_program(job: str, shown: dict[str, Page]):
     assert not re.search(r"\b(nan|None|undefined|Undefined)\b", shown[job].text)
 
@@ -102,6 +118,8 @@ def test_layers_before_and_after_the_cut_are_drawn_to_scale(shown: dict[str, Pag
     widths = [float(value) for found in feeds for _, name, value in found if name == "width"]
     assert len(widths) == 6 + 4 and page.text.count("removed") >= 2
     assert widths[6] / widths[0] == pytest.approx(768 / 1536, abs=0.01)
+    rows = [[cell.strip() for cell in row] for row in page.rows]
+    assert ["layers", "6", "4"] in rows and ["vocabulary", "30,522", "21,009"] in rows
 
 
 def test_layers_that_keep_different_widths_are_drawn_so(tmp_path: Path):
@@ -210,6 +228,18 @@ def test_a_file_of_another_shape_loses_no_finished_run(tmp_path: Path, capsys: A
     assert run.read_result()["status"] == "done"
 
 
+def test_the_command_that_repeats_a_run_can_be_pasted(tmp_path: Path):
+    run = write_run(tmp_path / "of $(touch x) mine", "train")
+    assert f"--recipe '{run.path}/config.yaml'" in page_of(run).text
+
+
+def test_a_report_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path):
+    run = write_run(tmp_path / "mine", "train")
+    (tmp_path / "mine" / "report.html").mkdir()
+    with pytest.raises(ConfigError, match="report.html cannot be written"):
+        report.write(run)
+
+
 def test_what_is_no_run_folder_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="no run folder"):
         report.write(RunFolder(str(tmp_path), "report"))
@@ -217,21 +247,26 @@ def test_what_is_no_run_folder_is_refused(tmp_path: Path):
 
 def test_marks_are_where_the_answers_are():
     case = {"context": "Ann built the bridge in 1890, says Bo.", "char_start": 0, "char_end": 3}
-    case["gold"] = ["in 1890"]
+    case |= {"gold": ["in 1890", "1890"], "gold_start": 21}
     assert pieces(case) == [
         ("Ann", "answer"),
         (" built the bridge ", ""),
         ("in 1890", "gold"),
         (", says Bo.", ""),
     ]
-    assert pieces({**case, "gold": ["Ann built"]})[:2] == [("Ann", "both"), (" built", "gold")]
+    both = pieces(case | {"gold": ["Ann built"], "gold_start": 0})
+    assert both[:2] == [("Ann", "both"), (" built", "gold")]
     assert "".join(text for text, _ in pieces(case)) == case["context"]
-    # What stands there twice, or nowhere, is not underlined.
-    assert {kind for _, kind in pieces({**case, "gold": ["i"]})} == {"answer", ""}
+    # What stands there twice is underlined where it is meant.
+    twice = pieces(case | {"gold": ["b"], "gold_start": 14})
+    assert twice[2] == ("b", "gold") and twice[1] == (" built the ", "")
+    # What does not stand where it is said to, is not.
+    for start in (None, 20, -3, 99):
+        assert {kind for _, kind in pieces(case | {"gold_start": start})} == {"answer", ""}
     assert pieces({"context": "Ann.", "gold": [], "char_start": None, "char_end": None}) == [
         ("Ann.", "")
     ]
-    assert pieces(case | {"gold": []}, around=6) == [
+    assert pieces(case | {"gold": [], "gold_start": None}, around=6) == [
         ("Ann", "answer"),
         (" built ", ""),
         (" … ", "gap"),
