@@ -18,8 +18,8 @@ ENV_PYTHON := $(if $(filter conda,$(ENV)),$(CONDA_PREFIX),.venv)/bin/python
 
 # `make evaluate RUN=runs/mine` is `--model.name runs/mine`; a RUN of the shell's is not meant for us.
 MODEL := $(if $(filter command,$(origin RUN)),--model.name '$(RUN)')
-# `make compare RUNS="runs/one runs/other"`.
-MODEL += $(if $(filter command,$(origin RUNS)),--compare.runs $(RUNS))
+# `make compare RUNS="runs/one runs/other"`, here or as a submitted job.
+COMPARED = $(if $(filter compare,$@ $(JOB)),$(if $(filter command,$(origin RUNS)),--compare.runs $(RUNS)))
 
 # No library phones home unless asked to.
 export HF_HUB_DISABLE_TELEMETRY ?= 1
@@ -55,7 +55,7 @@ demo: ## Ask a run's model on a page of this machine: make demo RUN=runs/NAME
 doctor: ## Say in seconds what would fail: resources, versions, storage, model, data, disk
 
 $(JOBS): setup
-	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(ARGS)
+	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(ARGS)
 
 # What is given to make (PROJECT, REGION, SPOT, NO_WAIT ...) is in the environment of what it runs.
 cluster-up: setup ## Start a Ray cluster of T4s on Google Cloud: make cluster-up PROJECT=my-project [SPOT=1]
@@ -68,7 +68,7 @@ cluster-down: setup ## Delete it
 	$(ENV_PYTHON) -m cluster.gcp down
 
 submit: setup ## Send a job to the cluster at RAY_ADDRESS, and follow it: make submit JOB=train ARGS="..."
-	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(ARGS)
+	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(ARGS)
 
 logs: setup ## Follow a submitted job: make logs ID=raysubmit_...
 	$(dir $(ENV_PYTHON))ray job logs --follow $(ID)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+QUIET_S = 5.0
+"""Seconds of work that needs no line where there is no terminal."""
+
 _LINE_EVERY_S = 15.0
 
 

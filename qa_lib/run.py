@@ -193,12 +193,15 @@ class RunFolder:
             ConfigError: The file is damaged.
         """
         try:
-            return json.loads(self.read_text(RESULT)) if self.exists(RESULT) else {}
+            found = json.loads(self.read_text(RESULT)) if self.exists(RESULT) else {}
         except ValueError:
+            found = None
+        if not isinstance(found, dict):
             raise ConfigError(
-                f"{self.url(RESULT)} is damaged: it holds no JSON.",
+                f"{self.url(RESULT)} is damaged: it holds no JSON object.",
                 "Restore it, or start anew under another --run-name.",
-            ) from None
+            )
+        return found
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; in object stores it appears within ten seconds."""

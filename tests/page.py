@@ -13,6 +13,11 @@ PLOTLY = "the script of plotly"
 _VOID = {"meta", "link", "br", "img", "rect", "input"}
 
 
+def number(text: str) -> float:
+    """Read back a figure as a page shows it."""
+    return float(text.replace(",", ""))
+
+
 class Page(HTMLParser):
     """What a browser would make of a page: elements, the text of some, and their attributes."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,14 +42,6 @@ def short(name: Any) -> str:
     """Return a model or source as it is told: of a path or URL, the last part."""
     text = str(name).rstrip("/")
     return text.rpartition("/")[2] if "://" in text or text[:1] in "/.~" else text
-
-
-def number(text: str) -> float:
-    """Read back the first number of what the functions above wrote."""
-    found = re.search(r"-?[\d,]*\.?\d+(?:e-?\d+)?", text)
-    if found is None:
-        raise ValueError(f"no number in {text!r}")
-    return float(found[0].replace(",", ""))
 
 
 def pieces(case: Mapping[str, Any], around: int | None = None) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from qa_lib import adjust, squad, storage, windows
 from qa_lib import model as models
 from qa_lib.config import Settings
 from qa_lib.errors import AdjustError
-from qa_lib.progress import tracked
+from qa_lib.progress import QUIET_S, tracked
 from qa_lib.run import RunFolder
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from qa_lib.adjust.plan import Indices
 
 PLAN = "plan.json"
-QUIET_S = 5.0
-"""Seconds of work that needs no bar."""
 
 
 def describe(settings: Settings) -> str:

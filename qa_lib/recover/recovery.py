@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from qa_lib import adjust, card, evaluate, squad, storage, train
 from qa_lib import model as models
 from qa_lib.config import Settings
-from qa_lib.progress import tracked
-from qa_lib.recover.cutting import QUIET_S, cut
+from qa_lib.progress import QUIET_S, tracked
+from qa_lib.recover.cutting import cut
 from qa_lib.run import RunFolder
 
 if TYPE_CHECKING:

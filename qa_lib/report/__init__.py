@@ -5,6 +5,7 @@ report.write(RunFolder("runs/mine", "report"))      # runs/mine/report.html
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 
@@ -43,7 +44,8 @@ def draw(run: RunFolder) -> str:
         return f"{write(run)} shows it"
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
+        again = shlex.join(["python", "-m", "jobs.report", run.path])
         return (
             f"warning: {REPORT} could not be drawn ({storage.first_line(error)}); the run itself "
-            f"is complete. `make report RUN={run.path}` tries again."
+            f"is complete. `{again}` tries again."
         )

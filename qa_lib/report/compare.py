@@ -102,11 +102,12 @@ def write(comparison: dict[str, Any], storage: str) -> str:
     names = "-".join(run.name for run in runs)[:_MOST_OF_NAME]
     # Other runs may have these names: the page is that of these folders.
     digest = hashlib.sha256("\n".join(run.path for run in runs).encode()).hexdigest()[:8]
+    points = _points(comparison)
     html = pages.render(
         "compare.html",
-        scripts=pages.report_scripts(has_charts=bool(comparison["scores"])),
+        scripts=pages.report_scripts(has_charts=bool(points)),
         title=" · ".join(comparison["labels"]),
-        chart=charts.intervals(_points(comparison)),
+        chart=charts.intervals(points) if points else None,
         **comparison,
     )
     return place(RunFolder(storage, "compare"), f"compare-{names}-{digest}.html", html)

@@ -94,7 +94,9 @@ def of(facts: Facts) -> dict[str, Any]:
         "shown_misses": _SHOWN_MISSES,
         "changed": _changed_settings(facts.config),
         "settings": list(leaves(facts.config)),
-        "recipe": shlex.quote(f"{facts.path}/{CONFIG}"),
+        "again": shlex.join(
+            ["python", "-m", f"jobs.{facts.job}", "--recipe", f"{facts.path}/{CONFIG}"]
+        ),
         "all_figures": [path for path, _ in leaves(facts.result)],
     }
 

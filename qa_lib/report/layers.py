@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from qa_lib.report.facts import Facts
 
 _WIDTH, _LABEL, _LAYER, _GAP, _TOP = 340.0, 26.0, 34.0, 8.0, 24.0
 _PART = (_LAYER - 2) / 2  # of a layer there are two, 2 apart
+_UNITS = {"num_heads": "heads", "attention_size": "value", "intermediate_size": "intermediate"}
+_NAMES = {"attention": "attention", "feed": "feed-forward part"}
 
 
 def picture(facts: Facts) -> dict[str, Any] | None:
@@ -18,14 +21,15 @@ def picture(facts: Facts) -> dict[str, Any] | None:
         `part_height`; `sides` (before, after), each with its `title` and `layers`: the `number`,
         `y`, and the `parts`, none where it is gone; and `rows` of (name, before, after).
     """
-    sizes = _sizes(facts)
-    if sizes is None:
+    found = _sizes(facts)
+    if found is None:
         return None
-    before, after = sizes
+    before, after = found
     kept = facts.result["kept_layers"]
     numbers = range(before["num_layers"])
     widest = max(before["hidden_size"], before["intermediate_size"])
     of_layer = {number: _of_layer(facts, after, index) for index, number in enumerate(kept)}
+    after |= {key: _range(of_layer.values(), key) for key in ("num_heads", "intermediate_size")}
     return {
         "width": _WIDTH,
         "height": _TOP + len(numbers) * (_LAYER + _GAP),
@@ -33,8 +37,8 @@ def picture(facts: Facts) -> dict[str, Any] | None:
         "layer_height": _LAYER,
         "part_height": _PART,
         "sides": [
-            {"title": "before", "layers": [_layer(n, before, widest) for n in numbers]},
-            {"title": "after", "layers": [_layer(n, of_layer.get(n), widest) for n in numbers]},
+            {"title": title, "layers": [_layer(n, sizes.get(n), before, widest) for n in numbers]}
+            for title, sizes in (("before", dict.fromkeys(numbers, before)), ("after", of_layer))
         ],
         "rows": [
             (name, before[key], after[key])
@@ -62,6 +66,7 @@ def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any]] | None:
     before = {
         "num_layers": result["num_parent_layers"],
         "hidden_size": widths["hidden"],
+        "attention_size": widths["hidden"],
         "num_heads": len(facts.plan.get("scores", {}).get("0.heads", ())) or None,
         "intermediate_size": widths["intermediate"],
         "vocabulary_size": widths.get("vocabulary"),
@@ -69,6 +74,7 @@ def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any]] | None:
     after = {
         "num_layers": len(result["kept_layers"]),
         "hidden_size": result["hidden_size"],
+        "attention_size": result["hidden_size"],
         "num_heads": result.get("num_heads"),
         "intermediate_size": result["intermediate_size"],
         "vocabulary_size": result.get("vocabulary_size"),
@@ -77,35 +83,46 @@ def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any]] | None:
 
 
 def _of_layer(facts: Facts, after: dict[str, Any], index: int) -> dict[str, Any]:
-    """Return the sizes of a kept layer: a plan can give each its own."""
+    """Return the sizes of a kept layer by its place among them; in a ragged model each has its own.
+
+    Its result.json has means, and `blocks`, which say the same as the plan.
+    """
     keep = facts.plan.get("keep", {})
     own = {
         size: len(keep[units][index])
-        for size, units in (("num_heads", "heads"), ("intermediate_size", "intermediate"))
+        for size, units in _UNITS.items()
         if index < len(keep.get(units, ()))
     }
     return after | own
 
 
-def _layer(number: int, sizes: dict[str, Any] | None, widest: int) -> dict[str, Any]:
+def _range(sizes: Iterable[dict[str, Any]], key: str) -> Any:
+    """Return a size that all layers have, or the smallest and the largest as text."""
+    found = {each[key] for each in sizes} - {None}
+    return f"{min(found):,} to {max(found):,}" if len(found) > 1 else next(iter(found), None)
+
+
+def _layer(
+    number: int, sizes: dict[str, Any] | None, before: dict[str, Any], widest: int
+) -> dict[str, Any]:
     y = _TOP + number * (_LAYER + _GAP)
     if sizes is None:
         return {"number": number, "y": y, "parts": []}
     heads = f"{sizes['num_heads']} heads, " if sizes["num_heads"] else ""
-    hidden, intermediate = sizes["hidden_size"], sizes["intermediate_size"]
+    intermediate = sizes["intermediate_size"]
     parts = (
-        ("attention", y, hidden, f"{heads}hidden {hidden:,}"),
-        ("feed", y + _LAYER - _PART, intermediate, f"intermediate {intermediate:,}"),
+        ("attention", y, "attention_size", f"{heads}hidden {sizes['hidden_size']:,}"),
+        ("feed", y + _LAYER - _PART, "intermediate_size", f"intermediate {intermediate:,}"),
     )
     return {
         "number": number,
         "y": y,
         "parts": [
             {
-                "kind": kind,
+                "kind": kind if sizes[size] else "gone",
                 "y": top,
-                "width": round((_WIDTH - _LABEL) * size / widest, 1),
-                "label": label,
+                "width": round((_WIDTH - _LABEL) * (sizes[size] or before[size]) / widest, 1),
+                "label": label if sizes[size] else f"{_NAMES[kind]} removed",
             }
             for kind, top, size, label in parts
         ],

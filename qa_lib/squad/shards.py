@@ -21,7 +21,7 @@ from pyarrow import fs
 
 from qa_lib import storage
 from qa_lib.errors import DataError
-from qa_lib.progress import Progress
+from qa_lib.progress import QUIET_S, Progress
 from qa_lib.squad.files import Place, parquet
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def _write_split(
 ) -> list[dict[str, str | int]]:
     edges = context_edges(questions.table["context"], rows_per_shard)
     shards: list[dict[str, str | int]] = []
-    with Progress(len(questions), "questions", f"writing {questions.split}", quiet_s=5) as progress:
+    title = f"writing {questions.split}"
+    with Progress(len(questions), "questions", title, quiet_s=QUIET_S) as progress:
         for index, (begin, end) in enumerate(pairwise(edges)):
             name = f"{FILE_PREFIXES[questions.split]}-{index:05d}-of-{len(edges) - 1:05d}.parquet"
             content = _to_parquet(questions.table.slice(begin, end - begin))

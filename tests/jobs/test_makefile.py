@@ -173,3 +173,8 @@ def test_a_job_gets_its_recipe_and_arguments_and_its_exit_code_is_told(checkout:
     result = make(checkout, "echo", "RUN=runs/mine")
     assert "['--model.name', 'runs/mine']" in result.stdout
     assert "[]" in make(checkout, "echo", RUN="of the shell").stdout
+    shutil.copy(checkout / "jobs/echo.py", checkout / "jobs/compare.py")
+    assert "[]" in make(checkout, "echo", "RUNS=runs/one runs/other").stdout
+    assert "[]" in make(checkout, "compare", RUNS="of the shell").stdout
+    result = make(checkout, "compare", "RUNS=runs/one runs/other")
+    assert "['--compare.runs', 'runs/one', 'runs/other']" in result.stdout

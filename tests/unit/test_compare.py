@@ -66,6 +66,17 @@ def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], t
     )
 
 
+def test_runs_without_scores_are_compared_without_a_chart(tmp_path: Path):
+    names = []
+    for name in ("one", "other"):
+        run = RunFolder(str(tmp_path / name), "prepare")
+        (tmp_path / name).mkdir()
+        run.write_result({"num_questions": 3})
+        names.append(run.path)
+    place = Path(compare.write(compare.compare(names), str(tmp_path)))
+    assert place.stat().st_size < 50_000 and "questions scored" in place.read_text()
+
+
 def test_other_runs_of_the_same_names_get_a_page_of_their_own(tmp_path: Path):
     places = []
     for folder in (tmp_path / "a", tmp_path / "b"):

@@ -15,11 +15,12 @@ import pytest
 
 from qa_lib import pages, report
 from qa_lib.errors import ConfigError
-from qa_lib.pages.text import figure, number, pieces
-from qa_lib.report import charts
+from qa_lib.pages.text import figure, pieces
+from qa_lib.report import charts, layers
 from qa_lib.report.content import Figures, leaves
+from qa_lib.report.facts import read
 from qa_lib.run import RunFolder
-from tests.page import HOSTILE, PLOTLY, Page
+from tests.page import HOSTILE, PLOTLY, Page, number
 from tests.report_runs import write_run
 
 JOBS = ("train", "evaluate", "adjust", "tune")
@@ -131,6 +132,41 @@ def test_layers_that_keep_different_widths_are_drawn_so(tmp_path: Path):
     assert html.count("intermediate 768<") == 3 and html.count("intermediate 384<") == 1
 
 
+def test_layers_of_a_ragged_model_are_drawn_each_with_its_own(tmp_path: Path):
+    """The fields of result.json are means there: no layer has them."""
+    heads, widths = [12, 6, 0, 3], [768, 1536, 96, 0]
+    blocks = {"num_heads": heads, "intermediate_size": widths}
+    means = {"num_heads": 7, "intermediate_size": 800, "kept_layers": [0, 2, 3, 5]}
+    run = write_run(tmp_path / "mine", "adjust", blocks=blocks, **means)
+    plan = json.loads(run.read_text("plan.json"))
+    plan["keep"] |= {
+        "heads": [list(range(count)) for count in heads],
+        "value": [list(range(32 * count)) for count in heads],
+        "intermediate": [list(range(width)) for width in widths],
+    }
+    run.write_text("plan.json", json.dumps(plan))
+    sides = layers.picture(read(run))["sides"]
+    whole, after = ([layer["parts"] for layer in side["layers"]] for side in sides)
+    assert [bool(parts) for parts in after] == [True, False, True, True, False, True]
+    kept = [after[number] for number in means["kept_layers"]]
+    full, attention = whole[0][1]["width"], whole[0][0]["width"]
+    for parts, count, width in zip(kept, heads, widths, strict=True):
+        drawn = dict(zip(("attention", "feed"), parts, strict=True))
+        for kind, share, all_of_it in (
+            ("attention", count / 12, attention),
+            ("feed", width / 1536, full),
+        ):
+            part = drawn[kind]
+            assert part["kind"] == (kind if share else "gone")
+            assert part["width"] == pytest.approx((share or 1) * all_of_it, abs=0.06)
+    labels = [part["label"] for parts in kept for part in parts]
+    assert labels[2:4] == ["6 heads, hidden 384", "intermediate 1,536"]
+    assert labels[4] == "attention removed" and labels[7] == "feed-forward part removed"
+    rows = [[cell.strip() for cell in row] for row in page_of(run).rows]
+    assert ["attention heads", "12", "0 to 12"] in rows
+    assert ["intermediate size", "1,536", "0 to 1,536"] in rows
+
+
 def _places(page: Page, kind: str) -> list[int]:
     return [i for i, part in enumerate(page.attributes) if part == ("rect", "class", kind)]
 
@@ -219,11 +255,11 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path: Path, name: str
 
 
 def test_a_file_of_another_shape_loses_no_finished_run(tmp_path: Path, capsys: Any):
-    run = write_run(tmp_path / "mine")
+    run = write_run(tmp_path / "of $(touch x) mine")
     run.write_text("analysis.json", '{"examples": [{"question": 3}], "breakdowns": 7}')
     line = report.draw(run)
     assert line.startswith("warning: report.html could not be drawn")
-    assert f"make report RUN={run.path}" in line
+    assert f"`python -m jobs.report '{run.path}'`" in line
     assert "Traceback" in capsys.readouterr().err
     assert run.read_result()["status"] == "done"
 

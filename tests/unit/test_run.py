@@ -232,6 +232,13 @@ def test_a_users_error_leaves_no_folder_that_would_block_the_mended_command(plac
     assert result(run)["status"] == "failed"
 
 
+@pytest.mark.parametrize("content", ["", "{", "null", "[1, 2]", '"done"'])
+def test_a_damaged_result_is_named(tmp_path: Path, content: str):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(ConfigError, match="result.json is damaged"):
+        RunFolder(str(tmp_path), "train").read_result()
+
+
 def test_metrics_reach_the_disk_line_by_line(tmp_path: Path):
     run = RunFolder.open(settings_in(tmp_path), "train")
     run.append_metrics({"step": 1, "loss": float("inf")})
