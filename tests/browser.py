@@ -43,9 +43,9 @@ class Browser:
         found: list[Any] = WebDriverWait(self.driver, 60).until(lambda _: self.find(selector))
         return found
 
-    def script(self, code: str) -> Any:
+    def script(self, code: str, *arguments: Any) -> Any:
         """Return what a script returns."""
-        return self.driver.execute_script(code)
+        return self.driver.execute_script(code, *arguments)
 
     def complaints(self) -> list[str]:
         """Return what has been written to the console since the last time."""

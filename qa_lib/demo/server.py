@@ -8,6 +8,7 @@ one, and a question must be JSON, which no foreign form can send unasked.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import traceback
 from collections.abc import Sequence
@@ -25,20 +26,25 @@ _TIMEOUT_S = 30.0
 
 
 def open_server(settings: Settings) -> DemoServer:
-    """Load the models and take the port; `serve_forever` then answers.
+    """Take the port and load the models; `serve_forever` then answers.
 
     Raises:
         ModelError: A model cannot be had, or was never trained to answer.
-        ConfigError: The port is in use.
+        ConfigError: The port is in use, or not for this user.
     """
-    asked = load(settings)
     try:
-        return DemoServer(settings.demo.port, asked)
+        server = DemoServer(settings.demo.port)  # before the models: they take seconds
     except OSError as error:
         raise ConfigError(
             f"--demo.port {settings.demo.port} cannot be used: {error.strerror}.",
             "Give another one; 0 takes one that is free.",
         ) from None
+    try:
+        server.show(load(settings))
+    except BaseException:
+        server.server_close()
+        raise
+    return server
 
 
 class DemoServer(ThreadingHTTPServer):
@@ -46,16 +52,20 @@ class DemoServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, asked: Sequence[Asked]) -> None:
+    def __init__(self, port: int, asked: Sequence[Asked] = ()) -> None:
         """Listen on the loopback interface.
 
         Args:
             port: 0 takes a free one.
-            asked: The models, from left to right.
+            asked: Of `show`.
         """
         super().__init__((_HOST, port), _Handler)
-        self.asked = asked
         self.lock = threading.Lock()
+        self.show(asked)
+
+    def show(self, asked: Sequence[Asked]) -> None:
+        """Make the page of these models, from left to right."""
+        self.asked = asked
         names = " and ".join(each.name for each in asked)
         self.page = pages.render(
             "demo.html",
@@ -67,15 +77,25 @@ class DemoServer(ThreadingHTTPServer):
             **examples(),
         ).encode()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a page that was closed before its answer came."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def url(self) -> str:
         """Where the page is."""
-        return f"http://{_HOST}:{self.server_port}/"
+        return f"http://{_HOST}{self._port}/"
 
     @property
     def hosts(self) -> set[str]:
         """What a request to this server may call it."""
-        return {f"{_HOST}:{self.server_port}", f"localhost:{self.server_port}"}
+        return {f"{_HOST}{self._port}", f"localhost{self._port}"}
+
+    @property
+    def _port(self) -> str:
+        """Browsers leave out the port that http has anyway."""
+        return "" if self.server_port == 80 else f":{self.server_port}"
 
     def ask(self, question: str, context: str) -> list[dict[str, Any]]:
         """Ask every model; other questions wait, so that latencies mean something."""
@@ -100,25 +120,32 @@ class _Handler(BaseHTTPRequestHandler):
             self._check_host()
             if self.path != "/":
                 raise _Refused(404, "There is nothing here.")
-            self._send(200, "text/html; charset=utf-8", self.server.page)
         except _Refused as refusal:
             self._send_json(refusal.status, {"error": str(refusal)})
+        else:
+            self._send(200, "text/html; charset=utf-8", self.server.page)
 
     def do_POST(self) -> None:
         """Answer a question."""
+        self._send_json(*self._answer())
+
+    def _answer(self) -> tuple[int, dict[str, Any]]:
+        """Return status and content of the response."""
         try:
             self._check_host()
             if self.path != "/answer":
                 raise _Refused(404, "There is nothing here.")
             question, context = self._read()
-            self._send_json(200, {"models": self.server.ask(question, context)})
+            return 200, {"models": self.server.ask(question, context)}
         except _Refused as refusal:
-            self._send_json(refusal.status, {"error": str(refusal)})
+            return refusal.status, {"error": str(refusal)}
         except UserError as error:
-            self._send_json(400, {"error": f"{error.problem} {error.remedy}"})
+            return 400, {"error": f"{error.problem} {error.remedy}"}
+        except (ConnectionError, TimeoutError):
+            raise
         except Exception:
             traceback.print_exc()
-            self._send_json(500, {"error": "That is a bug; the terminal shows more."})
+            return 500, {"error": "That is a bug; the terminal shows more."}
 
     def _check_host(self) -> None:
         if self.headers.get("Host") not in self.server.hosts:

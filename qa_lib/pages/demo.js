@@ -63,25 +63,37 @@
     return section;
   }
 
-  async function ask() {
-    const context = $("context").value;
-    $("ask").disabled = true;
-    $("error").hidden = true;
+  async function send(question, context) {
+    let response, found;
     try {
-      const response = await fetch("/answer", {
+      response = await fetch("/answer", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ question: $("question").value, context }),
+        body: JSON.stringify({ question, context }),
       });
-      const found = await response.json();
-      if (!response.ok) throw new Error(found.error);
-      $("answers").replaceChildren(...found.models.map((model) => card(model, context)));
+      found = await response.json();
+    } catch {
+      throw new Error("The server does not answer. Is it still running?");
+    }
+    if (!response.ok) throw new Error(found.error);
+    return found.models;
+  }
+
+  // One question at a time: the server would take the next ones in turn, in what order it likes.
+  async function ask() {
+    const context = $("context").value;
+    const buttons = document.querySelectorAll("form button, #questions button");
+    for (const button of buttons) button.disabled = true;
+    $("error").hidden = true;
+    try {
+      const models = await send($("question").value, context);
+      $("answers").replaceChildren(...models.map((model) => card(model, context)));
     } catch (error) {
-      const lost = error instanceof TypeError;
-      $("error").textContent = lost ? "The server does not answer. Is it still running?" : error.message;
+      $("answers").replaceChildren(); // those of another question
+      $("error").textContent = error.message;
       $("error").hidden = false;
     } finally {
-      $("ask").disabled = false;
+      for (const button of buttons) button.disabled = false;
     }
   }
 

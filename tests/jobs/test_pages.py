@@ -151,6 +151,36 @@ def test_an_empty_question_is_explained_on_the_page(browser: Browser, server: de
     assert "question" in browser.wait("#error:not([hidden])")[0].text
 
 
+def test_a_server_that_has_gone_is_said_on_the_page(browser: Browser, server: demo.DemoServer):
+    with demo.DemoServer(0, server.asked) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        browser.open(other.url)
+        browser.find("#ask")[0].click()
+        browser.wait("section.model")
+        other.shutdown()
+        thread.join()
+    browser.find("#ask")[0].click()
+    assert "Is it still running?" in browser.wait("#error:not([hidden])")[0].text
+    assert browser.find("section.model") == [], "answers to another question"
+    assert browser.find("#ask:enabled")
+    browser.complaints()  # of the connection
+
+
+def test_a_question_waits_for_the_one_before(browser: Browser, server: demo.DemoServer):
+    browser.open(server.url)
+    browser.requests()
+    with server.lock:  # as while the server is at work
+        chips = browser.find("#questions button")
+        for button in (chips[0], chips[1], browser.find("#ask")[0]):
+            browser.script("arguments[0].click()", button)
+        assert browser.find("#ask:disabled")
+    browser.wait("section.model")
+    assert browser.requests() == [f"{server.url}answer"]
+    assert browser.script("return document.getElementById('question').value") == chips[0].text
+    assert len(browser.wait("#questions button:enabled")) == len(chips)
+
+
 def send(server: demo.DemoServer, method: str, path: str, **headers: str) -> tuple[int, Any]:
     body = headers.pop("body", None)
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
