@@ -1,9 +1,13 @@
 """Progress: lines that are few and complete off a terminal, a bar on one."""
 
+import gc
 import io
 import re
+import sys
 
-from qa_lib.progress import Progress
+import pytest
+
+from qa_lib.progress import Progress, tracked
 
 
 class Terminal(io.StringIO):
@@ -56,3 +60,30 @@ def test_work_that_is_soon_done_is_not_told_of_off_a_terminal():
         progress.update(1)
         progress.update(2)
     assert stream.getvalue() == ""
+
+
+def test_what_is_tracked_comes_unchanged_and_counts_when_the_work_on_it_is_done(capsys):
+    told = []
+    for item in tracked(["a", "b", "c"], "batches", "calibrating"):
+        told.append((item, capsys.readouterr().err))
+    last = capsys.readouterr().err
+    # The first line is that of the first item, once the second is asked for.
+    assert told == [("a", ""), ("b", "calibrating: 1 of 3 batches\n"), ("c", "")]
+    assert last == "calibrating: 3 of 3 batches\n"
+
+
+def test_what_is_tracked_is_quiet_where_it_is_soon_done(capsys):
+    assert list(tracked([1, 2], "shapes", "measuring", quiet_s=3600)) == [1, 2]
+    assert list(tracked([], "shapes", "measuring")) == []
+    assert capsys.readouterr().err == ""
+
+
+def test_work_that_is_left_early_shows_how_far_it_came(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with pytest.raises(ValueError, match="of the work"):
+        for item in tracked(range(1, 10), "batches", "calibrating"):
+            if item == 4:
+                raise ValueError("of the work")
+    gc.collect()
+    assert stream.getvalue().splitlines()[-1].startswith("calibrating: 3 of 9 batches")
