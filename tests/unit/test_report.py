@@ -167,6 +167,32 @@ def test_layers_of_a_ragged_model_are_drawn_each_with_its_own(tmp_path: Path):
     assert ["intermediate size", "1,536", "0 to 1,536"] in rows
 
 
+def test_a_ragged_plan_as_it_is_made_says_what_result_json_says(tmp_path: Path):
+    from qa_lib import adjust, recover
+    from qa_lib.config import AdjustSettings
+    from tests.unit.adjust_models import tiny, windows
+
+    parent = tiny("bert")
+    wish = AdjustSettings(ragged=True, num_heads=2, intermediate_size=12, drop_attention=(1,))
+    sizes = adjust.resolve(parent.config, wish)
+    plan = adjust.make_plan(parent, sizes, [windows(seed=1)], parent_sha256="", round_to=4)
+    fields = recover.sizes_of(plan)
+    run = write_run(tmp_path / "mine", "adjust", num_parent_layers=3, **fields)
+    run.write_text("plan.json", plan.to_json())
+    before, after = layers.picture(read(run))["sides"]
+    attention = before["layers"][0]["parts"][0]["width"]
+    full = before["layers"][0]["parts"][1]["width"]
+    assert fields["blocks"]["num_heads"][1] == 0
+    for layer, heads, width in zip(after["layers"], *fields["blocks"].values(), strict=True):
+        one, other = layer["parts"]
+        share = heads / parent.config.num_attention_heads
+        assert one["width"] == pytest.approx((share or 1) * attention, abs=0.06)
+        assert other["width"] == pytest.approx(
+            full * width / parent.config.intermediate_size, abs=0.06
+        )
+        assert one["label"].startswith(f"{heads} heads" if heads else "attention removed")
+
+
 def _places(page: Page, kind: str) -> list[int]:
     return [i for i, part in enumerate(page.attributes) if part == ("rect", "class", kind)]
 
