@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import sys
 import webbrowser
 from collections.abc import Sequence
 from functools import lru_cache
@@ -24,6 +25,7 @@ from markupsafe import Markup
 from qa_lib.pages.text import FILTERS
 
 _FOLDER = Path(__file__).parent
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")  # of Unix; others have a screen unless asked from afar
 
 
 def render(
@@ -78,9 +80,8 @@ def open_in_browser(url: str) -> bool:
 
     Without one, `webbrowser` would start a text browser in the terminal, which runs no scripts.
     """
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return False
-    return webbrowser.open(url)
+    has_screen = sys.platform in {"darwin", "win32"} or any(map(os.environ.get, _SCREENS))
+    return has_screen and webbrowser.open(url)
 
 
 @lru_cache(maxsize=1)
