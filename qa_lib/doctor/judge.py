@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 from qa_lib import model as models
 from qa_lib import resources, storage
@@ -14,7 +13,7 @@ from qa_lib.devices import BF16_CAPABILITY
 from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import NodeFacts
 from qa_lib.errors import UserError
-from qa_lib.scores.semantic import ENCODER_REMEDY, pooling_of
+from qa_lib.scores import semantic
 
 _NUM_KEPT_CHECKPOINTS = 3  # the newest good one, the one before, and the one being written
 _LEAST_FREE_BYTES = 2 * 2**30
@@ -146,9 +145,9 @@ def judge_encoder(settings: Settings) -> Iterator[Finding]:
     if name is None:
         return
     try:
-        pooling_of(Path(models.resolve(name)), name)
+        semantic.find(name)
     except UserError as error:
-        yield Finding("sentence encoder", "fault", error.problem, ENCODER_REMEDY)
+        yield Finding("sentence encoder", "fault", error.problem, error.remedy)
     else:
         yield Finding("sentence encoder", "good", f"{name} is there")
 

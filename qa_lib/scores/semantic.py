@@ -12,63 +12,61 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qa_lib import model as models
+from qa_lib import storage
 from qa_lib.errors import ModelError
 from qa_lib.progress import Progress
 from qa_lib.scores import values
 from qa_lib.scores.agreement import Verdict, agree, same_values
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
-_TOKENS_PER_BATCH = 4096
+_TEXTS_PER_UPDATE = 1024
+_BATCH_SIZE = 128
 ENCODER_REMEDY = (
-    "Give --evaluate.semantic-model `embedded`, a sentence-transformers checkpoint with one "
-    "pooling (mean, cls or max), or none."
+    "Give --evaluate.semantic-model `embedded`, a sentence-transformers checkpoint with "
+    "safetensors, or none."
 )
 
 
 class Encoder:
-    """A sentence encoder: a transformer, and how its token vectors become one."""
+    """A sentence encoder, as sentence-transformers reads it, on the CPU."""
 
     def __init__(self, name: str) -> None:
-        """Load the encoder, on the CPU.
+        """Load the encoder.
 
         Args:
-            name: What `model.resolve` takes; `modules.json` and the pooling's config.json say how
-                to pool. A checkpoint without them is pooled by the mean.
+            name: What `model.resolve` takes.
 
         Raises:
-            ModelError: It cannot be had, has no safetensors, or has a step that is not known.
+            ModelError: It cannot be had, or is none that sentence-transformers loads without
+                running its code or unpickling its weights.
         """
-        from safetensors import SafetensorError
-        from transformers import AutoModel
+        folder = find(name)
+        from sentence_transformers import SentenceTransformer  # takes seconds
 
-        folder = Path(models.resolve(name))
-        self.pooling = pooling_of(folder, name)
-        self._tokenizer = models.load_tokenizer(name)
         with models.quiet():
             try:
-                self._model = AutoModel.from_pretrained(
-                    folder, use_safetensors=True, trust_remote_code=False
-                ).eval()
-            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-                problem = f"{name} does not load: {str(error).strip().split(chr(10))[0]}"
+                self._model = SentenceTransformer(
+                    str(folder),
+                    device="cpu",
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    model_kwargs={"use_safetensors": True},
+                )
+            except Exception as error:  # whatever the loaders of its modules raise
+                problem = f"{name} does not load: {storage.first_line(error)}"
                 raise ModelError(problem, ENCODER_REMEDY) from None
-        limits = [models.maximum_length(self._model.config)]
-        for file in folder.glob("sentence_*_config.json"):
-            limits.append(json.loads(file.read_text(encoding="utf-8")).get("max_seq_length"))
-        self.max_length = min((limit for limit in limits if limit), default=512)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts, each of length 1.
 
-        Texts are cut at the checkpoint's `max_seq_length`, and batched by length.
+        Texts are cut at the checkpoint's `max_seq_length`.
 
         Args:
             texts: Any number of them.
@@ -76,80 +74,55 @@ class Encoder:
         Returns:
             (texts, width) float32.
         """
-        import torch
-
-        ids = [
-            self._tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"]
-            for text in texts
-        ]
-        lengths = np.array([len(each) for each in ids])
-        order = np.argsort(-lengths, kind="stable")
-        embeddings = np.zeros((len(texts), self._model.config.hidden_size), np.float32)
-        done = 0
+        order = np.argsort([-len(text) for text in texts], kind="stable")  # batches of like length
+        parts = []
         with Progress(len(texts), "texts", "comparing meanings") as progress:
-            while done < len(order):
-                size = max(1, _TOKENS_PER_BATCH // int(lengths[order[done]]))
-                chosen = order[done : done + size]
-                with torch.inference_mode():
-                    embeddings[chosen] = self._embed([ids[each] for each in chosen]).numpy()
-                done += len(chosen)
-                progress.update(done)
+            for first in range(0, len(order), _TEXTS_PER_UPDATE):
+                chosen = order[first : first + _TEXTS_PER_UPDATE]
+                parts.append(
+                    self._model.encode(
+                        [texts[each] for each in chosen],
+                        batch_size=_BATCH_SIZE,
+                        normalize_embeddings=True,
+                        show_progress_bar=False,
+                    )
+                )
+                progress.update(first + len(chosen))
+        sorted_ = np.concatenate(parts)
+        embeddings = np.empty_like(sorted_)
+        embeddings[order] = sorted_
         return embeddings
 
-    def _embed(self, ids: list[list[int]]) -> torch.Tensor:
-        import torch
 
-        batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-        mask = batch["attention_mask"]
-        states = self._model(
-            input_ids=batch["input_ids"], attention_mask=mask
-        ).last_hidden_state.float()
-        weights = mask[:, :, None].float()
-        if self.pooling == "cls":
-            first = mask.argmax(dim=1)  # of the real tokens, whatever side is padded
-            pooled = states[torch.arange(len(states)), first]
-        elif self.pooling == "max":
-            pooled = states.masked_fill(weights == 0, -torch.inf).max(dim=1).values
-        else:  # a sum over the square root of the length has the same direction as the mean
-            pooled = (states * weights).sum(dim=1) / weights.sum(dim=1)
-        return torch.nn.functional.normalize(pooled, dim=1)
+def find(name: str) -> Path:
+    """Return the folder of a sentence encoder, loading nothing of it.
 
-
-def pooling_of(folder: Path, name: str) -> str:
-    """Return how a checkpoint pools: mean, cls or max.
+    Args:
+        name: What `model.resolve` takes.
 
     Raises:
-        ModelError: It does something else, or more, between tokens and embedding.
+        ModelError: There is none, its `modules.json` cannot be read, or weights are missing or
+            pickled.
     """
+    try:
+        folder = Path(models.resolve(name))
+    except ModelError as error:
+        raise ModelError(error.problem, ENCODER_REMEDY) from None
     if not (folder / "modules.json").is_file():
-        return "mean"
-    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    pooling = "mean"
-    for module in modules:
-        kind = module["type"].rpartition(".")[2]
-        if kind == "Pooling":
-            config = json.loads((folder / module["path"] / "config.json").read_text("utf-8"))
-            pooling = _pooling(config, name)
-        elif kind not in ("Transformer", "Normalize"):
-            raise ModelError(
-                f"{name} has the module {kind}, which is not supported.", ENCODER_REMEDY
-            )
-    return pooling
-
-
-def _pooling(config: dict[str, Any], name: str) -> str:
-    known = {
-        "pooling_mode_cls_token": "cls",
-        "pooling_mode_mean_tokens": "mean",
-        "pooling_mode_mean_sqrt_len_tokens": "mean",
-        "pooling_mode_max_tokens": "max",
-    }
-    chosen = {key for key, value in config.items() if key.startswith("pooling_mode_") and value}
-    if len(chosen) != 1 or not chosen <= known.keys():
-        raise ModelError(
-            f"{name} pools by {', '.join(sorted(chosen)) or 'nothing'}.", ENCODER_REMEDY
-        )
-    return known[chosen.pop()]
+        problem = f"{name} is no sentence encoder: there is no modules.json in it."
+        raise ModelError(problem, ENCODER_REMEDY)
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        parts = {folder / module["path"]: module["type"].rpartition(".")[2] for module in modules}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ModelError(f"{name} has a modules.json that is damaged.", ENCODER_REMEDY) from None
+    for part, kind in parts.items():
+        if not any(part.glob("*.safetensors")):
+            if kind == "Transformer":
+                raise ModelError(f"{name} has no *.safetensors weights.", ENCODER_REMEDY)
+            if any(part.glob("*.bin")):
+                raise ModelError(f"{name} has pickled weights in {part.name}.", ENCODER_REMEDY)
+    return folder
 
 
 def similarity(

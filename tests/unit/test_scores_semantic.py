@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 from qa_lib import model as models
 from qa_lib.errors import ModelError
 from qa_lib.scores import semantic
-from qa_lib.scores.semantic import Encoder, pooling_of, similarity
+from qa_lib.scores.semantic import Encoder, similarity
 
 # Fifty questions, each with a right answer in other words and a wrong one of the same type. They
 # were written before the score was first run on them, and nothing was changed for them after.
@@ -65,53 +67,76 @@ def test_the_best_gold_counts_and_texts_need_not_repeat(encoder):
 
 def test_batches_embed_as_single_unpadded_texts_do(encoder):
     texts = ["cars", "the head of the Catholic Church", "a", "rain " * 300]
-    tokenizer, model = models.load_tokenizer("embedded"), encoder._model
+    tokenizer, model = models.load_tokenizer("embedded"), encoder._model[0].auto_model
     expected = []
     for text in texts:
         inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
         with torch.inference_mode():
             mean = model(**inputs).last_hidden_state[0].mean(dim=0)
         expected.append((mean / mean.norm()).numpy())
-    assert encoder.max_length == 256
+    assert encoder._model.max_seq_length == 256
     np.testing.assert_allclose(encoder.embed(texts), expected, atol=1e-5)
 
 
-def test_the_pooling_is_the_checkpoint_s_own(tmp_path, encoder):
-    copy = shutil.copytree(models.resolve("embedded"), tmp_path / "copy")
-    config = copy / "1_Pooling" / "config.json"
-    values = json.loads(config.read_text())
-    hidden = {}
-    for mode in ("mean_tokens", "cls_token", "max_tokens"):
-        modes = {key: False for key in values if key.startswith("pooling_mode_")}
-        config.write_text(json.dumps(values | modes | {f"pooling_mode_{mode}": True}))
-        hidden[mode] = Encoder(str(copy)).embed(["the red cars"])[0]
-    tokens = models.load_tokenizer("embedded")("the red cars", return_tensors="pt")
+def saved(path: Path, pooling: str) -> SentenceTransformer:
+    """Save the embedded encoder as sentence-transformers does, with another pooling."""
+    embedded = SentenceTransformer(models.resolve("embedded"), device="cpu")
+    parts = [embedded[0], Pooling(384, pooling_mode=pooling)]
+    made = SentenceTransformer(modules=parts, device="cpu")
+    made.save(str(path), create_model_card=False)
+    return made
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_what_sentence_transformers_saves_is_an_encoder_with_its_own_pooling(tmp_path, pooling):
+    made = saved(tmp_path / "saved", pooling)
+    assert semantic.find(str(tmp_path / "saved")) == tmp_path / "saved"
+    found = Encoder(str(tmp_path / "saved")).embed(["the red cars"])[0]
+    tokens = made.tokenizer("the red cars", return_tensors="pt")
     with torch.inference_mode():
-        states = encoder._model(**tokens).last_hidden_state[0]
-    for mode, pooled in {
-        "mean_tokens": states.mean(dim=0),
-        "cls_token": states[0],
-        "max_tokens": states.max(dim=0).values,
-    }.items():
-        np.testing.assert_allclose(hidden[mode], pooled / pooled.norm(), atol=1e-5)
-    (copy / "modules.json").unlink()
-    assert pooling_of(copy, "copy") == "mean"
+        states = made[0].auto_model(**tokens).last_hidden_state[0]
+    pooled = {"mean": states.mean(0), "cls": states[0], "max": states.max(0).values}[pooling]
+    np.testing.assert_allclose(found, pooled / pooled.norm(), atol=1e-5)
 
 
-@pytest.mark.parametrize("damage", ["two poolings", "a dense layer", "no weights"])
-def test_a_checkpoint_that_is_not_understood_is_refused(tmp_path, damage):
+DAMAGES = {
+    "no weights": "no \\*.safetensors",
+    "torn weights": "does not load",
+    "torn pooling": "does not load",
+    "torn modules": "damaged",
+    "code of its own": "does not load",
+    "pickled dense layer": "pickled",
+    "no encoder": "no sentence encoder",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_that_is_torn_or_no_encoder_is_refused(tmp_path, damage):
     copy = shutil.copytree(models.resolve("embedded"), tmp_path / "copy")
-    if damage == "two poolings":
-        config = copy / "1_Pooling" / "config.json"
-        config.write_text(config.read_text().replace("false", "true", 1))
-    elif damage == "a dense layer":
-        modules = json.loads((copy / "modules.json").read_text())
-        modules.append({"type": "sentence_transformers.models.Dense", "path": "3_Dense"})
-        (copy / "modules.json").write_text(json.dumps(modules))
-    else:
+    modules = json.loads((copy / "modules.json").read_text())
+    if damage == "no weights":
         (copy / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="semantic-model"):
+    elif damage == "torn weights":
+        with (copy / "model.safetensors").open("r+b") as file:
+            file.truncate(1000)
+    elif damage == "torn pooling":
+        (copy / "1_Pooling" / "config.json").write_text("{")
+    elif damage == "torn modules":
+        (copy / "modules.json").write_text("{")
+    elif damage == "code of its own":
+        (copy / "own.py").write_text("raise SystemExit('it ran')")
+        modules.append({"idx": 3, "name": "3", "type": "own.Module", "path": "3_Own"})
+    elif damage == "pickled dense layer":
+        (copy / "3_Dense").mkdir()
+        (copy / "3_Dense" / "pytorch_model.bin").touch()
+        modules.append({"type": "sentence_transformers.models.Dense", "path": "3_Dense"})
+    else:
+        (copy / "modules.json").unlink()
+    if len(modules) > 3:
+        (copy / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match=DAMAGES[damage]) as caught:
         Encoder(str(copy))
+    assert "--evaluate.semantic-model" in caught.value.remedy
 
 
 def test_pairs_that_values_decide_need_no_encoder():
