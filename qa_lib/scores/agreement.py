@@ -15,9 +15,11 @@ import math
 from collections.abc import Sequence
 
 from qa_lib.scores import numerals
-from qa_lib.scores.values import Date, Number, Period, Value, read
+from qa_lib.scores.dates import Clock, Date, Period
+from qa_lib.scores.quantities import Number
+from qa_lib.scores.values import Value, read
 
-_OTHER_UNIT_TOLERANCE = 0.01  # "100 miles" is written "160 km"
+_CONVERTED, _ROUNDED = 0.01, 0.05  # "100 miles" is written "160 km", "100 feet" may be "30 m"
 _MOST_EXTRA_WORDS = 2
 
 
@@ -65,7 +67,9 @@ def same_values(first: str, second: str) -> bool:
 def _relate(one: Value, two: Value) -> Verdict:
     """Compare two values; OPEN where one is less precise, or another kind of thing."""
     if isinstance(one, Number) and isinstance(two, Number):
-        return Verdict.SAME if _equal_numbers(one, two) else Verdict.DIFFERENT
+        return _relate_numbers(one, two)
+    if isinstance(one, Clock) and isinstance(two, Clock):
+        return _relate_clocks(one, two)
     first, second = _as_year(one), _as_year(two)
     if isinstance(first, Date) and isinstance(second, Date):
         return _relate_dates(first, second)
@@ -76,7 +80,8 @@ def _relate(one: Value, two: Value) -> Verdict:
         return Verdict.OPEN
     if isinstance(other, Date) and other.year is not None:
         return Verdict.OPEN if _within(other.year, period) else Verdict.DIFFERENT
-    if isinstance(other, Number) and not other.units:  # "the 11th" is the 11th century
+    # "the 11th" is the 11th century; "the sixties" are not 60.
+    if isinstance(other, Number) and not other.units and period.kind == "century":
         return Verdict.SAME if other.amount == period.amount else Verdict.DIFFERENT
     return Verdict.OPEN
 
@@ -99,21 +104,48 @@ def _relate_periods(one: Period, two: Period) -> Verdict:
 
 def _as_year(value: Value) -> Value:
     """Take a bare number for a year where it can be one; below 100 it needs its era."""
-    if isinstance(value, Number) and not value.units and value.amount in range(100, 3000):
-        return Date(int(value.amount))
+    if isinstance(value, Number) and not value.units:
+        if 100 <= value.amount < 3000 and value.amount == int(value.amount):
+            return Date(int(value.amount))
     return value
 
 
-def _equal_numbers(one: Number, two: Number) -> bool:
-    if not one.units or not two.units:
-        return math.isclose(one.amount, two.amount, rel_tol=1e-9, abs_tol=1e-12)
+def _relate_numbers(one: Number, two: Number) -> Verdict:
+    """Compare two numbers; OPEN where a bare one may have been written in the other's base unit."""
+    if one.units and two.units:
+        return _relate_measures(one, two)
+    bare, other = (two, one) if one.units else (one, two)
+    if bare.is_ordinal and other.units:  # "second" is no two seconds
+        return Verdict.OPEN
+    if math.isclose(bare.amount, other.amount, rel_tol=1e-9, abs_tol=1e-12):
+        return Verdict.SAME
+    in_base = (other.amount * factor for _, factor in other.units)  # "0.5" and "50%"
+    is_base = any(math.isclose(bare.amount, each, rel_tol=1e-9) for each in in_base)
+    return Verdict.OPEN if is_base else Verdict.DIFFERENT
+
+
+def _relate_measures(one: Number, two: Number) -> Verdict:
+    """Compare two numbers with units; OPEN where a conversion may have been rounded coarsely."""
+    verdict = Verdict.DIFFERENT
     for dimension, factor in one.units:
         for other, other_factor in two.units:
-            tolerance = 1e-9 if factor == other_factor else _OTHER_UNIT_TOLERANCE
+            if dimension != other:
+                continue
+            near = 1e-9 if factor == other_factor else _CONVERTED
             pair = one.amount * factor, two.amount * other_factor
-            if dimension == other and math.isclose(*pair, rel_tol=tolerance):
-                return True
-    return False
+            if math.isclose(*pair, rel_tol=near):
+                return Verdict.SAME
+            if factor != other_factor and math.isclose(*pair, rel_tol=_ROUNDED):
+                verdict = Verdict.OPEN
+    return verdict
+
+
+def _relate_clocks(one: Clock, two: Clock) -> Verdict:
+    if one.minutes != two.minutes:
+        return Verdict.DIFFERENT
+    if one.half == two.half:
+        return Verdict.SAME
+    return Verdict.DIFFERENT if one.half and two.half else Verdict.OPEN
 
 
 def _within(year: int, period: Period) -> bool:

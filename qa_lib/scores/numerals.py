@@ -120,10 +120,25 @@ UNITS: dict[str, tuple[tuple[str, float], ...]] = {
         ("kw kilowatt", ("power", 1e3)),
         ("mw megawatt", ("power", 1e6)),
         ("horsepower hp", ("power", 745.7)),
+        ("km/h kph kmh", ("speed", 1 / 3.6)),
+        ("m/s", ("speed", 1.0)),
+        ("mph", ("speed", 0.44704)),
+        ("knot", ("speed", 1852 / 3600)),
     )
     for name in words.split()
     for word in {name, f"{name}s"}
 }
+# A letter of two meanings: "5 m" is five metres, and "5m" may be five million.
+UNITS["m"] = (("length", 1.0), ("count", 1e6))
+for _word, _meanings in list(UNITS.items()):
+    _dimension, _factor = _meanings[0]
+    if _dimension == "length":
+        for _square in ("square {}", "sq {}", "{}2", "{}²"):
+            UNITS[_square.format(_word)] = (("area", _factor**2),)
+        for _cubic in ("cubic {}", "cu {}", "{}3", "{}³"):
+            UNITS[_cubic.format(_word)] = (("volume", 1000 * _factor**3),)  # in litres
+        for _per_hour in ("{} per hour", "{} an hour"):
+            UNITS[_per_hour.format(_word)] = (("speed", _factor / 3600),)
 
 # Beside a number these say nothing of what it is.
 FILLERS = set(

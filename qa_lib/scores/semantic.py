@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TEXTS_PER_UPDATE = 1024
-_BATCH_SIZE = 128
 ENCODER_REMEDY = (
     "Give --evaluate.semantic-model `embedded`, a sentence-transformers checkpoint with "
     "safetensors, or none."
@@ -82,7 +81,6 @@ class Encoder:
                 parts.append(
                     self._model.encode(
                         [texts[each] for each in chosen],
-                        batch_size=_BATCH_SIZE,
                         normalize_embeddings=True,
                         show_progress_bar=False,
                     )

@@ -46,6 +46,34 @@ the 11th | 11th century
 on Monday | Monday
 Super Bowl 50 | Super Bowl L
 World War II | World War 2
+1914-18 | 1914-1918
+1914 to 1918 | 1914-18
+1990/91 | 1990-1991
+the 60s | the 1960s
+the '60s | the sixties
+one and a half million | 1.5 million
+2 and a half million | 2,500,000
+one and a quarter | 1.25
+3 1/2 | 3.5
+10 000 | 10,000
+10\u202f000 | ten thousand
+5K | 5,000
+5 square miles | 13 square kilometers
+5 sq. mi. | 13 km²
+5 cubic metres | 5,000 litres
+100 km/h | 62 mph
+100 kilometers per hour | 62 miles per hour
+5 feet 10 inches | 70 inches
+5 ft 10 in | 70 inches
+two hours and 30 minutes | 150 minutes
+5 pounds 10 ounces | 90 ounces
+5 pm | 17:00
+5:30 p.m. | 17:30
+five o'clock | 5:00
+minus 40 | -40
+minus forty degrees Celsius | -40 °C
+one in five | 20%
+9 out of 10 | 90%
 """
 DIFFERENT = """
 1990 | 1991
@@ -74,6 +102,13 @@ Louis XIV | Louis XV
 F-16 | F-15
 between 1990 and 1995 | 1993
 more than 1,000 | less than 1,000
+1914-18 | 1914-1919
+the 60s | the 1970s
+5 square miles | 5 miles
+5 pm | 5 am
+minus 40 | 40
+5 feet 10 inches | 5 feet 8 inches
+one in five | one in six
 """
 # Less precise, more than the value, or no value at all: not for this to decide.
 OPEN = """
@@ -93,6 +128,16 @@ Denver | Boston
 Denver | 1990
 I | you
 marching | May
+1990/91 | 1990
+100 feet | 30 m
+5 pm | 5:00
+5 | 5 pm
+0.5 | 50%
+5m | 5 million
+5K | 5 km
+the sixties | 60
+second | 2 seconds
+one | one of the best schools
 """
 
 
