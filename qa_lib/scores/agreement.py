@@ -82,6 +82,8 @@ def _relate(one: Value, two: Value) -> Verdict:
         return Verdict.OPEN if _within(other.year, period) else Verdict.DIFFERENT
     # "the 11th" is the 11th century; "the sixties" are not 60.
     if isinstance(other, Number) and not other.units and period.kind == "century":
+        if other.amount == -period.amount:  # and may be before Christ
+            return Verdict.OPEN
         return Verdict.SAME if other.amount == period.amount else Verdict.DIFFERENT
     return Verdict.OPEN
 
@@ -135,6 +137,8 @@ def _relate_measures(one: Number, two: Number) -> Verdict:
             pair = one.amount * factor, two.amount * other_factor
             if math.isclose(*pair, rel_tol=near):
                 return Verdict.SAME
+            if factor == other_factor and (one.rough == two.amount or two.rough == one.amount):
+                verdict = Verdict.OPEN  # less precise, not wrong
             if factor != other_factor and math.isclose(*pair, rel_tol=_ROUNDED):
                 verdict = Verdict.OPEN
     return verdict

@@ -128,6 +128,7 @@ UNITS: dict[str, tuple[tuple[str, float], ...]] = {
     for name in words.split()
     for word in {name, f"{name}s"}
 }
+UNITS |= dict.fromkeys(("nautical mile", "nautical miles", "nmi"), (("length", 1852.0),))
 # A letter of two meanings: "5 m" is five metres, and "5m" may be five million.
 UNITS["m"] = (("length", 1.0), ("count", 1e6))
 for _word, _meanings in list(UNITS.items()):

@@ -23,12 +23,14 @@ _MOST_IN = 100  # "one in five" is a share, "one in 1990" is not
 class Number:
     """A number with the meanings of its unit, (dimension, factor) each; without one, none.
 
-    Ordinals are numbers too: "third" is "3", but never three of a unit.
+    Ordinals are numbers too: "third" is "3", but never three of a unit. `rough` is what a shorter
+    text would tell of a compound measure: 5 of "5 feet 10 inches".
     """
 
     amount: float
     units: tuple[tuple[str, float], ...] = ()
     is_ordinal: bool = False
+    rough: float | None = None
 
 
 def quantity_at(tokens: Sequence[str], at: int) -> tuple[Number, int] | None:
@@ -87,7 +89,8 @@ def _compound(first: Number, tokens: Sequence[str], end: int) -> tuple[Number, i
         for other, smaller in unit[0] if unit else ():
             if dimension == other and rest[0] * smaller < factor and dimension != "ratio":
                 amount = first.amount + rest[0] * smaller / factor
-                return Number(amount, ((dimension, factor),)), unit[1] if unit else end
+                found = Number(amount, ((dimension, factor),), rough=first.amount)
+                return found, unit[1] if unit else end
     return first, end
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qa_lib.scores.agreement import Verdict, agree
-from qa_lib.scores.values import plain
+from qa_lib.scores.values import plain, read
 
 SAME = """
 1,000 | one thousand
@@ -74,6 +76,8 @@ minus 40 | -40
 minus forty degrees Celsius | -40 °C
 one in five | 20%
 9 out of 10 | 90%
+265.7 nautical miles | 492.1 km
+about one-eighth of it | 1/8
 """
 DIFFERENT = """
 1990 | 1991
@@ -129,6 +133,8 @@ Denver | 1990
 I | you
 marching | May
 1990/91 | 1990
+13 years and 48 days | 13 years
+1st century BC | the 1st
 100 feet | 30 m
 5 pm | 5:00
 5 | 5 pm
@@ -159,6 +165,18 @@ def test_values_decide_where_they_can_in_either_order(first, second, verdict):
 def test_an_encoder_sees_values_written_in_one_way():
     assert plain("two thousand people in May 1990") == "2000 people in 1990-5"
     assert plain("no value here") == "no value here"
+
+
+WORDS = (
+    "one two half and a third 1990 5 - 5:30 pm of May BC century 60s % $ miles 1/2 in m to II"
+).split()
+
+
+@given(*[st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)] * 2)
+def test_any_texts_are_compared_alike_in_either_order(first, second):
+    assert agree(first, second) is agree(second, first)
+    assert agree(first, first) is not Verdict.DIFFERENT
+    hash(read(first))  # nobody can change what is kept
 
 
 @pytest.mark.parametrize("text", ["", " ", "-", "1/0", "$", "½", "%", "and", "half", "13/13/2013"])
