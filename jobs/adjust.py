@@ -29,7 +29,7 @@ def adjust(settings: Settings) -> None:
         print(settings.to_yaml())
         print(recover.describe(settings))
         return
-    doctor.require(settings)
+    doctor.require(settings, scores_answers=True)
     with RunFolder.open(settings, "adjust") as run:
         result = recover.adjust_and_recover(settings, run)
         run.write_result(result)

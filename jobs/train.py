@@ -30,7 +30,7 @@ def train(settings: Settings) -> None:
         print(settings.to_yaml())
         print(to_json(training.describe(settings, squad.load(settings.data, "train")), indent=2))
         return
-    doctor.require(settings)
+    doctor.require(settings, scores_answers=True)
     with RunFolder.open(settings, "train") as run:
         questions = squad.load(settings.data, "train", quarantine_dir=run.path)
         result = training.fine_tune(settings, run, questions)

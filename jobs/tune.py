@@ -30,7 +30,7 @@ def tune(settings: Settings) -> None:
         print(settings.to_yaml())
         print(to_json(search.describe(settings), indent=2))
         return
-    doctor.require(settings)
+    doctor.require(settings, scores_answers=True)
     with RunFolder.open(settings, "tune") as run:
         result = search.search(settings, run)
         run.write_result(result)

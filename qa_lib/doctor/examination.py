@@ -16,12 +16,15 @@ from qa_lib.doctor.probe import collect, probe, remove_marks, shared_storage, st
 from qa_lib.errors import ResourceError
 
 
-def examine(settings: Settings, *, thoroughly: bool = True) -> Iterator[Finding]:
+def examine(
+    settings: Settings, *, thoroughly: bool = True, scores_answers: bool = True
+) -> Iterator[Finding]:
     """Yield what was found, as it is found; where Ray does not answer, nothing after that.
 
     Args:
         settings: Of the job that is to run.
         thoroughly: Also import DeepSpeed, and open model and data here; a job does so itself.
+        scores_answers: Whether the job ends with scores, and needs the sentence encoder.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     if address:
@@ -50,13 +53,19 @@ def examine(settings: Settings, *, thoroughly: bool = True) -> Iterator[Finding]
         yield shared_storage(settings, token, [node.name for node in nodes])
     remove_marks(settings, token)
     yield from judge(settings, facts)
+    if scores_answers:
+        yield from judge_encoder(settings)
 
 
-def require(settings: Settings) -> None:
+def require(settings: Settings, *, scores_answers: bool = False) -> None:
     """Refuse to start a job that would fail for what is around it; jobs call it first.
 
     On this machine alone a job finds out by itself in time; only its disk is looked at, and the
-    sentence encoder, which it needs last.
+    sentence encoder, where it is needed last.
+
+    Args:
+        settings: Of the job.
+        scores_answers: Whether it makes a model first and ends with scores.
 
     Raises:
         ResourceError: With every fault and its remedy.
@@ -64,8 +73,11 @@ def require(settings: Settings) -> None:
     if settings.skip_doctor:
         return
     on_cluster = bool(os.environ.get("RAY_ADDRESS"))
-    here = chain(judge_storage(settings), judge_encoder(settings))
-    findings = examine(settings, thoroughly=False) if on_cluster else here
+    if on_cluster:
+        findings = examine(settings, thoroughly=False, scores_answers=scores_answers)
+    else:
+        encoder = judge_encoder(settings) if scores_answers else ()
+        findings = chain(judge_storage(settings), encoder)
     faults = [finding for finding in findings if finding.verdict == "fault"]
     if faults:
         raise ResourceError(

@@ -35,7 +35,6 @@ def judge(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
     yield from _judge_gpus(settings, facts)
     yield from _judge_disks(facts)
     yield from judge_storage(settings)
-    yield from judge_encoder(settings)
     for what, remedy in (
         ("DeepSpeed", "Install the locked environment there: `make setup`, cluster/Dockerfile."),
         ("storage", "Give --storage a folder or bucket that every node may write."),

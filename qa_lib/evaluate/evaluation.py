@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import scores, squad, windows
+from qa_lib import metrics, scores, squad, windows
 from qa_lib.config import Settings
 from qa_lib.evaluate import pool
-from qa_lib.evaluate.scoring import merge, score, write_answers
+from qa_lib.evaluate.scoring import fields, merge, write_answers
 from qa_lib.run import RunFolder
 
 if TYPE_CHECKING:
+    from qa_lib.spans import Answers
     from qa_lib.squad import Questions
 
 
@@ -50,17 +51,15 @@ def evaluate(
     from qa_lib import model as models
     from qa_lib import resources, stream
 
-    _check(settings, model_name)
+    _check(settings, model_name, final=final)
     resources.start_ray()
     started = time.monotonic()
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions.table, model_name, spec, offsets=True)
     candidates, facts = pool.read_all(settings, model_name, window_set)
     answers = merge(candidates, questions, settings.evaluate)
-    predictions, decoded = write_answers(run, questions, answers)
     return {
-        **score(questions, predictions),
-        **(scores.analyse(settings, run, questions, predictions, decoded) if final else {}),
+        **_write_and_score(settings, run, questions, answers, final),
         **facts,
         "model_fingerprint": models.fingerprint(model_name),
         "num_eval_too_long": len(window_set.too_long),
@@ -69,6 +68,19 @@ def evaluate(
         "eval_fingerprint": questions.fingerprint,
         "eval_seconds": round(time.monotonic() - started, 2),
     }
+
+
+def _write_and_score(
+    settings: Settings, run: RunFolder, questions: Questions, answers: Answers, final: bool
+) -> dict[str, Any]:
+    predictions, answered = write_answers(run, questions, answers)
+    scored = metrics.score(questions.table, predictions)
+    if not final:
+        return fields(scored)
+    contexts = questions.table["context"].to_pylist()
+    best_spans = answers.best_spans(contexts) if questions.has_unanswerable else None
+    decoded = scores.Decoded(answered, best_spans)
+    return fields(scored) | scores.analyse(settings, run, questions, predictions, scored, decoded)
 
 
 def evaluate_held_out(
@@ -96,7 +108,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         return {"num_questions": len(questions), "predictions": settings.predictions}
     from qa_lib import model as models
 
-    _check(settings, settings.model.name)
+    _check(settings, settings.model.name, final=True)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     tokenizer = models.load_tokenizer(settings.model.name)
     cut = windows.build(questions.table, tokenizer, spec, labels=False, characters=False)
@@ -110,11 +122,11 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     }
 
 
-def _check(settings: Settings, model_name: str) -> None:
-    """Refuse, before Ray starts, what this model cannot do."""
+def _check(settings: Settings, model_name: str, *, final: bool) -> None:
+    """Refuse, before Ray starts, what this model cannot do, or a missing sentence encoder."""
     from qa_lib import model as models
 
     models.check_length(model_name, settings.data.max_length)
-    if settings.evaluate.semantic_model is not None:
-        models.resolve(settings.evaluate.semantic_model)
+    if final and settings.evaluate.semantic_model is not None:
+        scores.semantic.find(settings.evaluate.semantic_model)
     pool.device_of(settings)

@@ -27,8 +27,12 @@ def score(questions: Questions, predictions: Mapping[str, str]) -> dict[str, Any
         The means (0 to 100), `num_questions` (all), `rules`, and where predictions are missing or
         superfluous their numbers, the missing ids, and the first superfluous ones.
     """
-    scored = metrics.score(questions.table, predictions)
-    result = scored.summary() | {"num_questions": len(questions), "rules": scored.version}
+    return fields(metrics.score(questions.table, predictions))
+
+
+def fields(scored: metrics.Scores) -> dict[str, Any]:
+    """Return what result.json tells of scores: see `score`."""
+    result = scored.summary() | {"num_questions": len(scored.em), "rules": scored.version}
     if scored.missing_ids:
         result |= {"num_missing": len(scored.missing_ids), "missing_ids": scored.missing_ids}
     if scored.extra_ids:
@@ -56,6 +60,8 @@ def score_file(
         DataError: It cannot be read, or holds anything else.
         ModelError: The sentence encoder cannot be had.
     """
+    if settings.evaluate.semantic_model is not None:
+        scores.semantic.find(settings.evaluate.semantic_model)
     filesystem, place = storage.resolve(path)
     try:
         with filesystem.open_input_stream(place) as stream:
@@ -66,10 +72,11 @@ def score_file(
             "Give --predictions a JSON file of question id to answer text.",
         ) from None
     predictions = metrics.parse_predictions(content, path)
-    result = score(questions, predictions)
+    scored = metrics.score(questions.table, predictions)
     run.write_text(PREDICTIONS, json.dumps(predictions))
-    result |= scores.analyse(settings, run, questions, predictions)
-    return result | {
+    return {
+        **fields(scored),
+        **scores.analyse(settings, run, questions, predictions, scored),
         "predictions": path,
         "num_eval_quarantined": questions.num_quarantined,
         "eval_split": questions.split,
@@ -89,16 +96,15 @@ def merge(candidates: pa.Table, questions: Questions, settings: EvaluateSettings
 
 def write_answers(
     run: RunFolder, questions: Questions, answers: spans.Answers
-) -> tuple[dict[str, str], scores.Decoded]:
+) -> tuple[dict[str, str], pa.Table]:
     """Write predictions.json, answers.parquet and, for SQuAD 2.0, null_odds.json.
 
     Returns:
-        The predictions, question id to answer text, one for each question; and what else the
-        decoding tells.
+        The predictions, question id to answer text, one for each question; and the other columns
+        of answers.parquet.
     """
     ids = questions.table["id"].to_pylist()
-    contexts = questions.table["context"].to_pylist()
-    table = answers.table(contexts)
+    table = answers.table(questions.table["context"].to_pylist())
     predictions = dict(zip(ids, table["answer"].to_pylist(), strict=True))
     assert len(predictions) == len(questions), "a question was answered twice"
     run.write_text(PREDICTIONS, json.dumps(predictions))
@@ -107,8 +113,7 @@ def write_answers(
         run.write_text(NULL_ODDS, json.dumps(odds))
     with run.filesystem.open_output_stream(f"{run.root}/{ANSWERS}") as stream:
         pq.write_table(table.add_column(0, "id", questions.table["id"]), stream)
-    best_spans = dict(zip(ids, answers.best_spans(contexts), strict=True))
-    return predictions, scores.Decoded(table, best_spans)
+    return predictions, table
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -156,7 +161,7 @@ def _uncertainty(result: Mapping[str, Any]) -> str:
     if "best_threshold" in result:
         line += (
             f"\n  best F1 {result['best_f1']:.2f} at --evaluate.no-answer-threshold "
-            f"{result['best_threshold']:.4g}"
+            f"{result['best_threshold']!r}"  # rounded, it may answer one question less
         )
     return line
 

@@ -1,6 +1,6 @@
 """What token overlap misses, how sure a score is, and where a system fails.
 
-    result |= scores.analyse(settings, run, questions, predictions)   # and two files
+    result |= scores.analyse(settings, run, questions, predictions, scored)
     scores.compare_tables(scores.read(run_a), scores.read(run_b))["f1"].p_value
 
 Everything here stands beside EM and F1 (`qa_lib.metrics`), which stay as the official scripts
@@ -9,8 +9,9 @@ define them.
 
 from __future__ import annotations
 
+from qa_lib.scores import semantic
 from qa_lib.scores.analysis import ANALYSIS, Decoded, analyse
-from qa_lib.scores.table import SCORES, compare_tables, read
+from qa_lib.scores.table import SCORES, compare_tables, read, why_no_semantic
 from qa_lib.scores.uncertainty import Comparison, compare, intervals
 
 __all__ = [
@@ -23,4 +24,6 @@ __all__ = [
     "compare_tables",
     "intervals",
     "read",
+    "semantic",
+    "why_no_semantic",
 ]

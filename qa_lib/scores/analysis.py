@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +36,12 @@ class Decoded:
 
     Attributes:
         answers: The columns of answers.parquet, a row per question.
-        best_spans: Question id to the best span, whatever the odds of "no answer".
+        best_spans: (questions,) the best span, whatever the odds of "no answer"; None under rules
+            where every question has an answer.
     """
 
     answers: pa.Table
-    best_spans: Mapping[str, str]
+    best_spans: Sequence[str] | None
 
 
 def analyse(
@@ -48,6 +49,7 @@ def analyse(
     run: RunFolder,
     questions: Questions,
     predictions: Mapping[str, str],
+    scored: Scores,
     decoded: Decoded | None = None,
 ) -> dict[str, Any]:
     """Score answers in every way, and write scores.parquet and analysis.json.
@@ -57,6 +59,7 @@ def analyse(
         run: Receives both files.
         questions: All of them.
         predictions: Question id to answer text.
+        scored: What `metrics.score` says of them.
         decoded: Where a model answered.
 
     Returns:
@@ -67,42 +70,63 @@ def analyse(
     Raises:
         ModelError: The sentence encoder cannot be had.
     """
-    scored = metrics.score(questions.table, predictions)
     values = _values(settings, questions.table, predictions, scored)
-    titles = questions.table["title"].to_pylist()
     rows = table.make(questions.table, predictions, scored.answered, values, decoded)
-    table.write(run, rows)
-
-    confidence, has_confidence = _confidence(rows, scored.counted)
-    calibration = None
-    if has_confidence.any():
-        calibration = calibrate(confidence[has_confidence], scored.em[has_confidence])
+    table.write(run, rows, settings.evaluate.semantic_model)
+    calibration = _calibration(rows, scored)
     threshold = _threshold(questions, scored, decoded)
     apart = cases.missed(values["f1"], values["semantic"]) if "semantic" in values else {}
-    examples = cases.sample(len(questions), settings.seed)
     analysis = {
         "breakdowns": break_down(questions.table, values),
         "calibration": calibration,
         "no_answer": threshold,
-        "missed": {
-            name: cases.listed(apart.get(name, np.zeros(0, np.int64)), questions.table, rows)
-            for name in ("right_in_other_words", "right_in_tokens_only")
-        },
-        "examples": cases.listed(examples, questions.table, rows),
+        **_cases(questions.table, rows, apart, settings.seed),
     }
     run.write_text(ANALYSIS, storage.to_json(analysis) + "\n")
-
-    result: dict[str, Any] = {}
-    if "semantic" in values:
-        result["semantic"] = float(np.nanmean(values["semantic"]))
-    result["intervals"] = intervals(values, titles, seed=settings.seed)
-    result["interval_unit"] = resampling_unit(titles)
+    result = _means(questions.table, values, scored, settings.seed)
     result |= {f"num_{name}": len(found) for name, found in apart.items()}
     if calibration:
         result |= {"calibration_error": calibration["error"], "aurc": calibration["aurc"]}
-    if threshold:
-        result |= {name: value for name, value in threshold.items() if name != "curve"}
-    return result
+    return result | {name: each for name, each in (threshold or {}).items() if name != "curve"}
+
+
+def _cases(
+    questions: pa.Table, rows: pa.Table, apart: Mapping[str, NDArray[np.int64]], seed: int
+) -> dict[str, Any]:
+    nothing = np.zeros(0, np.int64)
+    return {
+        "missed": {
+            name: cases.listed(apart.get(name, nothing), questions, rows)
+            for name in ("right_in_other_words", "right_in_tokens_only")
+        },
+        "examples": cases.listed(cases.sample(len(rows), seed), questions, rows),
+    }
+
+
+def _means(
+    questions: pa.Table, values: Mapping[str, Floats], scored: Scores, seed: int
+) -> dict[str, Any]:
+    """Return the semantic mean, and how sure all means are."""
+    titles = questions["title"].to_pylist()
+    counted = [title for title, counts in zip(titles, scored.counted, strict=True) if counts]
+    result: dict[str, Any] = {}
+    if "semantic" in values:
+        result["semantic"] = float(np.nanmean(values["semantic"]))
+    return result | {
+        "intervals": intervals({**values, **_by_kind(values, scored)}, titles, seed=seed),
+        "interval_unit": resampling_unit(counted),
+    }
+
+
+def _by_kind(values: Mapping[str, Floats], scored: Scores) -> dict[str, Floats]:
+    """Return EM and F1 of answerable and of unanswerable questions, as `Scores.summary` names."""
+    if scored.version == "1.1":
+        return {}
+    return {
+        f"{prefix}{name}": np.where(chosen, values[name], np.nan)
+        for prefix, chosen in (("has_ans_", scored.has_answer), ("no_ans_", ~scored.has_answer))
+        for name in ("em", "f1")
+    }
 
 
 def _values(
@@ -131,19 +155,21 @@ def _values(
     return {name: np.where(scored.counted, 100.0 * each, np.nan) for name, each in values.items()}
 
 
-def _confidence(rows: pa.Table, counted: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
+def _calibration(rows: pa.Table, scored: Scores) -> dict[str, Any] | None:
+    """Return what the confidences are worth, where there are any."""
     confidence = rows["score"].to_numpy(zero_copy_only=False).astype(np.float64)
-    return confidence, counted & ~np.isnan(confidence)
+    chosen = scored.counted & ~np.isnan(confidence)
+    return calibrate(confidence[chosen], scored.em[chosen]) if chosen.any() else None
 
 
 def _threshold(
     questions: Questions, scored: Scores, decoded: Decoded | None
 ) -> dict[str, Any] | None:
     """Return the best threshold of "no answer", where the rules and a model's odds know one."""
-    if decoded is None or not questions.has_unanswerable:
+    if decoded is None or decoded.best_spans is None:
         return None
-    spans = metrics.score(questions.table, decoded.best_spans)
-    texts = [decoded.best_spans[key] for key in questions.table["id"].to_pylist()]
+    ids = questions.table["id"].to_pylist()
+    spans = metrics.score(questions.table, dict(zip(ids, decoded.best_spans, strict=True)))
     odds = decoded.answers["null_odds"].to_numpy(zero_copy_only=False).astype(np.float64)
-    is_empty = np.array([not text for text in texts])
+    is_empty = np.array([not text for text in decoded.best_spans])
     return no_answer(odds, spans.em, spans.f1, scored.has_answer, is_empty)

@@ -49,8 +49,8 @@ def break_down(
             scores,
             lambda group: -group["num_questions"],
         ),
-        "answer length": _by_length(answer_words, _ANSWER_WORDS, "word", scores),
-        "context length": _by_length(context_words, _CONTEXT_WORDS, "word", scores),
+        "answer length": _by_length(answer_words, _ANSWER_WORDS, scores),
+        "context length": _by_length(context_words, _CONTEXT_WORDS, scores),
         "article": _groups(questions["title"].to_pylist(), scores, lambda group: group["f1"]),
     }
 
@@ -63,10 +63,10 @@ def question_word(question: str) -> str:
 
 
 def _by_length(
-    lengths: list[int], begins: tuple[int, ...], unit: str, scores: Mapping[str, Floats]
+    lengths: list[int], begins: tuple[int, ...], scores: Mapping[str, Floats]
 ) -> list[dict[str, Any]]:
     names = [
-        _class_name(begin, following, unit)
+        _class_name(begin, following)
         for begin, following in zip(begins, [*begins[1:], None], strict=True)
     ]
     order = {name: place for place, name in enumerate([*names, _NO_ANSWER])}
@@ -78,18 +78,18 @@ def _by_length(
     return _groups(labels, scores, lambda group: order[group["name"]])
 
 
-def _class_name(begin: int, following: int | None, unit: str) -> str:
+def _class_name(begin: int, following: int | None) -> str:
     if following is None:
-        return f"{begin} {unit}s or more"
+        return f"{begin} words or more"
     if following - begin == 1:
-        return f"{begin} {unit}" + ("s" if begin != 1 else "")
-    return f"{begin} to {following - 1} {unit}s" if begin else f"below {following} {unit}s"
+        return "1 word" if begin == 1 else f"{begin} words"
+    return f"{begin} to {following - 1} words" if begin else f"below {following} words"
 
 
 def _groups(
     labels: list[str], scores: Mapping[str, Floats], key: Callable[[dict[str, Any]], Any]
 ) -> list[dict[str, Any]]:
-    names, of = np.unique(np.array(labels, dtype=object).astype(str), return_inverse=True)
+    names, of = np.unique(labels, return_inverse=True)
     counted = ~np.isnan(scores["f1"])
     counts = np.bincount(of[counted], minlength=len(names))
     means = {

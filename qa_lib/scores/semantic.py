@@ -9,6 +9,7 @@ Numbers and dates are decided by value first (`qa_lib.scores.agreement`): encode
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,6 +122,22 @@ def find(name: str) -> Path:
             if any(part.glob("*.bin")):
                 raise ModelError(f"{name} has pickled weights in {part.name}.", ENCODER_REMEDY)
     return folder
+
+
+def fingerprint(name: str) -> str:
+    """Return the SHA-256 of an encoder's settings, tokenizer and weights.
+
+    Raises:
+        ModelError: As of `find`.
+    """
+    folder = find(name)
+    digest = hashlib.sha256()
+    for file in sorted(
+        file for kind in ("json", "safetensors") for file in folder.rglob(f"*.{kind}")
+    ):
+        digest.update(str(file.relative_to(folder)).encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def similarity(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from qa_lib.errors import DataError
 from qa_lib.run import RunFolder
-from qa_lib.scores import cases
+from qa_lib.scores import cases, semantic
 from qa_lib.scores.uncertainty import Comparison, compare
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SCORES = "scores.parquet"
 COLUMNS = ("id", "title", "em", "f1", "semantic", "score", "answer")
 NAMES = ("em", "f1", "semantic")
+_ENCODER = b"sentence encoder"  # in the schema's metadata: its fingerprint
 
 
 def make(
@@ -64,10 +65,13 @@ def make(
     )
 
 
-def write(run: RunFolder, rows: pa.Table) -> None:
-    """Write scores.parquet."""
+def write(run: RunFolder, rows: pa.Table, encoder: str | None) -> None:
+    """Write scores.parquet, and which sentence encoder compared meanings, if any did."""
+    kept = rows.select(list(COLUMNS))
+    if encoder is not None:
+        kept = kept.replace_schema_metadata({_ENCODER: semantic.fingerprint(encoder)})
     with run.filesystem.open_output_stream(f"{run.root}/{SCORES}") as stream:
-        pq.write_table(rows.select(list(COLUMNS)), stream)
+        pq.write_table(kept, stream)
 
 
 def read(run: RunFolder) -> pa.Table:
@@ -94,7 +98,8 @@ def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[
         seed: Of the resampling.
 
     Returns:
-        `em`, `f1` and, where both runs have it, `semantic`: second minus first, 0 to 100.
+        `em`, `f1` and, where both runs have it and `why_no_semantic` knows no reason against it,
+        `semantic`: second minus first, 0 to 100.
 
     Raises:
         DataError: They have no question in common.
@@ -109,9 +114,22 @@ def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[
     left, right = (pa.array(rows) for rows in zip(*pairs, strict=True))
     a, b = first.take(left), second.take(right)
     titles = a["title"].to_pylist()
+    names = [name for name in NAMES if name != "semantic" or not why_no_semantic(first, second)]
     found = {}
-    for name in NAMES:
+    for name in names:
         one, two = (part[name].to_numpy(zero_copy_only=False).astype(float) for part in (a, b))
         if np.isfinite(one).any() and np.isfinite(two).any():
             found[name] = compare(one, two, titles, seed=seed)
     return found
+
+
+def why_no_semantic(first: pa.Table, second: pa.Table) -> str | None:
+    """Return a note where two runs' semantic scores are of different encoders, else None."""
+    encoders = [(part.schema.metadata or {}).get(_ENCODER) for part in (first, second)]
+    has_scores = all(part["semantic"].null_count < part.num_rows for part in (first, second))
+    if not has_scores or encoders[0] == encoders[1]:
+        return None
+    return (
+        "Their semantic scores are of different sentence encoders, and are not compared: evaluate "
+        "both with one --evaluate.semantic-model."
+    )

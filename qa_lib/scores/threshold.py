@@ -38,7 +38,7 @@ def no_answer(
     Returns:
         `best_threshold` and `best_f1`, `best_em_threshold` and `best_em`, as the official script
         finds them (0 to 100; 0.0 where answering nothing is best); and `curve`, at most 201
-        points of `threshold`, `em` and `f1`, thresholds rising.
+        points of `threshold`, `em` and `f1` (0 to 100), thresholds rising.
 
     Source:
         Rajpurkar et al. 2018, evaluate-v2.0.py, find_best_thresh.

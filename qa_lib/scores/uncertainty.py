@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -63,7 +62,6 @@ def compare(
     scores_b: Floats,
     titles: Sequence[str],
     *,
-    level: float = LEVEL,
     num_resamples: int = NUM_RESAMPLES,
     num_sign_flips: int = NUM_SIGN_FLIPS,
     seed: int = 0,
@@ -79,13 +77,9 @@ def compare(
         scores_a: (questions,) any score of the first system, NaN where a question has none.
         scores_b: (questions,) the same score of the second system, in the same order.
         titles: (questions,) the article of each question.
-        level: Of the interval, 0 to 1.
         num_resamples: Bootstrap resamples of the articles.
         num_sign_flips: Random assignments of signs.
         seed: Of both.
-
-    Returns:
-        The difference b - a, its interval and its p-value.
 
     Raises:
         DataError: No question has a score of both systems.
@@ -100,19 +94,12 @@ def compare(
             "The two runs have no scored question in common.",
             "Compare runs that were evaluated on the same questions.",
         )
-    kept = [title for title, keep in zip(titles, both, strict=True) if keep]
-    clusters, unit = _clusters(kept)
-    low, high = intervals(
-        {"difference": differences[both]},
-        kept,
-        level=level,
-        num_resamples=num_resamples,
-        seed=seed,
-    )["difference"]
+    found = intervals({"": differences}, titles, num_resamples=num_resamples, seed=seed)
+    clusters, unit = _clusters(np.asarray(titles)[both])
     return Comparison(
         difference=float(differences[both].mean()),
-        low=low,
-        high=high,
+        low=found[""][0],
+        high=found[""][1],
         p_value=_sign_flip(_sums(clusters, differences[both]), num_sign_flips, seed),
         num_questions=int(both.sum()),
         num_units=int(clusters.max()) + 1,
@@ -124,7 +111,6 @@ def intervals(
     scores: Mapping[str, Floats],
     titles: Sequence[str],
     *,
-    level: float = LEVEL,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
@@ -136,9 +122,8 @@ def intervals(
     Args:
         scores: Name to (questions,) values, NaN where a question does not count.
         titles: (questions,) the article of each question.
-        level: Of the interval, 0 to 1.
         num_resamples: How often all articles are drawn.
-        seed: Of the drawing; all scores see the same draws.
+        seed: Of the drawing; scores that count on the same questions see the same draws.
 
     Returns:
         Name to (low, high), in the unit of the score. A score without values is left out.
@@ -147,43 +132,53 @@ def intervals(
         Efron and Tibshirani 1993, chapter 13; Field and Welsh 2007 (cluster bootstrap); Hesterberg
         2015, section 4.3 (expanded percentiles).
     """
-    clusters, _ = _clusters(titles)
-    found = {}
+    alike: dict[bytes, list[str]] = {}
     for name, values in scores.items():
-        values = np.asarray(values, np.float64)
-        counted = ~np.isnan(values)
-        counts = _sums(clusters[counted], np.ones(counted.sum()))
-        sums = _sums(clusters[counted], values[counted])
-        there = counts > 0
-        if not there.any():
+        alike.setdefault(np.isnan(values).tobytes(), []).append(name)
+    found = {}
+    for names in alike.values():
+        columns = np.stack([np.asarray(scores[name], np.float64) for name in names])
+        counted = ~np.isnan(columns[0])
+        if not counted.any():
             continue
-        means = _resampled_means(sums[there], counts[there], num_resamples, seed)
-        tail = _expanded_tail(level, int(there.sum()))
-        low, high = np.quantile(means, [tail, 1.0 - tail])
-        found[name] = (float(low), float(high))
-    return found
+        clusters, _ = _clusters(np.asarray(titles)[counted])
+        sums = np.stack([_sums(clusters, each[counted]) for each in columns], axis=1)
+        means = _resampled_means(sums, _sums(clusters), num_resamples, seed)
+        tail = expanded_tail(len(sums))
+        for name, (low, high) in zip(
+            names, np.quantile(means, [tail, 1.0 - tail], axis=0).T, strict=True
+        ):
+            found[name] = (float(low), float(high))
+    return {name: found[name] for name in scores if name in found}
 
 
 def resampling_unit(titles: Sequence[str]) -> Unit:
-    """Say what `intervals` and `compare` draw: articles, or questions of a single article."""
-    return _clusters(titles)[1]
+    """Say what is drawn for questions that count: articles, or questions of a single article."""
+    return _clusters(np.asarray(titles))[1]
 
 
-def _clusters(titles: Sequence[str]) -> tuple[NDArray[np.int64], Unit]:
-    """Number the articles from 0, in the order of their titles."""
-    _, clusters = np.unique(np.asarray(titles, dtype=object).astype(str), return_inverse=True)
-    if len(clusters) and clusters.max() == 0:
+def _clusters(titles: NDArray[np.str_]) -> tuple[NDArray[np.int64], Unit]:
+    """Number the articles of counted questions from 0, in the order of their titles."""
+    names, clusters = np.unique(titles, return_inverse=True)
+    if len(names) == 1:
         return np.arange(len(titles)), "question"
     return clusters, "article"
 
 
-def _sums(clusters: NDArray[np.int64], values: Floats) -> Floats:
-    """Return (articles,) the sum of the values of each."""
-    return np.bincount(clusters, values, minlength=1).astype(np.float64)
+def _sums(clusters: NDArray[np.int64], values: Floats | None = None) -> Floats:
+    """Return (articles,) the sum of the values of each, or the number of its questions."""
+    return np.bincount(clusters, values).astype(np.float64)
 
 
 def _resampled_means(sums: Floats, counts: Floats, num_resamples: int, seed: int) -> Floats:
-    """Return (resamples,) the mean over all questions of the articles drawn."""
+    """Return (resamples, scores) the means over all questions of the articles drawn.
+
+    Args:
+        sums: (articles, scores) summed over the questions of each article.
+        counts: (articles,) its questions.
+        num_resamples: How often all are drawn.
+        seed: Of the drawing.
+    """
     rng = np.random.default_rng(seed)
     size = len(sums)
     rows = max(1, _CELLS_AT_A_TIME // size)
@@ -191,21 +186,18 @@ def _resampled_means(sums: Floats, counts: Floats, num_resamples: int, seed: int
     for first in range(0, num_resamples, rows):
         shape = min(rows, num_resamples - first)
         times = rng.multinomial(size, np.full(size, 1.0 / size), size=shape)
-        means.append((times @ sums) / (times @ counts))
+        means.append((times @ sums) / (times @ counts)[:, None])
     return np.concatenate(means)
 
 
-def _expanded_tail(level: float, num_clusters: int) -> float:
+def expanded_tail(num_clusters: int) -> float:
     """Return the tail probability whose normal quantile is Student's, times sqrt(n / (n - 1))."""
-    normal = NormalDist()
-    z = normal.inv_cdf(0.5 + level / 2)
     if num_clusters < 2:
         return 0.0
-    v = num_clusters - 1
-    # Student's quantile by its expansion in 1/v: within 0.1 % from four degrees of freedom.
-    t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-    t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-    return normal.cdf(-t * math.sqrt(num_clusters / v))
+    from scipy import stats  # takes a second
+
+    quantile = stats.t.ppf(0.5 + LEVEL / 2, num_clusters - 1)
+    return float(stats.norm.cdf(-quantile * math.sqrt(num_clusters / (num_clusters - 1))))
 
 
 def _sign_flip(sums: Floats, num_sign_flips: int, seed: int) -> float:

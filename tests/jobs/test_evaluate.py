@@ -116,6 +116,14 @@ def test_a_file_is_compared_in_meaning_with_the_encoder_and_no_ray(tmp_path):
     assert pq.read_table(run / "scores.parquet").num_rows == len(rows)
 
 
+def test_a_missing_encoder_is_named_before_a_file_is_scored(tmp_path):
+    path = write(tmp_path / "answers.json", {})
+    flags = ("--evaluate.semantic-model", "./no-encoder", "--run-name", "bad")
+    done = run_job(tmp_path, "--predictions", path, *flags)
+    assert done.returncode == 2 and "no-encoder" in done.stderr
+    assert "HEAVY []" in done.stdout and not (tmp_path / "bad" / "predictions.json").exists()
+
+
 @pytest.mark.squad
 def test_published_predictions_from_the_command_line(tmp_path, squad_dir):
     flags = ("--data.source", str(squad_dir), "--data.version", "2.0", "--run-name", "nlnet")

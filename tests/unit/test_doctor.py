@@ -155,10 +155,12 @@ def test_a_missing_sentence_encoder_is_named_before_the_training(settings, monke
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     evaluate = settings.evaluate.model_copy(update={"semantic_model": "./no-encoder"})
     with pytest.raises(ResourceError, match="no-encoder") as caught:
-        doctor.require(settings.model_copy(update={"evaluate": evaluate}))
+        doctor.require(settings.model_copy(update={"evaluate": evaluate}), scores_answers=True)
     assert "--evaluate.semantic-model" in caught.value.remedy
     unasked = evaluate.model_copy(update={"semantic_model": None})
-    doctor.require(settings.model_copy(update={"evaluate": unasked}))
+    doctor.require(settings.model_copy(update={"evaluate": unasked}), scores_answers=True)
+    # A job that scores nothing does not ask for it.
+    doctor.require(settings.model_copy(update={"evaluate": evaluate}))
 
 
 def test_an_address_where_nothing_answers_is_named():

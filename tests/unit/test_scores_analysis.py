@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qa_lib import metrics, scores, squad
+from qa_lib import model as models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings
 from qa_lib.errors import DataError
 from qa_lib.evaluate import summary
@@ -45,6 +48,17 @@ def run_at(path: Path) -> RunFolder:
     return RunFolder(str(path), "evaluate")
 
 
+def analyse(
+    settings: Settings,
+    run: RunFolder,
+    questions: squad.Questions,
+    predictions: dict[str, str],
+    decoded: scores.Decoded | None = None,
+) -> dict[str, Any]:
+    scored = metrics.score(questions.table, predictions)
+    return scores.analyse(settings, run, questions, predictions, scored, decoded)
+
+
 def analysed(run: RunFolder) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     table = pq.read_table(Path(run.path) / scores.SCORES)
     assert table.column_names == ["id", "title", "em", "f1", "semantic", "score", "answer"]
@@ -56,7 +70,7 @@ def test_a_file_of_answers_is_analysed_in_every_way(tmp_path):
     questions = questions_of(tmp_path / "q.parquet", golds)
     answers = {"q0": "automobiles", "q1": "one thousand", "q2": "the navy", "q3": "", "q4": "1991"}
     run = run_at(tmp_path / "run")
-    result = scores.analyse(Settings(), run, questions, answers)
+    result = analyse(Settings(), run, questions, answers)
     analysis, rows = analysed(run)
 
     semantic = [row["semantic"] for row in rows]
@@ -98,7 +112,7 @@ def test_without_a_semantic_model_nothing_of_it_is_told(tmp_path):
     questions = questions_of(tmp_path / "q.parquet", [["cars"], ["1990"]])
     settings = Settings(evaluate=EvaluateSettings(semantic_model="none"))
     run = run_at(tmp_path / "run")
-    result = scores.analyse(settings, run, questions, {"q0": "navy", "q1": "1990"})
+    result = analyse(settings, run, questions, {"q0": "navy", "q1": "1990"})
     analysis, rows = analysed(run)
     assert "semantic" not in result and result["intervals"].keys() == {"em", "f1"}
     assert {row["semantic"] for row in rows} == {None}
@@ -111,19 +125,18 @@ def decoded_of(run: RunFolder, questions: squad.Questions, odds: list[float]) ->
     size = len(odds)
     navy, cars = CONTEXT.index("the navy"), CONTEXT.index("cars")
     chosen = np.where(np.array(odds) > 0, -1, 3 * np.arange(size) + 1)
-    return write_answers(
-        run,
-        questions,
-        Answers(
-            offsets=3 * np.arange(size + 1),
-            char_start=np.array([0, cars, navy] * size, np.int32),
-            char_end=np.array([0, cars + 4, navy + 8] * size, np.int32),
-            score=np.array([1.0, 0.5, 0.0] * size, np.float32),
-            probability=np.array([0.6, 0.3, 0.1] * size, np.float32),
-            chosen=chosen,
-            null_odds=np.array(odds, np.float32),
-        ),
+    answers = Answers(
+        offsets=3 * np.arange(size + 1),
+        char_start=np.array([0, cars, navy] * size, np.int32),
+        char_end=np.array([0, cars + 4, navy + 8] * size, np.int32),
+        score=np.array([1.0, 0.5, 0.0] * size, np.float32),
+        probability=np.array([0.6, 0.3, 0.1] * size, np.float32),
+        chosen=chosen,
+        null_odds=np.array(odds, np.float32),
     )
+    predictions, answered = write_answers(run, questions, answers)
+    best_spans = answers.best_spans(questions.table["context"].to_pylist())
+    return predictions, scores.Decoded(answered, best_spans)
 
 
 def test_a_model_under_2_0_rules_has_confidences_and_a_best_threshold(tmp_path):
@@ -131,14 +144,18 @@ def test_a_model_under_2_0_rules_has_confidences_and_a_best_threshold(tmp_path):
     run = run_at(tmp_path / "run")
     predictions, decoded = decoded_of(run, questions, [-1.0, 2.0, 3.0, -2.0])
     assert list(predictions.values()) == ["cars", "", "", "cars"]
-    assert set(decoded.best_spans.values()) == {"cars"}
-    result = scores.analyse(Settings(), run, questions, predictions, decoded)
+    assert set(decoded.best_spans) == {"cars"}
+    result = analyse(Settings(), run, questions, predictions, decoded)
     analysis, rows = analysed(run)
     assert [row["score"] for row in rows] == pytest.approx([0.3, 0.6, 0.6, 0.3])
     assert [row["semantic"] for row in rows] == [100, 0, 100, 0]
     # By rising odds -2, -1, 2, 3: only the first of the four is better left unanswered.
     assert result["best_f1"] == result["best_em"] == 75 and result["best_threshold"] == 2
     assert len(analysis["no_answer"]["curve"]) == 4
+    means = metrics.score(questions.table, predictions).summary()
+    for name in ("em", "has_ans_em", "has_ans_f1", "no_ans_em", "no_ans_f1"):
+        low, high = result["intervals"][name]
+        assert low <= means[name] <= high
     assert 0 <= result["calibration_error"] <= 1 and 0 <= result["aurc"] <= 1
     classes = {group["name"] for group in analysis["breakdowns"]["answer length"]}
     assert classes == {"1 word", "no answer"}
@@ -146,12 +163,42 @@ def test_a_model_under_2_0_rules_has_confidences_and_a_best_threshold(tmp_path):
     assert silent["char_start"] is None and silent["answer"] == "" and silent["gold"] == []
 
 
+def test_the_printed_threshold_gives_the_printed_score(tmp_path):
+    questions = questions_of(tmp_path / "q.parquet", [["cars"], []])
+    odds = [0.12345678, 0.12345681]  # neighbours, alike in four digits
+    run = run_at(tmp_path / "run")
+    predictions, decoded = decoded_of(run, questions, odds)
+    result = analyse(Settings(), run, questions, predictions, decoded)
+    means = metrics.score(questions.table, predictions).summary()
+    text = summary(means | result | {"num_questions": 2, "rules": "2.0"})
+    printed = np.float32(float(re.search(r"no-answer-threshold (\S+)", text)[1]))
+    assert result["best_f1"] == 100
+    assert (np.array(odds, np.float32) > printed).tolist() == [False, True]
+
+
+def test_semantic_scores_of_different_encoders_are_not_compared(tmp_path):
+    questions = questions_of(tmp_path / "q.parquet", [["cars"], ["1990"], ["the navy"]])
+    other = shutil.copytree(models.resolve("embedded"), tmp_path / "other")
+    limits = other / "sentence_bert_config.json"
+    limits.write_text(limits.read_text().replace("256", "128"))
+    tables = []
+    for number, name in enumerate(("embedded", "embedded", str(other))):
+        settings = Settings(evaluate=EvaluateSettings(semantic_model=name))
+        run = run_at(tmp_path / str(number))
+        analyse(settings, run, questions, {"q0": "automobiles", "q1": "1991"})
+        tables.append(scores.read(run))
+    assert scores.why_no_semantic(*tables[:2]) is None
+    assert scores.compare_tables(*tables[:2]).keys() == {"em", "f1", "semantic"}
+    assert "different sentence encoders" in scores.why_no_semantic(*tables[1:])
+    assert scores.compare_tables(*tables[1:]).keys() == {"em", "f1"}
+
+
 def test_two_runs_are_compared_from_their_folders(tmp_path):
     questions = questions_of(tmp_path / "q.parquet", [["cars"], ["1990"], ["the navy"]])
     settings = Settings(evaluate=EvaluateSettings(semantic_model="none"))
     runs = [run_at(tmp_path / name) for name in ("a", "b")]
-    scores.analyse(settings, runs[0], questions, {"q0": "cars"})
-    scores.analyse(settings, runs[1], questions, {"q0": "cars", "q1": "1990"})
+    analyse(settings, runs[0], questions, {"q0": "cars"})
+    analyse(settings, runs[1], questions, {"q0": "cars", "q1": "1990"})
     found = scores.compare_tables(*map(scores.read, runs))
     assert found["em"].difference == pytest.approx(100 / 3) and found["em"].p_value == 1
     with pytest.raises(DataError, match="holds no scores"):
