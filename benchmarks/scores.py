@@ -2,10 +2,13 @@
 
     python -m benchmarks.scores [--data.source FOLDER]
     python -m benchmarks.scores --model.name runs/mine     # a run that answered these questions
+    python -m benchmarks.scores --pairs                    # what docs/scores.md claims of itself
 
 Without a run, the predictions of published systems in FOLDER/predictions are scored, under the
 rules of the questions they answer, and their EM and F1 are checked against the official ones.
 Prints the scores with their intervals, and the seconds that all of it takes beyond the predictions.
+With --pairs: how well scores tell right from wrong answers on written pairs, which they get wrong,
+and how often intervals cover the true mean of simulated articles.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks import _evidence
 from benchmarks._squad import with_real_squad
 from qa_lib import config, metrics, scores, squad
 from qa_lib.config import Settings
@@ -32,6 +36,9 @@ PUBLISHED = {
 
 def main(argv: list[str]) -> None:
     """Analyse, and print a line for each system."""
+    if argv == ["--pairs"]:
+        show_evidence()
+        return
     settings = config.parse("evaluate", with_real_squad(argv))
     if settings.model.name != "embedded":
         show(settings.model.name, *of_run(settings))
@@ -49,13 +56,20 @@ def main(argv: list[str]) -> None:
 
 
 def of_run(settings: Settings) -> tuple[float, dict[str, Any]]:
-    """Analyse what a run answered: its predictions.json and answers.parquet."""
+    """Analyse what a run answered: its predictions.json and answers.parquet.
+
+    Under 2.0 rules the run's best spans are needed, which it does not keep.
+    """
     folder = Path(settings.model.name)
     predictions = metrics.parse_predictions((folder / "predictions.json").read_bytes(), str(folder))
     answers = pq.read_table(folder / "answers.parquet")
     questions = squad.load(settings.data, "eval")
     assert answers["id"].to_pylist() == questions.table["id"].to_pylist(), "other questions"
-    return analysed(settings, questions, predictions, scores.Decoded(answers, predictions))
+    assert not questions.has_unanswerable, (
+        "a best threshold is found from every question's best span, and a run keeps final answers: "
+        "`python -m jobs.evaluate` finds it"
+    )
+    return analysed(settings, questions, predictions, scores.Decoded(answers, None))
 
 
 def analysed(
@@ -67,20 +81,33 @@ def analysed(
     """Return the seconds beyond the predictions, and the fields of result.json."""
     with tempfile.TemporaryDirectory(prefix="qa-scores-") as folder:
         run = RunFolder(folder, "evaluate")
+        scored = metrics.score(questions.table, predictions)
         started = time.monotonic()
-        result = scores.analyse(settings, run, questions, predictions, decoded)
+        result = scores.analyse(settings, run, questions, predictions, scored, decoded)
         seconds = time.monotonic() - started
-    return seconds, metrics.score(questions.table, predictions).summary() | result
+    return seconds, scored.summary() | result
 
 
 def show(name: str, seconds: float, result: dict[str, Any]) -> None:
     """Print a system's scores, intervals and counts."""
     print(f"{name}: {result['total']:,} questions, analysed in {seconds:.1f} s")
     for score, (low, high) in result["intervals"].items():
-        print(f"  {score:<9} {result[score]:.2f}  ({low:.2f} to {high:.2f})")
+        print(f"  {score:<10} {result[score]:.2f}  ({low:.2f} to {high:.2f})")
     for key, value in result.items():
         if key.startswith(("num_right", "calibration", "aurc", "best_")):
             print(f"  {key} {value if isinstance(value, int) else format(value, '.4f')}")
+
+
+def show_evidence(num_simulations: int = 1000) -> None:
+    """Print how well the scores tell right from wrong, and how often intervals cover the truth."""
+    encoder = scores.semantic.Encoder("embedded")
+    for name, value in _evidence.aucs(encoder).items():
+        print(f"AUC {value:.2f}  {name}")
+    print("| gold | right, in other words | | wrong | |", *_evidence.inversions(encoder), sep="\n")
+    for kind in ("article", "plain", "question"):
+        for num_articles in (12, 48):
+            found = _evidence.coverage(num_articles, kind, num_simulations)
+            print(f"{100 * found:.1f} % of 95 % intervals cover ({kind}, {num_articles} articles)")
 
 
 if __name__ == "__main__":

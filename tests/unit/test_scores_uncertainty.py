@@ -9,38 +9,20 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from benchmarks._evidence import coverage, draw_articles
 from qa_lib.errors import DataError
 from qa_lib.scores import compare, compare_tables, intervals
 from qa_lib.scores.uncertainty import expanded_tail, resampling_unit
 
 
-def draw_articles(rng: np.random.Generator, num_articles: int) -> tuple[np.ndarray, list[str]]:
-    """Draw right and wrong answers; each article has a difficulty of its own, 0.7 in the mean."""
-    sizes = rng.integers(10, 50, num_articles)
-    rates = rng.beta(7, 3, num_articles)
-    titles = np.repeat([f"article {number}" for number in range(num_articles)], sizes)
-    return (rng.random(len(titles)) < np.repeat(rates, sizes)).astype(float), titles.tolist()
-
-
-def coverage(num_articles: int, *, by_article: bool, num_simulations: int = 400) -> float:
-    rng = np.random.default_rng(5)
-    covered = 0
-    for simulation in range(num_simulations):
-        right, titles = draw_articles(rng, num_articles)
-        units = titles if by_article else [str(row) for row in range(len(titles))]
-        low, high = intervals({"em": right}, units, num_resamples=500, seed=simulation)["em"]
-        covered += low <= 0.7 <= high
-    return covered / num_simulations
-
-
 @pytest.mark.parametrize("num_articles", [12, 48])
 def test_intervals_by_article_cover_the_true_mean_as_often_as_they_say(num_articles):
     # 400 simulations: three standard errors are 0.033.
-    assert 0.917 <= coverage(num_articles, by_article=True) <= 0.983
+    assert 0.917 <= coverage(num_articles, "article", 400) <= 0.983
 
 
 def test_intervals_by_question_would_be_too_narrow():
-    assert coverage(48, by_article=False, num_simulations=100) < 0.8
+    assert coverage(48, "question", 100) < 0.8
 
 
 def test_an_interval_of_many_equal_clusters_is_that_of_the_normal_theory():
