@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from qa_lib import metrics, scores, squad, windows
 from qa_lib.config import Settings
 from qa_lib.evaluate import pool
-from qa_lib.evaluate.scoring import fields, merge, write_answers
+from qa_lib.evaluate.scoring import fields, merge, origin, write_answers
 from qa_lib.run import RunFolder
 
 if TYPE_CHECKING:
-    from qa_lib.spans import Answers
     from qa_lib.squad import Questions
 
 
@@ -57,22 +58,20 @@ def evaluate(
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions.table, model_name, spec, offsets=True)
     candidates, facts = pool.read_all(settings, model_name, window_set)
-    answers = merge(candidates, questions, settings.evaluate)
     return {
-        **_write_and_score(settings, run, questions, answers, final),
+        **_merge_and_score(settings, run, questions, candidates, final),
         **facts,
         "model_fingerprint": models.fingerprint(model_name),
         "num_eval_too_long": len(window_set.too_long),
-        "num_eval_quarantined": questions.num_quarantined,
-        "eval_split": questions.split,
-        "eval_fingerprint": questions.fingerprint,
+        **origin(questions),
         "eval_seconds": round(time.monotonic() - started, 2),
     }
 
 
-def _write_and_score(
-    settings: Settings, run: RunFolder, questions: Questions, answers: Answers, final: bool
+def _merge_and_score(
+    settings: Settings, run: RunFolder, questions: Questions, candidates: pa.Table, final: bool
 ) -> dict[str, Any]:
+    answers = merge(candidates, questions, settings.evaluate)
     predictions, answered = write_answers(run, questions, answers)
     scored = metrics.score(questions.table, predictions)
     if not final:

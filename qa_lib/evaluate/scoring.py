@@ -40,6 +40,15 @@ def fields(scored: metrics.Scores) -> dict[str, Any]:
     return result
 
 
+def origin(questions: Questions) -> dict[str, Any]:
+    """Return what result.json tells of the questions that were scored."""
+    return {
+        "num_eval_quarantined": questions.num_quarantined,
+        "eval_split": questions.split,
+        "eval_fingerprint": questions.fingerprint,
+    }
+
+
 def score_file(
     settings: Settings, run: RunFolder, questions: Questions, path: str
 ) -> dict[str, Any]:
@@ -78,9 +87,7 @@ def score_file(
         **fields(scored),
         **scores.analyse(settings, run, questions, predictions, scored),
         "predictions": path,
-        "num_eval_quarantined": questions.num_quarantined,
-        "eval_split": questions.split,
-        "eval_fingerprint": questions.fingerprint,
+        **origin(questions),
     }
 
 
