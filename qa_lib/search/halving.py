@@ -5,7 +5,8 @@ training to a larger number of windows.
 
 Right after surgery, a model that lost layers has lost nearly all of its F1, and wins it back within
 a few hundred windows; one that lost units has not. So rung 0 compares models of one depth: the best
-of every depth go on before the second best of any.
+of every depth go on before the second best of any. And its F1 is the cut's, whatever learning rate
+may follow: of every cut one setting goes on before the second one of any.
 
 Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, algorithm 2.
 """
@@ -17,6 +18,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from qa_lib.adjust import Sizes
 from qa_lib.search import front
 from qa_lib.search.space import Setting
 
@@ -132,17 +134,18 @@ class Halving:
         else:
             points = [(trial.outcomes[rung].f1, trial.latency_ms) for trial in trials]
             ranked = [trials[index] for index in front.ranking(points)]
-        return _best_of_each_depth_first(ranked) if rung == 0 else ranked
+        return _first_of_each(ranked) if rung == 0 else ranked
 
 
-def _best_of_each_depth_first(ranked: Sequence[Trial]) -> list[Trial]:
-    """Order ranked trials by their place among those with as many layers, and then as ranked."""
-    seen: Counter[int] = Counter()
-    places = []
+def _first_of_each(ranked: Sequence[Trial]) -> list[Trial]:
+    """Order ranked trials by their places among those of one cut, then of one depth."""
+    cuts: Counter[tuple[Sizes, str]] = Counter()
+    depths: Counter[int] = Counter()
+    places = {}
     for trial in ranked:
-        depth = len(trial.setting.sizes.layers)
-        places.append(seen[depth])
-        seen[depth] += 1
-    return [
-        trial for _, trial in sorted(zip(places, ranked, strict=True), key=lambda each: each[0])
-    ]
+        setting = trial.setting
+        cut, depth = (setting.sizes, setting.importance), len(setting.sizes.layers)
+        places[trial.number] = cuts[cut], depths[depth]
+        depths[depth] += not cuts[cut]  # a cut takes one place among those of its depth
+        cuts[cut] += 1
+    return sorted(ranked, key=lambda trial: places[trial.number])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import resources
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # sizes whose share of the speed-up asked for lies between these are measured whole.
 _CLOSE = (0.9, 1.25)
 _AT_ONCE = 4  # whole models in memory, beside the parent
+_TIMES = 3  # that each is built and measured: between two builds of one shape lie several percent
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def compare_models(config: Any, sizes: list[Sizes], device: str) -> list[float]:
     """Measure whole models where trials run, a few at a time, each time beside the first.
 
     Returns:
-        How many times the first one's speed each other has.
+        How many times the first one's speed each other has: the median of several builds.
     """
     return _where_trials_run(_compare, config, sizes, device)
 
@@ -206,8 +208,12 @@ def _compare(config: Any, sizes: list[Sizes], device: str) -> list[float]:
     first, *rest = sizes
     found: list[float] = []
     for begin in range(0, len(rest), _AT_ONCE):
-        whole, *others = _measure(config, [first, *rest[begin : begin + _AT_ONCE]], device)
-        found += [whole / other for other in others]
+        group = [first, *rest[begin : begin + _AT_ONCE]]
+        ratios = []
+        for _ in range(_TIMES):
+            whole, *others = _measure(config, group, device)
+            ratios.append([whole / other for other in others])
+        found += [median(of_one) for of_one in zip(*ratios, strict=True)]
     return found
 
 

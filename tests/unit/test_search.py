@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,19 @@ def test_after_surgery_models_of_one_depth_are_compared_and_once_trained_all_are
     for number, f1 in ((1, 60.0), (3, 62.0)):
         trials[number].outcomes.append(Outcome(f1, 100, 1.0))
     assert rule.promotion(trials, running=()) == Job(3, 2)
+
+
+def test_after_surgery_every_cut_goes_on_once_before_any_goes_on_twice():
+    rule = Halving(settings(reduction_factor=2), BATCH)
+    again = [trial(number, 50.0, layers=3) for number in (1, 2, 3)]  # one cut, three learning rates
+    narrow = trial(4, 20.0, layers=3)
+    narrow.setting = replace(narrow.setting, sizes=sizes(3, 24, 8))
+    trials = [trial(0, 99.0), *again, narrow, trial(5, 4.0), trial(6, 4.0)]
+    earned, running = [], set()
+    while (job := rule.promotion(trials, running)) is not None:
+        earned.append(job.number)
+        running.add(job.number)
+    assert earned == [1, 5, 4]
 
 
 def test_one_that_crashed_takes_no_place():
