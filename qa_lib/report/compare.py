@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -170,8 +171,11 @@ def _pairs(
         except DataError as error:
             notes.append(f"{first} and {second}: {error.problem}")
             continue
+        why = scores.why_no_semantic(tables[first], tables[second])
+        if why is not None:
+            notes.append(f"{first} and {second}: {why}")
         pairs += [
-            {"first": first, "second": second, "name": title, **found[key].to_dict()}
+            {"first": first, "second": second, "name": title, **asdict(found[key])}
             for key, title in SCORES
             if key in found
         ]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -51,10 +51,6 @@ class Comparison:
     num_questions: int
     num_units: int
     unit: Unit
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the attributes by name, for JSON."""
-        return asdict(self)
 
 
 def compare(

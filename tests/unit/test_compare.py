@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from qa_lib import config, scores
@@ -64,6 +65,17 @@ def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], t
     assert runs[0].path in text and other.path in text, (
         "two runs of one name are told by their path"
     )
+
+
+def test_semantic_scores_of_different_encoders_are_left_out_and_said(tmp_path: Path):
+    folders = [write_run(tmp_path / name).path for name in ("one", "other")]
+    for folder, encoder in zip(folders, (b"1", b"2"), strict=True):
+        path = Path(folder) / "scores.parquet"
+        rows = pq.read_table(path)
+        pq.write_table(rows.replace_schema_metadata({b"sentence encoder": encoder}), path)
+    text = compare.table(compare.compare(folders), width=200)
+    assert "F1: other is" in text and "Semantic: other is" not in text
+    assert "one and other: Their semantic scores are of different sentence encoders" in text
 
 
 def test_runs_without_scores_are_compared_without_a_chart(tmp_path: Path):
