@@ -18,12 +18,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median
 from typing import Any
 
 from benchmarks.adjustment import once
 from jobs import _entry
 
 FLAGS = ["--data.eval-limit", "2000", "--train.distill-weight", "0.9"]
+LOADS = 4
 STEP = 64  # units by which a layer's mean width is fitted to the latency
 
 
@@ -120,13 +122,20 @@ def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
 
 
 def measured(settings: Any, rows: Iterable[Row]) -> list[float]:
-    """Return how many times the parent's speed each row's model has, all measured in turns."""
+    """Return how many times the parent's speed each row's model has, all measured in turns.
+
+    The models are loaded and measured several times, and the medians taken: between two loads of
+    one model lie several percent.
+    """
     from qa_lib import adjust, model
 
     names = [settings.model.name, *(f"{settings.storage}/{row.run_name}" for row in rows)]
-    models = {str(i): model.load(name) for i, name in enumerate(names)}
-    seconds = adjust.measure_latency(models, num_threads=1)
-    return [seconds["0"] / seconds[str(i)] for i in range(1, len(names))]
+    found = []
+    for _ in range(LOADS):
+        models = {str(i): model.load(name) for i, name in enumerate(names)}
+        seconds = adjust.measure_latency(models, num_threads=1)
+        found.append([seconds["0"] / seconds[str(i)] for i in range(1, len(names))])
+    return [median(of_one) for of_one in zip(*found, strict=True)]
 
 
 def table(results: dict[Row, dict[str, Any]], speedups: list[float]) -> str:
