@@ -24,6 +24,7 @@ from transformers import (
 
 from qa_lib import model as models
 from qa_lib.errors import ModelError
+from qa_lib.model import sources
 
 SMALL = {
     "vocab_size": 50,
@@ -109,11 +110,11 @@ def test_other_bytes_than_the_published_ones_are_refused(tmp_path, monkeypatch):
     (package / "__init__.py").touch()
     (package / "model/model.safetensors").write_bytes(b"not the published weights")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(models, "EMBEDDED_PACKAGE", "counterfeit_minilm")
-    models._embedded_folder.cache_clear()
-    with pytest.raises(ModelError, match=models.EMBEDDED_SHA256):
+    monkeypatch.setattr(sources, "EMBEDDED_PACKAGE", "counterfeit_minilm")
+    sources._embedded_folder.cache_clear()
+    with pytest.raises(ModelError, match=sources.EMBEDDED_SHA256):
         models.resolve("embedded")
-    monkeypatch.setattr(models, "EMBEDDED_PACKAGE", "no_such_minilm")
+    monkeypatch.setattr(sources, "EMBEDDED_PACKAGE", "no_such_minilm")
     with pytest.raises(ModelError, match="not installed") as caught:
         models.resolve("embedded")
     assert "make setup" in caught.value.remedy

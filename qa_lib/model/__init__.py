@@ -1,0 +1,47 @@
+"""Models: where they come from, how they are read and written, what they weigh."""
+
+from __future__ import annotations
+
+from qa_lib.model.loading import (
+    build,
+    fingerprint,
+    has_answering_head,
+    is_ragged,
+    load,
+    load_config,
+    load_empty,
+    load_tokenizer,
+    quiet,
+    save,
+)
+from qa_lib.model.measures import (
+    check_length,
+    describe,
+    maximum_length,
+    num_matrix_parameters,
+    num_parameters,
+    num_stored_parameters,
+    positions_follow_padding,
+)
+from qa_lib.model.sources import resolve
+
+__all__ = [
+    "build",
+    "check_length",
+    "describe",
+    "fingerprint",
+    "has_answering_head",
+    "is_ragged",
+    "load",
+    "load_config",
+    "load_empty",
+    "load_tokenizer",
+    "maximum_length",
+    "num_matrix_parameters",
+    "num_parameters",
+    "num_stored_parameters",
+    "positions_follow_padding",
+    "quiet",
+    "resolve",
+    "save",
+]

@@ -1,0 +1,95 @@
+"""What models weigh, and how long a text they hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qa_lib.errors import ConfigError, ModelError
+from qa_lib.model.loading import load_config
+from qa_lib.model.sources import ALTERNATIVES, resolve
+from qa_lib.storage import first_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def maximum_length(config: Any) -> int | None:
+    """Return the number of tokens that a model's positions can hold, or None if unbounded."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions <= 0:
+        return None
+    return positions - config.pad_token_id - 1 if positions_follow_padding(config) else positions
+
+
+def check_length(name: str, max_length: int) -> None:
+    """Refuse windows that are longer than a model's positions.
+
+    Raises:
+        ConfigError: They are.
+        ModelError: The model cannot be had, or belongs to no question-answering architecture.
+    """
+    longest = maximum_length(load_config(name))
+    if longest is not None and max_length > longest:
+        raise ConfigError(
+            f"--data.max-length {max_length} exceeds the {longest} positions of {name}.",
+            f"Use --data.max-length {longest} or less.",
+        )
+
+
+def positions_follow_padding(config: Any) -> bool:
+    """Say whether a family's position ids start after the padding's token id, as RoBERTa's do."""
+    return config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
+
+
+def describe(model: PreTrainedModel) -> dict[str, Any]:
+    """Return a model's family, widths and number of parameters (shared tensors counted once)."""
+    config = model.config
+    widths = {
+        key: getattr(config, attribute)
+        for key, attribute in {
+            "num_layers": "num_hidden_layers",
+            "num_heads": "num_attention_heads",
+            "hidden_size": "hidden_size",
+            "intermediate_size": "intermediate_size",
+            "vocabulary_size": "vocab_size",
+        }.items()
+        if hasattr(config, attribute)
+    }
+    return {"family": config.model_type, **widths, "num_parameters": num_parameters(model)}
+
+
+def num_parameters(model: PreTrainedModel) -> int:
+    """Count a model's parameters, shared tensors once, and whole where ZeRO 3 partitions them."""
+    return sum(getattr(each, "ds_numel", each.numel()) for each in model.parameters())
+
+
+def num_stored_parameters(name: str) -> int:
+    """Count the values in a checkpoint's safetensors, from their headers: no model is built.
+
+    Raises:
+        ModelError: It cannot be had, or a file is damaged.
+    """
+    from math import prod
+
+    from safetensors import SafetensorError, safe_open
+
+    count = 0
+    for file in Path(resolve(name)).glob("*.safetensors"):
+        try:
+            with safe_open(file, framework="numpy") as stored:
+                shapes = [stored.get_slice(key).get_shape() for key in stored.keys()]
+        except SafetensorError as error:
+            problem = f"{file} is damaged: {first_line(error)}"
+            raise ModelError(problem, ALTERNATIVES) from None
+        count += sum(map(prod, shapes))
+    return count
+
+
+def num_matrix_parameters(model: PreTrainedModel) -> int:
+    """Count the weights that every token is multiplied with: linear layers, no embeddings."""
+    import torch
+
+    return sum(
+        module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)
+    )
