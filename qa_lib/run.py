@@ -28,6 +28,7 @@ from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, UserError
 
 CONFIG, RESULT, METRICS = "config.yaml", "result.json", "metrics.jsonl"
+PLAN, TRIALS = "plan.json", "trials.parquet"  # of an adjustment, of a search
 
 Status = Literal["running", "done", "failed", "interrupted"]
 

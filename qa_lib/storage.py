@@ -84,6 +84,19 @@ def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str
         ) from None
 
 
+def read_text(url: str) -> str:
+    """Return the content of a UTF-8 file, at a local path or a URL.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is no UTF-8.
+    """
+    filesystem, path = resolve(url)
+    with filesystem.open_input_stream(path) as stream:
+        content: bytes = stream.readall()
+    return content.decode("utf-8")
+
+
 def write_text(filesystem: FileSystem, path: str, text: str) -> None:
     """Write a UTF-8 file so that readers see the old one or the new one, never a part.
 

@@ -94,10 +94,8 @@ def _read_context(text: str) -> str:
     """Return a context as it is given, or the content of the file that @FILE names."""
     if not text.startswith("@"):
         return text
-    filesystem, path = storage.resolve(text[1:])
     try:
-        with filesystem.open_input_stream(path) as stream:
-            return stream.readall().decode("utf-8")
+        return storage.read_text(text[1:])
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"The context {text[1:]} cannot be read: {storage.first_line(error)}",

@@ -98,10 +98,8 @@ def answer_file(settings: Settings) -> dict[str, Any]:
 
 def _read(path: str) -> list[dict[str, Any]]:
     """Return the objects of a JSON lines file, each checked."""
-    filesystem, place = storage.resolve(path)
     try:
-        with filesystem.open_input_stream(place) as stream:
-            text = stream.readall().decode("utf-8")
+        text = storage.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"The questions {path} cannot be read: {storage.first_line(error)}",

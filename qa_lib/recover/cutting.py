@@ -15,15 +15,13 @@ from qa_lib import model as models
 from qa_lib.config import Settings
 from qa_lib.errors import AdjustError
 from qa_lib.progress import QUIET_S, tracked
-from qa_lib.run import RunFolder
+from qa_lib.run import PLAN, RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from qa_lib.adjust.calibrate import Batch
     from qa_lib.adjust.plan import Indices
-
-PLAN = "plan.json"
 
 
 def describe(settings: Settings) -> str:
@@ -218,10 +216,8 @@ def _read_plan(settings: Settings, run: RunFolder | None = None) -> adjust.Plan 
     name = settings.adjust.plan
     if name is None:
         return None
-    filesystem, path = storage.resolve(name)
     try:
-        with filesystem.open_input_stream(path) as stream:
-            text = stream.readall().decode("utf-8")
+        text = storage.read_text(name)
     except (OSError, UnicodeDecodeError) as error:
         raise AdjustError(
             f"The plan {name} cannot be read: {storage.first_line(error)}.",

@@ -11,12 +11,10 @@ import yaml
 
 from qa_lib import scores, storage
 from qa_lib.errors import ConfigError
-from qa_lib.run import CONFIG, METRICS, RESULT, RunFolder
+from qa_lib.run import CONFIG, METRICS, PLAN, RESULT, TRIALS, RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-PLAN, TRIALS = "plan.json", "trials.parquet"
 
 
 def look_up(values: Any, path: str) -> Any:

@@ -19,12 +19,13 @@ from warnings import filterwarnings
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, devices, evaluate, resources, storage, stream, train
+from qa_lib import adjust, devices, evaluate, resources, stream, train
 from qa_lib import model as models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.adjust.calibrate import Batch
 from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
+from qa_lib.run import PLAN, RunFolder
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
 from qa_lib.squad import Questions
@@ -32,8 +33,6 @@ from qa_lib.stream import WindowSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-PLAN = "plan.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +65,9 @@ class TrialTask:
     held_out: Questions
     held_out_windows: WindowSet
 
-    def folder(self, number: int) -> str:
-        """Return the folder of a trial, path or URL."""
-        return f"{self.run_path}/trials/{number:03d}"
+    def folder(self, number: int) -> RunFolder:
+        """Return the folder of a trial: a training run's, where it trains in a group."""
+        return RunFolder(f"{self.run_path}/trials/{number:03d}", "train")
 
     def settings_of(self, setting: Setting) -> Settings:
         """Return the settings that a trial trains with: a plan that ends at the highest rung."""
@@ -93,13 +92,9 @@ def cut(task: TrialTask, parent: PreTrainedModel, number: int, setting: Setting)
     """Return a trial's model right after surgery; its plan is made once and kept in its folder."""
     if setting.sizes == Sizes.of(parent.config):
         return parent
-    from pyarrow.fs import FileType
-
-    filesystem, root = storage.resolve(task.folder(number))
-    path = f"{root}/{PLAN}"
-    if filesystem.get_file_info(path).type == FileType.File:
-        with filesystem.open_input_stream(path) as file:
-            plan = Plan.from_json(file.readall().decode(), path)
+    folder = task.folder(number)
+    if folder.exists(PLAN):
+        plan = Plan.from_json(folder.read_text(PLAN), folder.url(PLAN))
     else:
         plan = adjust.make_plan(
             parent,
@@ -111,7 +106,7 @@ def cut(task: TrialTask, parent: PreTrainedModel, number: int, setting: Setting)
             round_to=task.settings.adjust.round_to,
             seed=task.settings.seed,
         )
-        storage.write_text(filesystem, path, plan.to_json())
+        folder.write_text(PLAN, plan.to_json())
     return adjust.apply(parent, plan)
 
 
@@ -176,7 +171,7 @@ class Bench:
             micro_batch=train.micro_batch_of(settings),
             losses=losses_of(settings),
         )
-        store = CheckpointStore(f"{task.folder(job.number)}/checkpoints")
+        store = CheckpointStore(task.folder(job.number).url("checkpoints"))
         with tempfile.TemporaryDirectory(prefix="qa-trial-") as folder:
             if job.rung > 1:
                 found = store.newest_good()

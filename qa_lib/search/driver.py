@@ -10,9 +10,9 @@ from qa_lib import model as models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.config import Settings
 from qa_lib.errors import AdjustError
-from qa_lib.run import RunFolder
+from qa_lib.run import PLAN, RunFolder
 from qa_lib.search import figures, parent, results, table
-from qa_lib.search.bench import PLAN, TrialTask
+from qa_lib.search.bench import TrialTask
 from qa_lib.search.execution import concurrency, run_trials
 from qa_lib.search.final import clean, recover_chosen
 from qa_lib.search.halving import Halving, Trial
@@ -58,7 +58,7 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
         **chosen.setting.row(),
     }
     run.write_result(result, status="running")
-    run.write_text(PLAN, RunFolder(task.folder(chosen.number), "train").read_text(PLAN))
+    run.write_text(PLAN, task.folder(chosen.number).read_text(PLAN))
     result |= recover_chosen(task.settings, run, chosen.setting, task.questions)
     clean(run)
     return result
@@ -193,7 +193,7 @@ def _sizes_of(task: TrialTask, trial: Trial) -> Sizes:
     sizes = trial.setting.sizes
     if sizes.blocks is None:
         return sizes
-    text = RunFolder(task.folder(trial.number), "train").read_text(PLAN)
+    text = task.folder(trial.number).read_text(PLAN)
     return Plan.from_json(text).keep.sizes
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib.run import RunFolder
+from qa_lib.run import TRIALS, RunFolder
 from qa_lib.search import front
 from qa_lib.search.halving import Halving, Trial
 
-TRIALS_PARQUET, TRIALS_CSV = "trials.parquet", "trials.csv"
+TRIALS_CSV = "trials.csv"
 
 
 def status_of(trial: Trial, top: int) -> str:
@@ -70,7 +70,7 @@ def write_tables(run: RunFolder, table_rows: list[dict[str, Any]]) -> None:
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist(table_rows)
-    with run.filesystem.open_output_stream(f"{run.root}/{TRIALS_PARQUET}") as file:
+    with run.filesystem.open_output_stream(f"{run.root}/{TRIALS}") as file:
         pq.write_table(table, file)
     kept = [" ".join(map(str, row["kept_layers"])) for row in table_rows]
     position = table.column_names.index("kept_layers")

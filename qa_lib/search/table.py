@@ -119,7 +119,7 @@ def compare_models(config: Any, sizes: list[Sizes], device: str) -> list[float]:
     """Measure whole models where trials run, a few at a time, each time beside the first.
 
     Returns:
-        How many times the first one's speed each other has: the median of several builds.
+        How many times the first one's speed each other has, by the medians of several builds.
     """
     return _where_trials_run(_compare, config, sizes, device)
 
@@ -215,11 +215,8 @@ def _compare(config: Any, sizes: list[Sizes], device: str) -> list[float]:
     found: list[float] = []
     for begin in range(0, len(rest), _AT_ONCE):
         group = [first, *rest[begin : begin + _AT_ONCE]]
-        ratios = []
-        for _ in range(_TIMES):
-            whole, *others = _measure(config, group, device)
-            ratios.append([whole / other for other in others])
-        found += [median(of_one) for of_one in zip(*ratios, strict=True)]
+        whole, *others = _measure_often(config, group, device)
+        found += [whole / other for other in others]
     return found
 
 

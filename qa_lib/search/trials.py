@@ -11,7 +11,6 @@ from ray import tune
 from qa_lib import evaluate, recover, train
 from qa_lib import model as models
 from qa_lib.adjust import Sizes
-from qa_lib.run import RunFolder
 from qa_lib.search.bench import Bench, TrialTask, cut
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
@@ -58,7 +57,7 @@ class GroupRung(Rung):
         """Cut where the trial begins; else continue its training run to the rung's budget."""
         started_s = time.monotonic()
         task = self.task
-        run = RunFolder(task.folder(job.number), "train")
+        run = task.folder(job.number)
         run.filesystem.create_dir(run.root, recursive=True)
         name = task.settings.model.name
         adjusted = run.url("adjusted")

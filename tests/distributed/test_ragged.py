@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
-from transformers import BertConfig
 
 from qa_lib import card, config, evaluate, model, ragged, squad, verify
 from qa_lib.ragged import Blocks
@@ -21,26 +19,8 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 BLOCKS = Blocks(num_heads=(2, 0, 1), intermediate_size=(32, 8, 0))
 
 
-def write_model(folder: Path) -> str:
-    tokenizer = tiny._tokenizer()
-    widths = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=128,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        initializer_range=0.2,
-    )
-    torch.manual_seed(1)
-    model.save(model.build(ragged.mark(widths, BLOCKS)), tokenizer, folder)
-    return str(folder)
-
-
 def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path):
-    name = write_model(tmp_path / "ragged")
+    name = tiny.write_model(tmp_path / "ragged", num_layers=3, blocks=BLOCKS)
     flags = f"""
         --storage {tmp_path} --run-name mine --model.name {name}
         --data.train-limit 32 --data.eval-limit 12 --data.max-length 112 --data.stride 32

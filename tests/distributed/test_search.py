@@ -188,7 +188,7 @@ def test_trials_of_two_workers_are_runs_of_ray_train(explored, folder):
     assert first.outcomes[0].f1 == straight.trials[1].outcomes[0].f1
     assert max(trial.rung for trial in journal.trials) >= 1
     trained = next(trial for trial in journal.trials if trial.rung > 0)
-    ledger = RunFolder(task.folder(trained.number), "train")
+    ledger = task.folder(trained.number)
     assert train.read_ledger(ledger).num_rows == trained.outcomes[-1].num_windows
 
 

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertForQuestionAnswering, PreTrainedTokenizerFast
+from transformers import BertConfig, PreTrainedTokenizerFast
 
-from qa_lib import embedded, model
+from qa_lib import embedded, model, ragged
+from qa_lib.ragged import Blocks
 
 
-def write_model(folder: Path) -> str:
-    """Write a BERT of one layer, with a WordPiece tokenizer learned from the embedded corpus."""
-    tokenizer = _tokenizer()
+def write_model(folder: Path, *, num_layers: int = 1, blocks: Blocks | None = None) -> str:
+    """Write a BERT, ragged where it has `blocks`, with a WordPiece tokenizer of embedded text."""
+    tokenizer = make_tokenizer()
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
-        num_hidden_layers=1,
+        num_hidden_layers=num_layers,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=128,
@@ -26,11 +27,12 @@ def write_model(folder: Path) -> str:
         attention_probs_dropout_prob=0.0,
         initializer_range=0.2,
     )
-    model.save(BertForQuestionAnswering(config), tokenizer, folder)
+    model.save(model.build(ragged.mark(config, blocks)), tokenizer, folder)
     return str(folder)
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """Learn a WordPiece tokenizer from the embedded corpus."""
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer()
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -28,7 +28,7 @@ def flags(folder: Path) -> list[str]:
 
 def write_parent(folder: Path, titles: tuple[str, ...]) -> str:
     """Write a run of the train job that holds out these articles."""
-    tokenizer = tiny._tokenizer()
+    tokenizer = tiny.make_tokenizer()
     torch.manual_seed(1)
     widths = BertConfig(
         vocab_size=len(tokenizer),
