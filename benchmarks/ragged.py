@@ -15,7 +15,7 @@ of 2,000 evaluation questions, or --data.eval-limit.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -103,15 +103,14 @@ def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
 
     config = model.load_config(settings.model.name)
     whole = adjust.Sizes.of(config)
-    parent = model.build(config).eval()
     tried: dict[int, float] = {}
 
     def is_fast(steps: int) -> bool:
         wish = {**row.wish, "intermediate_size": steps * STEP}
         sizes = adjust.resolve(config, settings.adjust.model_copy(update=wish))
-        pair = {"parent": parent, "child": model.build(sizes.apply(config)).eval()}
-        seconds = adjust.measure_latency(pair, num_threads=1)
-        tried[steps * STEP] = round(seconds["parent"] / seconds["child"], 3)
+        configs = config, sizes.apply(config)
+        (found,) = speedups(lambda: [model.build(each).eval() for each in configs])
+        tried[steps * STEP] = round(found, 3)
         return tried[steps * STEP] >= row.speed
 
     low, high = 1, whole.intermediate_size // STEP
@@ -122,23 +121,30 @@ def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
 
 
 def measured(settings: Any, rows: Iterable[Row]) -> list[float]:
-    """Return how many times the parent's speed each row's model has, all measured in turns.
-
-    The models are loaded and measured several times, and the medians taken: between two loads of
-    one model lie several percent.
-    """
-    from qa_lib import adjust, model
+    """Return how many times the parent's speed each row's model has, all measured in turns."""
+    from qa_lib import model
 
     names = [settings.model.name, *(f"{settings.storage}/{row.run_name}" for row in rows)]
+    return speedups(lambda: [model.load(name) for name in names])
+
+
+def speedups(make: Callable[[], list[Any]]) -> list[float]:
+    """Return how many times the first model's speed each other has.
+
+    The models are made and measured several times, and the medians taken: between two of one shape
+    lie several percent.
+    """
+    from qa_lib import adjust
+
     found = []
     for _ in range(LOADS):
-        models = {str(i): model.load(name) for i, name in enumerate(names)}
-        seconds = adjust.measure_latency(models, num_threads=1)
-        found.append([seconds["0"] / seconds[str(i)] for i in range(1, len(names))])
+        models = {str(number): each for number, each in enumerate(make())}
+        first, *others = adjust.measure_latency(models, num_threads=1).values()
+        found.append([first / other for other in others])
     return [median(of_one) for of_one in zip(*found, strict=True)]
 
 
-def table(results: dict[Row, dict[str, Any]], speedups: list[float]) -> str:
+def table(results: dict[Row, dict[str, Any]], measured_speedups: list[float]) -> str:
     """Return the table of models in Markdown."""
     first = next(iter(results.values()))
     lines = [
@@ -150,7 +156,7 @@ def table(results: dict[Row, dict[str, Any]], speedups: list[float]) -> str:
         " F1 recovered |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    found = zip(results.items(), speedups, strict=True)
+    found = zip(results.items(), measured_speedups, strict=True)
     for (row, result), speedup in sorted(found, key=lambda each: each[0][0].speed):
         keys = ("num_heads", "intermediate_size")
         blocks = result.get("blocks") or {key: [result[key]] for key in keys}
