@@ -7,23 +7,18 @@ Precedence: defaults < recipe < flags. Every problem is reported at once, as one
 
 from __future__ import annotations
 
+from qa_lib.config.adjusting import AdjustSettings, SearchSettings, SpaceSettings
 from qa_lib.config.command_line import parse
 from qa_lib.config.recipes import RECIPES_FOLDER, recipe_names
 from qa_lib.config.settings import (
-    AdjustSettings,
     AnswerSettings,
     ClusterSettings,
     CompareSettings,
-    DataSettings,
     DemoSettings,
-    EvaluateSettings,
     ExportSettings,
-    ModelSettings,
-    SearchSettings,
     Settings,
-    SpaceSettings,
-    TrainSettings,
 )
+from qa_lib.config.training import DataSettings, EvaluateSettings, ModelSettings, TrainSettings
 
 __all__ = [
     "RECIPES_FOLDER",

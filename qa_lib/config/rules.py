@@ -6,14 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qa_lib.config.settings import (
-        AdjustSettings,
-        AnswerSettings,
-        DataSettings,
-        SearchSettings,
-        Settings,
-        TrainSettings,
-    )
+    from qa_lib.config.adjusting import AdjustSettings, SearchSettings
+    from qa_lib.config.settings import AnswerSettings, Settings
+    from qa_lib.config.training import DataSettings, TrainSettings
 
 
 def conflicts(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
