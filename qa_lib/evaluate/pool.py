@@ -88,9 +88,22 @@ def read_all(
         num_cpus=resources.MODEL_ACTOR_CPUS,
         num_gpus=num_gpus_of(settings, device),
     )
+    candidates, seconds = _collect(found, window_set.num_windows)
+    return candidates, {
+        "num_windows": window_set.num_windows,
+        "windows_per_s": round(window_set.num_windows / seconds, 2),
+        "num_eval_actors": num_actors,
+        "eval_device": device,
+        "eval_precision": candidates["precision"][0].as_py(),
+        "eval_peak_memory_bytes": int(candidates["peak_memory_bytes"].to_numpy().max()),
+    }
+
+
+def _collect(found: Any, num_windows: int) -> tuple[pa.Table, float]:
+    """Return what the actors found, every window once, and the seconds since the first began."""
     parts: list[pa.Table] = []
     done, began_s = 0, np.inf
-    with Progress(window_set.num_windows, "windows", "evaluating") as progress:
+    with Progress(num_windows, "windows", "evaluating") as progress:
         part: pa.Table
         for part in found.iter_batches(batch_size=None, batch_format="pyarrow"):
             if _ERROR in part.column_names:
@@ -102,15 +115,8 @@ def read_all(
     seconds = time.time() - began_s
     candidates = pa.concat_tables(parts)
     index = np.sort(candidates["window_index"].to_numpy())
-    assert np.array_equal(index, np.arange(window_set.num_windows)), "windows missed or repeated"
-    return candidates, {
-        "num_windows": done,
-        "windows_per_s": round(done / seconds, 2),
-        "num_eval_actors": num_actors,
-        "eval_device": device,
-        "eval_precision": candidates["precision"][0].as_py(),
-        "eval_peak_memory_bytes": int(candidates["peak_memory_bytes"].to_numpy().max()),
-    }
+    assert np.array_equal(index, np.arange(num_windows)), "windows missed or repeated"
+    return candidates, seconds
 
 
 def device_of(settings: Settings) -> str:
