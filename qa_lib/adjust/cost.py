@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import prod
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from qa_lib import devices
 from qa_lib.adjust.architecture import shapes_of, with_layers, with_vocabulary
@@ -22,6 +23,18 @@ _BUDGET_S = 5.0
 _BLOCK_S = 0.05  # one model's turn within a round, at least
 _SMALL_VOCABULARY = 1024  # looking up a token costs the same in a table of any height
 _STEM, _STACK = 0, 2  # layers of the two models whose latencies tell a layer's from the rest's
+_AT_ONCE = 16  # shapes measured in turns: 1.6 GB of layers as large as BERT-large's
+
+
+class _Shape(NamedTuple):
+    """A layer as it runs on a device: that of a model with `_STACK` such layers."""
+
+    config_class: Any
+    config: str  # JSON
+    device: str
+
+
+_measured: dict[_Shape, tuple[float, float]] = {}  # of the process: seconds of stem, of a layer
 
 
 def num_parameters(config: Any) -> int:
@@ -91,30 +104,33 @@ def measure_latency(
     return {name: median(values) for name, values in seconds.items()}
 
 
-def predict_latency(config: Any, device: str = "cpu") -> float:
-    """Return the seconds of a pass of one 384-token window, from the measured latency of a layer.
+def predict_latencies(configs: Sequence[Any], device: str = "cpu") -> list[float]:
+    """Return each model's seconds for one 384-token window, from the measured latency of a layer.
 
-    A layer of each shape that the configuration has is measured once in a process, on random
-    weights, and counted as often as the configuration has such layers.
+    A layer of each shape that the configurations have is measured once in a process, on random
+    weights, and counted as often as a configuration has such layers. Shapes are measured in turns,
+    so that a busy moment hits all of them.
 
     Args:
-        config: Of the model.
+        configs: Of models with as many positions; in a search, all that are to be compared.
         device: cpu (float32) or cuda (float16).
     """
-    shapes = [_shape(config, index) for index in range(config.num_hidden_layers)]
-    parts = [_parts(config.__class__, shape, device) for shape in shapes]
-    return median(stem for stem, _ in parts) + sum(layer for _, layer in parts)
+    shapes = [
+        [_shape(config, index, device) for index in range(config.num_hidden_layers)]
+        for config in configs
+    ]
+    new = [shape for shape in dict.fromkeys(chain(*shapes)) if shape not in _measured]
+    for first in range(0, len(new), _AT_ONCE):
+        _measured.update(_measure(new[first : first + _AT_ONCE]))
+    parts = [[_measured[shape] for shape in of_one] for of_one in shapes]
+    return [median(stem for stem, _ in each) + sum(layer for _, layer in each) for each in parts]
 
 
-def _shape(config: Any, index: int) -> str:
-    """Describe a model of `_STACK` layers as wide as this one."""
+def _shape(config: Any, index: int, device: str) -> _Shape:
+    """Return the shape of one layer."""
     layers = [index] * _STACK if blocks_of(config) else _repeated(config, _STACK)
-    return str(
-        with_vocabulary(
-            with_layers(config, layers),
-            min(config.vocab_size, _SMALL_VOCABULARY),
-        ).to_json_string(use_diff=False)
-    )
+    small = with_vocabulary(with_layers(config, layers), min(config.vocab_size, _SMALL_VOCABULARY))
+    return _Shape(config.__class__, small.to_json_string(use_diff=False), device)
 
 
 def _repeated(config: Any, count: int) -> list[int]:
@@ -122,21 +138,21 @@ def _repeated(config: Any, count: int) -> list[int]:
     return [index % config.num_hidden_layers for index in range(count)]
 
 
-@lru_cache(maxsize=256)
-def _parts(config_class: Any, shape: str, device: str) -> tuple[float, float]:
-    """Measure the seconds of everything but the layers, and of one layer."""
-    import json
-
+def _measure(shapes: Sequence[_Shape]) -> dict[_Shape, tuple[float, float]]:
+    """Measure the seconds of everything but the layers, and of one layer, of each shape."""
     import torch
 
-    config = config_class.from_dict(json.loads(shape))
+    models = {}
     with torch.random.fork_rng(devices=[]):
-        models = {
-            str(count): build(with_layers(config, _repeated(config, count))).eval()
-            for count in (_STEM, _STACK)
-        }
-    if device == "cuda":
-        models = {count: model.half().to(device) for count, model in models.items()}
+        for number, shape in enumerate(shapes):
+            config = shape.config_class.from_dict(json.loads(shape.config))
+            for count in (_STEM, _STACK):
+                model = build(with_layers(config, _repeated(config, count))).eval()
+                on_cuda = shape.device == "cuda"
+                models[f"{number} {count}"] = model.half().to("cuda") if on_cuda else model
     seconds = measure_latency(models)
-    stem = seconds[str(_STEM)]
-    return stem, max(0.0, seconds[str(_STACK)] - stem) / _STACK
+    found = {}
+    for number, shape in enumerate(shapes):
+        stem, stack = (seconds[f"{number} {count}"] for count in (_STEM, _STACK))
+        found[shape] = stem, max(0.0, stack - stem) / _STACK
+    return found

@@ -22,7 +22,7 @@ def table(config: Any, dimensions: Dimensions, sizes: Sizes) -> str:
     """
     parent = Sizes.of(config)
     before, after = parent.apply(config), sizes.apply(config)
-    seconds = {name: cost.predict_latency(each) for name, each in (("b", before), ("a", after))}
+    seconds = cost.predict_latencies([before, after])
     dimension_rows = [
         ("dimension", "before", "after"),
         ("layers", str(len(parent.layers)), f"{len(sizes.layers)}  ({_ranges(sizes.layers)})"),
@@ -39,8 +39,8 @@ def table(config: Any, dimensions: Dimensions, sizes: Sizes) -> str:
         ),
         (
             f"predicted ms (batch {cost.BATCH}, {cost.NUM_TOKENS} tokens)",
-            f"{seconds['b'] * 1e3:.1f}",
-            f"{seconds['a'] * 1e3:.1f}  ({seconds['b'] / seconds['a']:.2f}x)",
+            f"{seconds[0] * 1e3:.1f}",
+            f"{seconds[1] * 1e3:.1f}  ({seconds[0] / seconds[1]:.2f}x)",
         ),
     ]
     return f"{_aligned(dimension_rows)}\n\n{_aligned(_group_rows(dimensions, sizes))}"

@@ -85,7 +85,8 @@ def _parameters(config: Any, sizes: Sizes) -> float:
 
 def _speedup(config: Any, sizes: Sizes) -> float:
     """Return how many times the parent's speed the model is predicted to have."""
-    return cost.predict_latency(config) / cost.predict_latency(sizes.apply(config))
+    before, after = cost.predict_latencies([config, sizes.apply(config)])
+    return before / after
 
 
 def _hidden_steps(config: Any, parent: Sizes, round_to: int) -> Iterator[Sizes]:

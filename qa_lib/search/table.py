@@ -192,7 +192,8 @@ def _where_trials_run(
 
 def _predict(config: Any, sizes: list[Sizes], device: str) -> list[float]:
     _take_all_cores()
-    return [cost.predict_latency(each.apply(config), device) * 1e3 for each in sizes]
+    seconds = cost.predict_latencies([each.apply(config) for each in sizes], device)
+    return [each * 1e3 for each in seconds]
 
 
 def _measure(config: Any, sizes: list[Sizes], device: str) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from transformers import BertConfig
 
@@ -43,8 +45,26 @@ def test_a_narrower_model_is_measured_and_predicted_faster():
     models = {name: _random(config) for name, config in configs.items()}
     seconds = adjust.measure_latency(models)
     assert seconds["narrow"] < seconds["wide"]
-    predicted = {name: cost.predict_latency(config) for name, config in configs.items()}
-    assert predicted["narrow"] < predicted["wide"]
+    wide_s, narrow_s = cost.predict_latencies(list(configs.values()))
+    assert narrow_s < wide_s
+    assert cost.predict_latencies([WIDE]) == [wide_s], "a shape is measured once"
+
+
+def test_the_shapes_of_a_comparison_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch):
+    measured: list[int] = []
+
+    def measure(models: dict[str, object]) -> dict[str, float]:
+        measured.append(len(models))
+        return {name: float(name.split()[1]) for name in models}
+
+    monkeypatch.setattr(cost, "measure_latency", measure)
+    monkeypatch.setattr(cost, "_measured", {})
+    wide = Sizes.of(WIDE)
+    sizes = [
+        replace(wide, layers=wide.layers[:n], intermediate_size=i) for n in (2, 4) for i in (8, 16)
+    ]
+    assert cost.predict_latencies([each.apply(WIDE) for each in sizes]) == [2, 2, 4, 4]
+    assert measured == [4], "two shapes, each without layers and with two"
 
 
 def test_sizes_are_found_for_a_number_of_parameters():

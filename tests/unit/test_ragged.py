@@ -311,7 +311,7 @@ def test_sizes_and_costs_follow_the_layers():
     config = sizes.apply(parent)
     assert cost.num_parameters(config) == model.num_parameters(child)
     assert 0 < cost.num_flops(config) < cost.num_flops(parent)
-    assert cost.predict_latency(config) > 0
+    assert cost.predict_latencies([config])[0] > 0
     table = adjust.table(parent, adjust.trace(MODELS["bert"]), sizes)
     assert " ".join(map(str, blocks_of(plan).num_heads)) in table
 
