@@ -148,8 +148,9 @@ def _measure(shapes: Sequence[_Shape]) -> dict[_Shape, tuple[float, float]]:
             config = shape.config_class.from_dict(json.loads(shape.config))
             for count in (_STEM, _STACK):
                 model = build(with_layers(config, _repeated(config, count))).eval()
-                on_cuda = shape.device == "cuda"
-                models[f"{number} {count}"] = model.half().to("cuda") if on_cuda else model
+                if shape.device == "cuda":
+                    model = model.half().to("cuda")
+                models[f"{number} {count}"] = model
     seconds = measure_latency(models)
     found = {}
     for number, shape in enumerate(shapes):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Statistics, written
 from qa_lib.adjust.dimensions import Dimensions, Group
 from qa_lib.adjust.plan import Indices, Keep
 from qa_lib.adjust.sizes import Sizes
+from qa_lib.config import ImportanceMethod
 
 if TYPE_CHECKING:
     import torch
 
-Method = Literal["taylor", "activation", "magnitude", "random"]
 Scores = dict[str, "torch.Tensor"]
 
 
@@ -27,7 +27,7 @@ def places(dimensions: Dimensions, group: Group) -> list[str]:
 
 def score(
     dimensions: Dimensions,
-    method: Method,
+    method: ImportanceMethod,
     *,
     weights: Mapping[str, torch.Tensor],
     statistics: Mapping[str, Statistics],

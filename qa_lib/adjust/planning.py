@@ -14,6 +14,7 @@ from qa_lib.adjust.plan import Coupling, Fold, Indices, Plan
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.surgery import changes, drop_layers
 from qa_lib.adjust.uneven import distribute
+from qa_lib.config import ImportanceMethod
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,7 +27,7 @@ def make_plan(
     *,
     parent_sha256: str,
     vocabulary: Indices | None = None,
-    method: importance.Method = "taylor",
+    method: ImportanceMethod = "taylor",
     folds: bool = True,
     round_to: int = 8,
     seed: int = 0,
@@ -87,7 +88,7 @@ def _statistics(
     model: PreTrainedModel,
     dimensions: Dimensions,
     batches: Sequence[Batch],
-    method: importance.Method,
+    method: ImportanceMethod,
     folds: bool,
 ) -> dict[str, Statistics]:
     """Run the calibration windows where scores or folds need them."""

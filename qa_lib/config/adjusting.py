@@ -8,6 +8,8 @@ from pydantic import Field
 
 from qa_lib.config.group import Auto, Group, Name
 
+ImportanceMethod = Literal["taylor", "activation", "magnitude", "random"]
+
 
 class AdjustSettings(Group):
     """Which layers and widths a smaller model keeps."""
@@ -46,9 +48,7 @@ class AdjustSettings(Group):
         description="corpus: keep the tokens that the training questions and their contexts use,"
         " and what other words fall back to; none: all.",
     )
-    importance: Literal["taylor", "activation", "magnitude", "random"] = Field(
-        default="taylor", description="How units are scored."
-    )
+    importance: ImportanceMethod = Field(default="taylor", description="How units are scored.")
     fold: bool = Field(
         default=True, description="Fold what is removed into biases and LayerNorms, from its mean."
     )
@@ -102,7 +102,7 @@ class SpaceSettings(Group):
         min_length=1,
         description="Whether layers have the same widths, or share them out by importance.",
     )
-    importance: tuple[Literal["taylor", "activation", "magnitude", "random"], ...] = Field(
+    importance: tuple[ImportanceMethod, ...] = Field(
         default=("taylor",), min_length=1, description="How units are scored."
     )
     learning_rate: tuple[

@@ -101,7 +101,7 @@ def cut(task: TrialTask, parent: PreTrainedModel, number: int, setting: Setting)
             setting.sizes,
             task.calibration,
             parent_sha256=task.parent_sha256,
-            method=setting.importance,  # type: ignore[arg-type]
+            method=setting.importance,
             folds=task.settings.adjust.fold,
             round_to=task.settings.adjust.round_to,
             seed=task.settings.seed,

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from qa_lib.adjust import Sizes
+from qa_lib.config import ImportanceMethod
 from qa_lib.search.halving import Trial
 from qa_lib.search.space import Setting, Space
 
@@ -84,8 +85,8 @@ def propose(
 
 
 def _open_cuts(
-    admitted: Collection[Sizes], importance: Sequence[str], trials: Sequence[Trial]
-) -> set[tuple[Sizes, str]]:
+    admitted: Collection[Sizes], importance: Sequence[ImportanceMethod], trials: Sequence[Trial]
+) -> set[tuple[Sizes, ImportanceMethod]]:
     """Return the cuts that are new, or that some trial has been trained after; all if none is."""
     every = set(product(admitted, importance))
     scored, trained = (

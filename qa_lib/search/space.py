@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib import adjust
 from qa_lib.adjust import Sizes
-from qa_lib.config import AdjustSettings
+from qa_lib.config import AdjustSettings, ImportanceMethod
 from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Setting:
     """
 
     sizes: Sizes
-    importance: str
+    importance: ImportanceMethod
     learning_rate: float
     distill_weight: float
 
@@ -74,7 +74,7 @@ class Space:
     """
 
     sizes: tuple[Sizes, ...]
-    importance: tuple[str, ...]
+    importance: tuple[ImportanceMethod, ...]
     learning_rate: tuple[float, float]
     distill_weight: tuple[float, float]
 
