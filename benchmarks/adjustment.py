@@ -117,7 +117,7 @@ def chosen_by(settings: Any) -> str:
 
 def once(settings: Any, job: str, work: Any) -> dict[str, Any]:
     """Do the work in its run folder unless a run of that name is done; return its result."""
-    from qa_lib.run import RunFolder
+    from qa_lib.runs.run_folder import RunFolder
 
     path = f"{settings.storage}/{settings.run_name}"
     found = RunFolder(path, job).read_result()

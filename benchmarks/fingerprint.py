@@ -18,13 +18,24 @@ import tempfile
 from pathlib import Path
 
 GROUPS = ((1, 0), (2, 0), (1, 2), (2, 2))  # workers, ZeRO stage
-TRAIN = "--train.max-steps 20 --train.precision fp32 --train.dropout 0.1 --data.eval-limit 8".split()
+TRAIN = (
+    "--train.max-steps 20 --train.precision fp32 --train.dropout 0.1 --data.eval-limit 8".split()
+)
 ADJUST = "--adjust.num-layers 4 --adjust.intermediate-size 768 --data.eval-limit 200".split()
 
 
 def run_job(job: str, name: str, storage: str, *flags: str) -> Path:
     """Run a job to its end and return its run folder."""
-    command = [sys.executable, "-m", f"jobs.{job}", "--storage", storage, "--run-name", name, *flags]
+    command = [
+        sys.executable,
+        "-m",
+        f"jobs.{job}",
+        "--storage",
+        storage,
+        "--run-name",
+        name,
+        *flags,
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return Path(storage, name)
 

@@ -71,7 +71,7 @@ def train(settings: Any) -> Any:
     """Run the job's training; its folder."""
     from qa_lib import squad
     from qa_lib import train as training
-    from qa_lib.run import RunFolder
+    from qa_lib.runs.run_folder import RunFolder
 
     questions = squad.load(settings.data, "train")
     with RunFolder.open(settings, "train") as run:
@@ -180,7 +180,7 @@ def worker_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: 
 
 def driver_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: Path) -> list[dict]:
     """Kill the whole job in each of so many runs, then give its command again with --resume."""
-    from qa_lib.run import RunFolder
+    from qa_lib.runs.run_folder import RunFolder
 
     rows = []
     for number in range(num):

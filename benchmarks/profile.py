@@ -68,8 +68,9 @@ def main(argv: list[str]) -> None:
     import torch
 
     from benchmarks._work import engine_here, prepare
-    from qa_lib import config, devices, resources, train, windows
+    from qa_lib import config, train, windows
     from qa_lib import model as models
+    from qa_lib.machines import devices, resources
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "24"]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])

@@ -189,7 +189,8 @@ def measure(folder: Path, world_size: int, stage: int) -> dict[str, Any]:
 
 def delivery_rate(settings: Any) -> float:
     """Return the windows per second that Ray Data delivers to one rank that does nothing."""
-    from qa_lib import resources, squad, stream, train, windows
+    from qa_lib import squad, stream, train, windows
+    from qa_lib.machines import resources
 
     resources.start_ray()
     questions = squad.load(settings.data, "train")
@@ -222,7 +223,7 @@ def step_seconds(
     Source:
         Patarasuk and Yuan 2009, bandwidth optimal all-reduce.
     """
-    from qa_lib.devices import flops_per_second
+    from qa_lib.machines.devices import flops_per_second
 
     compute = per_gpu * window_flops / flops_per_second("cuda", "fp16", machine.gpu)
     if num_gpus == 1:

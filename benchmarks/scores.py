@@ -25,7 +25,7 @@ from benchmarks import _evidence
 from benchmarks._squad import with_real_squad
 from qa_lib import config, metrics, scores, squad
 from qa_lib.config import Settings
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 
 # The official scripts' figures.
 PUBLISHED = {

@@ -136,7 +136,8 @@ def main(argv: list[str]) -> None:
     import torch
 
     from benchmarks._work import prepare
-    from qa_lib import config, devices, resources, windows
+    from qa_lib import config, windows
+    from qa_lib.machines import devices, resources
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "1600"]
     flags += ["--train.max-steps", str(NUM_STEPS)]

@@ -83,7 +83,7 @@ def plain_loop(
 def suite(settings: Any, questions: Any, folder: str, turn: int) -> tuple[float, list[float]]:
     """Train as the job does; windows per second and the losses."""
     from qa_lib import train
-    from qa_lib.run import RunFolder
+    from qa_lib.runs.run_folder import RunFolder
 
     named = settings.model_copy(update={"storage": folder, "run_name": f"turn-{turn}"})
     with RunFolder.open(named, "train") as run:
@@ -99,7 +99,8 @@ def main() -> None:
     import torch
 
     from benchmarks._work import prepare
-    from qa_lib import config, devices, resources
+    from qa_lib import config
+    from qa_lib.machines import devices, resources
 
     flags = ["--train.max-steps", "40", "--train.dropout", "0", *sys.argv[1:]]
     settings = config.parse("train", flags)

@@ -38,7 +38,7 @@ MEBIBYTE = 2**20
 def train(settings: Any, questions: Any, name: str, **changes: Any) -> tuple[Any, dict[str, Any]]:
     """Run the job's training with other settings; the run folder and its result."""
     from qa_lib import train
-    from qa_lib.run import RunFolder
+    from qa_lib.runs.run_folder import RunFolder
 
     trained = settings.train.model_copy(update=changes)
     named = settings.model_copy(update={"run_name": name, "train": trained})
@@ -91,7 +91,7 @@ def speed(run: Any) -> float:
 
 def compare(settings: Any, questions: Any, table: Any) -> list[dict[str, Any]]:
     """Train one worker, and two at every stage; a row of figures for each."""
-    from qa_lib.resources import memory_per_rank
+    from qa_lib.machines.resources import memory_per_rank
 
     one, _ = train(settings, questions, "one", num_workers=1, zero_stage=0)
     sgd = {"optimizer": "sgd", "learning_rate": 0.05}

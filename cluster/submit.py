@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from jobs import _entry
-from qa_lib import config, storage
+from qa_lib import config
 from qa_lib.config import Settings
 from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
+from qa_lib.runs import storage
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

@@ -24,8 +24,9 @@ def compare(settings: Settings) -> None:
     import shutil
     from pathlib import Path
 
-    from qa_lib import pages, storage
+    from qa_lib import pages
     from qa_lib.report import compare as comparing
+    from qa_lib.runs import storage
 
     found = comparing.compare(settings.compare.runs or (), seed=settings.seed)
     print(comparing.table(found, shutil.get_terminal_size((100, 24)).columns))

@@ -23,8 +23,8 @@ def evaluate(settings: Settings) -> None:
     """Score, and say where the result is."""
     from qa_lib import doctor, report, squad
     from qa_lib import evaluate as evaluation
-    from qa_lib.run import RunFolder
-    from qa_lib.storage import to_json
+    from qa_lib.runs.run_folder import RunFolder
+    from qa_lib.runs.storage import to_json
 
     if settings.dry_run:
         RunFolder.check(settings, "evaluate")

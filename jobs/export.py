@@ -22,8 +22,8 @@ def export(settings: Settings) -> None:
     """Export, compare, and say where the files are."""
     from qa_lib import doctor
     from qa_lib import export as exporting
-    from qa_lib.run import RunFolder
-    from qa_lib.storage import to_json
+    from qa_lib.runs.run_folder import RunFolder
+    from qa_lib.runs.storage import to_json
 
     settings = exporting.with_sample(settings)
     if settings.dry_run:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def prepare(settings: Settings) -> None:
     """Validate the source's splits and write them to RUN/data."""
     from qa_lib import doctor, squad
-    from qa_lib.run import RunFolder
+    from qa_lib.runs.run_folder import RunFolder
 
     if settings.dry_run:
         RunFolder.check(settings, "prepare")

@@ -22,9 +22,10 @@ def report(settings: Settings) -> None:
         return
     from pathlib import Path
 
-    from qa_lib import pages, storage
+    from qa_lib import pages
     from qa_lib import report as reports
-    from qa_lib.run import RunFolder
+    from qa_lib.runs import storage
+    from qa_lib.runs.run_folder import RunFolder
 
     place = reports.write(RunFolder(settings.model.name, "report"))
     print(place)

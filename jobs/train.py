@@ -22,8 +22,8 @@ def train(settings: Settings) -> None:
     """Train, evaluate, and say where the result is."""
     from qa_lib import card, doctor, evaluate, report, squad
     from qa_lib import train as training
-    from qa_lib.run import RunFolder
-    from qa_lib.storage import to_json
+    from qa_lib.runs.run_folder import RunFolder
+    from qa_lib.runs.storage import to_json
 
     if settings.dry_run:
         RunFolder.check(settings, "train")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def tune(settings: Settings) -> None:
     """Search, recover the chosen model, and say where the result is."""
     from qa_lib import doctor, report, search
-    from qa_lib.run import RunFolder
-    from qa_lib.storage import to_json
+    from qa_lib.runs.run_folder import RunFolder
+    from qa_lib.runs.storage import to_json
 
     settings = search.with_holdout(settings)
     if settings.dry_run:

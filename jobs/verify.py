@@ -25,7 +25,7 @@ def verify(settings: Settings) -> None:
         return
     from qa_lib import verify as proof
     from qa_lib.config import DataSettings
-    from qa_lib.run import RunFolder
+    from qa_lib.runs.run_folder import RunFolder
 
     run = RunFolder(settings.model.name, "verify")
     moved = settings.data.source != DataSettings().source

@@ -10,7 +10,7 @@ import yaml
 
 from qa_lib.config import Settings
 from qa_lib.ragged import MODEL_TYPE
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 
 _TITLES = {
     "f1": "F1",

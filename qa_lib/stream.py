@@ -17,9 +17,9 @@ import pyarrow as pa
 from ray.train import DataConfig
 
 from qa_lib import windows
-from qa_lib.checkpoint import CheckpointStore
 from qa_lib.errors import DataError
 from qa_lib.plan import BatchPlan
+from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.squad import context_edges
 
 if TYPE_CHECKING:

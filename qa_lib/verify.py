@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from qa_lib import metrics, squad, storage, windows
+from qa_lib import metrics, squad, windows
 from qa_lib import model as models
-from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import DataSettings, Settings
 from qa_lib.errors import CheckpointError, ConfigError, UserError
 from qa_lib.evaluate import PREDICTIONS
 from qa_lib.plan import BatchPlan
-from qa_lib.run import CONFIG, METRICS, RESULT, RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from qa_lib.train import LEDGER, check_ledger, checkpoints_of, plan_of, read_ledger
 
 _STOCK_LOAD_S = 300

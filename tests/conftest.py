@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from jobs import _entry
-from qa_lib import resources
+from qa_lib.machines import resources
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from qa_lib import squad
 from qa_lib.config import DataSettings, Settings
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 
 NUM_QUESTIONS = 200
 

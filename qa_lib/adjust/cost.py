@@ -9,8 +9,8 @@ from math import prod
 from statistics import median
 from typing import Any, NamedTuple
 
-from qa_lib import devices
 from qa_lib.adjust.architecture import shapes_of, with_layers, with_vocabulary
+from qa_lib.machines import devices
 from qa_lib.model import build, maximum_length
 from qa_lib.ragged import blocks_of
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from qa_lib import model as models
-from qa_lib import storage
 from qa_lib.answer.answerer import Answerer
 from qa_lib.config import Settings
 from qa_lib.errors import DataError, UserError
 from qa_lib.evaluate import device_of
+from qa_lib.runs import storage
 
 
 def call_options(settings: Settings) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from qa_lib.answer import Answerer
 from qa_lib.config import Settings
 from qa_lib.errors import UserError
 from qa_lib.pages.text import short
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 
 _NUM_TURNS = 3  # what one call takes varies by a tenth and more
 

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from qa_lib import storage
 from qa_lib.doctor.finding import Finding
-from qa_lib.run import versions
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import versions
 
 CONTACT_S = 3.0
 """How long an address is given to answer, in seconds."""

@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator
 
 from qa_lib import model as models
-from qa_lib import resources, storage
 from qa_lib.config import Settings
-from qa_lib.devices import BF16_CAPABILITY
 from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import NodeFacts
 from qa_lib.errors import UserError
+from qa_lib.machines import resources
+from qa_lib.machines.devices import BF16_CAPABILITY
+from qa_lib.runs import storage
 from qa_lib.scores import semantic
 
 _NUM_KEPT_CHECKPOINTS = 3  # the newest good one, the one before, and the one being written

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from qa_lib import model as models
-from qa_lib import squad, storage
+from qa_lib import squad
 from qa_lib.config import Settings
 from qa_lib.doctor.contact import CONTACT_S
 from qa_lib.doctor.finding import Finding
 from qa_lib.errors import DataError, UserError
-from qa_lib.run import versions
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import versions
 
 PROBE_S = 8.0
 """How long all nodes together are given, in seconds; what has not answered then is a finding."""

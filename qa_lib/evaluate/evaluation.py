@@ -11,7 +11,7 @@ from qa_lib import metrics, scores, squad, windows
 from qa_lib.config import Settings
 from qa_lib.evaluate import pool
 from qa_lib.evaluate.scoring import fields, merge, origin, write_answers
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from qa_lib.squad import Questions
@@ -50,7 +50,8 @@ def evaluate(
         DataError: No question fits a window.
     """
     from qa_lib import model as models
-    from qa_lib import resources, stream
+    from qa_lib import stream
+    from qa_lib.machines import resources
 
     _check(settings, model_name, final=final)
     resources.start_ray()

@@ -17,7 +17,7 @@ import pyarrow as pa
 from qa_lib import spans
 from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.errors import ResourceError, UserError
-from qa_lib.progress import Progress
+from qa_lib.runs.progress import Progress
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -64,7 +64,7 @@ def read_all(
     """Return the best spans of all windows, and facts for result.json."""
     import ray
 
-    from qa_lib import resources
+    from qa_lib.machines import resources
 
     device = device_of(settings)
     num_actors, num_threads = pool_size(settings, device)
@@ -121,7 +121,7 @@ def _collect(found: Any, num_windows: int) -> tuple[pa.Table, float]:
 
 def device_of(settings: Settings) -> str:
     """Return cpu or cuda, judged by this machine before Ray starts and by the cluster after it."""
-    from qa_lib import resources
+    from qa_lib.machines import resources
 
     # The training group's size does not matter here.
     alone = settings.train.model_copy(update={"num_workers": 1, "cpus_per_worker": None})
@@ -145,7 +145,7 @@ def pool_size(settings: Settings, device: str) -> tuple[int, int]:
     Raises:
         ResourceError: More are asked for than there is room for: Ray would wait for ever.
     """
-    from qa_lib import resources
+    from qa_lib.machines import resources
 
     cluster = resources.growth(settings)
     num_cpus, num_gpus = resources.totals(cluster)
@@ -179,8 +179,8 @@ class _Reader:
     ) -> None:
         import ray
 
-        from qa_lib import resources
         from qa_lib.forward import Forward
+        from qa_lib.machines import resources
 
         self._settings = settings
         self._blocks = ray.get(blocks)
@@ -201,7 +201,8 @@ class _Reader:
             return pa.table({_ERROR: [pickle.dumps(error)]})
 
     def _read(self, window_index: pa.ChunkedArray) -> pa.Table:
-        from qa_lib import devices, stream
+        from qa_lib import stream
+        from qa_lib.machines import devices
 
         began_s = time.time()
         table = stream.take(self._blocks, self._starts, window_index.to_numpy())

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qa_lib import metrics, scores, spans, storage
+from qa_lib import metrics, scores, spans
 from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.errors import DataError
-from qa_lib.run import RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from qa_lib.squad import Questions

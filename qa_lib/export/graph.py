@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qa_lib import storage
 from qa_lib.adjust import FAMILIES
 from qa_lib.errors import ExportError
+from qa_lib.runs import storage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

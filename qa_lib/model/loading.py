@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib import ragged
 from qa_lib.errors import ModelError
 from qa_lib.model.sources import ALTERNATIVES, resolve
-from qa_lib.storage import first_line
+from qa_lib.runs.storage import first_line
 
 if TYPE_CHECKING:
     import torch

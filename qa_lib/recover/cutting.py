@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qa_lib import adjust, squad, storage, windows
+from qa_lib import adjust, squad, windows
 from qa_lib import model as models
 from qa_lib.config import Settings
 from qa_lib.errors import AdjustError
-from qa_lib.progress import QUIET_S, tracked
-from qa_lib.run import PLAN, RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.progress import QUIET_S, tracked
+from qa_lib.runs.run_folder import PLAN, RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

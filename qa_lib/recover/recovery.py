@@ -8,12 +8,13 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import adjust, card, evaluate, squad, storage, train
+from qa_lib import adjust, card, evaluate, squad, train
 from qa_lib import model as models
 from qa_lib.config import Settings
-from qa_lib.progress import QUIET_S, tracked
 from qa_lib.recover.cutting import cut
-from qa_lib.run import RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.progress import QUIET_S, tracked
+from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,11 +9,12 @@ import shlex
 import sys
 import traceback
 
-from qa_lib import pages, storage
+from qa_lib import pages
 from qa_lib.report import content
 from qa_lib.report.facts import read
 from qa_lib.report.placing import place
-from qa_lib.run import RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import RunFolder
 
 __all__ = ["REPORT", "draw", "write"]
 

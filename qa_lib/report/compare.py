@@ -15,7 +15,7 @@ from qa_lib.report import charts
 from qa_lib.report.content import SCORES, leaves
 from qa_lib.report.facts import Facts, look_up, read
 from qa_lib.report.placing import place
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 
 _COSTS = (
     ("speed-up", "speedup"),

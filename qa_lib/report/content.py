@@ -12,7 +12,7 @@ from qa_lib.config import Settings
 from qa_lib.pages.text import figure
 from qa_lib.report import charts, layers
 from qa_lib.report.facts import Facts, look_up
-from qa_lib.run import CONFIG
+from qa_lib.runs.run_folder import CONFIG
 
 _DATA = (
     ("questions trained on", "num_train_questions"),

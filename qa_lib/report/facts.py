@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from qa_lib import scores, storage
+from qa_lib import scores
 from qa_lib.errors import ConfigError
-from qa_lib.run import CONFIG, METRICS, PLAN, RESULT, TRIALS, RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import CONFIG, METRICS, PLAN, RESULT, TRIALS, RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qa_lib import storage
 from qa_lib.errors import ConfigError
-from qa_lib.run import RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import RunFolder
 
 
 def place(folder: RunFolder, name: str, html: str) -> str:

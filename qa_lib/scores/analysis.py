@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lib import metrics, storage
+from qa_lib import metrics
 from qa_lib.config import Settings
-from qa_lib.run import RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.scores import cases, semantic, table
 from qa_lib.scores.breakdown import break_down
 from qa_lib.scores.calibration import calibrate

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qa_lib import model as models
-from qa_lib import storage
 from qa_lib.errors import ModelError
-from qa_lib.progress import Progress
+from qa_lib.runs import storage
+from qa_lib.runs.progress import Progress
 from qa_lib.scores import values
 from qa_lib.scores.agreement import Verdict, agree, same_values
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qa_lib.errors import DataError
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.scores import cases, semantic
 from qa_lib.scores.uncertainty import Comparison, compare
 

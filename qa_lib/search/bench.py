@@ -19,13 +19,14 @@ from warnings import filterwarnings
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, devices, evaluate, resources, stream, train
+from qa_lib import adjust, evaluate, stream, train
 from qa_lib import model as models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.adjust.calibrate import Batch
-from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import Settings
-from qa_lib.run import PLAN, RunFolder
+from qa_lib.machines import devices, resources
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
 from qa_lib.squad import Questions

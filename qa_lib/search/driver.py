@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qa_lib import adjust, recover, resources, squad, stream, teach, windows
+from qa_lib import adjust, recover, squad, stream, teach, windows
 from qa_lib import model as models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.config import Settings
 from qa_lib.errors import AdjustError
-from qa_lib.run import PLAN, RunFolder
+from qa_lib.machines import resources
+from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search import figures, parent, results, table
 from qa_lib.search.bench import TrialTask
 from qa_lib.search.execution import concurrency, run_trials

@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from qa_lib import model as models
-from qa_lib import resources
 from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
-from qa_lib.run import RunFolder
+from qa_lib.machines import resources
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search.bench import TrialTask
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving

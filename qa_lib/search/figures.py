@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from qa_lib import pareto
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 
 PARETO = "pareto.png"
 

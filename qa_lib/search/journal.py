@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from qa_lib import storage
 from qa_lib.errors import CheckpointError
-from qa_lib.run import RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search.halving import Outcome, Trial
 from qa_lib.search.space import Setting
 from qa_lib.search.table import Entry

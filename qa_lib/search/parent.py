@@ -9,7 +9,7 @@ from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.model import load_config
-from qa_lib.run import RESULT, RunFolder
+from qa_lib.runs.run_folder import RESULT, RunFolder
 
 DEFAULT_HOLDOUT = 0.1
 FOLDER = "parent"

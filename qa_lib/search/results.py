@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib.run import TRIALS, RunFolder
+from qa_lib.runs.run_folder import TRIALS, RunFolder
 from qa_lib.search import front
 from qa_lib.search.halving import Halving, Trial
 

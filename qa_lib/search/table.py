@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import resources
 from qa_lib.adjust import Sizes, cost
 from qa_lib.errors import AdjustError
+from qa_lib.machines import resources
 
 if TYPE_CHECKING:
     from qa_lib.config import SearchSettings

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from qa_lib import storage
 from qa_lib.errors import DataError
+from qa_lib.runs import storage
 from qa_lib.squad import from_json
 from qa_lib.squad.schema import conform
 

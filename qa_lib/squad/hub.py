@@ -6,8 +6,8 @@ import sys
 
 import pyarrow as pa
 
-from qa_lib import storage
 from qa_lib.errors import DataError
+from qa_lib.runs import storage
 from qa_lib.squad.schema import conform
 
 _TIMEOUT_S = 4.0

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from qa_lib import storage
 from qa_lib.errors import DataError
+from qa_lib.runs import storage
 from qa_lib.squad import faults, files, hub, shards
 from qa_lib.squad.files import Place
 from qa_lib.squad.schema import SCHEMA, conform, fingerprint

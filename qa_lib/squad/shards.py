@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from qa_lib import storage
 from qa_lib.errors import DataError
-from qa_lib.progress import QUIET_S, Progress
+from qa_lib.runs import storage
+from qa_lib.runs.progress import QUIET_S, Progress
 from qa_lib.squad.files import Place, parquet
 
 if TYPE_CHECKING:

@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import devices, resources, squad, stream, teach, windows
 from qa_lib import model as models
-from qa_lib.checkpoint import CheckpointStore
+from qa_lib import squad, stream, teach, windows
 from qa_lib.config import Settings
 from qa_lib.errors import CheckpointError, TrainError
+from qa_lib.machines import devices, resources
+from qa_lib.machines.resources import memory_per_rank
 from qa_lib.plan import BatchPlan
-from qa_lib.progress import Progress
-from qa_lib.resources import memory_per_rank
-from qa_lib.run import RunFolder
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.progress import Progress
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.train import fit
 from qa_lib.train.ledger import check_ledger, read_ledger
 from qa_lib.train.task import (

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import devices, resources
 from qa_lib import model as models
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
+from qa_lib.machines import devices, resources
+from qa_lib.machines.resources import memory_per_rank
 from qa_lib.plan import fitting_micro_batch
-from qa_lib.resources import memory_per_rank
 
 if TYPE_CHECKING:
     import torch
 
-    from qa_lib.resources import Allocation
+    from qa_lib.machines.resources import Allocation
 
 # Left to fragments, collectives and what else a device or machine does.
 _GPU_MARGIN, _CPU_MARGIN = 0.1, 0.3

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qa_lib.plan import BatchPlan
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 
 LEDGER = "ledger.parquet"
 SCHEMA = pa.schema([("step", pa.int32()), ("window_index", pa.int32())])

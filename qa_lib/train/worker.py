@@ -18,13 +18,15 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
-from qa_lib import devices, resources, storage, teach, windows
 from qa_lib import model as models
+from qa_lib import teach, windows
 from qa_lib.config import Settings
 from qa_lib.engine import Engine, learning_rate
 from qa_lib.errors import TrainError
 from qa_lib.losses import Batch, distilled_losses, window_losses
-from qa_lib.run import RunFolder
+from qa_lib.machines import devices, resources
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.train.keeper import Keeper, agree, column
 from qa_lib.train.task import Ending, TrainTask
 

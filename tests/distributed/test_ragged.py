@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from qa_lib import card, config, evaluate, model, ragged, squad, verify
 from qa_lib.ragged import Blocks
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.train import fine_tune
 from tests.distributed import tiny
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from qa_lib import config, model, search, squad, train
 from qa_lib.errors import AdjustError, DataError
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import driver, execution, results
 from qa_lib.search.bench import Bench, TrialTask
 from qa_lib.search.halving import Halving, Job, Outcome

@@ -18,13 +18,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jobs._entry import user_error
-from qa_lib import config, resources, squad, windows
-from qa_lib.checkpoint import MANIFEST, CheckpointStore
+from qa_lib import config, squad, windows
 from qa_lib.config import TrainSettings
 from qa_lib.errors import CheckpointError, ResourceError, TrainError
+from qa_lib.machines import resources
 from qa_lib.model import load_tokenizer
 from qa_lib.plan import BatchPlan
-from qa_lib.run import RunFolder
+from qa_lib.runs.checkpoints import MANIFEST, CheckpointStore
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.train import check_ledger, fine_tune, plan_of
 from qa_lib.train.ledger import read_ledger
 from tests.distributed import tiny

@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
 from qa_lib import model
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from tests.distributed import tiny
 
 

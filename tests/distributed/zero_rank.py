@@ -23,10 +23,10 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from qa_lib import engine as engines
 from qa_lib import model as models
-from qa_lib.checkpoint import CheckpointStore
 from qa_lib.config import TrainSettings
 from qa_lib.engine import Engine
 from qa_lib.plan import BatchPlan
+from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.windows import PadSpec, collate
 
 NUM_STEPS = 12

@@ -19,7 +19,7 @@ from qa_lib import config, evaluate, squad
 from qa_lib import model as models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings, TrainSettings
 from qa_lib.errors import ModelError, ResourceError
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.spans import NO_SPAN_ODDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from qa_lib import config, demo, report
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from tests.browser import Browser, chromium
 from tests.distributed import tiny
 from tests.report_runs import write_run

@@ -14,7 +14,7 @@ import pytest
 from jobs.evaluate import evaluate
 from jobs.train import train
 from qa_lib import config, squad, stream, teach, windows
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.verify import verify
 
 pytestmark = pytest.mark.usefixtures("ray_session")

@@ -19,7 +19,7 @@ from jobs.train import train
 from jobs.verify import verify as verify_job
 from qa_lib import config, embedded
 from qa_lib.errors import CheckpointError, ConfigError
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.verify import Finding, verify
 from tests.distributed import tiny
 

@@ -13,10 +13,10 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
-from qa_lib import storage
-from qa_lib.checkpoint import MANIFEST, CheckpointStore
 from qa_lib.errors import CheckpointError
-from qa_lib.storage import NUM_TRIES
+from qa_lib.runs import storage
+from qa_lib.runs.checkpoints import MANIFEST, CheckpointStore
+from qa_lib.runs.storage import NUM_TRIES
 
 FILES = {"weights.bin": b"weights" * 300, "deepspeed/optimizer.pt": b"moments" * 500, "empty": b""}
 

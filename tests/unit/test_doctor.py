@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_lib import doctor, resources
+from qa_lib import doctor
 from qa_lib.config import (
     ClusterSettings,
     DataSettings,
@@ -22,7 +22,8 @@ from qa_lib.config import (
 )
 from qa_lib.doctor import Finding, NodeFacts
 from qa_lib.errors import ResourceError
-from qa_lib.run import versions
+from qa_lib.machines import resources
+from qa_lib.runs.run_folder import versions
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qa_lib import config
 from qa_lib import model as models
 from qa_lib.errors import ResourceError
-from qa_lib.resources import Allocation
+from qa_lib.machines.resources import Allocation
 from qa_lib.train import fit
 from tests.unit.adjust_models import tiny
 

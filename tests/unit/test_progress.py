@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from qa_lib.progress import Progress, tracked
+from qa_lib.runs.progress import Progress, tracked
 
 
 class Terminal(io.StringIO):

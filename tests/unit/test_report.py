@@ -19,7 +19,7 @@ from qa_lib.pages.text import figure, pieces
 from qa_lib.report import charts, layers
 from qa_lib.report.content import Figures, leaves
 from qa_lib.report.facts import read
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from tests.page import HOSTILE, PLOTLY, Page, number
 from tests.report_runs import write_run
 

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lib import devices, resources
 from qa_lib.config import ClusterSettings, Settings, TrainSettings
 from qa_lib.errors import ConfigError, ResourceError
+from qa_lib.machines import devices, resources
 
 CORES = st.sampled_from([1, 2, 3, 4, 8, 16, 96])
 

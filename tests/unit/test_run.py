@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qa_lib import config, storage
+from qa_lib import config
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError
-from qa_lib.run import RunFolder
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import RunFolder
 
 
 def settings_in(folder: Path | str, *argv: str) -> Settings:

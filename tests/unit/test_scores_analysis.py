@@ -19,7 +19,7 @@ from qa_lib.config import DataSettings, EvaluateSettings, Settings
 from qa_lib.errors import DataError
 from qa_lib.evaluate import summary
 from qa_lib.evaluate.scoring import write_answers
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.scores.breakdown import question_word
 from qa_lib.spans import Answers
 

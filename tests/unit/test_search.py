@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from qa_lib.adjust import Sizes
 from qa_lib.config import SearchSettings, SpaceSettings
 from qa_lib.errors import AdjustError, CheckpointError
-from qa_lib.run import RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import front, results
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving, Job, Outcome, Trial

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qa_lib.config import ClusterSettings, Settings, TrainSettings
-from qa_lib.devices import BF16_CAPABILITY, GPUS
 from qa_lib.errors import ConfigError, ResourceError
+from qa_lib.machines.devices import BF16_CAPABILITY, GPUS
 
 # Below a quarter of a core each, workers only take turns.
 _MIN_CPUS_PER_WORKER = 0.25

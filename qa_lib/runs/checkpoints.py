@@ -18,9 +18,9 @@ from typing import Any
 
 from pyarrow import fs
 
-from qa_lib import storage
 from qa_lib.errors import CheckpointError
-from qa_lib.storage import retry
+from qa_lib.runs import storage
+from qa_lib.runs.storage import retry
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20

@@ -23,9 +23,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from qa_lib import storage
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, UserError
+from qa_lib.runs import storage
 
 CONFIG, RESULT, METRICS = "config.yaml", "result.json", "metrics.jsonl"
 PLAN, TRIALS = "plan.json", "trials.parquet"  # of an adjustment, of a search

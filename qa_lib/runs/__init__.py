@@ -1,0 +1,1 @@
+"""What a job leaves behind: storage, the run folder, checkpoints, progress."""
