@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from qa_lib import metrics, squad
+from qa_lib import metrics
+from qa_lib.data import SCHEMA
 from qa_lib.scores import intervals, semantic
 
 # Fifty questions, each with a right answer in other words and a wrong one of the same type. They
@@ -47,7 +48,7 @@ def by_f1(key: str) -> Floats:
         | {"answers": {"text": [pair["gold"]], "answer_start": [0]}}
         for row, pair in enumerate(PAIRS)
     ]
-    questions = pa.Table.from_pylist(rows, squad.SCHEMA)
+    questions = pa.Table.from_pylist(rows, SCHEMA)
     answers = {str(row): pair[key] for row, pair in enumerate(PAIRS)}
     return metrics.score(questions, answers).f1
 

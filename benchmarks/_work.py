@@ -6,15 +6,16 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qa_lib import model as models
-from qa_lib import squad, train, windows
+from qa_lib import train, windows
+from qa_lib.data import load_questions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from qa_lib.config import Settings
+    from qa_lib.data import Questions
     from qa_lib.engine import Engine
     from qa_lib.plan import BatchPlan
-    from qa_lib.squad import Questions
 
 
 class Work(NamedTuple):
@@ -29,7 +30,7 @@ class Work(NamedTuple):
 
 def prepare(settings: Settings) -> Work:
     """Load, cut and plan as the job does, in this process."""
-    questions = squad.load(settings.data, "train")
+    questions = load_questions(settings.data, "train")
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     table = windows.build(questions.table, tokenizer, spec, characters=False).table

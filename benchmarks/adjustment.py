@@ -85,9 +85,10 @@ def trained_further(settings: Any) -> dict[str, Any]:
     """Return the result of training the parent as long as its children, by the labels alone."""
 
     def train(named: Any, run: Any) -> dict[str, Any]:
-        from qa_lib import evaluate, squad, train
+        from qa_lib import evaluate, train
+        from qa_lib.data import load_questions
 
-        questions = squad.load(named.data, "train", quarantine_dir=run.path)
+        questions = load_questions(named.data, "train", quarantine_dir=run.path)
         result = train.fine_tune(named, run, questions)
         return result | evaluate.evaluate_held_out(named, run, run.url("model"))
 

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from benchmarks._squad import REAL_SQUAD
-from qa_lib import config, squad
+from qa_lib import config
 from qa_lib.answer import Answerer
+from qa_lib.data import load_questions
 from qa_lib.forward import Forward
 
 OPTIONS: list[dict[str, Any]] = [
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--questions", type=int, default=1000)
     wanted = parser.parse_args(argv)
     source = str(REAL_SQUAD) if REAL_SQUAD.is_dir() else "embedded"
-    rows = squad.load(config.DataSettings(source=source), "eval").table
+    rows = load_questions(config.DataSettings(source=source), "eval").table
     chosen = np.random.default_rng(0).permutation(rows.num_rows)[: wanted.questions]
     questions, contexts = (rows[name].take(chosen).to_pylist() for name in ("question", "context"))
     forward = Forward(wanted.model, precision="fp32", batch_size=8)

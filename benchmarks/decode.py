@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks._squad import with_real_squad
-from qa_lib import config, spans, squad, windows
+from qa_lib import config, spans, windows
+from qa_lib.data import load_questions
 from qa_lib.model import load_tokenizer
 
 BATCH_SIZE = 64
@@ -32,7 +33,7 @@ NUM_REPEATS = 5
 def main(argv: list[str]) -> None:
     """Time both and print a line for each rule set."""
     settings = config.parse("evaluate", with_real_squad(argv))
-    questions = squad.load(settings.data, "eval").table
+    questions = load_questions(settings.data, "eval").table
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     table = windows.build(questions, load_tokenizer(settings.model.name), spec).table
     logits = realistic_logits(table, np.random.default_rng(settings.seed))

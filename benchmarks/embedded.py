@@ -22,8 +22,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks._squad import REAL_SQUAD
-from qa_lib import metrics, model, spans, squad, windows
+from qa_lib import metrics, model, spans, windows
 from qa_lib.config import DataSettings, EvaluateSettings
+from qa_lib.data import load_questions
 from qa_lib.embedded import corpus
 from qa_lib.forward import Forward
 
@@ -77,7 +78,7 @@ def main(argv: list[str]) -> None:
         print(f"  {name:28}F1 {value:6.2f}")
     if REAL_SQUAD.is_dir():
         data = DataSettings(source=str(REAL_SQUAD), eval_limit=NUM_REAL_QUESTIONS)
-        real = squad.load(data, "eval").table
+        real = load_questions(data, "eval").table
         name = f"SQuAD dev, {real.num_rows} questions"
         print(f"  {name:28}F1 {f1(real, answers(trained, real)):6.2f}")
     print(f"  {time.perf_counter() - started:.0f} s")

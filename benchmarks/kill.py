@@ -69,11 +69,11 @@ def settings_of(name: str, flags: list[str]) -> Any:
 
 def train(settings: Any) -> Any:
     """Run the job's training; its folder."""
-    from qa_lib import squad
     from qa_lib import train as training
+    from qa_lib.data import load_questions
     from qa_lib.runs.run_folder import RunFolder
 
-    questions = squad.load(settings.data, "train")
+    questions = load_questions(settings.data, "train")
     with RunFolder.open(settings, "train") as run:
         training.fine_tune(settings, run, questions)
     return run

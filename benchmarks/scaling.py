@@ -189,11 +189,12 @@ def measure(folder: Path, world_size: int, stage: int) -> dict[str, Any]:
 
 def delivery_rate(settings: Any) -> float:
     """Return the windows per second that Ray Data delivers to one rank that does nothing."""
-    from qa_lib import squad, stream, train, windows
+    from qa_lib import stream, train, windows
+    from qa_lib.data import load_questions
     from qa_lib.machines import resources
 
     resources.start_ray()
-    questions = squad.load(settings.data, "train")
+    questions = load_questions(settings.data, "train")
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = train.plan_of(settings, window_set.lengths)

@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 
 from benchmarks import _evidence
 from benchmarks._squad import with_real_squad
-from qa_lib import config, metrics, scores, squad
+from qa_lib import config, metrics, scores
 from qa_lib.config import Settings
+from qa_lib.data import Questions, load_questions
 from qa_lib.runs.run_folder import RunFolder
 
 # The official scripts' figures.
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
             continue
         predictions = metrics.parse_predictions(path.read_bytes(), str(path))
         data = settings.data.model_copy(update={"version": version})
-        seconds, result = analysed(settings, squad.load(data, "eval"), predictions, None)
+        seconds, result = analysed(settings, load_questions(data, "eval"), predictions, None)
         assert abs(result["em"] - em) < 5e-5 and abs(result["f1"] - f1) < 5e-5, "not as published"
         show(name, seconds, result)
 
@@ -63,7 +64,7 @@ def of_run(settings: Settings) -> tuple[float, dict[str, Any]]:
     folder = Path(settings.model.name)
     predictions = metrics.parse_predictions((folder / "predictions.json").read_bytes(), str(folder))
     answers = pq.read_table(folder / "answers.parquet")
-    questions = squad.load(settings.data, "eval")
+    questions = load_questions(settings.data, "eval")
     assert answers["id"].to_pylist() == questions.table["id"].to_pylist(), "other questions"
     assert not questions.has_unanswerable, (
         "a best threshold is found from every question's best span, and a run keeps final answers: "
@@ -74,7 +75,7 @@ def of_run(settings: Settings) -> tuple[float, dict[str, Any]]:
 
 def analysed(
     settings: Settings,
-    questions: squad.Questions,
+    questions: Questions,
     predictions: dict[str, str],
     decoded: scores.Decoded | None,
 ) -> tuple[float, dict[str, Any]]:

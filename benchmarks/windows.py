@@ -29,7 +29,8 @@ import pyarrow.compute as pc
 
 from benchmarks._recipe import standard_recipe
 from benchmarks._squad import with_real_squad
-from qa_lib import config, squad, windows
+from qa_lib import config, windows
+from qa_lib.data import load_questions
 from qa_lib.model import load_tokenizer
 
 ROWS_PER_TURN = 10_000
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
     pa.set_cpu_count(1)
     datasets.disable_progress_bars()
     settings = config.parse("train", with_real_squad(argv))
-    questions = squad.load(settings.data, "train").table
+    questions = load_questions(settings.data, "train").table
     # The recipe's first step, taken for both: a byte-level tokenizer keeps leading spaces.
     stripped = pc.utf8_ltrim_whitespace(questions["question"])
     questions = questions.set_column(questions.column_names.index("question"), "question", stripped)

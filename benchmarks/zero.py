@@ -145,13 +145,14 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Train, compare and print."""
     _entry.quiet_libraries()
-    from qa_lib import config, squad, windows
+    from qa_lib import config, windows
+    from qa_lib.data import load_questions
     from qa_lib.model import load_tokenizer
 
     settings = config.parse("train", [*FLAGS, *with_real_squad(sys.argv[1:])])
-    questions = squad.load(settings.data, "train")
+    questions = load_questions(settings.data, "train")
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    fixed = squad.load(settings.data, "eval").table.slice(0, NUM_FIXED_WINDOWS)
+    fixed = load_questions(settings.data, "eval").table.slice(0, NUM_FIXED_WINDOWS)
     table = windows.build(fixed, load_tokenizer(settings.model.name), spec).table
     with tempfile.TemporaryDirectory() as folder:
         settings = settings.model_copy(update={"storage": folder})

@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 
 def evaluate(settings: Settings) -> None:
     """Score, and say where the result is."""
-    from qa_lib import doctor, report, squad
+    from qa_lib import doctor, report
     from qa_lib import evaluate as evaluation
+    from qa_lib.data import load_questions
     from qa_lib.runs.run_folder import RunFolder
     from qa_lib.runs.storage import to_json
 
     if settings.dry_run:
         RunFolder.check(settings, "evaluate")
         print(settings.to_yaml())
-        print(to_json(evaluation.describe(settings, squad.load(settings.data, "eval")), indent=2))
+        print(
+            to_json(evaluation.describe(settings, load_questions(settings.data, "eval")), indent=2)
+        )
         return
     if settings.predictions is None:  # a file is scored without Ray
         doctor.require(settings)
     with RunFolder.open(settings, "evaluate") as run:
-        questions = squad.load(settings.data, "eval", quarantine_dir=run.path)
+        questions = load_questions(settings.data, "eval", quarantine_dir=run.path)
         if settings.predictions is not None:
             result = evaluation.score_file(settings, run, questions, settings.predictions)
         else:

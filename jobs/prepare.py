@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 def prepare(settings: Settings) -> None:
     """Validate the source's splits and write them to RUN/data."""
-    from qa_lib import doctor, squad
+    from qa_lib import doctor
+    from qa_lib.data import load_splits, write_shards
     from qa_lib.runs.run_folder import RunFolder
 
     if settings.dry_run:
         RunFolder.check(settings, "prepare")
         print(settings.to_yaml())
-        for questions in squad.load_all(settings.data):
+        for questions in load_splits(settings.data):
             print(f"{questions}: nothing is written")
         return
     doctor.require(settings)
     with RunFolder.open(settings, "prepare") as run:
-        splits = squad.load_all(settings.data, quarantine_dir=run.path)
-        manifest = squad.write_shards(splits, run.url("data"))
+        splits = load_splits(settings.data, quarantine_dir=run.path)
+        manifest = write_shards(splits, run.url("data"))
         result = {}
         for questions in splits:
             shards = manifest["splits"][questions.split]["shards"]

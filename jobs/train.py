@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 
 def train(settings: Settings) -> None:
     """Train, evaluate, and say where the result is."""
-    from qa_lib import card, doctor, evaluate, report, squad
+    from qa_lib import card, doctor, evaluate, report
     from qa_lib import train as training
+    from qa_lib.data import load_questions
     from qa_lib.runs.run_folder import RunFolder
     from qa_lib.runs.storage import to_json
 
     if settings.dry_run:
         RunFolder.check(settings, "train")
         print(settings.to_yaml())
-        print(to_json(training.describe(settings, squad.load(settings.data, "train")), indent=2))
+        print(
+            to_json(training.describe(settings, load_questions(settings.data, "train")), indent=2)
+        )
         return
     doctor.require(settings, scores_answers=True)
     with RunFolder.open(settings, "train") as run:
-        questions = squad.load(settings.data, "train", quarantine_dir=run.path)
+        questions = load_questions(settings.data, "train", quarantine_dir=run.path)
         result = training.fine_tune(settings, run, questions)
         run.write_result(result, status="running")
         result |= evaluate.evaluate_held_out(settings, run, run.url("model"))

@@ -85,7 +85,7 @@ def score(questions: pa.Table, predictions: Mapping[str, str]) -> Scores:
     """Score predictions.
 
     Args:
-        questions: Columns `id` and `answers` of the SQuAD schema (see `qa_lib.squad`).
+        questions: Columns `id` and `answers` of the SQuAD schema (see `qa_lib.data`).
         predictions: Question id to answer text; the empty string says "no answer".
 
     Returns:

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from qa_lib import metrics, squad, windows
+from qa_lib import metrics, windows
 from qa_lib import model as models
 from qa_lib.config import DataSettings, Settings
+from qa_lib.data import Questions, Split, load_questions
 from qa_lib.errors import CheckpointError, ConfigError, UserError
 from qa_lib.evaluate import PREDICTIONS
 from qa_lib.plan import BatchPlan
@@ -199,9 +200,9 @@ def _plan(
     return plan_of(settings, windows.lengths(cut.table))
 
 
-def _load(data: DataSettings, split: squad.Split) -> squad.Questions:
+def _load(data: DataSettings, split: Split) -> Questions:
     try:
-        return squad.load(data, split)
+        return load_questions(data, split)
     except UserError as error:
         raise _NotChecked(f"the questions cannot be had: {error.problem}") from None
 

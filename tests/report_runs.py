@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qa_lib import squad
 from qa_lib.config import DataSettings, Settings
+from qa_lib.data import load_questions
 from qa_lib.runs.run_folder import RunFolder
 
 NUM_QUESTIONS = 200
@@ -47,7 +47,7 @@ def write_scores(run: RunFolder, quality: float = 0.8, seed: int = 1) -> dict[st
     Returns:
         Their fields of result.json.
     """
-    rows = squad.load(DataSettings(eval_limit=NUM_QUESTIONS), "eval").table.to_pylist()
+    rows = load_questions(DataSettings(eval_limit=NUM_QUESTIONS), "eval").table.to_pylist()
     draw = random.Random(seed)
     cases = [_case(row, draw, quality) for row in rows]
     columns = ("id", "title", "em", "f1", "semantic", "score", "answer")

@@ -65,7 +65,7 @@ def draw_windows(
     Of a long context it is the window that holds the answer, if one does.
 
     Args:
-        questions: Of `qa_lib.squad.SCHEMA`.
+        questions: Of `qa_lib.data.SCHEMA`.
         tokenizer: The model's.
         spec: How windows are cut.
         num_windows: How many to draw; there are fewer where the questions are.

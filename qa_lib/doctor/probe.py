@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from qa_lib import model as models
-from qa_lib import squad
 from qa_lib.config import Settings
+from qa_lib.data import splits_of
 from qa_lib.doctor.contact import CONTACT_S
 from qa_lib.doctor.finding import Finding
 from qa_lib.errors import DataError, UserError
@@ -69,7 +69,7 @@ def probe(settings: Settings, name: str, token: str, *, thoroughly: bool = False
     if thoroughly:
         checks["DeepSpeed"] = _import_deepspeed
         checks["model"] = lambda: models.load_config(settings.model.name)
-        checks["data"] = lambda: squad.splits(settings.data)
+        checks["data"] = lambda: splits_of(settings.data)
     errors: dict[str, tuple[str, str]] = {}
     for what, check in checks.items():
         try:

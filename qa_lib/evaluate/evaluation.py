@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qa_lib import metrics, scores, squad, windows
+from qa_lib import metrics, scores, windows
 from qa_lib.config import Settings
+from qa_lib.data import load_held_out
 from qa_lib.evaluate import pool
 from qa_lib.evaluate.scoring import fields, merge, origin, write_answers
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from qa_lib.squad import Questions
+    from qa_lib.data import Questions
 
 
 def evaluate(
@@ -94,7 +95,7 @@ def evaluate_held_out(
         As `evaluate`, its speed as `eval_windows_per_s`; without any such questions, only
         `num_questions` 0.
     """
-    questions = squad.load_held_out(settings.data, quarantine_dir=run.path)
+    questions = load_held_out(settings.data, quarantine_dir=run.path)
     if questions is None:
         return {"num_questions": 0}
     result = evaluate(settings, run, model_name, questions, final=final)

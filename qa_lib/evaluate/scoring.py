@@ -16,7 +16,7 @@ from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from qa_lib.squad import Questions
+    from qa_lib.data import Questions
 
 PREDICTIONS, NULL_ODDS, ANSWERS = "predictions.json", "null_odds.json", "answers.parquet"
 

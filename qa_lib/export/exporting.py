@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluate, squad, windows
+from qa_lib import adjust, evaluate, windows
 from qa_lib import model as models
 from qa_lib.adjust import probing
 from qa_lib.answer.answerer import check_answers
 from qa_lib.config import Settings
+from qa_lib.data import load_held_out
 from qa_lib.errors import ExportError
 from qa_lib.export.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
 from qa_lib.export.session import OnnxModel
@@ -26,7 +27,7 @@ from qa_lib.runs.progress import Progress
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from qa_lib.squad import Questions
+    from qa_lib.data import Questions
 
 LOGIT_TOLERANCE = 1e-4
 """Largest difference of a float32 logit to PyTorch's, where logits are below 1; else relative."""
@@ -58,7 +59,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         ExportError: It is too large for one ONNX file.
     """
     _check(settings)
-    questions = squad.load_held_out(settings.data)
+    questions = load_held_out(settings.data)
     return {
         "family": models.load_config(settings.model.name).model_type,
         "num_parameters": models.num_parameters(models.load_empty(settings.model.name)),
@@ -212,7 +213,7 @@ def _answers(
     settings: Settings, run: RunFolder, forward: Forward, variants: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Answer the questions with each variant, through the suite's windows and span decoding."""
-    questions = squad.load_held_out(settings.data, quarantine_dir=run.path)
+    questions = load_held_out(settings.data, quarantine_dir=run.path)
     if questions is None:
         return {"num_questions": 0}
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qa_lib import adjust, squad, windows
+from qa_lib import adjust, windows
 from qa_lib import model as models
 from qa_lib.config import Settings
+from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.runs import storage
 from qa_lib.runs.progress import QUIET_S, tracked
@@ -120,7 +121,7 @@ def _corpus(settings: Settings, run: RunFolder | None = None) -> pa.StringArray 
     """Return the texts whose tokens stay, each once, where the settings ask for a vocabulary."""
     if settings.adjust.vocabulary is None:
         return None
-    questions = squad.load(settings.data, "train", quarantine_dir=run.path if run else None)
+    questions = load_questions(settings.data, "train", quarantine_dir=run.path if run else None)
     columns = [questions.table[name].unique() for name in ("question", "context")]
     return pa.concat_arrays([column.cast(pa.string()) for column in columns])
 
@@ -170,7 +171,7 @@ class _LazyWindows(Sequence["Batch"]):
     def _batches(self) -> list[Batch]:
         if self._drawn is None:
             settings = self._settings
-            questions = squad.load(
+            questions = load_questions(
                 settings.data, "train", quarantine_dir=self._run.path if self._run else None
             )
             self._drawn = adjust.draw_windows(

@@ -8,9 +8,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import adjust, card, evaluate, squad, train
+from qa_lib import adjust, card, evaluate, train
 from qa_lib import model as models
 from qa_lib.config import Settings
+from qa_lib.data import load_held_out, load_questions
 from qa_lib.recover.cutting import cut
 from qa_lib.runs import storage
 from qa_lib.runs.progress import QUIET_S, tracked
@@ -58,7 +59,7 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
                 "train": settings.train.model_copy(update={"teacher": _teacher(settings)}),
             }
         )
-        questions = squad.load(settings.data, "train", quarantine_dir=run.path)
+        questions = load_questions(settings.data, "train", quarantine_dir=run.path)
         result |= train.fine_tune(student, run, questions)
         run.write_result(result, status="running")
         final = evaluate.evaluate_held_out(settings, run, run.url("model"))
@@ -144,7 +145,7 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     They are addressed by content, beside the teacher's logits: weights, questions, and how windows
     are cut and answers decoded.
     """
-    questions = squad.load_held_out(settings.data, quarantine_dir=run.path)
+    questions = load_held_out(settings.data, quarantine_dir=run.path)
     if questions is None:
         return {}
     name, data = settings.model.name, settings.data

@@ -23,8 +23,8 @@ from qa_lib.scores.uncertainty import intervals, resampling_unit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from qa_lib.data import Questions
     from qa_lib.metrics import Scores
-    from qa_lib.squad import Questions
 
     Floats = NDArray[np.float64]
 

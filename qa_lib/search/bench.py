@@ -24,12 +24,12 @@ from qa_lib import model as models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.adjust.calibrate import Batch
 from qa_lib.config import Settings
+from qa_lib.data import Questions
 from qa_lib.machines import devices, resources
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
-from qa_lib.squad import Questions
 from qa_lib.stream import WindowSet
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qa_lib import adjust, recover, squad, stream, teach, windows
+from qa_lib import adjust, recover, stream, teach, windows
 from qa_lib import model as models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.config import Settings
+from qa_lib.data import Questions, load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.machines import resources
 from qa_lib.runs.run_folder import PLAN, RunFolder
@@ -116,7 +117,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     return {
         "num_held_out_questions": len(held_out),
         "num_held_out_articles": len(held_out.titles),
-        "num_train_questions": len(squad.load(settings.data, "train")),
+        "num_train_questions": len(load_questions(settings.data, "train")),
         "num_sizes": len(space.sizes),
         "windows_per_rung": [step * settings.train.global_batch for step in halving.budgets],
         "num_trials_per_rung": counts,
@@ -147,17 +148,17 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "the chosen model, recovered:", recover.summary(result)])
 
 
-def held_out_questions(settings: Settings) -> squad.Questions:
+def held_out_questions(settings: Settings) -> Questions:
     """Load the questions that trials are scored on: of train articles that nothing trains on."""
     data = settings.data.model_copy(update={"eval_limit": settings.search.eval_questions})
-    return squad.load(data, "holdout")
+    return load_questions(data, "holdout")
 
 
 def _task(
     settings: Settings,
     run: RunFolder,
     halving: Halving,
-    held_out: squad.Questions,
+    held_out: Questions,
     num_concurrent: int,
 ) -> TrialTask:
     """Prepare once what all trials share: windows, the parent's logits, calibration windows."""
@@ -165,7 +166,7 @@ def _task(
 
     name = settings.model.name
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    questions = squad.load(settings.data, "train", quarantine_dir=run.path)
+    questions = load_questions(settings.data, "train", quarantine_dir=run.path)
     train_windows = stream.tokenize(questions.table, name, spec, offsets=False)
     train_windows, _ = teach.attach(settings, train_windows)
     return TrialTask(

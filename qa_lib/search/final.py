@@ -8,10 +8,10 @@ from qa_lib import adjust, card, evaluate, recover, train
 from qa_lib import model as models
 from qa_lib.adjust import Plan
 from qa_lib.config import Settings
+from qa_lib.data import Questions
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search.execution import TUNE
 from qa_lib.search.space import Setting
-from qa_lib.squad import Questions
 
 _ADJUSTED = "adjusted"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from qa_lib import squad, train
+from qa_lib import train
 from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
+from qa_lib.data import load_questions
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.model import load_config
 from qa_lib.runs.run_folder import RESULT, RunFolder
@@ -84,6 +85,6 @@ def obtain(settings: Settings, run: RunFolder) -> str:
     update = {"storage": run.path, "run_name": FOLDER, "resume": bool(found), "overwrite": False}
     settings = settings.model_copy(update=update)
     with RunFolder.open(settings, "train") as parent:
-        questions = squad.load(settings.data, "train", quarantine_dir=parent.path)
+        questions = load_questions(settings.data, "train", quarantine_dir=parent.path)
         parent.write_result(train.fine_tune(settings, parent, questions))
     return place.path

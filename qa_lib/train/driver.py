@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import model as models
-from qa_lib import squad, stream, teach, windows
+from qa_lib import stream, teach, windows
 from qa_lib.config import Settings
+from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, TrainError
 from qa_lib.machines import devices, resources
 from qa_lib.machines.resources import memory_per_rank
@@ -35,7 +36,7 @@ from qa_lib.train.task import (
 if TYPE_CHECKING:
     import ray
 
-    from qa_lib.squad import Questions
+    from qa_lib.data import Questions
 
 _POLL_S = 0.5
 
@@ -228,7 +229,7 @@ def _holdout_titles(settings: Settings) -> list[str]:
     """Record the articles set aside: a search must score on what its parent never saw."""
     if not settings.data.holdout_articles:
         return []
-    return list(squad.load(settings.data, "holdout").titles)
+    return list(load_questions(settings.data, "holdout").titles)
 
 
 def _trainer(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from qa_lib import card, config, evaluate, model, ragged, squad, verify
+from qa_lib import card, config, evaluate, model, ragged, verify
+from qa_lib.data import load_questions
 from qa_lib.ragged import Blocks
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.train import fine_tune
@@ -28,7 +29,7 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
         --train.precision fp32 --train.max-steps 4 --train.checkpoint-every-steps 1
     """.split()
     settings = config.parse("train", flags)
-    questions = squad.load(settings.data, "train")
+    questions = load_questions(settings.data, "train")
     with RunFolder.open(settings, "train") as run:
         fine_tune(settings, run, questions, last_step=2)
     resumed = config.parse("train", [*flags, "--resume"])

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from qa_lib import config, model, search, squad, train
+from qa_lib import config, model, search, train
+from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError, DataError
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import driver, execution, results
@@ -49,7 +50,7 @@ def settings_of(folder: Path, *flags: str) -> config.Settings:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("search")
-    titles = squad.load(settings_of(folder).data, "holdout").titles
+    titles = load_questions(settings_of(folder).data, "holdout").titles
     tiny_search.write_parent(folder / "parent", titles)
     return folder
 
@@ -128,7 +129,7 @@ def test_a_killed_worker_costs_a_rung_and_a_crash_only_its_trial(explored, folde
 
 
 def test_a_parent_that_may_have_seen_the_held_out_articles_is_refused(folder, tmp_path):
-    titles = squad.load(settings_of(folder).data, "holdout").titles
+    titles = load_questions(settings_of(folder).data, "holdout").titles
     for parent in (tiny_search.write_parent(tmp_path / "other", titles[1:]), "embedded"):
         settings = settings_of(folder, "--search.parent", parent)
         with pytest.raises(DataError, match="may have been trained on"):

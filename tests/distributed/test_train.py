@@ -18,8 +18,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jobs._entry import user_error
-from qa_lib import config, squad, windows
+from qa_lib import config, windows
 from qa_lib.config import TrainSettings
+from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, ResourceError, TrainError
 from qa_lib.machines import resources
 from qa_lib.model import load_tokenizer
@@ -58,7 +59,7 @@ class Runs:
 
     def train(self, name: str, *flags: str) -> RunFolder:
         settings = self.settings(name, *flags)
-        questions = squad.load(settings.data, "train")
+        questions = load_questions(settings.data, "train")
         with RunFolder.open(settings, "train") as run:
             self.results[name] = fine_tune(settings, run, questions)
         return run
@@ -66,7 +67,7 @@ class Runs:
     def plan(self, name: str) -> BatchPlan:
         """Make the plan anew, from the questions alone."""
         settings = self.settings(name)
-        questions = squad.load(settings.data, "train").table
+        questions = load_questions(settings.data, "train").table
         spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
         cut = windows.build(questions, load_tokenizer(self.model), spec)
         return plan_of(settings, windows.lengths(cut.table))

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from jobs.evaluate import evaluate as evaluate_job
-from qa_lib import config, evaluate, squad
+from qa_lib import config, evaluate
 from qa_lib import model as models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings, TrainSettings
+from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import ModelError, ResourceError
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.spans import NO_SPAN_ODDS
@@ -57,7 +58,7 @@ def write(path: Path, content: Any) -> str:
 
 
 def test_right_answers_score_100_with_neither_ray_nor_a_model(tmp_path):
-    questions = squad.load(DataSettings(), "eval")
+    questions = load_questions(DataSettings(), "eval")
     rows = questions.table.select(["id", "answers"]).to_pylist()
     right = {row["id"]: row["answers"]["text"][0] for row in rows}
     path = write(tmp_path / "right.json", right)
@@ -72,7 +73,7 @@ def test_right_answers_score_100_with_neither_ray_nor_a_model(tmp_path):
 
 
 def test_missing_and_superfluous_ids_are_named(tmp_path):
-    rows = squad.load(DataSettings(), "eval").table.select(["id", "answers"]).to_pylist()
+    rows = load_questions(DataSettings(), "eval").table.select(["id", "answers"]).to_pylist()
     some = {row["id"]: row["answers"]["text"][0] for row in rows[3:]}
     path = write(tmp_path / "some.json", some | {"stranger": "x"})
     done = run_job(tmp_path, "--predictions", path, "--run-name", "some")
@@ -100,7 +101,7 @@ def test_what_is_no_predictions_file_exits_with_2(tmp_path, content, cause):
 
 
 def test_a_file_is_compared_in_meaning_with_the_encoder_and_no_ray(tmp_path):
-    rows = squad.load(DataSettings(), "eval").table.select(["id", "answers"]).to_pylist()
+    rows = load_questions(DataSettings(), "eval").table.select(["id", "answers"]).to_pylist()
     wrong = {row["id"]: "nobody at all" for row in rows}
     done = run_job(tmp_path, "--predictions", write(tmp_path / "wrong.json", wrong))
     assert done.returncode == 0, done.stderr
@@ -139,14 +140,14 @@ def test_published_predictions_from_the_command_line(tmp_path, squad_dir):
 # --- a model --------------------------------------------------------------------------------------
 
 
-def some_questions(path: Path, num_questions: int, *, unanswerable: int = 0) -> squad.Questions:
+def some_questions(path: Path, num_questions: int, *, unanswerable: int = 0) -> Questions:
     """Take embedded questions, some without answers, and one whose question fits no window."""
-    rows = squad.load(DataSettings(), "eval").table.slice(0, num_questions).to_pylist()
+    rows = load_questions(DataSettings(), "eval").table.slice(0, num_questions).to_pylist()
     for row in rows[:unanswerable]:
         row["answers"] = {"text": [], "answer_start": []}
     rows[-1]["question"] = "why " * MAX_LENGTH
-    pq.write_table(pa.Table.from_pylist(rows, squad.SCHEMA), path)
-    return squad.load(DataSettings(source=str(path)), "eval")
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
+    return load_questions(DataSettings(source=str(path)), "eval")
 
 
 def settings_of(**fields: Any) -> Settings:
@@ -159,7 +160,7 @@ def settings_of(**fields: Any) -> Settings:
     )
 
 
-def one_by_one(questions: squad.Questions) -> tuple[dict[str, str], dict[str, float]]:
+def one_by_one(questions: Questions) -> tuple[dict[str, str], dict[str, float]]:
     """Answer each question with the tokenizer's own windows, one unpadded window at a time.
 
     Returns the best answers, and how far "no answer" is above each.

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from qa_lib import squad
 from qa_lib.config import DataSettings
+from qa_lib.data import load_questions
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -52,8 +52,8 @@ def test_the_embedded_questions_by_default(tmp_path):
     recorded = result(run)
     assert recorded["job"] == "prepare" and recorded["status"] == "done"
     for split in ("train", "eval"):
-        embedded = squad.load(DataSettings(), split)
-        prepared = squad.load(DataSettings(source=str(run / "data")), split)
+        embedded = load_questions(DataSettings(), split)
+        prepared = load_questions(DataSettings(source=str(run / "data")), split)
         assert recorded["splits"][split]["num_questions"] == len(embedded)
         assert recorded["splits"][split]["fingerprint"] == embedded.fingerprint
         assert prepared.fingerprint == embedded.fingerprint
@@ -69,7 +69,9 @@ def test_articles_are_held_out_when_training_and_not_before(tmp_path):
     plain = DataSettings(source=source, holdout_articles=0.3)
     assert set(result(tmp_path / "p")["splits"]) == {"train"}  # a single file is no eval
     for split in ("train", "holdout"):
-        assert squad.load(prepared, split).fingerprint == squad.load(plain, split).fingerprint
+        assert (
+            load_questions(prepared, split).fingerprint == load_questions(plain, split).fingerprint
+        )
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path):
@@ -102,5 +104,5 @@ def test_all_of_squad(tmp_path, squad_dir):
     splits = result(tmp_path / "p")["splits"]
     assert splits["train"]["num_questions"] == 87_599 and splits["train"]["num_shards"] == 18
     assert splits["eval"]["num_questions"] == 10_570
-    original = squad.load(DataSettings(source=str(squad_dir)), "train")
+    original = load_questions(DataSettings(source=str(squad_dir)), "train")
     assert original.fingerprint == splits["train"]["fingerprint"]

@@ -13,7 +13,8 @@ import pytest
 
 from jobs.evaluate import evaluate
 from jobs.train import train
-from qa_lib import config, squad, stream, teach, windows
+from qa_lib import config, stream, teach, windows
+from qa_lib.data import load_questions
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.verify import verify
 
@@ -104,7 +105,7 @@ def test_the_run_is_proved_anew_from_its_folder(trained: RunFolder):
 def test_a_teacher_is_asked_once(trained: RunFolder, tmp_path: Path):
     flags = [*FLAGS, "--storage", str(tmp_path), "--train.teacher", trained.path]
     settings = config.parse("train", flags)
-    questions = squad.load(settings.data, "train").table
+    questions = load_questions(settings.data, "train").table
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = stream.tokenize(questions, settings.model.name, spec, offsets=False)
     _, first = teach.attach(settings, window_set)

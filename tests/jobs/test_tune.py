@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import jobs.tune
-from qa_lib import config, squad
+from qa_lib import config
+from qa_lib.data import load_questions
 from qa_lib.search.journal import JOURNAL
 from tests.distributed import tiny_search
 
@@ -26,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tune")
     settings = config.parse("tune", tiny_search.flags(folder))
-    titles = squad.load(settings.data, "holdout").titles
+    titles = load_questions(settings.data, "holdout").titles
     tiny_search.write_parent(folder / "parent", titles)
     return folder
 

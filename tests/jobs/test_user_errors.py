@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import squad
 from qa_lib.config import DataSettings
+from qa_lib.data import load_questions
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one of everything that cannot work."""
     folder = tmp_path_factory.mktemp("faulty")
-    table = squad.load(DataSettings(train_limit=200), "train").table
+    table = load_questions(DataSettings(train_limit=200), "train").table
     pq.write_table(table, folder / "whole.parquet")
     content = (folder / "whole.parquet").read_bytes()
     (folder / "truncated.parquet").write_bytes(content[: len(content) // 2])

@@ -62,7 +62,7 @@ def covered_questions() -> pa.Table:
 
 def with_ids(questions: pa.Table) -> pa.Table:
     """Complete questions to the schema; nothing here depends on their answers."""
-    from qa_lib.squad import SCHEMA
+    from qa_lib.data import SCHEMA
 
     count = questions.num_rows
     starts = pa.array([[0]] * count, pa.list_(pa.int32()))

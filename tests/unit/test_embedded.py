@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from benchmarks.embedded import f1, overlap_answers, shuffled
-from qa_lib import squad
+from qa_lib.data import SCHEMA
 from qa_lib.embedded import corpus, passages
 from qa_lib.embedded.genre import Genre, Wordings
 from qa_lib.embedded.genres import GENRES
@@ -53,7 +53,7 @@ def test_there_are_enough_questions_of_every_genre():
     assert len(ROWS["train"]) >= 3000
     assert len(ROWS["eval"]) >= 500
     for split in SPLITS:
-        assert corpus(split).schema == squad.SCHEMA
+        assert corpus(split).schema == SCHEMA
         per_genre = Counter(row["id"].split("-")[3] for row in ROWS[split])
         assert len(per_genre) == len(GENRES)
         assert min(per_genre.values()) > 0.9 * len(ROWS[split]) / len(GENRES)

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import metrics, scores, squad
+from qa_lib import metrics, scores
 from qa_lib import model as models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings
+from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import DataError
 from qa_lib.evaluate import summary
 from qa_lib.evaluate.scoring import write_answers
@@ -26,7 +27,7 @@ from qa_lib.spans import Answers
 CONTEXT = "The company built 1,000 cars in 1990 and sold nearly all of them to the navy. " * 2
 
 
-def questions_of(path: Path, golds: list[list[str]]) -> squad.Questions:
+def questions_of(path: Path, golds: list[list[str]]) -> Questions:
     rows = [
         {
             "id": f"q{number}",
@@ -39,8 +40,8 @@ def questions_of(path: Path, golds: list[list[str]]) -> squad.Questions:
         }
         for number, texts in enumerate(golds)
     ]
-    pq.write_table(pa.Table.from_pylist(rows, squad.SCHEMA), path)
-    return squad.load(DataSettings(source=str(path)), "eval")
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
+    return load_questions(DataSettings(source=str(path)), "eval")
 
 
 def run_at(path: Path) -> RunFolder:
@@ -51,7 +52,7 @@ def run_at(path: Path) -> RunFolder:
 def analyse(
     settings: Settings,
     run: RunFolder,
-    questions: squad.Questions,
+    questions: Questions,
     predictions: dict[str, str],
     decoded: scores.Decoded | None = None,
 ) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def test_without_a_semantic_model_nothing_of_it_is_told(tmp_path):
     assert "semantic" not in analysis["breakdowns"]["article"][0]
 
 
-def decoded_of(run: RunFolder, questions: squad.Questions, odds: list[float]) -> Any:
+def decoded_of(run: RunFolder, questions: Questions, odds: list[float]) -> Any:
     """Decode two spans per question, and "no answer" where its odds are above 0."""
     size = len(odds)
     navy, cars = CONTEXT.index("the navy"), CONTEXT.index("cars")

@@ -13,15 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lib import squad
 from qa_lib.config import DataSettings
+from qa_lib.data import (
+    SCHEMA,
+    Questions,
+    Split,
+    load_questions,
+    read_manifest,
+    splits_of,
+    write_shards,
+)
+from qa_lib.data.shards import context_edges
 from qa_lib.errors import DataError
-from qa_lib.squad.shards import context_edges
 
 
-def questions(
-    num_rows: int, split: squad.Split = "train", rows_per_context: int = 4
-) -> squad.Questions:
+def questions(num_rows: int, split: Split = "train", rows_per_context: int = 4) -> Questions:
     rows = [
         {
             "id": f"{split}{number}",
@@ -32,11 +38,11 @@ def questions(
         }
         for number in range(num_rows)
     ]
-    return squad.Questions(pa.Table.from_pylist(rows, squad.SCHEMA), split, "source")
+    return Questions(pa.Table.from_pylist(rows, SCHEMA), split, "source")
 
 
-def load(folder: Path | str, split: squad.Split = "train", **settings: Any) -> squad.Questions:
-    return squad.load(DataSettings(source=str(folder), **settings), split)
+def load(folder: Path | str, split: Split = "train", **settings: Any) -> Questions:
+    return load_questions(DataSettings(source=str(folder), **settings), split)
 
 
 def names(manifest: dict[str, Any], split: str) -> list[str]:
@@ -45,8 +51,8 @@ def names(manifest: dict[str, Any], split: str) -> list[str]:
 
 def test_a_prepared_folder_gives_back_both_splits(tmp_path):
     train, dev = questions(100), questions(30, "eval")
-    manifest = squad.write_shards([train, dev], str(tmp_path), rows_per_shard=25)
-    assert manifest == squad.read_manifest(str(tmp_path))
+    manifest = write_shards([train, dev], str(tmp_path), rows_per_shard=25)
+    assert manifest == read_manifest(str(tmp_path))
     assert names(manifest, "train") == [f"train-{n:05d}-of-00004.parquet" for n in range(4)]
     assert names(manifest, "eval") == ["dev-00000-of-00002.parquet", "dev-00001-of-00002.parquet"]
     for written, split in ((train, "train"), (dev, "eval")):
@@ -55,25 +61,25 @@ def test_a_prepared_folder_gives_back_both_splits(tmp_path):
         assert read.fingerprint == written.fingerprint == manifest["splits"][split]["fingerprint"]
         assert sum(shard["num_rows"] for shard in manifest["splits"][split]["shards"]) == len(read)
     assert len(load(tmp_path, train_limit=7)) == 7
-    assert squad.splits(DataSettings(source=str(tmp_path))) == ("train", "eval")
+    assert splits_of(DataSettings(source=str(tmp_path))) == ("train", "eval")
 
 
 def test_a_url_is_as_good_as_a_path():
     train = questions(40)
-    squad.write_shards([train], "memory://prepared/data", rows_per_shard=10)
+    write_shards([train], "memory://prepared/data", rows_per_shard=10)
     assert load("memory://prepared/data").table.equals(train.table)
 
 
 def test_the_same_questions_give_the_same_bytes(tmp_path):
     first, second = (
-        squad.write_shards([questions(100)], str(tmp_path / name), rows_per_shard=30)
+        write_shards([questions(100)], str(tmp_path / name), rows_per_shard=30)
         for name in ("a", "b")
     )
     assert first == second
 
 
 def test_rows_of_a_context_stay_in_one_shard(tmp_path):
-    manifest = squad.write_shards([questions(100, rows_per_context=7)], str(tmp_path), 10)
+    manifest = write_shards([questions(100, rows_per_context=7)], str(tmp_path), 10)
     seen: set[str] = set()
     for name in names(manifest, "train"):
         contexts = set(pq.read_table(tmp_path / name)["context"].to_pylist())
@@ -93,9 +99,9 @@ def test_shards_part_the_rows_near_equal_shares(runs, rows_per_shard):
 
 
 def test_a_second_writing_leaves_nothing_of_the_first(tmp_path):
-    squad.write_shards([questions(100), questions(20, "eval")], str(tmp_path), 10)
+    write_shards([questions(100), questions(20, "eval")], str(tmp_path), 10)
     (tmp_path / "notes.txt").write_text("mine")
-    squad.write_shards([questions(30)], str(tmp_path), 10)
+    write_shards([questions(30)], str(tmp_path), 10)
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == [
         "manifest.json",
@@ -106,11 +112,11 @@ def test_a_second_writing_leaves_nothing_of_the_first(tmp_path):
 
 @pytest.fixture
 def prepared(tmp_path) -> Path:
-    squad.write_shards([questions(100)], str(tmp_path), rows_per_shard=25)
+    write_shards([questions(100)], str(tmp_path), rows_per_shard=25)
     return tmp_path
 
 
-def refusal(folder: Path, split: squad.Split = "train") -> str:
+def refusal(folder: Path, split: Split = "train") -> str:
     with pytest.raises(DataError) as caught:
         load(folder, split)
     return str(caught.value)
@@ -149,10 +155,10 @@ def test_a_manifest_is_damaged_of_another_version_or_of_another_program(prepared
     manifest.write_text(json.dumps(document | {"schema_version": 99}))
     assert "schema version 99" in refusal(prepared)
     manifest.write_text(json.dumps({"name": "a web app"}))
-    assert squad.read_manifest(str(prepared)) is None
+    assert read_manifest(str(prepared)) is None
     assert len(load(prepared)) == 100  # as a folder of plain shards
 
 
 def test_a_folder_without_manifest_is_not_prepared(tmp_path):
-    assert squad.read_manifest(str(tmp_path)) is None
-    assert squad.read_manifest(str(tmp_path / "nowhere")) is None
+    assert read_manifest(str(tmp_path)) is None
+    assert read_manifest(str(tmp_path / "nowhere")) is None

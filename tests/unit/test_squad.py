@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import squad
 from qa_lib.config import DataSettings
+from qa_lib.data import SCHEMA, Questions, Split, fingerprint, load_questions, splits_of
 from qa_lib.errors import ConfigError, DataError
 
 BOM = b"\xef\xbb\xbf"
@@ -58,7 +58,7 @@ def nested(rows: list[dict[str, Any]], version: str = "1.1") -> dict[str, Any]:
 def write(path: Path, rows: list[dict[str, Any]]) -> str:
     """Write rows in the format that the suffix names; `.json` is the official form."""
     if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows, squad.SCHEMA), path)
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
     elif path.suffix == ".json":
         path.write_text(json.dumps(nested(rows)))
     else:
@@ -66,15 +66,15 @@ def write(path: Path, rows: list[dict[str, Any]]) -> str:
     return str(path)
 
 
-def load(source: str | Path, split: squad.Split = "train", **settings: Any) -> squad.Questions:
-    return squad.load(DataSettings(source=str(source), **settings), split)
+def load(source: str | Path, split: Split = "train", **settings: Any) -> Questions:
+    return load_questions(DataSettings(source=str(source), **settings), split)
 
 
-def ids(questions: squad.Questions) -> list[str]:
+def ids(questions: Questions) -> list[str]:
     return questions.table["id"].to_pylist()
 
 
-def refusal(source: str | Path, split: squad.Split = "train", **settings: Any) -> str:
+def refusal(source: str | Path, split: Split = "train", **settings: Any) -> str:
     with pytest.raises(DataError) as caught:
         load(source, split, **settings)
     assert caught.value.remedy
@@ -92,9 +92,9 @@ def quarantine(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ["q.parquet", "q.jsonl", "q.ndjson", "q.json"])
 def test_every_format_gives_the_same_questions(tmp_path, name):
     loaded = load(write(tmp_path / name, ROWS))
-    assert loaded.table.schema == squad.SCHEMA
+    assert loaded.table.schema == SCHEMA
     assert loaded.table.to_pylist() == ROWS
-    assert loaded.fingerprint == squad.fingerprint(pa.Table.from_pylist(ROWS, squad.SCHEMA))
+    assert loaded.fingerprint == fingerprint(pa.Table.from_pylist(ROWS, SCHEMA))
     assert (len(loaded), loaded.num_quarantined, loaded.has_unanswerable) == (40, 0, False)
     assert loaded.titles == tuple(f"article {number}" for number in range(10))
 
@@ -132,7 +132,7 @@ def test_wide_and_encoded_columns_come_out_in_the_schema(tmp_path):
     )
     pq.write_table(wide, tmp_path / "wide.parquet", row_group_size=7)
     loaded = load(tmp_path / "wide.parquet")
-    assert loaded.table.schema == squad.SCHEMA
+    assert loaded.table.schema == SCHEMA
     assert loaded.table.to_pylist() == ROWS
 
 
@@ -155,7 +155,7 @@ def test_a_text_that_is_not_utf8_is_the_fault_of_its_row_only(tmp_path):
     (tmp_path / "q.json").write_bytes(document.replace(b"!", b"\xe9"))
     for name, good in (("q.jsonl", ["q0"]), ("q.json", ["q0"]), ("plain.jsonl", ["q0", "q1"])):
         settings = DataSettings(source=str(tmp_path / name), bad_row_limit=1.0)
-        assert ids(squad.load(settings, "train", quarantine_dir=str(tmp_path))) == good
+        assert ids(load_questions(settings, "train", quarantine_dir=str(tmp_path))) == good
         quarantined = quarantine(tmp_path)
         assert {line["reason"] for line in quarantined} == {"a text is not valid UTF-8"}
         assert quarantined[-1]["question"] == "Wh\\xe9re?"
@@ -289,7 +289,7 @@ def test_a_job_can_ask_which_splits_there_are(tmp_path, source, settings, expect
         key: value.format(tmp_path) if isinstance(value, str) else value
         for key, value in settings.items()
     }
-    assert squad.splits(DataSettings(source=source.format(tmp_path), **named)) == expected
+    assert splits_of(DataSettings(source=source.format(tmp_path), **named)) == expected
 
 
 # -- names and URLs
@@ -388,7 +388,7 @@ def spoil(rows: list[dict[str, Any]], number: int, **changes: Any) -> list[dict[
 def test_bad_rows_are_set_aside_with_their_reason(tmp_path):
     source = write(tmp_path / "train.parquet", spoil(spoil(ROWS, 7, question=" "), 9, id="q8"))
     settings = DataSettings(source=source, bad_row_limit=0.05)
-    loaded = squad.load(settings, "train", quarantine_dir=str(tmp_path / "run"))
+    loaded = load_questions(settings, "train", quarantine_dir=str(tmp_path / "run"))
     assert loaded.num_quarantined == 2
     assert ids(loaded) == [line["id"] for line in ROWS if line["id"] not in ("q7", "q9")]
     lines = quarantine(tmp_path / "run")
@@ -405,7 +405,7 @@ def test_too_many_bad_rows_stop_the_load_and_are_written_all_the_same(tmp_path):
     write(tmp_path / "train-00001-of-00002.parquet", second)
     settings = DataSettings(source=str(tmp_path))
     with pytest.raises(DataError) as caught:
-        squad.load(settings, "train", quarantine_dir=f"{tmp_path.as_uri()}/out")
+        load_questions(settings, "train", quarantine_dir=f"{tmp_path.as_uri()}/out")
     assert "2 of 40 rows" in caught.value.problem
     assert "train-00001-of-00002.parquet row 5: the question is empty" in caught.value.problem
     assert "1 because an answer does not stand at its offset" in caught.value.problem

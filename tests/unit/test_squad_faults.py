@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lib.squad import SCHEMA, faults
-from qa_lib.squad.schema import conform
+from qa_lib.data import SCHEMA, validation
+from qa_lib.data.schema import conform
 
 CONTEXT = "Zoë 🦊🦊 lives in São Tomé; \u202bשלום\u202c e\u0301."
 
@@ -35,7 +35,7 @@ def row(number: int, texts: Any, starts: Any, context: str | None = CONTEXT) -> 
 def fault(**changes: Any) -> str | None:
     """Return what is wrong with the second of three rows, of which the others are good."""
     good = row(0, ["Zoë"], [0])
-    found = faults.find(table([good, good | {"id": "q1"} | changes, good | {"id": "q2"}]))
+    found = validation.find(table([good, good | {"id": "q1"} | changes, good | {"id": "q2"}]))
     assert [number for number, _ in found] in ([], [1])
     return found[0][1] if found else None
 
@@ -71,7 +71,7 @@ def test_answers_must_stand_where_they_say(texts, starts, expected):
 
 def test_an_offset_beyond_int32_is_the_fault_of_its_row():
     rows = pa.Table.from_pylist([row(0, ["Zoë"], [0]), row(1, ["Zoë"], [2**40])])
-    assert [number for number, _ in faults.find(conform(rows, "rows"))] == [1]
+    assert [number for number, _ in validation.find(conform(rows, "rows"))] == [1]
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t\u00a0\u2028"])
@@ -84,7 +84,7 @@ def test_blank_texts_are_faults(blank):
 
 def test_the_first_sound_row_of_an_id_is_kept():
     rows = [row(0, ["wrong"], [0]), row(0, ["Zoë"], [0]), row(1, [], []), row(0, [], [])]
-    assert faults.find(table(rows)) == [
+    assert validation.find(table(rows)) == [
         (0, "an answer does not stand at its offset in the context"),
         (3, "another row has the same id"),
     ]
@@ -111,7 +111,7 @@ def test_offsets_are_checked_as_python_would(cases):
     # Sliced and in several chunks, as tables are that were read from several files.
     whole = table([row(-1, ["wrong"], [0]), *rows])
     halves = pa.concat_tables([whole.slice(1, len(rows) // 2), whole.slice(1 + len(rows) // 2)])
-    assert [number for number, _ in faults.find(halves)] == expected
+    assert [number for number, _ in validation.find(halves)] == expected
 
 
 def test_squad_sized_tables_are_checked_in_seconds():
@@ -121,5 +121,5 @@ def test_squad_sized_tables_are_checked_in_seconds():
     shifted = [line | {"answers": {"text": answer[0], "answer_start": [0, 0]}} for line in rows]
     big = pa.concat_tables([table(shifted)] * 18)  # 90,000 rows, every one at fault
     start = time.perf_counter()
-    assert len(faults.find(big)) == 90_000
+    assert len(validation.find(big)) == 90_000
     assert time.perf_counter() - start < 5  # 0.5 s on two idle cores

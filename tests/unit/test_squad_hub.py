@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import squad
+from qa_lib.data import SCHEMA, fingerprint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REVISION = "7" * 40
@@ -57,7 +57,7 @@ def table(prefix: str, num_rows: int) -> pa.Table:
         }
         for number in range(num_rows)
     ]
-    return pa.Table.from_pylist(rows, squad.SCHEMA)
+    return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def parquet(questions: pa.Table) -> bytes:
@@ -156,9 +156,9 @@ def load(repo_id: str, split: str, home: Path, **environment: str) -> Any:
 
 def test_a_hub_dataset_is_loaded_and_later_found_in_the_cache(hub_url, tmp_path):
     train = load("someone/questions", "train", tmp_path, HF_ENDPOINT=hub_url)
-    assert train == [[f"train{n}" for n in range(5)], squad.fingerprint(table("train", 5))]
+    assert train == [[f"train{n}" for n in range(5)], fingerprint(table("train", 5))]
     offline = load("someone/questions", "eval", tmp_path, HF_HUB_OFFLINE="1")
-    assert offline == [["dev0", "dev1", "dev2"], squad.fingerprint(table("dev", 3))]
+    assert offline == [["dev0", "dev1", "dev2"], fingerprint(table("dev", 3))]
 
 
 def test_a_dataset_that_the_hub_lacks_is_named_with_the_alternatives(hub_url, tmp_path):

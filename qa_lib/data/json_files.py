@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
+from qa_lib.data.schema import EXPECTED, TEXT_COLUMNS
 from qa_lib.errors import DataError
-from qa_lib.squad.schema import EXPECTED, TEXT_COLUMNS
 
 _BLOCK_BYTES = 1 << 24  # of pyarrow's reader: no line may be longer
 _LINE_SCHEMA = pa.schema(

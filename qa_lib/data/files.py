@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from qa_lib.data import json_files
+from qa_lib.data.schema import conform
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
-from qa_lib.squad import from_json
-from qa_lib.squad.schema import conform
 
 SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json")
 PREFIXES = {"train": ("train",), "eval": ("dev", "validation")}
@@ -148,7 +148,7 @@ def read(file: Place) -> pa.Table:
     if suffix == ".parquet":
         return parquet(content, file.name)
     if suffix in SUFFIXES:
-        return conform(from_json.read(content, file.name), file.name)
+        return conform(json_files.read(content, file.name), file.name)
     raise DataError(
         f"{file.name} is of no known format.", f"Known are files that end in {', '.join(SUFFIXES)}."
     )

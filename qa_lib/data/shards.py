@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from qa_lib.data.files import Place, parquet
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 from qa_lib.runs.progress import QUIET_S, Progress
-from qa_lib.squad.files import Place, parquet
 
 if TYPE_CHECKING:
-    from qa_lib.squad.questions import Questions
+    from qa_lib.data.loading import Questions
 
 MANIFEST = "manifest.json"
 FORMAT = "squad-shards"

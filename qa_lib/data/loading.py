@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
+from qa_lib.data import files, hub, shards, validation
+from qa_lib.data.files import Place
+from qa_lib.data.schema import SCHEMA, conform, fingerprint
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
-from qa_lib.squad import faults, files, hub, shards
-from qa_lib.squad.files import Place
-from qa_lib.squad.schema import SCHEMA, conform, fingerprint
 
 if TYPE_CHECKING:
     from qa_lib.config import DataSettings
@@ -71,7 +71,9 @@ class Questions:
         return tuple(self.table["title"].unique().to_pylist())
 
 
-def load(data: DataSettings, split: Split, *, quarantine_dir: str | None = None) -> Questions:
+def load_questions(
+    data: DataSettings, split: Split, *, quarantine_dir: str | None = None
+) -> Questions:
     """Load the questions of a split, validated.
 
     `train` and `holdout` part the articles of `data.source`: a fraction `data.holdout_articles` of
@@ -94,7 +96,7 @@ def load(data: DataSettings, split: Split, *, quarantine_dir: str | None = None)
     base: Base = "eval" if split == "eval" else "train"
     parts = _read(source, base, data.version)
     table = pa.concat_tables([part for _, part in parts])
-    bad = faults.find(table)
+    bad = validation.find(table)
     if bad:
         table = _quarantine(table, parts, bad, data, base, quarantine_dir)
     if table.num_rows == 0:
@@ -106,7 +108,7 @@ def load(data: DataSettings, split: Split, *, quarantine_dir: str | None = None)
     return Questions(_sample(table, limit), split, source, len(bad))
 
 
-def load_all(data: DataSettings, *, quarantine_dir: str | None = None) -> list[Questions]:
+def load_splits(data: DataSettings, *, quarantine_dir: str | None = None) -> list[Questions]:
     """Load every split that the sources hold, as `load` does, with no article set aside.
 
     Which articles are held out is decided by whoever trains, from titles alone, so that the data
@@ -118,11 +120,12 @@ def load_all(data: DataSettings, *, quarantine_dir: str | None = None) -> list[Q
     data = data.model_copy(update={"holdout_articles": 0.0})
     # Asked of a source that holds neither, `load` says what it holds instead.
     return [
-        load(data, split, quarantine_dir=quarantine_dir) for split in splits(data) or ("train",)
+        load_questions(data, split, quarantine_dir=quarantine_dir)
+        for split in splits_of(data) or ("train",)
     ]
 
 
-def splits(data: DataSettings) -> tuple[Split, ...]:
+def splits_of(data: DataSettings) -> tuple[Split, ...]:
     """Return the splits that a job which trains and evaluates can have, without reading any rows.
 
     A single file is the training data: without `data.eval_source` there is no `eval`, but there is
@@ -157,8 +160,8 @@ def load_held_out(data: DataSettings, *, quarantine_dir: str | None = None) -> Q
     Raises:
         DataError: As of `load`.
     """
-    found = [split for split in splits(data) if split != "train"]
-    return load(data, found[0], quarantine_dir=quarantine_dir) if found else None
+    found = [split for split in splits_of(data) if split != "train"]
+    return load_questions(data, found[0], quarantine_dir=quarantine_dir) if found else None
 
 
 def _source_of(data: DataSettings, split: str) -> str:
@@ -241,7 +244,7 @@ def _quarantine(
     if directory is not None:
         file = Place.of(directory).child(f"quarantine-{split}.jsonl")
         rows = table.take([row for row, _ in bad])
-        storage.write_text(file.filesystem, file.path, "".join(faults.records(rows, located)))
+        storage.write_text(file.filesystem, file.path, "".join(validation.records(rows, located)))
         where = f" All of them are in {file.name}."
     if len(bad) > data.bad_row_limit * table.num_rows:
         counts = Counter(reason for _, reason in bad)

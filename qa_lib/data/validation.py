@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lib.squad.schema import TEXT_COLUMNS, text_bytes
+from qa_lib.data.schema import TEXT_COLUMNS, text_bytes
 
 Mask = np.ndarray  # bool, one per row of the batch
 _ROWS_PER_BATCH = 32_768  # bounds the memory of a check, whatever the size of the table

@@ -6,9 +6,9 @@ import sys
 
 import pyarrow as pa
 
+from qa_lib.data.schema import conform
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
-from qa_lib.squad.schema import conform
 
 _TIMEOUT_S = 4.0
 _SPLITS = {"train": ("train",), "eval": ("validation", "dev")}

@@ -1,6 +1,6 @@
 """Questions: from a name (hub id, file, folder, URL, `embedded`) to one validated Arrow table.
 
-    questions = squad.load(settings.data, "train")
+    questions = squad.load_questions(settings.data, "train")
     questions.table    # columns of SCHEMA; answers lie at their offsets, ids are unique
 
 Rows that cannot be trusted are quarantined with their reason and counted; too many stop the run.
@@ -8,9 +8,16 @@ Rows that cannot be trusted are quarantined with their reason and counted; too m
 
 from __future__ import annotations
 
-from qa_lib.squad.questions import Questions, Split, load, load_all, load_held_out, splits
-from qa_lib.squad.schema import SCHEMA, fingerprint
-from qa_lib.squad.shards import context_edges, read_manifest, write_shards
+from qa_lib.data.loading import (
+    Questions,
+    Split,
+    load_held_out,
+    load_questions,
+    load_splits,
+    splits_of,
+)
+from qa_lib.data.schema import SCHEMA, fingerprint
+from qa_lib.data.shards import context_edges, read_manifest, write_shards
 
 __all__ = [
     "SCHEMA",
@@ -18,10 +25,10 @@ __all__ = [
     "Split",
     "context_edges",
     "fingerprint",
-    "load",
-    "load_all",
+    "load_questions",
+    "load_splits",
     "load_held_out",
     "read_manifest",
-    "splits",
+    "splits_of",
     "write_shards",
 ]
