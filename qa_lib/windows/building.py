@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from qa_lib.errors import ConfigError
 from qa_lib.windows.labels import first_answers, locate
-from qa_lib.windows.runs import Int32s, Int64s, as_array, as_lists, as_numpy, indices_of, offsets_of
+from qa_lib.windows.list_arrays import (
+    Int32s,
+    Int64s,
+    as_array,
+    as_lists,
+    as_numpy,
+    indices_of,
+    offsets_of,
+)
 from qa_lib.windows.tokens import Layout, Tokens, tokenise, untruncated
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from qa_lib.windows.runs import Int32s, Int64s, as_array, as_numpy
+from qa_lib.windows.list_arrays import Int32s, Int64s, as_array, as_numpy
 from qa_lib.windows.tokens import Tokens
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib.errors import ModelError
-from qa_lib.windows.runs import Int32s, as_numpy, flat
+from qa_lib.windows.list_arrays import Int32s, as_numpy, flat
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qa_lib.errors import ModelError
-from qa_lib.windows.runs import Int32s, Int64s, as_numpy, indices_of, offsets_of
+from qa_lib.windows.list_arrays import Int32s, Int64s, as_numpy, indices_of, offsets_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
