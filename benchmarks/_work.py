@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qa_lib import model as models
-from qa_lib import train, windows
+from qa_lib import models, train, windows
 from qa_lib.data import load_questions
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from benchmarks._squad import REAL_SQUAD
 from qa_lib import config
 from qa_lib.answer import Answerer
 from qa_lib.data import load_questions
-from qa_lib.forward import Forward
+from qa_lib.models.inference import Forward
 
 OPTIONS: list[dict[str, Any]] = [
     {},

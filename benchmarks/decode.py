@@ -24,7 +24,7 @@ import pyarrow as pa
 from benchmarks._squad import with_real_squad
 from qa_lib import config, spans, windows
 from qa_lib.data import load_questions
-from qa_lib.model import load_tokenizer
+from qa_lib.models import load_tokenizer
 
 BATCH_SIZE = 64
 NUM_REPEATS = 5

@@ -22,11 +22,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks._squad import REAL_SQUAD
-from qa_lib import metrics, model, spans, windows
+from qa_lib import metrics, models, spans, windows
 from qa_lib.config import DataSettings, EvaluateSettings
 from qa_lib.data import load_questions
 from qa_lib.embedded import corpus
-from qa_lib.forward import Forward
+from qa_lib.models.inference import Forward
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NUM_REAL_QUESTIONS = 1000
@@ -105,7 +105,7 @@ def answers(model_name: str, questions: pa.Table) -> list[str]:
     """Return a model's answers."""
     data, rules = DataSettings(), EvaluateSettings()
     spec = windows.WindowSpec(data.max_length, data.stride)
-    table = windows.build(questions, model.load_tokenizer(model_name), spec).table
+    table = windows.build(questions, models.load_tokenizer(model_name), spec).table
     forward = Forward(model_name, batch_size=rules.batch_size)
     found = pa.concat_tables(
         spans.decode(

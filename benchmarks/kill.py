@@ -43,7 +43,7 @@ def write_model(folder: Path) -> str:
     import torch
     from transformers import BertConfig, BertForQuestionAnswering
 
-    from qa_lib import model as models
+    from qa_lib import models
 
     tokenizer = models.load_tokenizer("embedded")
     torch.manual_seed(0)

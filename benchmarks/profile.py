@@ -68,8 +68,7 @@ def main(argv: list[str]) -> None:
     import torch
 
     from benchmarks._work import engine_here, prepare
-    from qa_lib import config, train, windows
-    from qa_lib import model as models
+    from qa_lib import config, models, train, windows
     from qa_lib.machines import devices, resources
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "24"]

@@ -99,9 +99,9 @@ def recovered(settings: Any, row: Row, width: int) -> dict[str, Any]:
 
 def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
     """Find the largest width, of a ragged model the mean, with which a row has its speed."""
-    from qa_lib import adjust, model
+    from qa_lib import adjust, models
 
-    config = model.load_config(settings.model.name)
+    config = models.load_config(settings.model.name)
     whole = adjust.Sizes.of(config)
     tried: dict[int, float] = {}
 
@@ -109,7 +109,7 @@ def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
         wish = {**row.wish, "intermediate_size": steps * STEP}
         sizes = adjust.resolve(config, settings.adjust.model_copy(update=wish))
         configs = config, sizes.apply(config)
-        (found,) = speedups(lambda: [model.build(each).eval() for each in configs])
+        (found,) = speedups(lambda: [models.build(each).eval() for each in configs])
         tried[steps * STEP] = round(found, 3)
         return tried[steps * STEP] >= row.speed
 
@@ -122,10 +122,10 @@ def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
 
 def measured(settings: Any, rows: Iterable[Row]) -> list[float]:
     """Return how many times the parent's speed each row's model has, all measured in turns."""
-    from qa_lib import model
+    from qa_lib import models
 
     names = [settings.model.name, *(f"{settings.storage}/{row.run_name}" for row in rows)]
-    return speedups(lambda: [model.load(name) for name in names])
+    return speedups(lambda: [models.load(name) for name in names])
 
 
 def speedups(make: Callable[[], list[Any]]) -> list[float]:

@@ -75,8 +75,7 @@ def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
     import torch.distributed as dist
 
     from benchmarks._work import engine_here, prepare
-    from qa_lib import config, windows
-    from qa_lib import model as models
+    from qa_lib import config, models, windows
 
     batch = WINDOWS_PER_RANK * world_size
     settings = config.parse(
@@ -275,8 +274,7 @@ def main() -> None:
         rank_main(Path(folder), int(rank), int(world_size), int(stage))
         return
     _entry.quiet_libraries()
-    from qa_lib import config
-    from qa_lib import model as models
+    from qa_lib import config, models
 
     flags = with_real_squad([*FLAGS, *sys.argv[1:]])
     settings = config.parse("train", flags)

@@ -56,10 +56,10 @@ def searched(settings: Any, speedup: float, *, window_budget: int | None = None)
 
 def scaled(settings: Any, speedup: float) -> dict[str, Any]:
     """Return the result of one factor for all widths, the largest that reaches a speed-up."""
-    from qa_lib import model, recover
+    from qa_lib import models, recover
 
     parent = settings.search.parent
-    sizes = largest_scale(model.load_config(parent), speedup)
+    sizes = largest_scale(models.load_config(parent), speedup)
     wish = settings.adjust.model_copy(
         update={
             "hidden_size": sizes.hidden_size,

@@ -47,7 +47,7 @@ def trainer(
         default_data_collator,
     )
 
-    from qa_lib import model as models
+    from qa_lib import models
 
     class Clock(TrainerCallback):
         started = ended = 0.0

@@ -43,8 +43,7 @@ def plain_loop(
     """
     import torch
 
-    from qa_lib import model as models
-    from qa_lib import windows
+    from qa_lib import models, windows
     from qa_lib.engine import learning_rate
     from qa_lib.losses import window_losses
 

@@ -31,7 +31,7 @@ from benchmarks._recipe import standard_recipe
 from benchmarks._squad import with_real_squad
 from qa_lib import config, windows
 from qa_lib.data import load_questions
-from qa_lib.model import load_tokenizer
+from qa_lib.models import load_tokenizer
 
 ROWS_PER_TURN = 10_000
 OURS, UNPADDED, PADDED = "windows.build", "datasets.map", "datasets.map, padded to max_length"

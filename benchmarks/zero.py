@@ -50,7 +50,7 @@ def fixed_logits(run: Any, table: Any) -> Any:
     """Return a trained model's logits of the fixed windows: (2, tokens in all), unpadded."""
     import numpy as np
 
-    from qa_lib.forward import Forward
+    from qa_lib.models.inference import Forward
 
     forward = Forward(run.url("model"), precision="fp32")
     starts, ends = [], []
@@ -147,7 +147,7 @@ def main() -> None:
     _entry.quiet_libraries()
     from qa_lib import config, windows
     from qa_lib.data import load_questions
-    from qa_lib.model import load_tokenizer
+    from qa_lib.models import load_tokenizer
 
     settings = config.parse("train", [*FLAGS, *with_real_squad(sys.argv[1:])])
     questions = load_questions(settings.data, "train")

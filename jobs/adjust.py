@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def adjust(settings: Settings) -> None:
     """Adjust, recover where asked to, and say where the result is."""
-    from qa_lib import card, doctor, recover, report
+    from qa_lib import doctor, recover, report
+    from qa_lib.models import card
     from qa_lib.runs.run_folder import RunFolder
 
     if settings.dry_run:

@@ -242,7 +242,7 @@ def _tokenize_block(
 
 @lru_cache(maxsize=2)
 def _tokenizer(model_name: str) -> Any:
-    from qa_lib.model import load_tokenizer
+    from qa_lib.models import load_tokenizer
 
     return load_tokenizer(model_name)
 

@@ -15,12 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qa_lib import model as models
-from qa_lib import windows
+from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.errors import ModelError
-from qa_lib.forward import Forward
 from qa_lib.machines import resources
+from qa_lib.models.inference import Forward
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.stream import WindowSet

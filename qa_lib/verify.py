@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from qa_lib import metrics, windows
-from qa_lib import model as models
+from qa_lib import metrics, models, windows
 from qa_lib.config import DataSettings, Settings
 from qa_lib.data import Questions, Split, load_questions
 from qa_lib.errors import CheckpointError, ConfigError, UserError

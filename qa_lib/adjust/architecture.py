@@ -10,8 +10,8 @@ from typing import Any
 
 from qa_lib.adjust.dimensions import Role
 from qa_lib.adjust.families import Family, family_of
-from qa_lib.model import build
-from qa_lib.ragged import blocks_of, mark
+from qa_lib.models import build
+from qa_lib.models.ragged import blocks_of, mark
 
 Shapes = dict[str, tuple[int, ...]]
 

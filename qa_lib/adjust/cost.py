@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from qa_lib.adjust.architecture import shapes_of, with_layers, with_vocabulary
 from qa_lib.machines import devices
-from qa_lib.model import build, maximum_length
-from qa_lib.ragged import blocks_of
+from qa_lib.models import build, maximum_length
+from qa_lib.models.ragged import blocks_of
 
 BATCH, NUM_TOKENS = 1, 384  # where speed-ups are stated unless said otherwise
 LATENCY_SHAPES = ((1, 384), (1, 128), (32, 384), (32, 128))

@@ -25,7 +25,7 @@ from qa_lib.adjust.architecture import (
 from qa_lib.adjust.dimensions import Axis, Dimensions, Group, LayerGroups
 from qa_lib.adjust.families import Family, family_of
 from qa_lib.errors import AdjustError
-from qa_lib.ragged import blocks_of
+from qa_lib.models.ragged import blocks_of
 
 Places = dict[tuple[str, int], int]
 

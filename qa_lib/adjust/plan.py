@@ -19,7 +19,7 @@ from pydantic import (
 
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.errors import AdjustError
-from qa_lib.ragged import Blocks
+from qa_lib.models.ragged import Blocks
 
 if TYPE_CHECKING:
     from qa_lib.adjust.dimensions import Group

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.adjust.calibrate import Batch, model_inputs
 from qa_lib.adjust.plan import Indices, Plan
 from qa_lib.errors import AdjustError
-from qa_lib.model import maximum_length
+from qa_lib.models import maximum_length
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,8 @@ from qa_lib.adjust.architecture import (
 from qa_lib.adjust.families import family_of
 from qa_lib.adjust.labels import label
 from qa_lib.errors import AdjustError
-from qa_lib.ragged import FAMILIES as RAGGED_FAMILIES
-from qa_lib.ragged import Blocks, mark
+from qa_lib.models.ragged import FAMILIES as RAGGED_FAMILIES
+from qa_lib.models.ragged import Blocks, mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -175,7 +175,7 @@ def check_layers(config: Any, layers: tuple[int, ...]) -> None:
 
 
 def check_ragged_family(config: Any) -> None:
-    """Refuse a ragged model of a family that `qa_lib.ragged` cannot build.
+    """Refuse a ragged model of a family that `qa_lib.models.ragged` cannot build.
 
     Raises:
         AdjustError: It is such.

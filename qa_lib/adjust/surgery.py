@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.adjust.dimensions import Axis, Dimensions, Group
 from qa_lib.adjust.fold import complement
 from qa_lib.adjust.labels import label

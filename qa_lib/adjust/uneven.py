@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.adjust import sizes as stock
 from qa_lib.adjust.sizes import Sizes, check_ragged_family
 from qa_lib.errors import AdjustError
-from qa_lib.ragged import Blocks
+from qa_lib.models.ragged import Blocks
 
 if TYPE_CHECKING:
     import torch

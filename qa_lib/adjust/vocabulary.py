@@ -17,7 +17,7 @@ import numpy as np
 from qa_lib.adjust.architecture import changed
 from qa_lib.adjust.plan import Indices
 from qa_lib.errors import AdjustError
-from qa_lib.model import positions_follow_padding
+from qa_lib.models import positions_follow_padding
 from qa_lib.windows.tokens import tokenise, untruncated
 
 if TYPE_CHECKING:

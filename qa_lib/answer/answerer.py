@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import model as models
-from qa_lib import spans, windows
+from qa_lib import models, spans, windows
 from qa_lib.errors import ConfigError, DataError, ModelError
-from qa_lib.forward import Forward
-from qa_lib.placement import Placement
+from qa_lib.models.inference import Forward
+from qa_lib.models.placement import Placement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.answer.answerer import Answerer
 from qa_lib.config import Settings
 from qa_lib.errors import DataError, UserError

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import NodeFacts

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.data import splits_of
 from qa_lib.doctor.contact import CONTACT_S

@@ -50,8 +50,7 @@ def evaluate(
         ModelError: The model cannot be loaded, or its logits are not finite.
         DataError: No question fits a window.
     """
-    from qa_lib import model as models
-    from qa_lib import stream
+    from qa_lib import models, stream
     from qa_lib.machines import resources
 
     _check(settings, model_name, final=final)
@@ -107,7 +106,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """Return what evaluating would do, without Ray, reading no file of predictions."""
     if settings.predictions is not None:
         return {"num_questions": len(questions), "predictions": settings.predictions}
-    from qa_lib import model as models
+    from qa_lib import models
 
     _check(settings, settings.model.name, final=True)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
@@ -125,7 +124,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 
 def _check(settings: Settings, model_name: str, *, final: bool) -> None:
     """Refuse, before Ray starts, what this model cannot do, or a missing sentence encoder."""
-    from qa_lib import model as models
+    from qa_lib import models
 
     models.check_length(model_name, settings.data.max_length)
     if final and settings.evaluate.semantic_model is not None:

@@ -22,7 +22,7 @@ from qa_lib.runs.progress import Progress
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-    from qa_lib.forward import Forward
+    from qa_lib.models.inference import Forward
     from qa_lib.stream import WindowSet
 
 # A task of an actor: long enough to hide what a task costs, short enough to see progress.
@@ -179,8 +179,8 @@ class _Reader:
     ) -> None:
         import ray
 
-        from qa_lib.forward import Forward
         from qa_lib.machines import resources
+        from qa_lib.models.inference import Forward
 
         self._settings = settings
         self._blocks = ray.get(blocks)

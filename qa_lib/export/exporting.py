@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluate, windows
-from qa_lib import model as models
+from qa_lib import adjust, evaluate, models, windows
 from qa_lib.adjust import probing
 from qa_lib.answer.answerer import check_answers
 from qa_lib.config import Settings
@@ -21,7 +20,7 @@ from qa_lib.data import load_held_out
 from qa_lib.errors import ExportError
 from qa_lib.export.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
 from qa_lib.export.session import OnnxModel
-from qa_lib.forward import Forward
+from qa_lib.models.inference import Forward
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.run_folder import RunFolder

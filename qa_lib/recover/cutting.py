@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qa_lib import adjust, windows
-from qa_lib import model as models
+from qa_lib import adjust, models, windows
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError

@@ -8,10 +8,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import adjust, card, evaluate, train
-from qa_lib import model as models
+from qa_lib import adjust, evaluate, models, train
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out, load_questions
+from qa_lib.models import card
 from qa_lib.recover.cutting import cut
 from qa_lib.runs import storage
 from qa_lib.runs.progress import QUIET_S, tracked

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.errors import ModelError
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress

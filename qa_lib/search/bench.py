@@ -19,8 +19,7 @@ from warnings import filterwarnings
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluate, stream, train
-from qa_lib import model as models
+from qa_lib import adjust, evaluate, models, stream, train
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.adjust.calibrate import Batch
 from qa_lib.config import Settings
@@ -119,7 +118,7 @@ class Bench:
         import ray
         import torch
 
-        from qa_lib.forward import Forward
+        from qa_lib.models.inference import Forward
 
         self._task = task
         _prepare_process(task)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qa_lib import adjust, recover, stream, teach, windows
-from qa_lib import model as models
+from qa_lib import adjust, models, recover, stream, teach, windows
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions

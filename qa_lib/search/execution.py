@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError

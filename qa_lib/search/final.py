@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from qa_lib import adjust, card, evaluate, recover, train
-from qa_lib import model as models
+from qa_lib import adjust, evaluate, models, recover, train
 from qa_lib.adjust import Plan
 from qa_lib.config import Settings
 from qa_lib.data import Questions
+from qa_lib.models import card
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search.execution import TUNE
 from qa_lib.search.space import Setting

@@ -9,7 +9,7 @@ from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import ConfigError, DataError
-from qa_lib.model import load_config
+from qa_lib.models import load_config
 from qa_lib.runs.run_folder import RESULT, RunFolder
 
 DEFAULT_HOLDOUT = 0.1

@@ -197,7 +197,7 @@ def _predict(config: Any, sizes: list[Sizes], device: str) -> list[float]:
 
 
 def _measure(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    from qa_lib.model import build
+    from qa_lib.models import build
 
     _take_all_cores()
     models = {str(number): build(each.apply(config)).eval() for number, each in enumerate(sizes)}

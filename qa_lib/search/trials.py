@@ -8,8 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from qa_lib import evaluate, recover, train
-from qa_lib import model as models
+from qa_lib import evaluate, models, recover, train
 from qa_lib.adjust import Sizes
 from qa_lib.search.bench import Bench, TrialTask, cut
 from qa_lib.search.halving import Job, Outcome

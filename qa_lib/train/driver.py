@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import model as models
-from qa_lib import stream, teach, windows
+from qa_lib import models, stream, teach, windows
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, TrainError

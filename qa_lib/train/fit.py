@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
 from qa_lib.machines import devices, resources

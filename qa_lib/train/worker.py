@@ -18,8 +18,7 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
-from qa_lib import model as models
-from qa_lib import teach, windows
+from qa_lib import models, teach, windows
 from qa_lib.config import Settings
 from qa_lib.engine import Engine, learning_rate
 from qa_lib.errors import TrainError

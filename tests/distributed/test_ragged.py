@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from qa_lib import card, config, evaluate, model, ragged, verify
+from qa_lib import config, evaluate, models, verify
 from qa_lib.data import load_questions
-from qa_lib.ragged import Blocks
+from qa_lib.models import card, ragged
+from qa_lib.models.ragged import Blocks
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.train import fine_tune
 from tests.distributed import tiny
@@ -39,7 +40,7 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
     assert steps == [(step, False) for step in range(1, 5)], "it began anew, or left steps out"
     assert result["zero_stage"] == 2
 
-    trained = model.load(run.path)
+    trained = models.load(run.path)
     assert ragged.blocks_of(trained.config) == BLOCKS
     before, after = (load_file(f"{p}/ragged.safetensors") for p in (name, run.url("model")))
     assert before.keys() == after.keys()
@@ -51,11 +52,11 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
     card.write_card(run, settings, result | scores)
     run.write_result(result | scores)
     assert "stock transformers cannot load it" in run.read_text("model/README.md")
-    assert "qa_lib.model.load" in card.how_to_load(run)
+    assert "qa_lib.models.load" in card.how_to_load(run)
     assert all(finding.passed for finding in verify.verify(run)), "a sound run is not proved"
     weights = load_file(run.url("model/ragged.safetensors"))
     weights[constant][0] = np.nan
     save_file(weights, run.url("model/ragged.safetensors"))
-    run.write_result({"model_fingerprint": model.fingerprint(run.url("model"))})
+    run.write_result({"model_fingerprint": models.fingerprint(run.url("model"))})
     wrong = [finding for finding in verify.verify(run) if finding.passed is False]
     assert "not finite" in wrong[-1].detail

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from qa_lib import config, model, search, train
+from qa_lib import config, models, search, train
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError, DataError
 from qa_lib.runs.run_folder import RunFolder
@@ -110,7 +110,7 @@ def test_a_killed_worker_costs_a_rung_and_a_crash_only_its_trial(explored, folde
         journal.measured(straight.entries)
         for trial in straight.trials[:5]:
             journal.proposed(trial.setting)
-        space = space_of(model.load_config(task.settings.model.name), settings.search.space)
+        space = space_of(models.load_config(task.settings.model.name), settings.search.space)
         task = TrialTask(**vars(task) | {"run_path": run.path})
         execution.run_trials(
             task, journal, rule, space, run=run, num_concurrent=1, trainable=Faulty
@@ -159,8 +159,8 @@ def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
         for rung in (0, 1):
             bench.run(Job(1, rung), setting)
         start = search.bench.cut(task, bench._parent, 1, setting)
-        model.save(
-            start, model.load_tokenizer(task.settings.model.name), folder / "bits" / "adjusted"
+        models.save(
+            start, models.load_tokenizer(task.settings.model.name), folder / "bits" / "adjusted"
         )
         end = bench._train(start, Job(1, 2), setting)
         return {name: tensor.numpy() for name, tensor in end.state_dict().items()}

@@ -23,7 +23,7 @@ from qa_lib.config import TrainSettings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, ResourceError, TrainError
 from qa_lib.machines import resources
-from qa_lib.model import load_tokenizer
+from qa_lib.models import load_tokenizer
 from qa_lib.plan import BatchPlan
 from qa_lib.runs.checkpoints import MANIFEST, CheckpointStore
 from qa_lib.runs.run_folder import RunFolder

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.models import WordPiece
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from qa_lib import embedded, model, ragged
-from qa_lib.ragged import Blocks
+from qa_lib import embedded, models
+from qa_lib.models import ragged
+from qa_lib.models.ragged import Blocks
 
 
 def write_model(folder: Path, *, num_layers: int = 1, blocks: Blocks | None = None) -> str:
@@ -27,13 +29,13 @@ def write_model(folder: Path, *, num_layers: int = 1, blocks: Blocks | None = No
         attention_probs_dropout_prob=0.0,
         initializer_range=0.2,
     )
-    model.save(model.build(ragged.mark(config, blocks)), tokenizer, folder)
+    models.save(models.build(ragged.mark(config, blocks)), tokenizer, folder)
     return str(folder)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """Learn a WordPiece tokenizer from the embedded corpus."""
-    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend = Tokenizer(WordPiece(unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer()
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]

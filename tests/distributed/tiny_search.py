@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
-from qa_lib import model
+from qa_lib import models
 from qa_lib.runs.run_folder import RunFolder
 from tests.distributed import tiny
 
@@ -42,6 +42,6 @@ def write_parent(folder: Path, titles: tuple[str, ...]) -> str:
         initializer_range=0.2,
     )
     run = RunFolder(str(folder), "train")
-    model.save(BertForQuestionAnswering(widths), tokenizer, folder / "model")
+    models.save(BertForQuestionAnswering(widths), tokenizer, folder / "model")
     run.write_result({"holdout_titles": list(titles)})
     return run.path

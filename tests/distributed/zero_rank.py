@@ -22,7 +22,7 @@ import torch.distributed as dist
 from transformers import BertConfig, BertForQuestionAnswering
 
 from qa_lib import engine as engines
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.config import TrainSettings
 from qa_lib.engine import Engine
 from qa_lib.plan import BatchPlan

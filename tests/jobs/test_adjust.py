@@ -12,7 +12,7 @@ import pytest
 
 import jobs.adjust
 from jobs import _entry
-from qa_lib import config, model
+from qa_lib import config, models
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -60,7 +60,7 @@ def test_the_run_holds_plan_model_scores_and_costs(run: Path):
     assert (written["num_hidden_layers"], written["intermediate_size"]) == (2, 256)
     assert (run / "model" / "README.md").exists()
     plan = json.loads((run / "plan.json").read_text())
-    assert plan["parent_sha256"] == model.fingerprint("embedded")
+    assert plan["parent_sha256"] == models.fingerprint("embedded")
 
 
 @pytest.mark.slow
@@ -91,7 +91,7 @@ def test_recovery_distils_the_parent_into_the_adjusted_model(run: Path):
     assert len(surgery) == len(now) and surgery != now
     assert result["proof"]["num_tokens"] > 1000
     config = json.loads((run.parent / "recovered" / "model" / "config.json").read_text())
-    tokenizer = model.load_tokenizer(str(run.parent / "recovered"))
+    tokenizer = models.load_tokenizer(str(run.parent / "recovered"))
     assert config["vocab_size"] == len(tokenizer) == result["vocabulary_size"] < 5000
 
 

@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from jobs.evaluate import evaluate as evaluate_job
-from qa_lib import config, evaluate
-from qa_lib import model as models
+from qa_lib import config, evaluate, models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings, TrainSettings
 from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import ModelError, ResourceError

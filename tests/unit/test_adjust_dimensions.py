@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from transformers import AutoModelForQuestionAnswering, BertConfig, SqueezeBertConfig
 
-from qa_lib import adjust, model
+from qa_lib import adjust, models
 from qa_lib.adjust import families
 from qa_lib.adjust.architecture import changed
 from qa_lib.adjust.labels import label
@@ -55,7 +55,7 @@ def test_a_module_name_keeps_its_meaning_when_layers_are_renumbered():
 
 
 def test_the_embedded_model_is_traced():
-    dimensions = adjust.trace(model.load("embedded"))
+    dimensions = adjust.trace(models.load("embedded"))
     assert dimensions.hidden.width == 384
     assert [group.width for group in dimensions.layers[5]] == [384, 384, 1536]
 

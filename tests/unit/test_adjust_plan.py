@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from qa_lib import adjust, model
+from qa_lib import adjust, models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.errors import AdjustError
 from tests.unit.adjust_models import CONFIGS, fitting, tiny, windows
@@ -30,12 +30,12 @@ def replaced(plan: Plan, **keep: Any) -> Plan:
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_replaying_a_plan_gives_the_same_bytes(family: str, tmp_path: Path):
-    parent, tokenizer = tiny(family), model.load_tokenizer("embedded")
+    parent, tokenizer = tiny(family), models.load_tokenizer("embedded")
     sizes = fitting(family, SIZES)
     plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="a" * 64)
     replayed = Plan.from_json(plan.to_json())
     for name, each in (("first", plan), ("second", replayed)):
-        model.save(adjust.apply(parent, each), tokenizer, tmp_path / name)
+        models.save(adjust.apply(parent, each), tokenizer, tmp_path / name)
     first, second = (
         {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
         for name in ("first", "second")

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lib import adjust, model
+from qa_lib import adjust, models
 from qa_lib.adjust import Plan, Sizes, permutation, probing, proof
 from qa_lib.adjust.dimensions import Axis, Dimensions, Group
 from qa_lib.adjust.labels import label
@@ -66,13 +66,13 @@ def test_an_adjusted_model_is_proved(family: str, what: str, folds: bool):
 
 
 def test_the_embedded_model_is_proved():
-    parent = model.load("embedded")
+    parent = models.load("embedded")
     batch = {
         key: value.repeat(1, 2)[:, :24] if value.dim() > 1 else value
         for key, value in windows(num_tokens=24).items()
     }
     sizes = Sizes((0, 1, 2, 4), 288, 9, 768)
-    plan = adjust.make_plan(parent, sizes, [batch], parent_sha256=model.fingerprint("embedded"))
+    plan = adjust.make_plan(parent, sizes, [batch], parent_sha256=models.fingerprint("embedded"))
     shown = adjust.prove(parent, adjust.apply(parent, plan), plan)
     assert shown.max_logit_error < 1e-6
 
@@ -204,11 +204,11 @@ def test_a_query_that_is_not_scaled_to_its_head_size_is_caught():
 
 
 def test_a_process_with_only_transformers_and_torch_gives_the_same_logits(tmp_path: Path):
-    tokenizer = model.load_tokenizer("embedded")
+    tokenizer = models.load_tokenizer("embedded")
     for family in CONFIGS:
         _, child = adjusted(family)
         batch = probing.probe(child.config)
-        model.save(child, tokenizer, tmp_path / family)
+        models.save(child, tokenizer, tmp_path / family)
         torch.save((batch, probing.logits(child, batch)), tmp_path / f"{family}.pt")
     program = """
 import pathlib, sys, warnings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qa_lib import adjust, model
+from qa_lib import adjust, models
 from qa_lib.adjust import Sizes
 from qa_lib.config import AdjustSettings
 from qa_lib.errors import AdjustError
@@ -18,7 +18,7 @@ def resolve(family: str = "bert", **settings: Any) -> Sizes:
 
 
 def test_hidden_size_alone_keeps_the_head_size():
-    minilm = model.load_config("embedded")
+    minilm = models.load_config("embedded")
     sizes = adjust.resolve(minilm, AdjustSettings(hidden_size=288))
     assert (sizes.hidden_size, sizes.num_heads, sizes.head_size) == (288, 9, 32)
 

@@ -15,10 +15,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, normalizers
+from tokenizers import Tokenizer, normalizers
+from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from qa_lib import adjust, model, teach, windows
+from qa_lib import adjust, models, teach, windows
 from qa_lib.adjust import Plan, Sizes, probing, vocabulary
 from qa_lib.errors import AdjustError, ModelError
 from tests.unit.adjust_models import CONFIGS, fitting, tiny
@@ -107,7 +108,7 @@ def test_special_tokens_keep_their_meaning(family: str):
         assert getattr(short, name) == getattr(own, name)
     config = child.config
     assert config.pad_token_id == short.pad_token_id
-    if model.positions_follow_padding(config):
+    if models.positions_follow_padding(config):
         assert config.pad_token_id == tiny_with(family).config.pad_token_id
     if family == "modernbert":
         assert (config.cls_token_id, config.sep_token_id) == (
@@ -135,13 +136,13 @@ def test_a_word_never_seen_falls_back_to_pieces(family: str):
 @pytest.mark.parametrize("family", MAKE)
 def test_it_is_written_beside_a_stock_checkpoint(family: str, tmp_path: Path):
     plan, child, short = shortened(family)
-    model.save(child, short, tmp_path / "one")
+    models.save(child, short, tmp_path / "one")
     assert str(tmp_path.parent) not in (tmp_path / "one/tokenizer_config.json").read_text()
-    loaded = model.load_tokenizer(str(tmp_path / "one"))
+    loaded = models.load_tokenizer(str(tmp_path / "one"))
     assert type(loaded) is type(tokenizer(family))
     assert vocabulary.check(short, loaded, tuple(range(len(short))), FEW)
     again = vocabulary.shorten(tokenizer(family), Plan.from_json(plan.to_json()).keep.vocabulary)
-    model.save(child, again, tmp_path / "two")
+    models.save(child, again, tmp_path / "two")
     first, second = (
         {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
         for name in ("one", "two")
@@ -210,7 +211,7 @@ def test_rows_that_are_mixed_up_are_caught():
 
 def test_another_kind_of_tokenizer_is_refused_by_name():
     words = {"[UNK]": 0, "[PAD]": 1, "a": 2}
-    backend = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    backend = Tokenizer(WordLevel(words, unk_token="[UNK]"))
     own = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
     with pytest.raises(AdjustError, match="kind WordLevel"):
         vocabulary.used(own, FEW, tiny("bert").config)
@@ -231,8 +232,8 @@ def test_a_plan_holds_a_bit_for_each_token():
 
 def test_a_teacher_is_asked_about_the_students_tokens(tmp_path: Path):
     plan, child, short = shortened("bert")
-    model.save(tiny_with("bert"), tokenizer("bert"), tmp_path / "teacher")
-    model.save(child, short, tmp_path / "student")
+    models.save(tiny_with("bert"), tokenizer("bert"), tmp_path / "teacher")
+    models.save(child, short, tmp_path / "student")
     names = str(tmp_path / "teacher"), str(tmp_path / "student")
     numbers = teach._numbers(*names)
     np.testing.assert_array_equal(numbers, plan.keep.vocabulary)
@@ -253,6 +254,6 @@ def test_a_teacher_that_reads_text_otherwise_is_refused(tmp_path: Path):
     whole = copy.deepcopy(tokenizer("modernbert"))
     for name, own, last in (("teacher", whole, "a"), ("student", copy.deepcopy(short), "b")):
         own.backend_tokenizer.normalizer = normalizers.Replace("x" * 200 + last, "y")
-        model.save(tiny_with("modernbert") if own is whole else child, own, tmp_path / name)
+        models.save(tiny_with("modernbert") if own is whole else child, own, tmp_path / name)
     with pytest.raises(ModelError, match="different vocabularies"):
         teach._numbers(str(tmp_path / "teacher"), str(tmp_path / "student"))

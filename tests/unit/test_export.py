@@ -18,8 +18,7 @@ from transformers import (
 )
 
 import jobs.export
-from qa_lib import config, export
-from qa_lib import model as models
+from qa_lib import config, export, models
 from qa_lib.adjust import probing
 from qa_lib.adjust.architecture import changed
 from qa_lib.answer import Answerer

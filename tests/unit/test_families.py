@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qa_lib import embedded, model, windows
+from qa_lib import embedded, models, windows
 from qa_lib.adjust import FAMILIES
 from qa_lib.adjust.calibrate import model_inputs
 from qa_lib.answer import Answerer
@@ -21,7 +21,7 @@ QUESTIONS = embedded.corpus("eval").slice(0, 6).cast(SCHEMA)
 
 def batch_of(family: str) -> dict[str, torch.Tensor]:
     own = tokenizer(family)
-    longest = model.maximum_length(tiny_with(family).config)
+    longest = models.maximum_length(tiny_with(family).config)
     assert longest == 128
     table = windows.build(QUESTIONS, own, windows.WindowSpec(longest, 32), characters=False).table
     assert max(windows.lengths(table)) == longest, "no window reaches the last position"
@@ -57,7 +57,7 @@ def test_a_step_on_full_windows_lowers_their_loss(family: str):
 
 @pytest.mark.parametrize("family", MAKE)
 def test_it_answers_with_a_span_of_the_context(family: str, tmp_path: Path):
-    model.save(tiny_with(family), tokenizer(family), tmp_path)
+    models.save(tiny_with(family), tokenizer(family), tmp_path)
     row = QUESTIONS.to_pylist()[0]
     answer = Answerer(str(tmp_path), num_threads=1)(row["question"], row["context"])
     assert answer["answer"]

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lib import config
-from qa_lib import model as models
+from qa_lib import config, models
 from qa_lib.errors import ResourceError
 from qa_lib.machines.resources import Allocation
 from qa_lib.train import fit

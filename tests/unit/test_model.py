@@ -22,9 +22,9 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.errors import ModelError
-from qa_lib.model import sources
+from qa_lib.models import sources
 
 SMALL = {
     "vocab_size": 50,

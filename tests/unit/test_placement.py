@@ -11,11 +11,10 @@ import pytest
 import torch
 from transformers import BertForQuestionAnswering
 
-from qa_lib import config, embedded, windows
-from qa_lib import model as models
-from qa_lib import placement as placements
+from qa_lib import config, embedded, models, windows
 from qa_lib.errors import ConfigError
-from qa_lib.forward import Forward
+from qa_lib.models import placement as placements
+from qa_lib.models.inference import Forward
 from tests.distributed import tiny
 
 

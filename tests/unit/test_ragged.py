@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 
-from qa_lib import adjust, export, model, ragged
+from qa_lib import adjust, export, models
 from qa_lib.adjust import Plan, Sizes, cost, probing, proof, uneven, vocabulary
 from qa_lib.config import AdjustSettings, SpaceSettings
 from qa_lib.errors import AdjustError, ModelError
 from qa_lib.export.exporting import LOGIT_TOLERANCE, check_logits
-from qa_lib.ragged import Blocks
+from qa_lib.models import ragged
+from qa_lib.models.ragged import Blocks
 from qa_lib.search.space import space_of
 from tests.unit.adjust_models import CONFIGS, tiny, windows
 from tests.unit.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
@@ -72,16 +73,16 @@ def test_a_ragged_model_is_proved_and_comes_back_from_disk(
     for name, tensor in parent.state_dict().items():
         assert torch.equal(tensor, before[name]), "the parent was touched"
 
-    model.save(child, model.load_tokenizer("embedded"), tmp_path)
-    loaded = model.load(str(tmp_path), dropout=0.0)
+    models.save(child, models.load_tokenizer("embedded"), tmp_path)
+    loaded = models.load(str(tmp_path), dropout=0.0)
     assert type(loaded) is type(child) and ragged.blocks_of(loaded.config) == blocks_of(plan)
     batch = probing.probe(child.config)
     assert torch.equal(probing.logits(loaded, batch), probing.logits(child, batch))
-    states = (each.state_dict() for each in (model.load_empty(str(tmp_path)), child))
+    states = (each.state_dict() for each in (models.load_empty(str(tmp_path)), child))
     empty, full = ({name: each.shape for name, each in state.items()} for state in states)
     assert empty == full
-    assert model.load_tokenizer(str(tmp_path)).is_fast
-    assert model.has_answering_head(str(tmp_path))
+    assert models.load_tokenizer(str(tmp_path)).is_fast
+    assert models.has_answering_head(str(tmp_path))
 
 
 def test_widths_follow_importance_and_budgets_hold():
@@ -152,7 +153,7 @@ def test_a_wrong_constant_or_a_wrong_unit_is_caught():
 
 def test_stock_transformers_refuses_it(tmp_path: Path):
     child = adjust.apply(MODELS["bert"], plan_for("bert", {"drop_attention": (1,)}))
-    model.save(child, model.load_tokenizer("embedded"), tmp_path)
+    models.save(child, models.load_tokenizer("embedded"), tmp_path)
     with pytest.raises(ValueError, match=ragged.MODEL_TYPE):
         AutoModelForQuestionAnswering.from_pretrained(tmp_path)
     # A class that is named takes any type, and would draw weights for what was dropped.
@@ -167,8 +168,8 @@ def test_what_comes_out_even_is_a_stock_model(wish: dict[str, Any], tmp_path: Pa
     plan = plan_for("bert", wish)
     child = adjust.apply(MODELS["bert"], plan)
     adjust.prove(MODELS["bert"], child, plan)
-    model.save(child, model.load_tokenizer("embedded"), tmp_path)
-    assert not model.is_ragged(str(tmp_path))
+    models.save(child, models.load_tokenizer("embedded"), tmp_path)
+    assert not models.is_ragged(str(tmp_path))
     stock = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
     batch = probing.probe(child.config)
     assert torch.equal(probing.logits(stock, batch), probing.logits(child, batch))
@@ -190,13 +191,13 @@ def test_a_ragged_model_can_lose_tokens_too(family: str, tmp_path: Path):
     child = adjust.apply(parent, Plan.from_json(plan.to_json()))
     adjust.prove(parent, child, plan)
     assert child.config.vocab_size == len(kept) < parent.config.vocab_size
-    model.save(child, vocabulary.shorten(own, kept), tmp_path)
-    loaded, short = model.load(str(tmp_path)), model.load_tokenizer(str(tmp_path))
+    models.save(child, vocabulary.shorten(own, kept), tmp_path)
+    loaded, short = models.load(str(tmp_path)), models.load_tokenizer(str(tmp_path))
     assert vocabulary.check(own, short, kept, few)
     batch = probing.probe(child.config)
     assert torch.equal(probing.logits(loaded, batch), probing.logits(child, batch))
     assert plan.keep.sizes.vocabulary_size == len(kept)
-    assert cost.num_parameters(plan.keep.sizes.apply(parent.config)) == model.num_parameters(child)
+    assert cost.num_parameters(plan.keep.sizes.apply(parent.config)) == models.num_parameters(child)
 
 
 def damage(folder: Path, **values: Any) -> None:
@@ -218,19 +219,19 @@ def damage(folder: Path, **values: Any) -> None:
 )
 def test_a_damaged_checkpoint_is_refused(values: dict[str, Any], says: str, tmp_path: Path):
     child = adjust.apply(MODELS["bert"], plan_for("bert", {"drop_attention": (1,)}))
-    model.save(child, model.load_tokenizer("embedded"), tmp_path)
-    model.load(str(tmp_path))
+    models.save(child, models.load_tokenizer("embedded"), tmp_path)
+    models.load(str(tmp_path))
     damage(tmp_path, **values)
     with pytest.raises(ModelError, match=says):
-        model.load(str(tmp_path))
+        models.load(str(tmp_path))
 
 
 def test_a_checkpoint_without_weights_is_refused(tmp_path: Path):
     child = adjust.apply(MODELS["bert"], plan_for("bert", {"drop_attention": (1,)}))
-    model.save(child, model.load_tokenizer("embedded"), tmp_path)
+    models.save(child, models.load_tokenizer("embedded"), tmp_path)
     (tmp_path / "ragged.safetensors").unlink()
     with pytest.raises(ModelError, match="no .*safetensors"):
-        model.load(str(tmp_path))
+        models.load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_a_target_is_reached_with_as_many_units_shared_out():
     assert sizes.blocks is not None
     plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="parent", round_to=4)
     child = adjust.apply(parent, plan)
-    assert model.num_parameters(child) <= 0.6 * model.num_parameters(parent)
+    assert models.num_parameters(child) <= 0.6 * models.num_parameters(parent)
 
 
 def test_plans_and_searches_from_before_there_were_ragged_models_are_read():
@@ -309,7 +310,7 @@ def test_sizes_and_costs_follow_the_layers():
     assert Sizes.from_dict(values) == sizes
     child = adjust.apply(MODELS["bert"], plan)
     config = sizes.apply(parent)
-    assert cost.num_parameters(config) == model.num_parameters(child)
+    assert cost.num_parameters(config) == models.num_parameters(child)
     assert 0 < cost.num_flops(config) < cost.num_flops(parent)
     assert cost.predict_latencies([config])[0] > 0
     table = adjust.table(parent, adjust.trace(MODELS["bert"]), sizes)

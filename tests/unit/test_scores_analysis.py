@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import metrics, scores
-from qa_lib import model as models
+from qa_lib import metrics, models, scores
 from qa_lib.config import DataSettings, EvaluateSettings, Settings
 from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import DataError

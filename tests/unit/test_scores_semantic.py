@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from benchmarks import _evidence
-from qa_lib import model as models
+from qa_lib import models
 from qa_lib.errors import ModelError
 from qa_lib.scores import semantic
 from qa_lib.scores.semantic import Encoder, similarity

@@ -23,7 +23,7 @@ from transformers import (
 
 from qa_lib import embedded
 from qa_lib.adjust.architecture import changed
-from qa_lib.model import positions_follow_padding
+from qa_lib.models import positions_follow_padding
 from tests.unit.adjust_models import CONFIGS, randomised
 
 _SIZE = 600

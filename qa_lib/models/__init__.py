@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qa_lib.model.loading import (
+from qa_lib.models.loading import (
     build,
     fingerprint,
     has_answering_head,
@@ -14,7 +14,7 @@ from qa_lib.model.loading import (
     quiet,
     save,
 )
-from qa_lib.model.measures import (
+from qa_lib.models.sizes import (
     check_length,
     describe,
     maximum_length,
@@ -23,7 +23,7 @@ from qa_lib.model.measures import (
     num_stored_parameters,
     positions_follow_padding,
 )
-from qa_lib.model.sources import resolve
+from qa_lib.models.sources import resolve
 
 __all__ = [
     "build",

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from qa_lib.config import Settings
-from qa_lib.ragged import MODEL_TYPE
+from qa_lib.models.ragged import MODEL_TYPE
 from qa_lib.runs.run_folder import RunFolder
 
 _TITLES = {
@@ -39,7 +39,7 @@ _RAGGED_USE = """Its layers have different widths: **stock transformers cannot l
 can, and `python -m jobs.export` writes it as ONNX, for any process with onnxruntime.
 
 ```python
-from qa_lib import model as models
+from qa_lib import models
 
 model = models.load("model")
 tokenizer = models.load_tokenizer("model")
@@ -92,7 +92,9 @@ The exact settings are in the run's config.yaml, the versions of all libraries i
 
 def how_to_load(run: RunFolder) -> str:
     """Say what loads the model of a run."""
-    by = "qa_lib.model.load" if _is_ragged(run) else "AutoModelForQuestionAnswering.from_pretrained"
+    by = (
+        "qa_lib.models.load" if _is_ragged(run) else "AutoModelForQuestionAnswering.from_pretrained"
+    )
     return f"{run.url('model')} loads with {by}"
 
 

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import ragged
 from qa_lib.errors import ModelError
-from qa_lib.model.sources import ALTERNATIVES, resolve
+from qa_lib.models import ragged
+from qa_lib.models.sources import ALTERNATIVES, resolve
 from qa_lib.runs.storage import first_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def load(
     """Load a model for extractive question answering, in evaluation mode, on the CPU.
 
     A checkpoint without a question-answering head (an encoder) gets one initialised from `seed`,
-    the same on every machine. A ragged checkpoint (`qa_lib.ragged`) holds every weight, and no
+    the same on every machine. A ragged checkpoint (`qa_lib.models.ragged`) holds every weight, and no
     other one is accepted.
 
     Args:

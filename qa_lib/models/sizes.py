@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ConfigError, ModelError
-from qa_lib.model.loading import load_config
-from qa_lib.model.sources import ALTERNATIVES, resolve
+from qa_lib.models.loading import load_config
+from qa_lib.models.sources import ALTERNATIVES, resolve
 from qa_lib.runs.storage import first_line
 
 if TYPE_CHECKING:

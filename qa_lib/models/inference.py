@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import model as models
-from qa_lib import windows
+from qa_lib import models, windows
 from qa_lib.errors import ModelError
 from qa_lib.machines import devices, resources
-from qa_lib.placement import Placement, place
+from qa_lib.models.placement import Placement, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
