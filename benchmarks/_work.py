@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qa_lib import models, train, windows
+from qa_lib import models, training, windows
 from qa_lib.data import load_questions
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from qa_lib.config import Settings
     from qa_lib.data import Questions
-    from qa_lib.engine import Engine
-    from qa_lib.plan import BatchPlan
+    from qa_lib.training.batch_plan import BatchPlan
+    from qa_lib.training.engine import Engine
 
 
 class Work(NamedTuple):
@@ -33,7 +33,7 @@ def prepare(settings: Settings) -> Work:
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     table = windows.build(questions.table, tokenizer, spec, characters=False).table
-    plan = train.plan_of(settings, windows.lengths(table))
+    plan = training.plan_of(settings, windows.lengths(table))
     return Work(questions, table, plan, tokenizer, spec)
 
 
@@ -63,7 +63,7 @@ def engine_here(
     import torch
     import torch.distributed as dist
 
-    from qa_lib.engine import Engine
+    from qa_lib.training.engine import Engine
 
     store = store or dist.HashStore()
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)

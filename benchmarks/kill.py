@@ -69,7 +69,7 @@ def settings_of(name: str, flags: list[str]) -> Any:
 
 def train(settings: Any) -> Any:
     """Run the job's training; its folder."""
-    from qa_lib import train as training
+    from qa_lib import training
     from qa_lib.data import load_questions
     from qa_lib.runs.run_folder import RunFolder
 
@@ -84,8 +84,8 @@ def difference(run: Any, expected: Any, plan: Any) -> str | None:
     import numpy as np
     from safetensors.numpy import load_file
 
-    from qa_lib.train import check_ledger
-    from qa_lib.train.ledger import read_ledger
+    from qa_lib.training import check_ledger
+    from qa_lib.training.ledger import read_ledger
 
     if curve(run) != curve(expected):
         return "losses"

@@ -49,7 +49,7 @@ class Timed(NamedTuple):
 
 def take_step(engine: Any, table: Any, rows: Any, pad: Any, micro_batch: int) -> Timed:
     """Train one batch of the plan as a worker does."""
-    from qa_lib.train.worker import weighted_batch
+    from qa_lib.training.worker import weighted_batch
 
     started = time.perf_counter()
     parts = [rows[a : a + micro_batch] for a in range(0, len(rows), micro_batch)]
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
     import torch
 
     from benchmarks._work import engine_here, prepare
-    from qa_lib import config, models, train, windows
+    from qa_lib import config, models, training, windows
     from qa_lib.machines import devices, resources
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "24"]
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
     precision = devices.resolve_precision(settings.train.precision, "cpu")
     _, table, plan, tokenizer, _ = prepare(settings)
     table = table.append_column("weight", pa.array(np.ones(table.num_rows, np.float32)))
-    micro_batch = train.micro_batch_of(settings)
+    micro_batch = training.micro_batch_of(settings)
     engine = engine_here(settings, plan, precision, micro_batch)
     step = partial(
         take_step, engine, table, pad=windows.PadSpec.of(tokenizer), micro_batch=micro_batch

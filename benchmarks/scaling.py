@@ -124,19 +124,19 @@ def alike(table: Any, batch: int, settings: Any) -> tuple[Any, Any]:
     import numpy as np
     import pyarrow as pa
 
-    from qa_lib import train, windows
+    from qa_lib import training, windows
 
     distance = np.abs(windows.lengths(table) - WINDOW_TOKENS)
     nearest = np.sort(np.argsort(distance, kind="stable")[: batch * settings.train.max_steps])
     table = table.take(pa.array(nearest))
-    return table, train.plan_of(settings, windows.lengths(table))
+    return table, training.plan_of(settings, windows.lengths(table))
 
 
 def take_step(engine: Any, table: Any, plan: Any, pad: Any, rank: int, world_size: int) -> None:
     """Take the plan's next step with this rank's share of it."""
     import pyarrow as pa
 
-    from qa_lib.train.worker import weighted_batch
+    from qa_lib.training.worker import weighted_batch
 
     step = engine.step_number
     indices, weights = plan.share(step, rank, world_size, WINDOWS_PER_RANK)
@@ -188,17 +188,18 @@ def measure(folder: Path, world_size: int, stage: int) -> dict[str, Any]:
 
 def delivery_rate(settings: Any) -> float:
     """Return the windows per second that Ray Data delivers to one rank that does nothing."""
-    from qa_lib import stream, train, windows
+    from qa_lib import training, windows
     from qa_lib.data import load_questions
     from qa_lib.machines import resources
+    from qa_lib.training import dataset
 
     resources.start_ray()
     questions = load_questions(settings.data, "train")
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
-    plan = train.plan_of(settings, window_set.lengths)
+    window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
+    plan = training.plan_of(settings, window_set.lengths)
     with tempfile.TemporaryDirectory() as checkpoints:
-        planned = stream.PlannedData(plan, window_set, WINDOWS_PER_RANK, checkpoints)
+        planned = dataset.PlannedData(plan, window_set, WINDOWS_PER_RANK, checkpoints)
         (shard,) = planned.configure({"windows": None}, 1)  # type: ignore[dict-item]
         count, started = 0, 0.0
         for batch in shard["windows"].iter_batches(

@@ -44,8 +44,8 @@ def plain_loop(
     import torch
 
     from qa_lib import models, windows
-    from qa_lib.engine import learning_rate
-    from qa_lib.losses import window_losses
+    from qa_lib.training.engine import learning_rate
+    from qa_lib.training.losses import window_losses
 
     train = settings.train
     model = models.load(settings.model.name, seed=settings.seed, dropout=0.0).train()
@@ -81,12 +81,12 @@ def plain_loop(
 
 def suite(settings: Any, questions: Any, folder: str, turn: int) -> tuple[float, list[float]]:
     """Train as the job does; windows per second and the losses."""
-    from qa_lib import train
+    from qa_lib import training
     from qa_lib.runs.run_folder import RunFolder
 
     named = settings.model_copy(update={"storage": folder, "run_name": f"turn-{turn}"})
     with RunFolder.open(named, "train") as run:
-        result = train.fine_tune(named, run, questions)
+        result = training.fine_tune(named, run, questions)
         assert result["steps"] == (settings.train.max_steps or result["steps"])
         steps = run.read_metrics()
         return steps[-1]["windows_per_s"], [row["loss"] for row in steps]

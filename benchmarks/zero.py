@@ -37,13 +37,13 @@ MEBIBYTE = 2**20
 
 def train(settings: Any, questions: Any, name: str, **changes: Any) -> tuple[Any, dict[str, Any]]:
     """Run the job's training with other settings; the run folder and its result."""
-    from qa_lib import train
+    from qa_lib import training
     from qa_lib.runs.run_folder import RunFolder
 
     trained = settings.train.model_copy(update=changes)
     named = settings.model_copy(update={"run_name": name, "train": trained})
     with RunFolder.open(named, "train") as run:
-        return run, train.fine_tune(named, run, questions)
+        return run, training.fine_tune(named, run, questions)
 
 
 def fixed_logits(run: Any, table: Any) -> Any:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 def train(settings: Settings) -> None:
     """Train, evaluate, and say where the result is."""
-    from qa_lib import doctor, evaluate, report
-    from qa_lib import train as training
+    from qa_lib import doctor, evaluate, report, training
     from qa_lib.data import load_questions
     from qa_lib.models import card
     from qa_lib.runs.run_folder import RunFolder

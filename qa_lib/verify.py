@@ -26,11 +26,11 @@ from qa_lib.config import DataSettings, Settings
 from qa_lib.data import Questions, Split, load_questions
 from qa_lib.errors import CheckpointError, ConfigError, UserError
 from qa_lib.evaluate import PREDICTIONS
-from qa_lib.plan import BatchPlan
 from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.run_folder import CONFIG, METRICS, RESULT, RunFolder
-from qa_lib.train import LEDGER, check_ledger, checkpoints_of, plan_of, read_ledger
+from qa_lib.training import LEDGER, check_ledger, checkpoints_of, plan_of, read_ledger
+from qa_lib.training.batch_plan import BatchPlan
 
 _STOCK_LOAD_S = 300
 # Run with the working directory elsewhere, so that nothing of ours can be imported.

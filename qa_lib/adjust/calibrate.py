@@ -141,7 +141,7 @@ def calibrate(
 
 def span_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """Return the loss summed over windows, so that each one's gradient is its own."""
-    from qa_lib.losses import window_losses
+    from qa_lib.training.losses import window_losses
 
     output = model(**model_inputs(batch))
     return window_losses(output.start_logits, output.end_logits, batch).sum()

@@ -50,14 +50,15 @@ def evaluate(
         ModelError: The model cannot be loaded, or its logits are not finite.
         DataError: No question fits a window.
     """
-    from qa_lib import models, stream
+    from qa_lib import models
     from qa_lib.machines import resources
+    from qa_lib.training import dataset
 
     _check(settings, model_name, final=final)
     resources.start_ray()
     started = time.monotonic()
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    window_set = stream.tokenize(questions.table, model_name, spec, offsets=True)
+    window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)
     candidates, facts = pool.read_all(settings, model_name, window_set)
     return {
         **_merge_and_score(settings, run, questions, candidates, final),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
     from qa_lib.models.inference import Forward
-    from qa_lib.stream import WindowSet
+    from qa_lib.training.dataset import WindowSet
 
 # A task of an actor: long enough to hide what a task costs, short enough to see progress.
 _BATCHES_PER_TASK = {"cpu": 1, "cuda": 16}
@@ -201,11 +201,11 @@ class _Reader:
             return pa.table({_ERROR: [pickle.dumps(error)]})
 
     def _read(self, window_index: pa.ChunkedArray) -> pa.Table:
-        from qa_lib import stream
         from qa_lib.machines import devices
+        from qa_lib.training import dataset
 
         began_s = time.time()
-        table = stream.take(self._blocks, self._starts, window_index.to_numpy())
+        table = dataset.take(self._blocks, self._starts, window_index.to_numpy())
         table = table.append_column("window_index", window_index)
         found = pa.concat_tables(find_spans(self._forward, table, self._settings))
         # What the driver wants to know of the actors travels with their rows.

@@ -8,7 +8,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import adjust, evaluate, models, train
+from qa_lib import adjust, evaluate, models, training
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out, load_questions
 from qa_lib.models import card
@@ -60,7 +60,7 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
             }
         )
         questions = load_questions(settings.data, "train", quarantine_dir=run.path)
-        result |= train.fine_tune(student, run, questions)
+        result |= training.fine_tune(student, run, questions)
         run.write_result(result, status="running")
         final = evaluate.evaluate_held_out(settings, run, run.url("model"))
     result |= final

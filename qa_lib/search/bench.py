@@ -19,7 +19,7 @@ from warnings import filterwarnings
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluate, models, stream, train
+from qa_lib import adjust, evaluate, models, training
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.adjust.calibrate import Batch
 from qa_lib.config import Settings
@@ -29,7 +29,8 @@ from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
-from qa_lib.stream import WindowSet
+from qa_lib.training import dataset
+from qa_lib.training.dataset import WindowSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -153,13 +154,13 @@ class Bench:
         """Continue the trial's training to the budget of its rung."""
         import torch
 
-        from qa_lib.engine import Engine
-        from qa_lib.train.worker import losses_of
+        from qa_lib.training.engine import Engine
+        from qa_lib.training.worker import losses_of
 
         task = self._task
         settings = task.settings_of(setting)
         torch.manual_seed(settings.seed * 65_536)  # as the training job's rank 0
-        plan = train.plan_of(settings, task.train_windows.lengths)
+        plan = training.plan_of(settings, task.train_windows.lengths)
         # One rank has nothing to partition.
         alone = settings.train.model_copy(update={"zero_stage": 0, "offload_optimizer": False})
         engine = Engine(
@@ -168,7 +169,7 @@ class Bench:
             precision=devices.resolve_precision(settings.train.precision, task.device),
             device=self._device,
             num_steps=plan.num_steps,
-            micro_batch=train.micro_batch_of(settings),
+            micro_batch=training.micro_batch_of(settings),
             losses=losses_of(settings),
         )
         store = CheckpointStore(task.folder(job.number).url("checkpoints"))
@@ -194,11 +195,11 @@ class Bench:
         return engine.model.eval()
 
     def _micro_batches(self, settings: Settings, plan: Any, step: int) -> list[Any]:
-        from qa_lib.train.worker import weighted_batch
+        from qa_lib.training.worker import weighted_batch
 
-        size = train.micro_batch_of(settings)
+        size = training.micro_batch_of(settings)
         indices, weights = plan.share(step, 0, 1, size)
-        table = stream.take(self._blocks, self._task.train_windows.starts, indices)
+        table = dataset.take(self._blocks, self._task.train_windows.starts, indices)
         table = table.append_column("weight", pa.array(weights))
         return [
             weighted_batch(table.slice(first, size), self._forward.pad)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qa_lib import adjust, models, recover, stream, teach, windows
+from qa_lib import adjust, models, recover, windows
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions
@@ -19,6 +19,7 @@ from qa_lib.search.final import clean, recover_chosen
 from qa_lib.search.halving import Halving, Trial
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import space_of
+from qa_lib.training import dataset, teacher
 
 
 def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
@@ -166,8 +167,8 @@ def _task(
     name = settings.model.name
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     questions = load_questions(settings.data, "train", quarantine_dir=run.path)
-    train_windows = stream.tokenize(questions.table, name, spec, offsets=False)
-    train_windows, _ = teach.attach(settings, train_windows)
+    train_windows = dataset.tokenize(questions.table, name, spec, offsets=False)
+    train_windows, _ = teacher.attach(settings, train_windows)
     return TrialTask(
         settings=settings,
         run_path=run.path,
@@ -185,7 +186,7 @@ def _task(
         questions=questions,
         train_windows=train_windows,
         held_out=held_out,
-        held_out_windows=stream.tokenize(held_out.table, name, spec, offsets=True),
+        held_out_windows=dataset.tokenize(held_out.table, name, spec, offsets=True),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from qa_lib import train
+from qa_lib import training
 from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
@@ -86,5 +86,5 @@ def obtain(settings: Settings, run: RunFolder) -> str:
     settings = settings.model_copy(update=update)
     with RunFolder.open(settings, "train") as parent:
         questions = load_questions(settings.data, "train", quarantine_dir=parent.path)
-        parent.write_result(train.fine_tune(settings, parent, questions))
+        parent.write_result(training.fine_tune(settings, parent, questions))
     return place.path

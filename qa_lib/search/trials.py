@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from qa_lib import evaluate, models, recover, train
+from qa_lib import evaluate, models, recover, training
 from qa_lib.adjust import Sizes
 from qa_lib.search.bench import Bench, TrialTask, cut
 from qa_lib.search.halving import Job, Outcome
@@ -70,7 +70,7 @@ class GroupRung(Rung):
             student = settings.model_copy(
                 update={"model": settings.model.model_copy(update={"name": adjusted})}
             )
-            train.fine_tune(student, run, task.questions, last_step=task.budgets[job.rung])
+            training.fine_tune(student, run, task.questions, last_step=task.budgets[job.rung])
             made = run.url("model")
         scores = evaluate.evaluate(settings, run, made, task.held_out, final=False)
         return task.outcome(job.rung, float(scores["f1"]), started_s)

@@ -13,7 +13,7 @@ from qa_lib.data import load_questions
 from qa_lib.models import card, ragged
 from qa_lib.models.ragged import Blocks
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.train import fine_tune
+from qa_lib.training import fine_tune
 from tests.distributed import tiny
 
 pytestmark = pytest.mark.usefixtures("ray_session")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from qa_lib import config, models, search, train
+from qa_lib import config, models, search, training
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError, DataError
 from qa_lib.runs.run_folder import RunFolder
@@ -174,7 +174,7 @@ def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
         }
     )
     with RunFolder.open(student, "train") as whole:
-        train.fine_tune(student, whole, task.questions)
+        training.fine_tune(student, whole, task.questions)
     theirs = load_file(f"{whole.root}/model/model.safetensors")
     assert [name for name in theirs if not np.array_equal(ours[name], theirs[name])] == []
 
@@ -190,7 +190,7 @@ def test_trials_of_two_workers_are_runs_of_ray_train(explored, folder):
     assert max(trial.rung for trial in journal.trials) >= 1
     trained = next(trial for trial in journal.trials if trial.rung > 0)
     ledger = task.folder(trained.number)
-    assert train.read_ledger(ledger).num_rows == trained.outcomes[-1].num_windows
+    assert training.read_ledger(ledger).num_rows == trained.outcomes[-1].num_windows
 
 
 def test_a_ragged_trial_is_cut_and_trained_as_its_plan_shares_it_out(folder):

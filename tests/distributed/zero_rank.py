@@ -21,12 +21,12 @@ import torch
 import torch.distributed as dist
 from transformers import BertConfig, BertForQuestionAnswering
 
-from qa_lib import engine as engines
 from qa_lib import models
 from qa_lib.config import TrainSettings
-from qa_lib.engine import Engine
-from qa_lib.plan import BatchPlan
 from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.training import engine as engines
+from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.engine import Engine
 from qa_lib.windows import PadSpec, collate
 
 NUM_STEPS = 12

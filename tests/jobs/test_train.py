@@ -13,9 +13,10 @@ import pytest
 
 from jobs.evaluate import evaluate
 from jobs.train import train
-from qa_lib import config, stream, teach, windows
+from qa_lib import config, windows
 from qa_lib.data import load_questions
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training import dataset, teacher
 from qa_lib.verify import verify
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -107,10 +108,10 @@ def test_a_teacher_is_asked_once(trained: RunFolder, tmp_path: Path):
     settings = config.parse("train", flags)
     questions = load_questions(settings.data, "train").table
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    window_set = stream.tokenize(questions, settings.model.name, spec, offsets=False)
-    _, first = teach.attach(settings, window_set)
+    window_set = dataset.tokenize(questions, settings.model.name, spec, offsets=False)
+    _, first = teacher.attach(settings, window_set)
     assert first["num_teacher_windows_computed"] == window_set.num_windows
-    _, second = teach.attach(settings, window_set)
+    _, second = teacher.attach(settings, window_set)
     assert second["num_teacher_windows_computed"] == 0
     assert second["num_teacher_windows_cached"] == window_set.num_windows
     assert second["teacher_logits"] == first["teacher_logits"]

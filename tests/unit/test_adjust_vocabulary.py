@@ -19,9 +19,10 @@ from tokenizers import Tokenizer, normalizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from qa_lib import adjust, models, teach, windows
+from qa_lib import adjust, models, windows
 from qa_lib.adjust import Plan, Sizes, probing, vocabulary
 from qa_lib.errors import AdjustError, ModelError
+from qa_lib.training.teacher import _numbers, _renumbered
 from tests.unit.adjust_models import CONFIGS, fitting, tiny
 from tests.unit.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
 
@@ -235,18 +236,18 @@ def test_a_teacher_is_asked_about_the_students_tokens(tmp_path: Path):
     models.save(tiny_with("bert"), tokenizer("bert"), tmp_path / "teacher")
     models.save(child, short, tmp_path / "student")
     names = str(tmp_path / "teacher"), str(tmp_path / "student")
-    numbers = teach._numbers(*names)
+    numbers = _numbers(*names)
     np.testing.assert_array_equal(numbers, plan.keep.vocabulary)
-    assert teach._numbers(names[0], names[0]) is None
+    assert _numbers(names[0], names[0]) is None
     student, teacher = (
         windows.build(covered_questions(), own, SPEC, characters=False).table
         for own in (short, tokenizer("bert"))
     )
     assert student["input_ids"].to_pylist() != teacher["input_ids"].to_pylist()
-    covered = teach._renumbered(student, numbers)
+    covered = _renumbered(student, numbers)
     assert covered["input_ids"].to_pylist() == teacher["input_ids"].to_pylist()
     with pytest.raises(ModelError, match="different vocabularies"):
-        teach._numbers(names[1], names[0])
+        _numbers(names[1], names[0])
 
 
 def test_a_teacher_that_reads_text_otherwise_is_refused(tmp_path: Path):
@@ -256,4 +257,4 @@ def test_a_teacher_that_reads_text_otherwise_is_refused(tmp_path: Path):
         own.backend_tokenizer.normalizer = normalizers.Replace("x" * 200 + last, "y")
         models.save(tiny_with("modernbert") if own is whole else child, own, tmp_path / name)
     with pytest.raises(ModelError, match="different vocabularies"):
-        teach._numbers(str(tmp_path / "teacher"), str(tmp_path / "student"))
+        _numbers(str(tmp_path / "teacher"), str(tmp_path / "student"))

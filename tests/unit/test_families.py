@@ -13,7 +13,7 @@ from qa_lib.adjust import FAMILIES
 from qa_lib.adjust.calibrate import model_inputs
 from qa_lib.answer import Answerer
 from qa_lib.data import SCHEMA
-from qa_lib.losses import window_losses
+from qa_lib.training.losses import window_losses
 from tests.unit.tiny_tokenizers import MAKE, tiny_with, tokenizer
 
 QUESTIONS = embedded.corpus("eval").slice(0, 6).cast(SCHEMA)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qa_lib import config, models
 from qa_lib.errors import ResourceError
 from qa_lib.machines.resources import Allocation
-from qa_lib.train import fit
+from qa_lib.training import micro_batch
 from tests.unit.adjust_models import tiny
 
 GIB = 2**30
@@ -24,7 +24,7 @@ def test_the_largest_divisor_that_fits_is_found_in_few_tries(share: int, most: i
         tried.append(size)
         return size <= most
 
-    found = fit.largest_fitting(share, fits)
+    found = micro_batch.largest_fitting(share, fits)
     divisors = [size for size in range(1, share + 1) if share % size == 0]
     assert found == max(size for size in divisors if size <= most)
     assert len(tried) == len(set(tried)) <= 2 + len(divisors).bit_length()
@@ -32,7 +32,7 @@ def test_the_largest_divisor_that_fits_is_found_in_few_tries(share: int, most: i
 
 def test_where_one_window_does_not_fit_the_remedy_is_told():
     with pytest.raises(ResourceError, match="gradient-checkpointing"):
-        fit.largest_fitting(8, lambda _: False)
+        micro_batch.largest_fitting(8, lambda _: False)
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
@@ -48,12 +48,17 @@ def test_the_estimate_bounds_what_the_backward_pass_needs(implementation: str):
 
     num_windows, num_tokens = 8, 40
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        fit.take_micro_batch(model, num_windows, num_tokens, torch.device("cpu"), "fp32")
+        micro_batch.take_micro_batch(model, num_windows, num_tokens, torch.device("cpu"), "fp32")
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     measured = sum(size for pointer, size in kept.items() if pointer not in weights)
-    bound = num_windows * fit.activation_bytes(model.config, num_tokens, checkpointing=False)
+    bound = num_windows * micro_batch.activation_bytes(
+        model.config, num_tokens, checkpointing=False
+    )
     assert bound / 4 < measured < bound
-    assert fit.activation_bytes(model.config, num_tokens, checkpointing=True) < bound / num_windows
+    assert (
+        micro_batch.activation_bytes(model.config, num_tokens, checkpointing=True)
+        < bound / num_windows
+    )
 
 
 def settings_of(*flags: str) -> config.Settings:
@@ -63,19 +68,19 @@ def settings_of(*flags: str) -> config.Settings:
 def test_on_a_cpu_memory_decides_and_nothing_is_tried(monkeypatch):
     monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("it was tried"))
     settings = settings_of("--train.global-batch", "64")
-    found = [fit.estimate(settings, 384, free * GIB) for free in (3, 6, 12, 1000)]
+    found = [micro_batch.estimate(settings, 384, free * GIB) for free in (3, 6, 12, 1000)]
     assert found == sorted(found) and found[0] < found[-1] == 64
     with pytest.raises(ResourceError, match="Not even one"):
-        fit.estimate(settings, 384, GIB)
+        micro_batch.estimate(settings, 384, GIB)
     checkpointed = settings_of("--train.global-batch", "64", "--train.gradient-checkpointing")
-    assert fit.estimate(checkpointed, 384, 3 * GIB) > found[0]
-    chosen = fit.micro_batch_of(settings, Allocation(1, "cpu", 1.0), 384)
+    assert micro_batch.estimate(checkpointed, 384, 3 * GIB) > found[0]
+    chosen = micro_batch.micro_batch_of(settings, Allocation(1, "cpu", 1.0), 384)
     assert 64 % chosen == 0
 
 
 def test_a_wish_is_kept_whatever_the_memory():
     settings = config.parse("train", ["--train.micro-batch", "4"])
-    assert fit.micro_batch_of(settings, Allocation(1, "cpu", 1.0), 384) == 4
+    assert micro_batch.micro_batch_of(settings, Allocation(1, "cpu", 1.0), 384) == 4
 
 
 @pytest.mark.gpu
@@ -84,5 +89,5 @@ def test_a_gpu_is_tried():
     settings = settings_of()
     train = settings.train.model_copy(update={"global_batch": 65536})
     settings = settings.model_copy(update={"train": train})
-    found = fit.micro_batch_of(settings, Allocation(1, "cuda", 1.0), 384)
+    found = micro_batch.micro_batch_of(settings, Allocation(1, "cuda", 1.0), 384)
     assert 16 <= found < 65536 and 65536 % found == 0

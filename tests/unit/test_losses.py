@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from qa_lib.losses import distilled_losses, window_losses
+from qa_lib.training.losses import distilled_losses, window_losses
 
 
 def batch_of(num_tokens: int, num_real: int) -> dict[str, torch.Tensor]:

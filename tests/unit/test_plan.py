@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lib.plan import BatchPlan, fitting_micro_batch
+from qa_lib.training.batch_plan import BatchPlan, fitting_micro_batch
 
 
 def plan_of(num_windows, global_batch=16, seed=3, **fields):

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import stream
+from qa_lib.training import dataset
 
 
 def blocks_of(sizes: list[int]) -> tuple[list[pa.Table], np.ndarray]:
@@ -20,13 +20,13 @@ def blocks_of(sizes: list[int]) -> tuple[list[pa.Table], np.ndarray]:
 def test_windows_come_in_the_order_asked_across_blocks_and_repeats():
     tables, starts = blocks_of([3, 1, 5, 2])
     indices = np.array([10, 0, 4, 4, 3, 9, 2, 0])
-    assert stream.take(tables, starts, indices)["n"].to_pylist() == indices.tolist()
+    assert dataset.take(tables, starts, indices)["n"].to_pylist() == indices.tolist()
 
 
 def test_a_block_ends_where_the_context_changes():
     contexts = [f"context {number // 7}" for number in range(9_000)]
     table = pa.table({"context": contexts, "question": [str(n) for n in range(9_000)]})
-    blocks = stream._blocks(table, 2_500)
+    blocks = dataset._blocks(table, 2_500)
     assert len(blocks) >= 3
     rows = pa.concat_tables(blocks)["row"].to_pylist()
     assert rows == list(range(9_000))
@@ -36,4 +36,4 @@ def test_a_block_ends_where_the_context_changes():
 
 def test_one_context_for_all_questions_is_one_block():
     table = pa.table({"context": ["same"] * 6_000, "question": ["?"] * 6_000})
-    assert sum(block.num_rows for block in stream._blocks(table, 2_500)) == 6_000
+    assert sum(block.num_rows for block in dataset._blocks(table, 2_500)) == 6_000

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from qa_lib.config import Settings
-from qa_lib.plan import BatchPlan, fitting_micro_batch
+from qa_lib.training.batch_plan import BatchPlan, fitting_micro_batch
 
 Ending = Literal["done", "stopped", "diverged"]
 """How the workers ended: as planned, because they were asked to, or without finite losses."""
@@ -48,7 +48,7 @@ def run_rank(config: dict[str, Any]) -> None:
     What Ray Train is handed: its driver and controller import this module, and only the ranks the
     one that needs torch, transformers and DeepSpeed.
     """
-    from qa_lib.train import worker
+    from qa_lib.training import worker
 
     worker.train(config["task"])
 

@@ -19,8 +19,8 @@ from ray.train import DataConfig
 from qa_lib import windows
 from qa_lib.data import context_edges
 from qa_lib.errors import DataError
-from qa_lib.plan import BatchPlan
 from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.training.batch_plan import BatchPlan
 
 if TYPE_CHECKING:
     from ray import ObjectRef

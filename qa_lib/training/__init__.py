@@ -7,9 +7,9 @@ was trained exactly once.
 
 from __future__ import annotations
 
-from qa_lib.train.driver import describe, fine_tune
-from qa_lib.train.ledger import LEDGER, check_ledger, read_ledger
-from qa_lib.train.task import checkpoints_of, micro_batch_of, plan_of
+from qa_lib.training.driver import describe, fine_tune
+from qa_lib.training.ledger import LEDGER, check_ledger, read_ledger
+from qa_lib.training.task import checkpoints_of, micro_batch_of, plan_of
 
 __all__ = [
     "LEDGER",

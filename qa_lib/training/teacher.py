@@ -22,7 +22,7 @@ from qa_lib.machines import resources
 from qa_lib.models.inference import Forward
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
-from qa_lib.stream import WindowSet
+from qa_lib.training.dataset import WindowSet
 from qa_lib.windows.list_arrays import as_lists, flat
 
 if TYPE_CHECKING:

@@ -11,26 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import models, stream, teach, windows
+from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, TrainError
 from qa_lib.machines import devices, resources
 from qa_lib.machines.resources import memory_per_rank
-from qa_lib.plan import BatchPlan
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.train import fit
-from qa_lib.train.ledger import check_ledger, read_ledger
-from qa_lib.train.task import (
-    Monitor,
-    TrainTask,
-    checkpoints_of,
-    identity_of,
-    plan_of,
-    run_rank,
-)
+from qa_lib.training import dataset, teacher
+from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.ledger import check_ledger, read_ledger
+from qa_lib.training.micro_batch import activation_bytes, micro_batch_of
+from qa_lib.training.task import Monitor, TrainTask, checkpoints_of, identity_of, plan_of, run_rank
 
 if TYPE_CHECKING:
     import ray
@@ -67,17 +61,17 @@ def fine_tune(
     allocation = resources.allocate(settings.train, resources.growth(settings))
     monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()  # starts while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    window_set = stream.tokenize(questions.table, settings.model.name, spec, offsets=False)
+    window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = plan_of(settings, window_set.lengths)
     _check_resumable(settings, run, plan)
     taught: dict[str, Any] = {}
     if settings.train.teacher:
-        window_set, taught = teach.attach(settings, window_set)
+        window_set, taught = teacher.attach(settings, window_set)
     task = TrainTask(
         settings=settings,
         run_path=run.path,
         plan=plan,
-        micro_batch=fit.micro_batch_of(settings, allocation, int(plan.lengths.max())),
+        micro_batch=micro_batch_of(settings, allocation, int(plan.lengths.max())),
         device=allocation.device,
         monitor=monitor,
         last_step=min(last_step or plan.num_steps, plan.num_steps),
@@ -110,7 +104,7 @@ def fine_tune(
 
 
 def _train(
-    task: TrainTask, window_set: stream.WindowSet, allocation: resources.Allocation
+    task: TrainTask, window_set: dataset.WindowSet, allocation: resources.Allocation
 ) -> dict[str, Any]:
     """Run the workers; where they diverge, once more from the last good checkpoint.
 
@@ -166,8 +160,8 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     )
     longest = int(plan.lengths.max())
     is_tried = train.micro_batch == "auto" and allocation.device == "cuda"
-    micro_batch = None if is_tried else fit.micro_batch_of(settings, allocation, longest)
-    each = fit.activation_bytes(model.config, longest, checkpointing=train.gradient_checkpointing)
+    micro_batch = None if is_tried else micro_batch_of(settings, allocation, longest)
+    each = activation_bytes(model.config, longest, checkpointing=train.gradient_checkpointing)
     return {
         "num_train_questions": questions.table.num_rows - len(cut.too_long),
         "num_train_windows": plan.num_windows,
@@ -232,14 +226,14 @@ def _holdout_titles(settings: Settings) -> list[str]:
 
 
 def _trainer(
-    task: TrainTask, window_set: stream.WindowSet, allocation: resources.Allocation
+    task: TrainTask, window_set: dataset.WindowSet, allocation: resources.Allocation
 ) -> ray.train.torch.TorchTrainer:
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     use_gpu = allocation.device == "cuda"
-    data = stream.PlannedData(
+    data = dataset.PlannedData(
         plan=task.plan,
         window_set=window_set,
         micro_batch=task.micro_batch,

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qa_lib.plan import BatchPlan
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training.batch_plan import BatchPlan
 
 LEDGER = "ledger.parquet"
 SCHEMA = pa.schema([("step", pa.int32()), ("window_index", pa.int32())])

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from qa_lib.config import TrainSettings
-from qa_lib.losses import Batch, window_losses
+from qa_lib.training.losses import Batch, window_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

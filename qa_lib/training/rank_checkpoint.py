@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch.distributed as dist
 
-from qa_lib.engine import Engine
 from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
-from qa_lib.train.ledger import LEDGER, SCHEMA
-from qa_lib.train.task import TrainTask, identity_of
+from qa_lib.training.engine import Engine
+from qa_lib.training.ledger import LEDGER, SCHEMA
+from qa_lib.training.task import TrainTask, identity_of
 
 
 class Keeper:

@@ -15,7 +15,7 @@ from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
 from qa_lib.machines import devices, resources
 from qa_lib.machines.resources import memory_per_rank
-from qa_lib.plan import fitting_micro_batch
+from qa_lib.training.batch_plan import fitting_micro_batch
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +121,7 @@ def _probe(settings: Settings, longest: int, share: int) -> int:
     """Find what fits a GPU; runs in a process that has one."""
     import torch
 
-    from qa_lib.engine import REDUCE_BUCKET
+    from qa_lib.training.engine import REDUCE_BUCKET
 
     train = settings.train
     precision = devices.resolve_precision(train.precision, "cuda")
@@ -168,7 +168,7 @@ def take_micro_batch(
     """
     import torch
 
-    from qa_lib.losses import window_losses
+    from qa_lib.training.losses import window_losses
 
     tokens = torch.ones((num_windows, num_tokens), dtype=torch.int64, device=device)
     positions = torch.zeros(num_windows, dtype=torch.int64, device=device)

@@ -18,16 +18,17 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
-from qa_lib import models, teach, windows
+from qa_lib import models, windows
 from qa_lib.config import Settings
-from qa_lib.engine import Engine, learning_rate
 from qa_lib.errors import TrainError
-from qa_lib.losses import Batch, distilled_losses, window_losses
 from qa_lib.machines import devices, resources
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.train.keeper import Keeper, agree, column
-from qa_lib.train.task import Ending, TrainTask
+from qa_lib.training import teacher
+from qa_lib.training.engine import Engine, learning_rate
+from qa_lib.training.losses import Batch, distilled_losses, window_losses
+from qa_lib.training.rank_checkpoint import Keeper, agree, column
+from qa_lib.training.task import Ending, TrainTask
 
 _REPORT_EVERY_S = 1.0
 
@@ -163,7 +164,7 @@ def weighted_batch(part: pa.Table, pad: windows.PadSpec) -> tuple[Batch, torch.T
         What `Engine.step` takes: the batch, and (windows,) float32 weights.
     """
     batch = windows.collate(part, pad)
-    batch |= teach.collate(part, pad, batch["input_ids"].shape[1])
+    batch |= teacher.collate(part, pad, batch["input_ids"].shape[1])
     return batch, torch.from_numpy(column(part, "weight", np.float32))
 
 
