@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from qa_lib import metrics
 from qa_lib.data import SCHEMA
-from qa_lib.scores import intervals, semantic
+from qa_lib.evaluation import metrics
+from qa_lib.evaluation.analysis import intervals, semantic
 
 # Fifty questions, each with a right answer in other words and a wrong one of the same type. They
 # were written before the score was first run on them, and nothing was changed for them after.

@@ -85,12 +85,12 @@ def trained_further(settings: Any) -> dict[str, Any]:
     """Return the result of training the parent as long as its children, by the labels alone."""
 
     def train(named: Any, run: Any) -> dict[str, Any]:
-        from qa_lib import evaluate, training
+        from qa_lib import evaluation, training
         from qa_lib.data import load_questions
 
         questions = load_questions(named.data, "train", quarantine_dir=run.path)
         result = training.fine_tune(named, run, questions)
-        return result | evaluate.evaluate_held_out(named, run, run.url("model"))
+        return result | evaluation.evaluate_held_out(named, run, run.url("model"))
 
     return once(settings.model_copy(update={"run_name": FURTHER}), "train", train)
 

@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks._squad import with_real_squad
-from qa_lib import config, spans, windows
+from qa_lib import config, windows
 from qa_lib.data import load_questions
+from qa_lib.evaluation import spans
 from qa_lib.models import load_tokenizer
 
 BATCH_SIZE = 64
@@ -127,7 +128,7 @@ def batches_of(table: pa.Table, logits: list[np.ndarray]) -> list[tuple]:
 def vectorised(
     batches: list[tuple], contexts: list[str], n_best: int, max_length: int, threshold: float | None
 ) -> tuple[list[str], spans.Answers]:
-    """Decode with `qa_lib.spans`."""
+    """Decode with `qa_lib.evaluation.spans`."""
     candidates = [
         spans.decode(*batch, n_best=n_best, max_answer_length=max_length) for batch in batches
     ]

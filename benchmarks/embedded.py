@@ -22,10 +22,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks._squad import REAL_SQUAD
-from qa_lib import metrics, models, spans, windows
+from qa_lib import models, windows
 from qa_lib.config import DataSettings, EvaluateSettings
 from qa_lib.data import load_questions
 from qa_lib.embedded import corpus
+from qa_lib.evaluation import metrics, spans
 from qa_lib.models.inference import Forward
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 
 from benchmarks import _evidence
 from benchmarks._squad import with_real_squad
-from qa_lib import config, metrics, scores
+from qa_lib import config
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions
+from qa_lib.evaluation import analysis, metrics
 from qa_lib.runs.run_folder import RunFolder
 
 # The official scripts' figures.
@@ -70,21 +71,21 @@ def of_run(settings: Settings) -> tuple[float, dict[str, Any]]:
         "a best threshold is found from every question's best span, and a run keeps final answers: "
         "`python -m jobs.evaluate` finds it"
     )
-    return analysed(settings, questions, predictions, scores.Decoded(answers, None))
+    return analysed(settings, questions, predictions, analysis.Decoded(answers, None))
 
 
 def analysed(
     settings: Settings,
     questions: Questions,
     predictions: dict[str, str],
-    decoded: scores.Decoded | None,
+    decoded: analysis.Decoded | None,
 ) -> tuple[float, dict[str, Any]]:
     """Return the seconds beyond the predictions, and the fields of result.json."""
     with tempfile.TemporaryDirectory(prefix="qa-scores-") as folder:
         run = RunFolder(folder, "evaluate")
         scored = metrics.score(questions.table, predictions)
         started = time.monotonic()
-        result = scores.analyse(settings, run, questions, predictions, scored, decoded)
+        result = analysis.analyse(settings, run, questions, predictions, scored, decoded)
         seconds = time.monotonic() - started
     return seconds, scored.summary() | result
 
@@ -101,7 +102,7 @@ def show(name: str, seconds: float, result: dict[str, Any]) -> None:
 
 def show_evidence(num_simulations: int = 1000) -> None:
     """Print how well the scores tell right from wrong, and how often intervals cover the truth."""
-    encoder = scores.semantic.Encoder("embedded")
+    encoder = analysis.semantic.Encoder("embedded")
     for name, value in _evidence.aucs(encoder).items():
         print(f"AUC {value:.2f}  {name}")
     print("| gold | right, in other words | | wrong | |", *_evidence.inversions(encoder), sep="\n")

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 def evaluate(settings: Settings) -> None:
     """Score, and say where the result is."""
-    from qa_lib import doctor, report
-    from qa_lib import evaluate as evaluation
+    from qa_lib import doctor, evaluation, report
     from qa_lib.data import load_questions
     from qa_lib.runs.run_folder import RunFolder
     from qa_lib.runs.storage import to_json

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def train(settings: Settings) -> None:
     """Train, evaluate, and say where the result is."""
-    from qa_lib import doctor, evaluate, report, training
+    from qa_lib import doctor, evaluation, report, training
     from qa_lib.data import load_questions
     from qa_lib.models import card
     from qa_lib.runs.run_folder import RunFolder
@@ -38,10 +38,10 @@ def train(settings: Settings) -> None:
         questions = load_questions(settings.data, "train", quarantine_dir=run.path)
         result = training.fine_tune(settings, run, questions)
         run.write_result(result, status="running")
-        result |= evaluate.evaluate_held_out(settings, run, run.url("model"))
+        result |= evaluation.evaluate_held_out(settings, run, run.url("model"))
         card.write_card(run, settings, result)
         run.write_result(result)
-        print(evaluate.summary(result))
+        print(evaluation.summary(result))
         print(card.how_to_load(run))
     print(report.draw(run))
 

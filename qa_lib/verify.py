@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from qa_lib import metrics, models, windows
+from qa_lib import models, windows
 from qa_lib.config import DataSettings, Settings
 from qa_lib.data import Questions, Split, load_questions
 from qa_lib.errors import CheckpointError, ConfigError, UserError
-from qa_lib.evaluate import PREDICTIONS
+from qa_lib.evaluation import PREDICTIONS, metrics
 from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.run_folder import CONFIG, METRICS, RESULT, RunFolder

@@ -5,7 +5,7 @@
     # {'score': 0.98, 'start': 0, 'end': 3, 'answer': 'Ann'}
 
 The call, its defaults and its answers are those of the `question-answering` pipeline that
-transformers 5 removed. For scores under SQuAD's rules see `qa_lib.evaluate`.
+transformers 5 removed. For scores under SQuAD's rules see `qa_lib.evaluation`.
 """
 
 from __future__ import annotations

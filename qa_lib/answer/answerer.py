@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import models, spans, windows
+from qa_lib import models, windows
 from qa_lib.errors import ConfigError, DataError, ModelError
+from qa_lib.evaluation import spans
 from qa_lib.models.inference import Forward
 from qa_lib.models.placement import Placement
 

@@ -9,7 +9,7 @@ from qa_lib import models
 from qa_lib.answer.answerer import Answerer
 from qa_lib.config import Settings
 from qa_lib.errors import DataError, UserError
-from qa_lib.evaluate import device_of
+from qa_lib.evaluation import device_of
 from qa_lib.runs import storage
 
 

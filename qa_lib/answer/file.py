@@ -16,7 +16,7 @@ from qa_lib.answer.answerer import Answerer, check_answers
 from qa_lib.answer.asking import call_options
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError, UserError
-from qa_lib.evaluate import device_of, num_gpus_of, pool_size
+from qa_lib.evaluation import device_of, num_gpus_of, pool_size
 from qa_lib.machines import resources
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress

@@ -11,10 +11,10 @@ from qa_lib.config import Settings
 from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import NodeFacts
 from qa_lib.errors import UserError
+from qa_lib.evaluation.analysis import semantic
 from qa_lib.machines import resources
 from qa_lib.machines.devices import BF16_CAPABILITY
 from qa_lib.runs import storage
-from qa_lib.scores import semantic
 
 _NUM_KEPT_CHECKPOINTS = 3  # the newest good one, the one before, and the one being written
 _LEAST_FREE_BYTES = 2 * 2**30

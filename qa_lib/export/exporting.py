@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluate, models, windows
+from qa_lib import adjust, evaluation, models, windows
 from qa_lib.adjust import probing
 from qa_lib.answer.answerer import check_answers
 from qa_lib.config import Settings
@@ -227,7 +227,7 @@ def _answers(
     predictions: dict[str, dict[str, str]] = {}
     for variant, model in variants.items():
         predictions[variant] = _predict(settings, forward, model, questions, table, variant)
-        scores = evaluate.score(questions, predictions[variant])
+        scores = evaluation.score(questions, predictions[variant])
         if variant == _ONNX:
             facts |= scores
         else:
@@ -237,7 +237,7 @@ def _answers(
         for variant, found in predictions.items()
         if variant != _PYTORCH
     }
-    run.write_text(evaluate.PREDICTIONS, json.dumps(predictions[_ONNX]))
+    run.write_text(evaluation.PREDICTIONS, json.dumps(predictions[_ONNX]))
     if _INT8 in predictions:
         run.write_text("predictions-int8.json", json.dumps(predictions[_INT8]))
     return facts
@@ -256,11 +256,11 @@ def _predict(
     parts = []
     with Progress(table.num_rows, "windows", variant) as progress:
         done = 0
-        for part in evaluate.find_spans(forward, table, settings.evaluate):
+        for part in evaluation.find_spans(forward, table, settings.evaluate):
             parts.append(part)
             done += part.num_rows
             progress.update(done)
-    answers = evaluate.merge(pa.concat_tables(parts), questions, settings.evaluate)
+    answers = evaluation.merge(pa.concat_tables(parts), questions, settings.evaluate)
     texts = answers.texts(questions.table["context"].to_pylist())
     return dict(zip(questions.table["id"].to_pylist(), texts, strict=True))
 

@@ -8,7 +8,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import adjust, evaluate, models, training
+from qa_lib import adjust, evaluation, models, training
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out, load_questions
 from qa_lib.models import card
@@ -47,7 +47,7 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
 
     result |= _named(_parent_score(settings, run), "before")
     run.write_result(result, status="running")
-    final = evaluate.evaluate_held_out(
+    final = evaluation.evaluate_held_out(
         settings, run, run.url(folder), final=not settings.adjust.recover
     )
     result |= _named(final, "surgery")
@@ -62,7 +62,7 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
         questions = load_questions(settings.data, "train", quarantine_dir=run.path)
         result |= training.fine_tune(student, run, questions)
         run.write_result(result, status="running")
-        final = evaluate.evaluate_held_out(settings, run, run.url("model"))
+        final = evaluation.evaluate_held_out(settings, run, run.url("model"))
     result |= final
     made = "adjusted and distilled" if settings.adjust.recover else "adjusted (not retrained)"
     card.write_card(run, settings, result, made=made)
@@ -158,7 +158,7 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     cache = RunFolder(f"{settings.storage}/cache/score-{key}", run.job)
     found = cache.read_result()
     if not found:
-        found = evaluate.evaluate(settings, run, name, questions, final=False)
+        found = evaluation.evaluate(settings, run, name, questions, final=False)
         cache.filesystem.create_dir(cache.root, recursive=True)
         cache.write_text("result.json", storage.to_json(found, indent=2))
     return found

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
-from qa_lib import pages, scores
+from qa_lib import pages
 from qa_lib.errors import ConfigError, DataError
+from qa_lib.evaluation import analysis
 from qa_lib.pages.text import figure
 from qa_lib.report import charts
 from qa_lib.report.content import SCORES, leaves
@@ -167,11 +168,11 @@ def _pairs(
     pairs = []
     for first, second in combinations(tables, 2):
         try:
-            found = scores.compare_tables(tables[first], tables[second], seed=seed)
+            found = analysis.compare_tables(tables[first], tables[second], seed=seed)
         except DataError as error:
             notes.append(f"{first} and {second}: {error.problem}")
             continue
-        why = scores.why_no_semantic(tables[first], tables[second])
+        why = analysis.why_no_semantic(tables[first], tables[second])
         if why is not None:
             notes.append(f"{first} and {second}: {why}")
         pairs += [

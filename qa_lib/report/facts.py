@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from qa_lib import scores
 from qa_lib.errors import ConfigError
+from qa_lib.evaluation import analysis
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import CONFIG, METRICS, PLAN, RESULT, TRIALS, RunFolder
 
@@ -100,8 +100,10 @@ def read(run: RunFolder) -> Facts:
         result=result,
         config=attempt(CONFIG, lambda: yaml.safe_load(run.read_text(CONFIG)), {}),
         metrics=attempt(METRICS, lambda: _steps(run.read_metrics()), []),
-        analysis=attempt(scores.ANALYSIS, lambda: json.loads(run.read_text(scores.ANALYSIS)), {}),
-        scores=attempt(scores.SCORES, lambda: scores.read(run), None),
+        analysis=attempt(
+            analysis.ANALYSIS, lambda: json.loads(run.read_text(analysis.ANALYSIS)), {}
+        ),
+        scores=attempt(analysis.SCORES, lambda: analysis.read(run), None),
         plan=attempt(PLAN, lambda: json.loads(run.read_text(PLAN)), {}),
         trials=attempt(TRIALS, lambda: _rows(run, TRIALS), []),
         notes=notes,

@@ -19,7 +19,7 @@ from warnings import filterwarnings
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluate, models, training
+from qa_lib import adjust, evaluation, models, training
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.adjust.calibrate import Batch
 from qa_lib.config import Settings
@@ -211,11 +211,11 @@ class Bench:
         task = self._task
         self._forward.model = model.to(self._device)  # type: ignore[arg-type]
         rules = task.settings.evaluate
-        found = pa.concat_tables(evaluate.find_spans(self._forward, self._held_out, rules))
-        answers = evaluate.merge(found, task.held_out, rules).table(self._contexts)
+        found = pa.concat_tables(evaluation.find_spans(self._forward, self._held_out, rules))
+        answers = evaluation.merge(found, task.held_out, rules).table(self._contexts)
         ids = task.held_out.table["id"].to_pylist()
         predictions = dict(zip(ids, answers["answer"].to_pylist(), strict=True))
-        return float(evaluate.score(task.held_out, predictions)["f1"])
+        return float(evaluation.score(task.held_out, predictions)["f1"])
 
 
 def _prepare_process(task: TrialTask) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qa_lib import adjust, evaluate, models, recover, training
+from qa_lib import adjust, evaluation, models, recover, training
 from qa_lib.adjust import Plan
 from qa_lib.config import Settings
 from qa_lib.data import Questions
@@ -51,7 +51,7 @@ def recover_chosen(
     )
     result |= training.fine_tune(student, run, questions)
     run.write_result(result, status="running")
-    result |= evaluate.evaluate_held_out(settings, run, run.url("model"))
+    result |= evaluation.evaluate_held_out(settings, run, run.url("model"))
     card.write_card(run, settings, result, made="adjusted by a search, and distilled")
     return result
 

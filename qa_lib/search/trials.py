@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from qa_lib import evaluate, models, recover, training
+from qa_lib import evaluation, models, recover, training
 from qa_lib.adjust import Sizes
 from qa_lib.search.bench import Bench, TrialTask, cut
 from qa_lib.search.halving import Job, Outcome
@@ -72,5 +72,5 @@ class GroupRung(Rung):
             )
             training.fine_tune(student, run, task.questions, last_step=task.budgets[job.rung])
             made = run.url("model")
-        scores = evaluate.evaluate(settings, run, made, task.held_out, final=False)
+        scores = evaluation.evaluate(settings, run, made, task.held_out, final=False)
         return task.outcome(job.rung, float(scores["f1"]), started_s)

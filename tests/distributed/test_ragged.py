@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from qa_lib import config, evaluate, models, verify
+from qa_lib import config, evaluation, models, verify
 from qa_lib.data import load_questions
 from qa_lib.models import card, ragged
 from qa_lib.models.ragged import Blocks
@@ -46,7 +46,7 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
     assert before.keys() == after.keys()
     constant = "bert.encoder.layer.1.attention.output.dense.bias"
     assert not np.array_equal(before[constant], after[constant]), "what is left did not learn"
-    scores = evaluate.evaluate_held_out(settings, run, run.url("model"))
+    scores = evaluation.evaluate_held_out(settings, run, run.url("model"))
     assert scores["num_questions"] == 12
 
     card.write_card(run, settings, result | scores)

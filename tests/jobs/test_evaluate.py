@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from jobs.evaluate import evaluate as evaluate_job
-from qa_lib import config, evaluate, models
+from qa_lib import config, evaluation, models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings, TrainSettings
 from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import ModelError, ResourceError
+from qa_lib.evaluation.spans import NO_SPAN_ODDS
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.spans import NO_SPAN_ODDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 N_BEST, MAX_ANSWER_LENGTH, MAX_LENGTH, STRIDE = 20, 30, 64, 20
@@ -206,7 +206,7 @@ def test_two_actors_answer_as_one_plain_model_does(tmp_path, ray_session):
     questions = some_questions(tmp_path / "eval.parquet", 60)
     settings = settings_of(num_actors=2)
     with RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate") as run:
-        result = evaluate.evaluate(settings, run, "embedded", questions)
+        result = evaluation.evaluate(settings, run, "embedded", questions)
     predictions = json.loads(run.read_text("predictions.json"))
     assert predictions == one_by_one(questions)[0]
     assert list(predictions) == questions.table["id"].to_pylist()
@@ -226,7 +226,7 @@ def test_without_answers_the_null_threshold_decides(tmp_path, ray_session):
     threshold = float(np.median(list(expected_odds.values())))
     settings = settings_of(no_answer_threshold=threshold)
     with RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate") as run:
-        result = evaluate.evaluate(settings, run, "embedded", questions)
+        result = evaluation.evaluate(settings, run, "embedded", questions)
     odds = json.loads(run.read_text("null_odds.json"))
     assert odds == pytest.approx(expected_odds, abs=1e-4)
     predictions = json.loads(run.read_text("predictions.json"))
@@ -248,7 +248,7 @@ def test_a_damaged_model_is_an_error_that_says_so(tmp_path, ray_session, damage)
     settings = settings_of()
     run = RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate")
     with pytest.raises(ModelError, match="not finite" if damage == "NaN" else "does not load"):
-        evaluate.evaluate(settings, run, str(tmp_path), questions)
+        evaluation.evaluate(settings, run, str(tmp_path), questions)
 
 
 def test_more_actors_than_fit_are_refused_at_once(tmp_path, ray_session):
@@ -256,7 +256,7 @@ def test_more_actors_than_fit_are_refused_at_once(tmp_path, ray_session):
     settings = settings_of(num_actors=1000)
     run = RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate")
     with pytest.raises(ResourceError, match="num-actors 1000"):
-        evaluate.evaluate(settings, run, "embedded", questions)
+        evaluation.evaluate(settings, run, "embedded", questions)
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import config, scores
+from qa_lib import config
 from qa_lib.errors import ConfigError
+from qa_lib.evaluation import analysis
 from qa_lib.report import compare
 from qa_lib.runs.run_folder import RunFolder
 from tests.page import Page
@@ -32,7 +33,7 @@ def test_figures_are_those_of_the_runs_and_of_the_paired_test(runs: list[RunFold
         for result in results:
             low, high = result["intervals"][key]
             assert f"{result[key]:.2f} ({low:.2f}–{high:.2f})" in text
-    paired = scores.compare_tables(*(scores.read(run) for run in runs))["f1"]
+    paired = analysis.compare_tables(*(analysis.read(run) for run in runs))["f1"]
     assert paired.difference == pytest.approx(results[1]["f1"] - results[0]["f1"], abs=1e-3)
     assert f"F1: other is {paired.difference:+.2f} against one" in text
     assert f"p = {paired.p_value:.3g}" in text and paired.p_value < 0.05

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from qa_lib.errors import DataError
-from qa_lib.metrics import normalize, parse_predictions, score
+from qa_lib.evaluation.metrics import normalize, parse_predictions, score
 
 SQUAD = Path(os.environ.get("QA_SQUAD_DIR", Path(__file__).parents[3] / "shared" / "squad"))
 needs_squad = pytest.mark.skipif(

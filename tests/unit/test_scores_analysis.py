@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import metrics, models, scores
+from qa_lib import models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings
 from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import DataError
-from qa_lib.evaluate import summary
-from qa_lib.evaluate.scoring import write_answers
+from qa_lib.evaluation import analysis, metrics, summary
+from qa_lib.evaluation.analysis.breakdown import question_word
+from qa_lib.evaluation.scoring import write_answers
+from qa_lib.evaluation.spans import Answers
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.scores.breakdown import question_word
-from qa_lib.spans import Answers
 
 CONTEXT = "The company built 1,000 cars in 1990 and sold nearly all of them to the navy. " * 2
 
@@ -53,16 +53,16 @@ def analyse(
     run: RunFolder,
     questions: Questions,
     predictions: dict[str, str],
-    decoded: scores.Decoded | None = None,
+    decoded: analysis.Decoded | None = None,
 ) -> dict[str, Any]:
     scored = metrics.score(questions.table, predictions)
-    return scores.analyse(settings, run, questions, predictions, scored, decoded)
+    return analysis.analyse(settings, run, questions, predictions, scored, decoded)
 
 
 def analysed(run: RunFolder) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    table = pq.read_table(Path(run.path) / scores.SCORES)
+    table = pq.read_table(Path(run.path) / analysis.SCORES)
     assert table.column_names == ["id", "title", "em", "f1", "semantic", "score", "answer"]
-    return json.loads(run.read_text(scores.ANALYSIS)), table.to_pylist()
+    return json.loads(run.read_text(analysis.ANALYSIS)), table.to_pylist()
 
 
 def test_a_file_of_answers_is_analysed_in_every_way(tmp_path):
@@ -136,7 +136,7 @@ def decoded_of(run: RunFolder, questions: Questions, odds: list[float]) -> Any:
     )
     predictions, answered = write_answers(run, questions, answers)
     best_spans = answers.best_spans(questions.table["context"].to_pylist())
-    return predictions, scores.Decoded(answered, best_spans)
+    return predictions, analysis.Decoded(answered, best_spans)
 
 
 def test_a_model_under_2_0_rules_has_confidences_and_a_best_threshold(tmp_path):
@@ -186,11 +186,11 @@ def test_semantic_scores_of_different_encoders_are_not_compared(tmp_path):
         settings = Settings(evaluate=EvaluateSettings(semantic_model=name))
         run = run_at(tmp_path / str(number))
         analyse(settings, run, questions, {"q0": "automobiles", "q1": "1991"})
-        tables.append(scores.read(run))
-    assert scores.why_no_semantic(*tables[:2]) is None
-    assert scores.compare_tables(*tables[:2]).keys() == {"em", "f1", "semantic"}
-    assert "different sentence encoders" in scores.why_no_semantic(*tables[1:])
-    assert scores.compare_tables(*tables[1:]).keys() == {"em", "f1"}
+        tables.append(analysis.read(run))
+    assert analysis.why_no_semantic(*tables[:2]) is None
+    assert analysis.compare_tables(*tables[:2]).keys() == {"em", "f1", "semantic"}
+    assert "different sentence encoders" in analysis.why_no_semantic(*tables[1:])
+    assert analysis.compare_tables(*tables[1:]).keys() == {"em", "f1"}
 
 
 def test_two_runs_are_compared_from_their_folders(tmp_path):
@@ -199,10 +199,10 @@ def test_two_runs_are_compared_from_their_folders(tmp_path):
     runs = [run_at(tmp_path / name) for name in ("a", "b")]
     analyse(settings, runs[0], questions, {"q0": "cars"})
     analyse(settings, runs[1], questions, {"q0": "cars", "q1": "1990"})
-    found = scores.compare_tables(*map(scores.read, runs))
+    found = analysis.compare_tables(*map(analysis.read, runs))
     assert found["em"].difference == pytest.approx(100 / 3) and found["em"].p_value == 1
     with pytest.raises(DataError, match="holds no scores"):
-        scores.read(run_at(tmp_path / "c"))
+        analysis.read(run_at(tmp_path / "c"))
 
 
 @pytest.mark.parametrize(

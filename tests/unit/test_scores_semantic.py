@@ -15,8 +15,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from benchmarks import _evidence
 from qa_lib import models
 from qa_lib.errors import ModelError
-from qa_lib.scores import semantic
-from qa_lib.scores.semantic import Encoder, similarity
+from qa_lib.evaluation.analysis import semantic
+from qa_lib.evaluation.analysis.semantic import Encoder, similarity
 
 
 @pytest.fixture(scope="module")

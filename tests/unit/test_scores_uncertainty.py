@@ -11,8 +11,8 @@ from scipy import stats
 
 from benchmarks._evidence import coverage, draw_articles
 from qa_lib.errors import DataError
-from qa_lib.scores import compare, compare_tables, intervals
-from qa_lib.scores.uncertainty import expanded_tail, resampling_unit
+from qa_lib.evaluation.analysis import compare, compare_tables, intervals
+from qa_lib.evaluation.analysis.intervals import expanded_tail, resampling_unit
 
 
 @pytest.mark.parametrize("num_articles", [12, 48])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lib.scores.agreement import Verdict, agree
-from qa_lib.scores.values import plain, read
+from qa_lib.evaluation.values.agreement import Verdict, agree
+from qa_lib.evaluation.values.reading import plain, read
 
 SAME = """
 1,000 | one thousand

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from qa_lib.spans import NO_SPAN_ODDS, decode, merge
+from qa_lib.evaluation.spans import NO_SPAN_ODDS, decode, merge
 
 CONTEXT = "0123456789" * 40
 

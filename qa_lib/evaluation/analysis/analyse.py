@@ -10,21 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lib import metrics
 from qa_lib.config import Settings
+from qa_lib.evaluation import metrics
+from qa_lib.evaluation.analysis import cases, semantic, table
+from qa_lib.evaluation.analysis.breakdown import break_down
+from qa_lib.evaluation.analysis.calibration import calibrate
+from qa_lib.evaluation.analysis.intervals import intervals, resampling_unit
+from qa_lib.evaluation.analysis.threshold import no_answer
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.scores import cases, semantic, table
-from qa_lib.scores.breakdown import break_down
-from qa_lib.scores.calibration import calibrate
-from qa_lib.scores.threshold import no_answer
-from qa_lib.scores.uncertainty import intervals, resampling_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qa_lib.data import Questions
-    from qa_lib.metrics import Scores
+    from qa_lib.evaluation.metrics import Scores
 
     Floats = NDArray[np.float64]
 

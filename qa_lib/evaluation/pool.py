@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import spans
 from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.errors import ResourceError, UserError
+from qa_lib.evaluation import spans
 from qa_lib.runs.progress import Progress
 
 if TYPE_CHECKING:

@@ -10,9 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from qa_lib.scores import numerals
-from qa_lib.scores.dates import Clock, Date, Period, clock_at, date_at, named_day, period_at
-from qa_lib.scores.quantities import Number, quantity_at
+from qa_lib.evaluation.values import numerals
+from qa_lib.evaluation.values.dates import (
+    Clock,
+    Date,
+    Period,
+    clock_at,
+    date_at,
+    named_day,
+    period_at,
+)
+from qa_lib.evaluation.values.quantities import Number, quantity_at
 
 _TOKEN = re.compile(
     r"\d{4}-\d\d-\d\d(?!\d)|\d{1,2}/\d{1,2}/\d{4}|\d+/\d+"  # dates, fractions

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qa_lib import metrics, scores, spans
 from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.errors import DataError
+from qa_lib.evaluation import analysis, metrics, spans
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
@@ -71,7 +71,7 @@ def score_file(
         ModelError: The sentence encoder cannot be had.
     """
     if settings.evaluate.semantic_model is not None:
-        scores.semantic.find(settings.evaluate.semantic_model)
+        analysis.semantic.find(settings.evaluate.semantic_model)
     filesystem, place = storage.resolve(path)
     try:
         with filesystem.open_input_stream(place) as stream:
@@ -86,7 +86,7 @@ def score_file(
     run.write_text(PREDICTIONS, json.dumps(predictions))
     return {
         **fields(scored),
-        **scores.analyse(settings, run, questions, predictions, scored),
+        **analysis.analyse(settings, run, questions, predictions, scored),
         "predictions": path,
         **origin(questions),
     }

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qa_lib.errors import DataError
+from qa_lib.evaluation.analysis import cases, semantic
+from qa_lib.evaluation.analysis.intervals import Comparison, compare
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.scores import cases, semantic
-from qa_lib.scores.uncertainty import Comparison, compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from qa_lib.scores.analysis import Decoded
+    from qa_lib.evaluation.analysis.analyse import Decoded
 
 SCORES = "scores.parquet"
 COLUMNS = ("id", "title", "em", "f1", "semantic", "score", "answer")

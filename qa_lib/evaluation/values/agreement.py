@@ -14,10 +14,10 @@ import enum
 import math
 from collections.abc import Sequence
 
-from qa_lib.scores import numerals
-from qa_lib.scores.dates import Clock, Date, Period
-from qa_lib.scores.quantities import Number
-from qa_lib.scores.values import Value, read
+from qa_lib.evaluation.values import numerals
+from qa_lib.evaluation.values.dates import Clock, Date, Period
+from qa_lib.evaluation.values.quantities import Number
+from qa_lib.evaluation.values.reading import Value, read
 
 _CONVERTED, _ROUNDED = 0.01, 0.05  # "100 miles" is written "160 km", "100 feet" may be "30 m"
 _MOST_EXTRA_WORDS = 2

@@ -3,7 +3,7 @@
     encoder = semantic.Encoder("embedded")
     semantic.similarity(["the US space agency"], [["NASA"]], encoder)
 
-Numbers and dates are decided by value first (`qa_lib.scores.agreement`): encoders take 1990 and
+Numbers and dates are decided by value first (`qa_lib.evaluation.values.agreement`): encoders take 1990 and
 1991 for nearly the same.
 """
 
@@ -19,10 +19,10 @@ import numpy as np
 
 from qa_lib import models
 from qa_lib.errors import ModelError
+from qa_lib.evaluation.values import reading
+from qa_lib.evaluation.values.agreement import Verdict, agree, same_values
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
-from qa_lib.scores import values
-from qa_lib.scores.agreement import Verdict, agree, same_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,5 +195,5 @@ def _known(gold: str, answer: str) -> float | None:
 def _comparable(gold: str, answer: str) -> tuple[str, str]:
     """Return the texts to embed: where all values are equal, these in digits on both sides."""
     if same_values(gold, answer):
-        return values.plain(gold), values.plain(answer)
+        return reading.plain(gold), reading.plain(answer)
     return gold.strip(), answer.strip()

@@ -9,16 +9,9 @@ over each question's windows, checks that nothing is missing or double, and scor
 
 from __future__ import annotations
 
-from qa_lib.evaluate.evaluation import describe, evaluate, evaluate_held_out
-from qa_lib.evaluate.pool import device_of, find_spans, num_gpus_of, pool_size
-from qa_lib.evaluate.scoring import (
-    PREDICTIONS,
-    merge,
-    score,
-    score_file,
-    summary,
-    write_answers,
-)
+from qa_lib.evaluation.evaluate import describe, evaluate, evaluate_held_out
+from qa_lib.evaluation.pool import device_of, find_spans, num_gpus_of, pool_size
+from qa_lib.evaluation.scoring import PREDICTIONS, merge, score, score_file, summary, write_answers
 
 __all__ = [
     "PREDICTIONS",

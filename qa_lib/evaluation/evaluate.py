@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qa_lib import metrics, scores, windows
+from qa_lib import windows
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out
-from qa_lib.evaluate import pool
-from qa_lib.evaluate.scoring import fields, merge, origin, write_answers
+from qa_lib.evaluation import analysis, metrics, pool
+from qa_lib.evaluation.scoring import fields, merge, origin, write_answers
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def _merge_and_score(
         return fields(scored)
     contexts = questions.table["context"].to_pylist()
     best_spans = answers.best_spans(contexts) if questions.has_unanswerable else None
-    decoded = scores.Decoded(answered, best_spans)
-    return fields(scored) | scores.analyse(settings, run, questions, predictions, scored, decoded)
+    decoded = analysis.Decoded(answered, best_spans)
+    return fields(scored) | analysis.analyse(settings, run, questions, predictions, scored, decoded)
 
 
 def evaluate_held_out(
@@ -129,5 +129,5 @@ def _check(settings: Settings, model_name: str, *, final: bool) -> None:
 
     models.check_length(model_name, settings.data.max_length)
     if final and settings.evaluate.semantic_model is not None:
-        scores.semantic.find(settings.evaluate.semantic_model)
+        analysis.semantic.find(settings.evaluate.semantic_model)
     pool.device_of(settings)

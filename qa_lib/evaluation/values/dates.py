@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qa_lib.scores import numerals
-from qa_lib.scores.quantities import number_at
+from qa_lib.evaluation.values import numerals
+from qa_lib.evaluation.values.quantities import number_at
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The numbers, dates and times of an English answer, compared by value."""
