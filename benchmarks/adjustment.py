@@ -71,14 +71,14 @@ def main() -> None:
 
 def adjusted(settings: Any, row: Row) -> dict[str, Any]:
     """Return the result of adjusting and recovering one model; run it where it is missing."""
-    from qa_lib import recover
+    from qa_lib.adjust import pipeline
 
     changes = {
         "run_name": row.run_name,
         "adjust": settings.adjust.model_copy(update={**row.sizes, "recover": True}),
         "train": settings.train.model_copy(update={"distill_weight": row.weight}),
     }
-    return once(settings.model_copy(update=changes), "adjust", recover.adjust_and_recover)
+    return once(settings.model_copy(update=changes), "adjust", pipeline.adjust_and_recover)
 
 
 def trained_further(settings: Any) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def trained_further(settings: Any) -> dict[str, Any]:
 
 def chosen_by(settings: Any) -> str:
     """Return the table of F1 after cutting three quarters of the units, by how they are chosen."""
-    from qa_lib import recover
+    from qa_lib.adjust import pipeline
 
     lines = ["| units chosen by | with fold: F1 | without: F1 |", "|---|---|---|"]
     for importance in IMPORTANCES:
@@ -110,7 +110,7 @@ def chosen_by(settings: Any) -> str:
                     "adjust": settings.adjust.model_copy(update=changes),
                 }
             )
-            result = once(named, "adjust", recover.adjust_and_recover)
+            result = once(named, "adjust", pipeline.adjust_and_recover)
             scores.append(f"{result['f1_surgery']:.2f}")
         lines.append(f"| {importance} | {' | '.join(scores)} |")
     return "\n".join(lines)

@@ -89,12 +89,12 @@ def main() -> None:
 
 def recovered(settings: Any, row: Row, width: int) -> dict[str, Any]:
     """Return the result of adjusting and recovering one model; run it where it is missing."""
-    from qa_lib import recover
+    from qa_lib.adjust import pipeline
 
     wish = {**row.wish, "intermediate_size": width, "recover": True}
     asked = settings.adjust.model_copy(update=wish)
     named = settings.model_copy(update={"run_name": row.run_name, "adjust": asked})
-    return once(named, "adjust", recover.adjust_and_recover)
+    return once(named, "adjust", pipeline.adjust_and_recover)
 
 
 def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def searched(settings: Any, speedup: float, *, window_budget: int | None = None)
 
 def scaled(settings: Any, speedup: float) -> dict[str, Any]:
     """Return the result of one factor for all widths, the largest that reaches a speed-up."""
-    from qa_lib import models, recover
+    from qa_lib import models
+    from qa_lib.adjust import pipeline
 
     parent = settings.search.parent
     sizes = largest_scale(models.load_config(parent), speedup)
@@ -72,7 +73,7 @@ def scaled(settings: Any, speedup: float) -> dict[str, Any]:
         "adjust": wish,
         "model": settings.model.model_copy(update={"name": parent}),
     }
-    return once(settings.model_copy(update=changes), "adjust", recover.adjust_and_recover)
+    return once(settings.model_copy(update=changes), "adjust", pipeline.adjust_and_recover)
 
 
 def largest_scale(config: Any, speedup: float) -> Any:

@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 
 def adjust(settings: Settings) -> None:
     """Adjust, recover where asked to, and say where the result is."""
-    from qa_lib import doctor, recover, report
+    from qa_lib import doctor, report
+    from qa_lib.adjust import pipeline
     from qa_lib.models import card
     from qa_lib.runs.run_folder import RunFolder
 
     if settings.dry_run:
         RunFolder.check(settings, "adjust")
         print(settings.to_yaml())
-        print(recover.describe(settings))
+        print(pipeline.describe(settings))
         return
     doctor.require(settings, scores_answers=True)
     with RunFolder.open(settings, "adjust") as run:
-        result = recover.adjust_and_recover(settings, run)
+        result = pipeline.adjust_and_recover(settings, run)
         run.write_result(result)
-        print(recover.summary(result))
+        print(pipeline.summary(result))
         print(card.how_to_load(run))
     print(report.draw(run))
 

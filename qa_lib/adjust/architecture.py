@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from qa_lib.adjust.dimensions import Role
 from qa_lib.adjust.families import Family, family_of
+from qa_lib.adjust.groups import Role
 from qa_lib.models import build
 from qa_lib.models.ragged import blocks_of, mark
 

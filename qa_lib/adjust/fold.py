@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Batch, Statistics, model_inputs, observe, rows_of
-from qa_lib.adjust.dimensions import Dimensions
+from qa_lib.adjust.groups import Dimensions
 from qa_lib.adjust.plan import Fold, Indices, Keep, Norm
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Statistics, written
-from qa_lib.adjust.dimensions import Dimensions, Group
+from qa_lib.adjust.groups import Dimensions, Group
 from qa_lib.adjust.plan import Indices, Keep
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.config import ImportanceMethod

@@ -6,9 +6,9 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Batch
-from qa_lib.adjust.dimensions import Dimensions, Group
 from qa_lib.adjust.families import family_of
-from qa_lib.adjust.probing import logits, require
+from qa_lib.adjust.groups import Dimensions, Group
+from qa_lib.adjust.probe_batch import logits, require
 
 if TYPE_CHECKING:
     import torch

@@ -22,7 +22,7 @@ from qa_lib.errors import AdjustError
 from qa_lib.models.ragged import Blocks
 
 if TYPE_CHECKING:
-    from qa_lib.adjust.dimensions import Group
+    from qa_lib.adjust.groups import Group
 
 _VERSION = 1
 

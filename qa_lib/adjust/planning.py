@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from qa_lib.adjust import importance
 from qa_lib.adjust.calibrate import Batch, Statistics, calibrate
-from qa_lib.adjust.dimensions import Dimensions
+from qa_lib.adjust.coupling import label
 from qa_lib.adjust.fold import fold
-from qa_lib.adjust.labels import label
+from qa_lib.adjust.groups import Dimensions
 from qa_lib.adjust.plan import Coupling, Fold, Indices, Plan
+from qa_lib.adjust.ragged_sizes import distribute
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.surgery import changes, drop_layers
-from qa_lib.adjust.uneven import distribute
 from qa_lib.config import ImportanceMethod
 
 if TYPE_CHECKING:

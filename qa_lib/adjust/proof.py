@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.architecture import shapes_of
 from qa_lib.adjust.calibrate import Batch
-from qa_lib.adjust.dimensions import Dimensions, Group
+from qa_lib.adjust.coupling import label
 from qa_lib.adjust.fold import complement, normalise
-from qa_lib.adjust.labels import label
+from qa_lib.adjust.groups import Dimensions, Group
 from qa_lib.adjust.permutation import check_permutation
 from qa_lib.adjust.plan import Indices, Plan
-from qa_lib.adjust.probing import logits, probe, renumbered, require
+from qa_lib.adjust.probe_batch import logits, probe, renumbered, require
 from qa_lib.adjust.surgery import take
 
 if TYPE_CHECKING:

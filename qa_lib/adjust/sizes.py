@@ -14,8 +14,8 @@ from qa_lib.adjust.architecture import (
     with_layers,
     with_vocabulary,
 )
+from qa_lib.adjust.coupling import label
 from qa_lib.adjust.families import family_of
-from qa_lib.adjust.labels import label
 from qa_lib.errors import AdjustError
 from qa_lib.models.ragged import FAMILIES as RAGGED_FAMILIES
 from qa_lib.models.ragged import Blocks, mark

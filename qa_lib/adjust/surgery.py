@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import models
-from qa_lib.adjust.dimensions import Axis, Dimensions, Group
+from qa_lib.adjust.coupling import label
 from qa_lib.adjust.fold import complement
-from qa_lib.adjust.labels import label
+from qa_lib.adjust.groups import Axis, Dimensions, Group
 from qa_lib.adjust.plan import Fold, Keep, Plan
 from qa_lib.adjust.sizes import Sizes, check_layers, check_ragged_family
 from qa_lib.adjust.vocabulary import renumber

@@ -9,7 +9,7 @@ from qa_lib.adjust import cost
 from qa_lib.adjust.sizes import Sizes
 
 if TYPE_CHECKING:
-    from qa_lib.adjust.dimensions import Dimensions, Group
+    from qa_lib.adjust.groups import Dimensions, Group
 
 
 def table(config: Any, dimensions: Dimensions, sizes: Sizes) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.adjust import cost
 from qa_lib.adjust.calibrate import Batch, span_loss
 from qa_lib.adjust.planning import make_plan
+from qa_lib.adjust.ragged_sizes import even
 from qa_lib.adjust.sizes import Sizes, check_ragged_family, is_expressible
 from qa_lib.adjust.surgery import apply
-from qa_lib.adjust.uneven import even
 from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.architecture import width
-from qa_lib.adjust.dimensions import Axis, Dimensions, LayerGroups
+from qa_lib.adjust.coupling import REPORT, label, some
 from qa_lib.adjust.families import family_of
-from qa_lib.adjust.labels import REPORT, label, some
+from qa_lib.adjust.groups import Axis, Dimensions, LayerGroups
 from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:

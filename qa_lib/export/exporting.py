@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib import adjust, evaluation, models, windows
-from qa_lib.adjust import probing
+from qa_lib.adjust import probe_batch
 from qa_lib.answer.answerer import check_answers
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out
@@ -145,15 +145,15 @@ def check_logits(model: Any, *exported: OnnxModel) -> list[float]:
     """
     errors = np.zeros((len(_LOGIT_SHAPES), len(exported)))
     for row, (num_windows, num_tokens) in enumerate(_LOGIT_SHAPES):
-        batch = probing.probe(model.config, num_windows=num_windows, num_tokens=num_tokens)
+        batch = probe_batch.probe(model.config, num_windows=num_windows, num_tokens=num_tokens)
         if "token_type_ids" in exported[0].inputs:
             types = batch["attention_mask"].clone()
             types[:, : types.shape[1] // 4] = 0
             batch["token_type_ids"] = types
-        expected = probing.logits(model, batch)
+        expected = probe_batch.logits(model, batch)
         scale = max(1.0, float(expected.abs().max()))
         for column, each in enumerate(exported):
-            difference = (probing.logits(each, batch) - expected).abs().max()  # type: ignore[arg-type]
+            difference = (probe_batch.logits(each, batch) - expected).abs().max()  # type: ignore[arg-type]
             errors[row, column] = float(difference) / scale
     worst: list[float] = errors.max(axis=0).tolist()  # NaN wins
     return worst

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qa_lib import adjust, models, recover, windows
-from qa_lib.adjust import Plan, Sizes
+from qa_lib import adjust, models, windows
+from qa_lib.adjust import Plan, Sizes, pipeline
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions
 from qa_lib.errors import AdjustError
@@ -145,7 +145,7 @@ def summary(result: dict[str, Any]) -> str:
             f"{result['search_windows']:,} windows trained; every trial in full would have taken"
             f" {result['search_windows_full_budgets']:,}"
         )
-    return "\n".join([*lines, "the chosen model, recovered:", recover.summary(result)])
+    return "\n".join([*lines, "the chosen model, recovered:", pipeline.summary(result)])
 
 
 def held_out_questions(settings: Settings) -> Questions:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qa_lib import adjust, evaluation, models, recover, training
-from qa_lib.adjust import Plan
+from qa_lib import adjust, evaluation, models, training
+from qa_lib.adjust import Plan, pipeline
 from qa_lib.config import Settings
 from qa_lib.data import Questions
 from qa_lib.models import card
@@ -34,9 +34,9 @@ def recover_chosen(
     whole = models.load(name, seed=settings.seed)
     plan = Plan.from_json(run.read_text(PLAN), run.url(PLAN))
     child = adjust.apply(whole, plan)
-    result = recover.sizes_of(plan) | {"proof": vars(adjust.prove(whole, child, plan))}
-    result |= recover.compare(settings, whole, child)
-    recover.write_model(run, child, models.load_tokenizer(name), _ADJUSTED)
+    result = pipeline.sizes_of(plan) | {"proof": vars(adjust.prove(whole, child, plan))}
+    result |= pipeline.compare(settings, whole, child)
+    pipeline.write_model(run, child, models.load_tokenizer(name), _ADJUSTED)
     run.write_result(result, status="running")
     student = settings.model_copy(
         update={

@@ -8,8 +8,8 @@ from typing import Any
 
 from ray import tune
 
-from qa_lib import evaluation, models, recover, training
-from qa_lib.adjust import Sizes
+from qa_lib import evaluation, models, training
+from qa_lib.adjust import Sizes, pipeline
 from qa_lib.search.bench import Bench, TrialTask, cut
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
@@ -64,7 +64,7 @@ class GroupRung(Rung):
         if job.rung == 0:
             parent = models.load(name, seed=settings.seed, dropout=settings.train.dropout)
             model = cut(task, parent, job.number, setting)
-            recover.write_model(run, model, models.load_tokenizer(name), "adjusted")
+            pipeline.write_model(run, model, models.load_tokenizer(name), "adjusted")
             made = adjusted if setting.sizes != Sizes.of(parent.config) else name
         else:
             student = settings.model_copy(

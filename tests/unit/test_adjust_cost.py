@@ -9,7 +9,7 @@ from transformers import BertConfig
 
 from qa_lib import adjust
 from qa_lib.adjust import Sizes, cost
-from qa_lib.adjust.labels import label
+from qa_lib.adjust.coupling import label
 from qa_lib.config import AdjustSettings
 from qa_lib.errors import AdjustError
 from tests.unit.adjust_models import CONFIGS, tiny, windows

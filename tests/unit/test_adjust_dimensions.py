@@ -10,7 +10,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, SqueezeBertC
 from qa_lib import adjust, models
 from qa_lib.adjust import families
 from qa_lib.adjust.architecture import changed
-from qa_lib.adjust.labels import label
+from qa_lib.adjust.coupling import label
 from qa_lib.errors import AdjustError
 from tests.unit.adjust_models import CONFIGS, tiny
 

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from qa_lib import adjust
-from qa_lib.adjust import Sizes, probing
+from qa_lib.adjust import Sizes, probe_batch
 from qa_lib.adjust.calibrate import calibrate, model_inputs, observe
 from tests.unit.adjust_models import CONFIGS, tiny, windows
 
@@ -55,7 +55,9 @@ def test_taylor_with_fold_knows_that_a_constant_is_not_missed():
     plan = adjust.make_plan(parent, sizes, [batch], parent_sha256="")
     assert all(not set(kept) & set(constant) for kept in plan.keep.intermediate)
     child = adjust.apply(parent, plan)
-    assert torch.allclose(probing.logits(child, batch), probing.logits(parent, batch), atol=1e-4)
+    assert torch.allclose(
+        probe_batch.logits(child, batch), probe_batch.logits(parent, batch), atol=1e-4
+    )
 
 
 def test_a_head_that_is_not_read_goes_first():
@@ -77,14 +79,14 @@ def test_a_head_that_is_not_read_goes_first():
 @pytest.mark.parametrize("sizes", [HALF, Sizes((0, 1, 2), 24, 3, 24)], ids=["half", "hidden"])
 def test_folding_comes_nearer_to_the_parent(family: str, sizes: Sizes):
     parent, batches = tiny(family), [windows(num_windows=16, seed=s) for s in range(4)]
-    expected = probing.logits(parent, batches[0])
+    expected = probe_batch.logits(parent, batches[0])
     error = {}
     for folds in (True, False):
         plan = adjust.make_plan(
             parent, sizes, batches, parent_sha256="", method="random", folds=folds
         )
         child = adjust.apply(parent, plan)
-        error[folds] = float((probing.logits(child, batches[0]) - expected).square().mean())
+        error[folds] = float((probe_batch.logits(child, batches[0]) - expected).square().mean())
     assert error[True] < error[False]
 
 

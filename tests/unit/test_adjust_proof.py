@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qa_lib import adjust, models
-from qa_lib.adjust import Plan, Sizes, permutation, probing, proof
-from qa_lib.adjust.dimensions import Axis, Dimensions, Group
-from qa_lib.adjust.labels import label
+from qa_lib.adjust import Plan, Sizes, permutation, probe_batch, proof
+from qa_lib.adjust.coupling import label
+from qa_lib.adjust.groups import Axis, Dimensions, Group
 from qa_lib.errors import AdjustError
 from tests.unit.adjust_models import CONFIGS, fitting, tiny, windows
 
@@ -131,7 +131,7 @@ def without(dimensions: Dimensions, axis: Axis) -> Dimensions:
 def test_a_group_that_misses_a_dimension_is_caught(family: str):
     parent = copy.deepcopy(MODELS[family]).double()
     dimensions = label(parent.config)
-    batch = probing.probe(parent.config)
+    batch = probe_batch.probe(parent.config)
     permutation.check_permutation(parent, dimensions, batch)
     last = len(dimensions.layers) - 1
     in_one_layer = [*dimensions.layers[last], dimensions.hidden, *dimensions.others]
@@ -172,7 +172,7 @@ def test_a_group_that_mixes_up_its_units_is_caught():
     layers = (replace(first, intermediate=crossed), *dimensions.layers[1:])
     with pytest.raises(AdjustError, match=r"0\.intermediate"):
         permutation.check_permutation(
-            parent, replace(dimensions, layers=layers), probing.probe(parent.config)
+            parent, replace(dimensions, layers=layers), probe_batch.probe(parent.config)
         )
 
 
@@ -207,9 +207,9 @@ def test_a_process_with_only_transformers_and_torch_gives_the_same_logits(tmp_pa
     tokenizer = models.load_tokenizer("embedded")
     for family in CONFIGS:
         _, child = adjusted(family)
-        batch = probing.probe(child.config)
+        batch = probe_batch.probe(child.config)
         models.save(child, tokenizer, tmp_path / family)
-        torch.save((batch, probing.logits(child, batch)), tmp_path / f"{family}.pt")
+        torch.save((batch, probe_batch.logits(child, batch)), tmp_path / f"{family}.pt")
     program = """
 import pathlib, sys, warnings
 import torch

@@ -20,7 +20,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from qa_lib import adjust, models, windows
-from qa_lib.adjust import Plan, Sizes, probing, vocabulary
+from qa_lib.adjust import Plan, Sizes, probe_batch, vocabulary
 from qa_lib.errors import AdjustError, ModelError
 from qa_lib.training.teacher import _numbers, _renumbered
 from tests.unit.adjust_models import CONFIGS, fitting, tiny
@@ -98,7 +98,9 @@ def test_covered_text_gives_the_same_tokens_and_the_same_logits_to_the_bit(famil
     less = covered_windows(family, short)
     assert torch.equal(whole["attention_mask"], less["attention_mask"])
     assert torch.equal(torch.tensor(kept)[less["input_ids"]], whole["input_ids"])
-    assert torch.equal(probing.logits(child, less), probing.logits(tiny_with(family), whole))
+    assert torch.equal(
+        probe_batch.logits(child, less), probe_batch.logits(tiny_with(family), whole)
+    )
 
 
 @pytest.mark.parametrize("family", MAKE)

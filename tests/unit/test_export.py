@@ -19,7 +19,7 @@ from transformers import (
 
 import jobs.export
 from qa_lib import config, export, models
-from qa_lib.adjust import probing
+from qa_lib.adjust import probe_batch
 from qa_lib.adjust.architecture import changed
 from qa_lib.answer import Answerer
 from qa_lib.errors import ConfigError, ExportError, ModelError
@@ -116,12 +116,12 @@ def test_a_graph_of_one_shape_is_refused_and_nothing_is_written(tmp_path: Path, 
 
 @pytest.mark.parametrize("value", [1.0, float("nan")])
 def test_logits_that_differ_are_refused_and_nothing_is_written(tmp_path: Path, monkeypatch, value):
-    true = probing.logits
+    true = probe_batch.logits
 
     def wrong(model: Any, batch: Any) -> Any:
         return true(model, batch) + (value if isinstance(model, export.OnnxModel) else 0.0)
 
-    monkeypatch.setattr(probing, "logits", wrong)
+    monkeypatch.setattr(probe_batch, "logits", wrong)
     with pytest.raises(ExportError, match="logits differ"):
         exported_by(tmp_path, tiny.write_model(tmp_path / "model"))
     assert not (tmp_path / "runs" / "run").exists()

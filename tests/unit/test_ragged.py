@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 
 from qa_lib import adjust, export, models
-from qa_lib.adjust import Plan, Sizes, cost, probing, proof, uneven, vocabulary
+from qa_lib.adjust import Plan, Sizes, cost, probe_batch, proof, ragged_sizes, vocabulary
 from qa_lib.config import AdjustSettings, SpaceSettings
 from qa_lib.errors import AdjustError, ModelError
 from qa_lib.export.exporting import LOGIT_TOLERANCE, check_logits
@@ -76,8 +76,8 @@ def test_a_ragged_model_is_proved_and_comes_back_from_disk(
     models.save(child, models.load_tokenizer("embedded"), tmp_path)
     loaded = models.load(str(tmp_path), dropout=0.0)
     assert type(loaded) is type(child) and ragged.blocks_of(loaded.config) == blocks_of(plan)
-    batch = probing.probe(child.config)
-    assert torch.equal(probing.logits(loaded, batch), probing.logits(child, batch))
+    batch = probe_batch.probe(child.config)
+    assert torch.equal(probe_batch.logits(loaded, batch), probe_batch.logits(child, batch))
     states = (each.state_dict() for each in (models.load_empty(str(tmp_path)), child))
     empty, full = ({name: each.shape for name, each in state.items()} for state in states)
     assert empty == full
@@ -109,12 +109,12 @@ def test_shares_are_in_steps_and_leave_no_block_empty():
         "1.intermediate": torch.arange(10.0) + 100,
     }
     sizes = Sizes((0, 1), 6, 3, 6, blocks=Blocks((2, 2), (6, 6)))
-    found = uneven.distribute(scores, sizes, 4)
+    found = ragged_sizes.distribute(scores, sizes, 4)
     assert found.blocks == Blocks((3, 1), (4, 8))
     assert found.intermediate_size == 8
-    assert uneven.distribute(scores, Sizes((0, 1), 6, 3, 6), 4).blocks is None
+    assert ragged_sizes.distribute(scores, Sizes((0, 1), 6, 3, 6), 4).blocks is None
     dropped = Sizes((0, 1), 6, 3, 6, blocks=Blocks((0, 2), (6, 0)))
-    assert uneven.distribute(scores, dropped, 4).blocks == Blocks((0, 2), (4, 0))
+    assert ragged_sizes.distribute(scores, dropped, 4).blocks == Blocks((0, 2), (4, 0))
 
 
 @settings(max_examples=15)
@@ -171,8 +171,8 @@ def test_what_comes_out_even_is_a_stock_model(wish: dict[str, Any], tmp_path: Pa
     models.save(child, models.load_tokenizer("embedded"), tmp_path)
     assert not models.is_ragged(str(tmp_path))
     stock = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
-    batch = probing.probe(child.config)
-    assert torch.equal(probing.logits(stock, batch), probing.logits(child, batch))
+    batch = probe_batch.probe(child.config)
+    assert torch.equal(probe_batch.logits(stock, batch), probe_batch.logits(child, batch))
 
 
 @pytest.mark.parametrize("family", sorted(set(MAKE) & ragged.FAMILIES.keys()))
@@ -184,7 +184,7 @@ def test_a_ragged_model_can_lose_tokens_too(family: str, tmp_path: Path):
         ragged=True, drop_attention=(1,), intermediate_size=16, vocabulary="corpus"
     )
     sizes = replace(adjust.resolve(parent.config, settings), vocabulary_size=len(kept))
-    batches = [probing.probe(parent.config) | SPANS]
+    batches = [probe_batch.probe(parent.config) | SPANS]
     plan = adjust.make_plan(
         parent, sizes, batches, parent_sha256="parent", vocabulary=kept, round_to=4
     )
@@ -194,8 +194,8 @@ def test_a_ragged_model_can_lose_tokens_too(family: str, tmp_path: Path):
     models.save(child, vocabulary.shorten(own, kept), tmp_path)
     loaded, short = models.load(str(tmp_path)), models.load_tokenizer(str(tmp_path))
     assert vocabulary.check(own, short, kept, few)
-    batch = probing.probe(child.config)
-    assert torch.equal(probing.logits(loaded, batch), probing.logits(child, batch))
+    batch = probe_batch.probe(child.config)
+    assert torch.equal(probe_batch.logits(loaded, batch), probe_batch.logits(child, batch))
     assert plan.keep.sizes.vocabulary_size == len(kept)
     assert cost.num_parameters(plan.keep.sizes.apply(parent.config)) == models.num_parameters(child)
 

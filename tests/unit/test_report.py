@@ -168,7 +168,8 @@ def test_layers_of_a_ragged_model_are_drawn_each_with_its_own(tmp_path: Path):
 
 
 def test_a_ragged_plan_as_it_is_made_says_what_result_json_says(tmp_path: Path):
-    from qa_lib import adjust, recover
+    from qa_lib import adjust
+    from qa_lib.adjust import pipeline
     from qa_lib.config import AdjustSettings
     from tests.unit.adjust_models import tiny, windows
 
@@ -176,7 +177,7 @@ def test_a_ragged_plan_as_it_is_made_says_what_result_json_says(tmp_path: Path):
     wish = AdjustSettings(ragged=True, num_heads=2, intermediate_size=12, drop_attention=(1,))
     sizes = adjust.resolve(parent.config, wish)
     plan = adjust.make_plan(parent, sizes, [windows(seed=1)], parent_sha256="", round_to=4)
-    fields = recover.sizes_of(plan)
+    fields = pipeline.sizes_of(plan)
     run = write_run(tmp_path / "mine", "adjust", num_parent_layers=3, **fields)
     run.write_text("plan.json", plan.to_json())
     before, after = layers.picture(read(run))["sides"]

@@ -9,13 +9,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import adjust, evaluation, models, training
+from qa_lib.adjust.prune import cut, describe, sizes_of, write_model
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out, load_questions
 from qa_lib.models import card
-from qa_lib.recover.cutting import cut
 from qa_lib.runs import storage
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.run_folder import RunFolder
+
+__all__ = ["adjust_and_recover", "compare", "describe", "sizes_of", "summary", "write_model"]
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -22,8 +22,8 @@ from qa_lib.adjust.architecture import (
     width,
     with_layers,
 )
-from qa_lib.adjust.dimensions import Axis, Dimensions, Group, LayerGroups
 from qa_lib.adjust.families import Family, family_of
+from qa_lib.adjust.groups import Axis, Dimensions, Group, LayerGroups
 from qa_lib.errors import AdjustError
 from qa_lib.models.ragged import blocks_of
 
