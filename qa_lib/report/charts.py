@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qa_lib import pareto
+from qa_lib.search import pareto
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

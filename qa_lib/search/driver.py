@@ -12,13 +12,13 @@ from qa_lib.data import Questions, load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.machines import resources
 from qa_lib.runs.run_folder import PLAN, RunFolder
-from qa_lib.search import figures, parent, results, table
-from qa_lib.search.bench import TrialTask
-from qa_lib.search.execution import concurrency, run_trials
+from qa_lib.search import figures, latency_table, parent, results
 from qa_lib.search.final import clean, recover_chosen
 from qa_lib.search.halving import Halving, Trial
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import space_of
+from qa_lib.search.trial_worker import TrialTask
+from qa_lib.search.tuner import concurrency, run_trials
 from qa_lib.training import dataset, teacher
 
 
@@ -42,7 +42,7 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
     front = _front(journal)
     config = models.load_config(task.settings.model.name)
     compared = [journal.trials[0], *front]
-    milliseconds = table.measure_models(
+    milliseconds = latency_table.measure_models(
         config, [_sizes_of(task, trial) for trial in compared], task.device
     )
     measured = {t.number: round(ms, 4) for t, ms in zip(compared, milliseconds, strict=True)}
@@ -95,10 +95,10 @@ def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Hal
     journal.begin(_identity(settings))
     task = _task(settings, run, halving, held_out, num_concurrent)
     if not journal.entries:
-        entries = table.measure(config, space.sizes, task.device)
-        compare = partial(table.compare_models, config, device=task.device)
-        entries = table.confirm(entries, asked, compare)
-        journal.measured(table.rule_out(entries, asked))
+        entries = latency_table.measure(config, space.sizes, task.device)
+        compare = partial(latency_table.compare_models, config, device=task.device)
+        entries = latency_table.confirm(entries, asked, compare)
+        journal.measured(latency_table.rule_out(entries, asked))
     run_trials(task, journal, halving, space, run=run, num_concurrent=num_concurrent)
     return task, journal, halving
 

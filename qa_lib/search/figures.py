@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from qa_lib import pareto
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.search import pareto
 
 PARETO = "pareto.png"
 

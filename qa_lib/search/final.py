@@ -10,8 +10,8 @@ from qa_lib.config import Settings
 from qa_lib.data import Questions
 from qa_lib.models import card
 from qa_lib.runs.run_folder import PLAN, RunFolder
-from qa_lib.search.execution import TUNE
 from qa_lib.search.space import Setting
+from qa_lib.search.tuner import TUNE
 
 _ADJUSTED = "adjusted"
 

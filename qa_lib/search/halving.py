@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qa_lib.adjust import Sizes
-from qa_lib.search import front
+from qa_lib.search import dominance
 from qa_lib.search.space import Setting
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Halving:
             ranked = sorted(trials, key=lambda trial: -trial.outcomes[rung].f1)
         else:
             points = [(trial.outcomes[rung].f1, trial.latency_ms) for trial in trials]
-            ranked = [trials[index] for index in front.ranking(points)]
+            ranked = [trials[index] for index in dominance.ranking(points)]
         return _first_of_each(ranked) if rung == 0 else ranked
 
 

@@ -17,8 +17,8 @@ from qa_lib.errors import CheckpointError
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search.halving import Outcome, Trial
+from qa_lib.search.latency_table import Entry
 from qa_lib.search.space import Setting
-from qa_lib.search.table import Entry
 
 JOURNAL = "search.jsonl"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib.runs.run_folder import TRIALS, RunFolder
-from qa_lib.search import front
+from qa_lib.search import dominance
 from qa_lib.search.halving import Halving, Trial
 
 TRIALS_CSV = "trials.csv"
@@ -89,7 +89,7 @@ def front_of(trials: Sequence[Trial]) -> list[Trial]:
     """Return the non-dominated trials of the highest rung, from the fastest to the slowest."""
     compared = highest(trials)
     points = [(trial.outcomes[-1].f1, trial.latency_ms) for trial in compared]
-    return [compared[index] for index in front.non_dominated(points)]
+    return [compared[index] for index in dominance.non_dominated(points)]
 
 
 def choose(

@@ -16,12 +16,12 @@ from qa_lib import config, models, search, training
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError, DataError
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.search import driver, execution, results
-from qa_lib.search.bench import Bench, TrialTask
+from qa_lib.search import driver, results, tuner
 from qa_lib.search.halving import Halving, Job, Outcome
 from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.space import Setting, space_of
-from qa_lib.search.trials import Rung
+from qa_lib.search.trainable import Rung
+from qa_lib.search.trial_worker import Bench, TrialTask
 from tests.distributed import tiny_search
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
@@ -112,9 +112,7 @@ def test_a_killed_worker_costs_a_rung_and_a_crash_only_its_trial(explored, folde
             journal.proposed(trial.setting)
         space = space_of(models.load_config(task.settings.model.name), settings.search.space)
         task = TrialTask(**vars(task) | {"run_path": run.path})
-        execution.run_trials(
-            task, journal, rule, space, run=run, num_concurrent=1, trainable=Faulty
-        )
+        tuner.run_trials(task, journal, rule, space, run=run, num_concurrent=1, trainable=Faulty)
     assert (Path(run.path) / "killed").exists()
     crashed = journal.trials[3]
     assert (crashed.rung, crashed.error) == (-1, "ValueError: this setting always crashes")

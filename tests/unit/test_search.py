@@ -17,14 +17,14 @@ from qa_lib.adjust import Sizes
 from qa_lib.config import SearchSettings, SpaceSettings
 from qa_lib.errors import AdjustError, CheckpointError
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.search import front, results
+from qa_lib.search import dominance, results
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving, Job, Outcome, Trial
 from qa_lib.search.journal import JOURNAL, Journal
-from qa_lib.search.proposals import _comparable, propose
-from qa_lib.search.proposer import Proposer
+from qa_lib.search.latency_table import Entry, confirm, rule_out
+from qa_lib.search.sampler import _comparable, propose
+from qa_lib.search.searcher import Proposer
 from qa_lib.search.space import Setting, Space, space_of
-from qa_lib.search.table import Entry, confirm, rule_out
 from tests.unit.adjust_models import CONFIGS
 
 PARENT = Sizes((0, 1, 2), 32, 4, 24)
@@ -178,16 +178,16 @@ def test_the_front_is_what_no_point_beats(points):
         return one != other and one[0] >= other[0] and one[1] <= other[1]
 
     expected = {p for p in points if not any(beats(other, p) for other in points)}
-    found = [points[index] for index in front.non_dominated(points)]
+    found = [points[index] for index in dominance.non_dominated(points)]
     assert set(found) == expected and len(found) == len(expected)
     assert found == sorted(found, key=lambda point: point[1])
 
 
 @given(POINTS)
 def test_the_ranking_names_every_point_once_and_the_front_first(points):
-    ranked = front.ranking(points)
+    ranked = dominance.ranking(points)
     assert sorted(ranked) == list(range(len(points)))
-    best = front.non_dominated(points)
+    best = dominance.non_dominated(points)
     assert set(ranked[: len(best)]) == set(best)
 
 

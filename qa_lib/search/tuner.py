@@ -16,12 +16,12 @@ from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
 from qa_lib.machines import resources
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.search.bench import TrialTask
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving
 from qa_lib.search.journal import Journal
-from qa_lib.search.proposals import propose
+from qa_lib.search.sampler import propose
 from qa_lib.search.space import Setting, Space
+from qa_lib.search.trial_worker import TrialTask
 
 TUNE = "tune"
 """Folder of a run that Tune keeps for itself, of no use afterwards."""
@@ -85,7 +85,7 @@ def run_trials(
         num_concurrent: How many at a time.
         trainable: Runs a rung; None takes that of the task's number of workers.
     """
-    from qa_lib.search.proposer import Proposer, Recorder
+    from qa_lib.search.searcher import Proposer, Recorder
 
     asked = task.settings.search
     if not journal.trials:
@@ -130,7 +130,7 @@ def _tuner(
     """Set Tune up: a trial of its own for every rung, in actors that are used again."""
     from ray import tune
 
-    from qa_lib.search.trials import GroupRung, Rung
+    from qa_lib.search.trainable import GroupRung, Rung
 
     os.environ |= _TUNE_ENVIRONMENT
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal holds what crashed

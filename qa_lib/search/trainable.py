@@ -10,9 +10,9 @@ from ray import tune
 
 from qa_lib import evaluation, models, training
 from qa_lib.adjust import Sizes, pipeline
-from qa_lib.search.bench import Bench, TrialTask, cut
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
+from qa_lib.search.trial_worker import Bench, TrialTask, cut
 
 
 class Rung(tune.Trainable):
