@@ -19,9 +19,9 @@ import torch
 
 from benchmarks._squad import REAL_SQUAD
 from qa_lib import config
-from qa_lib.answer import Answerer
 from qa_lib.data import load_questions
 from qa_lib.models.inference import Forward
+from qa_lib.serving import Answerer
 
 OPTIONS: list[dict[str, Any]] = [
     {},

@@ -25,20 +25,19 @@ def answer(settings: Settings) -> None:
     if settings.dry_run:
         print(settings.to_yaml())
         return
-    from qa_lib import answer as answering
-    from qa_lib import doctor
+    from qa_lib import doctor, serving
 
     if settings.answer.input is not None:
         doctor.require(settings)
-        result = answering.answer_file(settings)
+        result = serving.answer_file(settings)
         print(
             f"{result['num_questions']:,} questions answered, {result['questions_per_s']} a second"
         )
         print(f"{result['output']} holds the predictions")
     elif settings.answer.question is not None:
-        print(json.dumps(answering.ask(settings), ensure_ascii=False, indent=2))
+        print(json.dumps(serving.ask(settings), ensure_ascii=False, indent=2))
     else:
-        answering.converse(settings)
+        serving.converse(settings)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ def demo(settings: Settings) -> None:
     if settings.dry_run:
         print(settings.to_yaml())
         return
-    from qa_lib import demo as demonstration
     from qa_lib import pages
+    from qa_lib.serving import demo
 
-    with demonstration.open_server(settings) as server:
+    with demo.open_server(settings) as server:
         try:
             print(f"{server.url} asks {settings.model.name}; Ctrl-C ends it", flush=True)
             pages.open_in_browser(server.url)

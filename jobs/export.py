@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 def export(settings: Settings) -> None:
     """Export, compare, and say where the files are."""
     from qa_lib import doctor
-    from qa_lib import export as exporting
     from qa_lib.runs.run_folder import RunFolder
     from qa_lib.runs.storage import to_json
+    from qa_lib.serving import onnx
 
-    settings = exporting.with_sample(settings)
+    settings = onnx.with_sample(settings)
     if settings.dry_run:
         RunFolder.check(settings, "export")
         print(settings.to_yaml())
-        print(to_json(exporting.describe(settings), indent=2))
+        print(to_json(onnx.describe(settings), indent=2))
         return
     doctor.require(settings)
     with RunFolder.open(settings, "export") as run:
-        result = exporting.export(settings, run)
+        result = onnx.export(settings, run)
         run.write_result(result)
-        print(exporting.summary(result))
+        print(onnx.summary(result))
         print(f"{run.url('model', 'onnx')} holds what onnxruntime loads")
 
 

@@ -9,10 +9,10 @@ apart from them, by pure functions.
 
 from __future__ import annotations
 
-from qa_lib.doctor.contact import contact
-from qa_lib.doctor.examination import examine, require
+from qa_lib.doctor.checks import examine, require
+from qa_lib.doctor.connectivity import contact
+from qa_lib.doctor.diagnosis import fits, judge
 from qa_lib.doctor.finding import Finding
-from qa_lib.doctor.judge import fits, judge
 from qa_lib.doctor.probe import NodeFacts, probe, shared_storage
 
 __all__ = [

@@ -15,7 +15,7 @@ from typing import Any
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.data import splits_of
-from qa_lib.doctor.contact import CONTACT_S
+from qa_lib.doctor.connectivity import CONTACT_S
 from qa_lib.doctor.finding import Finding
 from qa_lib.errors import DataError, UserError
 from qa_lib.runs import storage

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from jobs.answer import answer
 from qa_lib import config, embedded
-from qa_lib.answer import Answerer, answer_file, converse
 from qa_lib.errors import ConfigError, DataError, ModelError
+from qa_lib.serving import Answerer, answer_file, converse
 from tests.distributed import tiny
 
 ANN = "Ann Lee built the bridge in 1890."

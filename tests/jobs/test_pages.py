@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from qa_lib import config, demo, report
+from qa_lib import config, report
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.serving import demo
 from tests.browser import Browser, chromium
 from tests.distributed import tiny
 from tests.report_runs import write_run

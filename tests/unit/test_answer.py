@@ -9,9 +9,9 @@ import torch
 
 from benchmarks.answer import OPTIONS, plain_answer, same
 from qa_lib import embedded, models
-from qa_lib.answer import Answerer
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.models.inference import Forward
+from qa_lib.serving import Answerer
 from tests.distributed import tiny
 
 ANN = "Ann Lee built the bridge in 1890; ann lee, they say, was un-afraid."

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from qa_lib import config, demo
-from qa_lib.demo.asked import Asked
+from qa_lib import config
 from qa_lib.errors import ConfigError
+from qa_lib.serving import demo
+from qa_lib.serving.demo.models import Asked
 
 NOTHING = {"score": 1.0, "start": 0, "end": 0, "answer": ""}
 

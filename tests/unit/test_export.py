@@ -18,13 +18,13 @@ from transformers import (
 )
 
 import jobs.export
-from qa_lib import config, export, models
+from qa_lib import config, models
 from qa_lib.adjust import probe_batch
 from qa_lib.adjust.architecture import changed
-from qa_lib.answer import Answerer
 from qa_lib.errors import ConfigError, ExportError, ModelError
-from qa_lib.export import exporting
-from qa_lib.export.exporting import LOGIT_TOLERANCE, check_logits
+from qa_lib.serving import Answerer, onnx
+from qa_lib.serving.onnx import exporting
+from qa_lib.serving.onnx.exporting import LOGIT_TOLERANCE, check_logits
 from tests.distributed import tiny
 from tests.unit import adjust_models
 
@@ -53,8 +53,8 @@ def test_a_family_exports_to_the_logits_of_pytorch(family: str, tmp_path: Path):
     model = random_model(FAMILIES[family])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     attention = model.config._attn_implementation
-    export.write_onnx(model, tmp_path / "model.onnx", INPUTS)
-    exported = export.OnnxModel(tmp_path / "model.onnx", model.config)
+    onnx.write_onnx(model, tmp_path / "model.onnx", INPUTS)
+    exported = onnx.OnnxModel(tmp_path / "model.onnx", model.config)
     assert check_logits(model, exported)[0] < LOGIT_TOLERANCE
     assert not model.training and model.config._attn_implementation == attention
     assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
@@ -63,8 +63,8 @@ def test_a_family_exports_to_the_logits_of_pytorch(family: str, tmp_path: Path):
 def test_other_weights_or_types_are_told_apart(tmp_path: Path):
     model = random_model(FAMILIES["bert"])
     inputs = [*INPUTS, "token_type_ids"]
-    export.write_onnx(model, tmp_path / "model.onnx", inputs)
-    exported = export.OnnxModel(tmp_path / "model.onnx", model.config)
+    onnx.write_onnx(model, tmp_path / "model.onnx", inputs)
+    exported = onnx.OnnxModel(tmp_path / "model.onnx", model.config)
     assert check_logits(model, exported)[0] < LOGIT_TOLERANCE
     with torch.no_grad():
         model.bert.embeddings.token_type_embeddings.weight[1, 0] += 0.01
@@ -74,18 +74,18 @@ def test_other_weights_or_types_are_told_apart(tmp_path: Path):
 def test_int8_is_smaller_and_near(tmp_path: Path):
     wide = WIDTHS | {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 2000}
     model = random_model(XLMRobertaConfig(**wide), scale=0.1)
-    export.write_onnx(model, tmp_path / "model.onnx", INPUTS)
-    export.quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    onnx.write_onnx(model, tmp_path / "model.onnx", INPUTS)
+    onnx.quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx")
     sizes = [(tmp_path / name).stat().st_size for name in ("model.onnx", "int8.onnx")]
     assert sizes[1] < 0.3 * sizes[0]
-    exported = export.OnnxModel(tmp_path / "int8.onnx", model.config)
+    exported = onnx.OnnxModel(tmp_path / "int8.onnx", model.config)
     assert LOGIT_TOLERANCE < check_logits(model, exported)[0] < 0.2
 
 
 def test_a_family_that_does_not_export_is_refused_by_name(tmp_path: Path):
     settings = NystromformerConfig(num_landmarks=4, segment_means_seq_len=16, **WIDTHS)
     with pytest.raises(ExportError, match="nystromformer"):
-        export.write_onnx(random_model(settings), tmp_path / "model.onnx", INPUTS)
+        onnx.write_onnx(random_model(settings), tmp_path / "model.onnx", INPUTS)
 
 
 def with_fixed_shapes(model: Any, path: Path, inputs: list[str]) -> None:
@@ -119,7 +119,7 @@ def test_logits_that_differ_are_refused_and_nothing_is_written(tmp_path: Path, m
     true = probe_batch.logits
 
     def wrong(model: Any, batch: Any) -> Any:
-        return true(model, batch) + (value if isinstance(model, export.OnnxModel) else 0.0)
+        return true(model, batch) + (value if isinstance(model, onnx.OnnxModel) else 0.0)
 
     monkeypatch.setattr(probe_batch, "logits", wrong)
     with pytest.raises(ExportError, match="logits differ"):
@@ -170,7 +170,7 @@ def test_the_run_holds_checkpoint_files_answers_and_figures(run: Path):
     assert all(
         each[f"{v}_ms"] > 0 for each in result["latencies"] for v in ("pytorch", "onnx", "int8")
     )
-    for name, file in (("onnx", export.FLOAT), ("int8", export.INT8)):
+    for name, file in (("onnx", onnx.FLOAT), ("int8", onnx.INT8)):
         assert result[f"{name}_bytes"] == (run / "model" / file).stat().st_size
     assert len(json.loads((run / "predictions.json").read_text())) == 20
     parent = str(run.parent / "parent")

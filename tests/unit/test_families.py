@@ -11,8 +11,8 @@ import torch
 from qa_lib import embedded, models, windows
 from qa_lib.adjust import FAMILIES
 from qa_lib.adjust.calibrate import model_inputs
-from qa_lib.answer import Answerer
 from qa_lib.data import SCHEMA
+from qa_lib.serving import Answerer
 from qa_lib.training.losses import window_losses
 from tests.unit.tiny_tokenizers import MAKE, tiny_with, tokenizer
 

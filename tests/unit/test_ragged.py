@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 
-from qa_lib import adjust, export, models
+from qa_lib import adjust, models
 from qa_lib.adjust import Plan, Sizes, cost, probe_batch, proof, ragged_sizes, vocabulary
 from qa_lib.config import AdjustSettings, SpaceSettings
 from qa_lib.errors import AdjustError, ModelError
-from qa_lib.export.exporting import LOGIT_TOLERANCE, check_logits
 from qa_lib.models import ragged
 from qa_lib.models.ragged import Blocks
 from qa_lib.search.space import space_of
+from qa_lib.serving import onnx
+from qa_lib.serving.onnx.exporting import LOGIT_TOLERANCE, check_logits
 from tests.unit.adjust_models import CONFIGS, tiny, windows
 from tests.unit.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
 
@@ -321,8 +322,8 @@ def test_sizes_and_costs_follow_the_layers():
 def test_a_ragged_model_exports_and_learns(family: str, tmp_path: Path):
     child = adjust.apply(MODELS[family], plan_for(family, WISHES["everything"]))
     inputs = ["input_ids", "attention_mask"]
-    export.write_onnx(child, tmp_path / "model.onnx", inputs)
-    exported = export.OnnxModel(tmp_path / "model.onnx", child.config)
+    onnx.write_onnx(child, tmp_path / "model.onnx", inputs)
+    exported = onnx.OnnxModel(tmp_path / "model.onnx", child.config)
     assert check_logits(child, exported)[0] < LOGIT_TOLERANCE
     child.train()
     child(**windows()).loss.backward()

@@ -8,9 +8,9 @@ The folder `model/` stays what it was, a checkpoint with its tokenizer; the file
 
 from __future__ import annotations
 
-from qa_lib.export.exporting import describe, export, summary, with_sample
-from qa_lib.export.graph import FLOAT, INT8, quantize, write_onnx
-from qa_lib.export.session import OnnxModel
+from qa_lib.serving.onnx.exporting import describe, export, summary, with_sample
+from qa_lib.serving.onnx.graph import FLOAT, INT8, quantize, write_onnx
+from qa_lib.serving.onnx.session import OnnxModel
 
 __all__ = [
     "FLOAT",

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from itertools import chain
 
 from qa_lib.config import Settings
-from qa_lib.doctor.contact import contact, is_http
+from qa_lib.doctor.connectivity import contact, is_http
+from qa_lib.doctor.diagnosis import fits, judge, judge_encoder, judge_storage
 from qa_lib.doctor.finding import Finding
-from qa_lib.doctor.judge import fits, judge, judge_encoder, judge_storage
 from qa_lib.doctor.probe import collect, probe, remove_marks, shared_storage, start_probes
 from qa_lib.errors import ResourceError
 from qa_lib.machines import resources

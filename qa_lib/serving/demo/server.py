@@ -17,8 +17,8 @@ from typing import Any
 
 from qa_lib import pages
 from qa_lib.config import Settings
-from qa_lib.demo.asked import Asked, ask_all, examples, load
 from qa_lib.errors import ConfigError, UserError
+from qa_lib.serving.demo.models import Asked, ask_all, examples, load
 
 _HOST = "127.0.0.1"
 _MOST_BYTES = 256 * 1024  # of a question with its passage

@@ -14,16 +14,16 @@ import pyarrow as pa
 
 from qa_lib import adjust, evaluation, models, windows
 from qa_lib.adjust import probe_batch
-from qa_lib.answer.answerer import check_answers
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out
 from qa_lib.errors import ExportError
-from qa_lib.export.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
-from qa_lib.export.session import OnnxModel
 from qa_lib.models.inference import Forward
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.serving.answerer import check_answers
+from qa_lib.serving.onnx.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
+from qa_lib.serving.onnx.session import OnnxModel
 
 if TYPE_CHECKING:
     from qa_lib.data import Questions

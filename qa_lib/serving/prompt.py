@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from qa_lib import models
-from qa_lib.answer.answerer import Answerer
 from qa_lib.config import Settings
 from qa_lib.errors import DataError, UserError
 from qa_lib.evaluation import device_of
 from qa_lib.runs import storage
+from qa_lib.serving.answerer import Answerer
 
 
 def call_options(settings: Settings) -> dict[str, Any]:

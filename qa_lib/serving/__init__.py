@@ -10,8 +10,8 @@ transformers 5 removed. For scores under SQuAD's rules see `qa_lib.evaluation`.
 
 from __future__ import annotations
 
-from qa_lib.answer.answerer import Answerer
-from qa_lib.answer.asking import ask, call_options, converse, load_answerer
-from qa_lib.answer.file import answer_file
+from qa_lib.serving.answerer import Answerer
+from qa_lib.serving.batch import answer_file
+from qa_lib.serving.prompt import ask, call_options, converse, load_answerer
 
 __all__ = ["Answerer", "answer_file", "ask", "call_options", "converse", "load_answerer"]

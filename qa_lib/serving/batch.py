@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib.answer.answerer import Answerer, check_answers
-from qa_lib.answer.asking import call_options
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError, UserError
 from qa_lib.evaluation import device_of, num_gpus_of, pool_size
 from qa_lib.machines import resources
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
+from qa_lib.serving.answerer import Answerer, check_answers
+from qa_lib.serving.prompt import call_options
 
 # Enough that windows of similar length meet in a batch, few enough that progress is seen.
 _QUESTIONS_PER_TASK = 256

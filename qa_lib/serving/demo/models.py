@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from qa_lib import answer, embedded
-from qa_lib.answer import Answerer
+from qa_lib import embedded, serving
 from qa_lib.config import Settings
 from qa_lib.errors import UserError
 from qa_lib.pages.text import short
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.serving import Answerer
 
 _NUM_TURNS = 3  # what one call takes varies by a tenth and more
 
@@ -97,8 +97,8 @@ def load(settings: Settings) -> list[Asked]:
 def _load(settings: Settings, name: str, role: str) -> Asked:
     model = settings.model.model_copy(update={"name": name})
     settings = settings.model_copy(update={"model": model})
-    options = answer.call_options(settings) | {"top_k": settings.demo.n_best}
-    asked = Asked(short(name), role, answer.load_answerer(settings), options)
+    options = serving.call_options(settings) | {"top_k": settings.demo.n_best}
+    asked = Asked(short(name), role, serving.load_answerer(settings), options)
     example = examples()
     asked.ask(example["questions"][0], example["context"])  # the first call is slower
     return asked

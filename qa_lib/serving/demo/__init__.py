@@ -6,6 +6,6 @@ server.serve_forever()
 
 from __future__ import annotations
 
-from qa_lib.demo.server import DemoServer, open_server
+from qa_lib.serving.demo.server import DemoServer, open_server
 
 __all__ = ["DemoServer", "open_server"]
