@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def adjust(settings: Settings) -> None:
     """Adjust, recover where asked to, and say where the result is."""
-    from qa_lib import doctor, report
+    from qa_lib import doctor, reporting
     from qa_lib.adjust import pipeline
     from qa_lib.models import card
     from qa_lib.runs.run_folder import RunFolder
@@ -37,7 +37,7 @@ def adjust(settings: Settings) -> None:
         run.write_result(result)
         print(pipeline.summary(result))
         print(card.how_to_load(run))
-    print(report.draw(run))
+    print(reporting.draw(run))
 
 
 if __name__ == "__main__":

@@ -24,13 +24,12 @@ def compare(settings: Settings) -> None:
     import shutil
     from pathlib import Path
 
-    from qa_lib import pages
-    from qa_lib.report import compare as comparing
+    from qa_lib.reporting import compare, pages
     from qa_lib.runs import storage
 
-    found = comparing.compare(settings.compare.runs or (), seed=settings.seed)
-    print(comparing.table(found, shutil.get_terminal_size((100, 24)).columns))
-    place = comparing.write(found, settings.storage)
+    found = compare.compare(settings.compare.runs or (), seed=settings.seed)
+    print(compare.table(found, shutil.get_terminal_size((100, 24)).columns))
+    place = compare.write(found, settings.storage)
     print(f"{place} shows it")
     if storage.is_local(place):
         pages.open_in_browser(Path(place).as_uri())

@@ -22,7 +22,7 @@ def demo(settings: Settings) -> None:
     if settings.dry_run:
         print(settings.to_yaml())
         return
-    from qa_lib import pages
+    from qa_lib.reporting import pages
     from qa_lib.serving import demo
 
     with demo.open_server(settings) as server:

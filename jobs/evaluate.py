@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def evaluate(settings: Settings) -> None:
     """Score, and say where the result is."""
-    from qa_lib import doctor, evaluation, report
+    from qa_lib import doctor, evaluation, reporting
     from qa_lib.data import load_questions
     from qa_lib.runs.run_folder import RunFolder
     from qa_lib.runs.storage import to_json
@@ -44,7 +44,7 @@ def evaluate(settings: Settings) -> None:
         run.write_result(result)
         print(evaluation.summary(result))
         print(f"{run.url('result.json')} holds every figure")
-    print(report.draw(run))
+    print(reporting.draw(run))
 
 
 if __name__ == "__main__":

@@ -22,12 +22,12 @@ def report(settings: Settings) -> None:
         return
     from pathlib import Path
 
-    from qa_lib import pages
-    from qa_lib import report as reports
+    from qa_lib import reporting
+    from qa_lib.reporting import pages
     from qa_lib.runs import storage
     from qa_lib.runs.run_folder import RunFolder
 
-    place = reports.write(RunFolder(settings.model.name, "report"))
+    place = reporting.write(RunFolder(settings.model.name, "report"))
     print(place)
     if storage.is_local(place):
         pages.open_in_browser(Path(place).as_uri())

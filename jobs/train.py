@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def train(settings: Settings) -> None:
     """Train, evaluate, and say where the result is."""
-    from qa_lib import doctor, evaluation, report, training
+    from qa_lib import doctor, evaluation, reporting, training
     from qa_lib.data import load_questions
     from qa_lib.models import card
     from qa_lib.runs.run_folder import RunFolder
@@ -43,7 +43,7 @@ def train(settings: Settings) -> None:
         run.write_result(result)
         print(evaluation.summary(result))
         print(card.how_to_load(run))
-    print(report.draw(run))
+    print(reporting.draw(run))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def tune(settings: Settings) -> None:
     """Search, recover the chosen model, and say where the result is."""
-    from qa_lib import doctor, report, search
+    from qa_lib import doctor, reporting, search
     from qa_lib.runs.run_folder import RunFolder
     from qa_lib.runs.storage import to_json
 
@@ -36,7 +36,7 @@ def tune(settings: Settings) -> None:
         run.write_result(result)
         print(search.summary(result))
         print(f"{run.url('model')} is the chosen model")
-    print(report.draw(run))
+    print(reporting.draw(run))
 
 
 if __name__ == "__main__":

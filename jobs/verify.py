@@ -23,17 +23,17 @@ def verify(settings: Settings) -> None:
     if settings.dry_run:
         print(settings.to_yaml())
         return
-    from qa_lib import verify as proof
     from qa_lib.config import DataSettings
+    from qa_lib.reporting import verify
     from qa_lib.runs.run_folder import RunFolder
 
     run = RunFolder(settings.model.name, "verify")
     moved = settings.data.source != DataSettings().source
     findings = []
-    for finding in proof.verify(run, settings.data.source if moved else None):
+    for finding in verify.verify(run, settings.data.source if moved else None):
         print(finding, flush=True)
         findings.append(finding)
-    print(proof.conclude(run, findings))
+    print(verify.conclude(run, findings))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 from html.parser import HTMLParser
 from typing import Any
 
-from qa_lib import pages
+from qa_lib.reporting import pages
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(1)> & "quotes" \u2028'
 PLOTLY = "the script of plotly"

@@ -1,4 +1,4 @@
-"""The front as a picture, pareto.png; `qa_lib.report` draws it to be hovered over."""
+"""The front as a picture, pareto.png; `qa_lib.reporting` draws it to be hovered over."""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from qa_lib import config, evaluation, models, verify
+from qa_lib import config, evaluation, models
 from qa_lib.data import load_questions
 from qa_lib.models import card, ragged
 from qa_lib.models.ragged import Blocks
+from qa_lib.reporting import verify
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import fine_tune
 from tests.distributed import tiny

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from qa_lib import config, report
+from qa_lib import config, reporting
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.serving import demo
 from tests.browser import Browser, chromium
@@ -39,8 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     RunFolder(str(folder / "parent"), "train").write_result({"f1": 1.0})
     run = write_run(folder / "mine", "adjust", parent=str(folder / "parent"))
     tiny.write_model(folder / "mine" / "model")
-    report.write(run)
-    report.write(write_run(folder / "search", "tune"))
+    reporting.write(run)
+    reporting.write(write_run(folder / "search", "tune"))
     return folder
 
 

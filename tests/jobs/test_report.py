@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_lib import pages
+from qa_lib.reporting import pages
 from tests.report_runs import write_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -15,9 +15,9 @@ from jobs.evaluate import evaluate
 from jobs.train import train
 from qa_lib import config, windows
 from qa_lib.data import load_questions
+from qa_lib.reporting.verify import verify
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import dataset, teacher
-from qa_lib.verify import verify
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -19,8 +19,8 @@ from jobs.train import train
 from jobs.verify import verify as verify_job
 from qa_lib import config, embedded
 from qa_lib.errors import CheckpointError, ConfigError
+from qa_lib.reporting.verify import Finding, verify
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.verify import Finding, verify
 from tests.distributed import tiny
 
 pytestmark = pytest.mark.slow  # test_train.py proves a sound run; here one is made to be damaged
@@ -148,7 +148,7 @@ def leave_it_unfinished(run: Path) -> str:
 def test_what_is_changed_is_named_and_nothing_else(
     sound: Path, tmp_path: Path, damage: Callable[[Path], str], monkeypatch
 ):
-    monkeypatch.setattr("qa_lib.verify._check_stock_load", lambda *_: "not in this test")
+    monkeypatch.setattr("qa_lib.reporting.verify._check_stock_load", lambda *_: "not in this test")
     run = shutil.copytree(sound, tmp_path / "run")
     named = damage(run)
     wrong = [name for name, finding in findings_of(run).items() if finding.passed is False]

@@ -11,7 +11,7 @@ import pytest
 from qa_lib import config
 from qa_lib.errors import ConfigError
 from qa_lib.evaluation import analysis
-from qa_lib.report import compare
+from qa_lib.reporting import compare
 from qa_lib.runs.run_folder import RunFolder
 from tests.page import Page
 from tests.report_runs import write_run, write_scores

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import pages, report
+from qa_lib import reporting
 from qa_lib.errors import ConfigError
-from qa_lib.pages.text import figure, pieces
-from qa_lib.report import charts, layers
-from qa_lib.report.content import Figures, leaves
-from qa_lib.report.facts import read
+from qa_lib.reporting import charts, layers, pages
+from qa_lib.reporting.content import Figures, leaves
+from qa_lib.reporting.facts import read
+from qa_lib.reporting.pages.text import figure, pieces
 from qa_lib.runs.run_folder import RunFolder
 from tests.page import HOSTILE, PLOTLY, Page, number
 from tests.report_runs import write_run
@@ -27,7 +27,7 @@ JOBS = ("train", "evaluate", "adjust", "tune")
 
 
 def page_of(run: RunFolder) -> Page:
-    return Page(Path(report.write(run)).read_text(encoding="utf-8"))
+    return Page(Path(reporting.write(run)).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_library_of_charts_is_where_there_are_charts(tmp_path: Path):
     run = write_run(tmp_path / "mine", "evaluate")
     assert PLOTLY in [text for _, text in page_of(run).scripts]
     Path(run.root, "analysis.json").unlink()
-    assert Path(report.write(run)).stat().st_size < 50_000
+    assert Path(reporting.write(run)).stat().st_size < 50_000
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -128,7 +128,7 @@ def test_layers_that_keep_different_widths_are_drawn_so(tmp_path: Path):
     plan = json.loads(run.read_text("plan.json"))
     plan["keep"]["intermediate"][2] = list(range(384))
     run.write_text("plan.json", json.dumps(plan))
-    html = Path(report.write(run)).read_text()
+    html = Path(reporting.write(run)).read_text()
     assert html.count("intermediate 768<") == 3 and html.count("intermediate 384<") == 1
 
 
@@ -284,7 +284,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path: Path, name: str
 def test_a_file_of_another_shape_loses_no_finished_run(tmp_path: Path, capsys: Any):
     run = write_run(tmp_path / "of $(touch x) mine")
     run.write_text("analysis.json", '{"examples": [{"question": 3}], "breakdowns": 7}')
-    line = report.draw(run)
+    line = reporting.draw(run)
     assert line.startswith("warning: report.html could not be drawn")
     assert f"`python -m jobs.report '{run.path}'`" in line
     assert "Traceback" in capsys.readouterr().err
@@ -300,12 +300,12 @@ def test_a_report_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path):
     run = write_run(tmp_path / "mine", "train")
     (tmp_path / "mine" / "report.html").mkdir()
     with pytest.raises(ConfigError, match="report.html cannot be written"):
-        report.write(run)
+        reporting.write(run)
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="no run folder"):
-        report.write(RunFolder(str(tmp_path), "report"))
+        reporting.write(RunFolder(str(tmp_path), "report"))
 
 
 def test_marks_are_where_the_answers_are():

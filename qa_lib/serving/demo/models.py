@@ -12,7 +12,7 @@ from typing import Any
 from qa_lib import embedded, serving
 from qa_lib.config import Settings
 from qa_lib.errors import UserError
-from qa_lib.pages.text import short
+from qa_lib.reporting.pages.text import short
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.serving import Answerer
 

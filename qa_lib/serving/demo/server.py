@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from qa_lib import pages
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, UserError
+from qa_lib.reporting import pages
 from qa_lib.serving.demo.models import Asked, ask_all, examples, load
 
 _HOST = "127.0.0.1"

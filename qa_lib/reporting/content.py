@@ -9,9 +9,9 @@ from typing import Any
 from markupsafe import Markup
 
 from qa_lib.config import Settings
-from qa_lib.pages.text import figure
-from qa_lib.report import charts, layers
-from qa_lib.report.facts import Facts, look_up
+from qa_lib.reporting import charts, layers
+from qa_lib.reporting.facts import Facts, look_up
+from qa_lib.reporting.pages.text import figure
 from qa_lib.runs.run_folder import CONFIG
 
 _DATA = (

@@ -22,7 +22,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from qa_lib.pages.text import FILTERS
+from qa_lib.reporting.pages.text import FILTERS
 
 _FOLDER = Path(__file__).parent
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")  # of Unix; others have a screen unless asked from afar

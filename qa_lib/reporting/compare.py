@@ -8,14 +8,13 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
-from qa_lib import pages
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.evaluation import analysis
-from qa_lib.pages.text import figure
-from qa_lib.report import charts
-from qa_lib.report.content import SCORES, leaves
-from qa_lib.report.facts import Facts, look_up, read
-from qa_lib.report.placing import place
+from qa_lib.reporting import charts, pages
+from qa_lib.reporting.content import SCORES, leaves
+from qa_lib.reporting.facts import Facts, look_up, read
+from qa_lib.reporting.pages.text import figure
+from qa_lib.reporting.placing import place
 from qa_lib.runs.run_folder import RunFolder
 
 _COSTS = (

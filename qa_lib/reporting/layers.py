@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from qa_lib.report.facts import Facts
+from qa_lib.reporting.facts import Facts
 
 _WIDTH, _LABEL, _LAYER, _GAP, _TOP = 340.0, 26.0, 34.0, 8.0, 24.0
 _PART = (_LAYER - 2) / 2  # of a layer there are two, 2 apart

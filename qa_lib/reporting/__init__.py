@@ -9,10 +9,9 @@ import shlex
 import sys
 import traceback
 
-from qa_lib import pages
-from qa_lib.report import content
-from qa_lib.report.facts import read
-from qa_lib.report.placing import place
+from qa_lib.reporting import content, pages
+from qa_lib.reporting.facts import read
+from qa_lib.reporting.placing import place
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
