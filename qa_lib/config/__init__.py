@@ -8,9 +8,9 @@ Precedence: defaults < recipe < flags. Every problem is reported at once, as one
 from __future__ import annotations
 
 from qa_lib.config.adjusting import AdjustSettings, ImportanceMethod, SearchSettings, SpaceSettings
-from qa_lib.config.command_line import parse
+from qa_lib.config.cli import parse
 from qa_lib.config.recipes import RECIPES_FOLDER, recipe_names
-from qa_lib.config.settings import (
+from qa_lib.config.schema import (
     AnswerSettings,
     ClusterSettings,
     CompareSettings,

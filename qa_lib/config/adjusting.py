@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from qa_lib.config.group import Auto, Group, Name
+from qa_lib.config.base import Auto, Group, Name
 
 ImportanceMethod = Literal["taylor", "activation", "magnitude", "random"]
 

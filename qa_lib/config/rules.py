@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qa_lib.config.adjusting import AdjustSettings, SearchSettings
-    from qa_lib.config.settings import AnswerSettings, Settings
+    from qa_lib.config.schema import AnswerSettings, Settings
     from qa_lib.config.training import DataSettings, TrainSettings
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from qa_lib.config.group import Auto, Group, Memory, Name, Text
+from qa_lib.config.base import Auto, Group, Memory, Name, Text
 
 
 class DataSettings(Group):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from qa_lib import config
 from qa_lib.config import DataSettings, Settings, TrainSettings
-from qa_lib.config.command_line import _fields
+from qa_lib.config.cli import _fields
 from qa_lib.errors import ConfigError
 
 

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from qa_lib.config.adjusting import AdjustSettings, SearchSettings
-from qa_lib.config.group import Group, Name
+from qa_lib.config.base import Group, Name
 from qa_lib.config.rules import conflicts
 from qa_lib.config.training import DataSettings, EvaluateSettings, ModelSettings, TrainSettings
 from qa_lib.errors import ConfigError

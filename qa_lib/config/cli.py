@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from qa_lib.config import recipes
 from qa_lib.config.recipes import Recipe
 from qa_lib.config.rules import conflicts
-from qa_lib.config.settings import FIELDS_ONLY, Settings
+from qa_lib.config.schema import FIELDS_ONLY, Settings
 from qa_lib.errors import ConfigError
 
 # Groups whose flags a job's help shows first.
