@@ -16,7 +16,7 @@ from qa_lib.evaluation.analysis import intervals, semantic
 # Fifty questions, each with a right answer in other words and a wrong one of the same type. They
 # were written before the score was first run on them, and nothing was changed for them after.
 PAIRS: list[dict[str, str]] = json.loads(
-    (Path(__file__).parents[1] / "tests/unit/semantic_pairs.json").read_text(encoding="utf-8")
+    Path(__file__).with_name("semantic_pairs.json").read_text(encoding="utf-8")
 )
 VALUED = ("number", "date")
 LEVEL_TAILS = (0.025, 0.975)

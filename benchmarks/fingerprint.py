@@ -4,8 +4,8 @@
 
 Trains 20 seeded steps with one and two workers at ZeRO 0 and 2, cuts the first of these models and
 evaluates it, each by its own job in a process of its own. Prints a table: the first and last loss,
-and SHA-256 of all losses, of the cut model's weights and of the predictions. Run it before and after
-a change, on the same machine, and compare.
+and SHA-256 of all losses, of the cut model's weights and of the predictions. Run it before and
+after a change, on the same machine, and compare.
 """
 
 from __future__ import annotations

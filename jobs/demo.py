@@ -23,9 +23,10 @@ def demo(settings: Settings) -> None:
         print(settings.to_yaml())
         return
     from qa_lib.reporting import pages
+    from qa_lib.reporting.demo_page import demo_page
     from qa_lib.serving import demo
 
-    with demo.open_server(settings) as server:
+    with demo.open_server(settings, demo_page) as server:
         try:
             print(f"{server.url} asks {settings.model.name}; Ctrl-C ends it", flush=True)
             pages.open_in_browser(server.url)

@@ -1,6 +1,6 @@
 """Questions: from a name (hub id, file, folder, URL, `embedded`) to one validated Arrow table.
 
-    questions = squad.load_questions(settings.data, "train")
+    questions = load_questions(settings.data, "train")
     questions.table    # columns of SCHEMA; answers lie at their offsets, ids are unique
 
 Rows that cannot be trusted are quarantined with their reason and counted; too many stop the run.
@@ -8,15 +8,8 @@ Rows that cannot be trusted are quarantined with their reason and counted; too m
 
 from __future__ import annotations
 
-from qa_lib.data.loading import (
-    Questions,
-    Split,
-    load_held_out,
-    load_questions,
-    load_splits,
-    splits_of,
-)
-from qa_lib.data.schema import SCHEMA, fingerprint
+from qa_lib.data.loading import load_held_out, load_questions, load_splits, splits_of
+from qa_lib.data.schema import SCHEMA, Questions, Split, fingerprint
 from qa_lib.data.shards import context_edges, read_manifest, write_shards
 
 __all__ = [

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import fs
 
 from qa_lib.data import files, hub, shards, validation
 from qa_lib.data.files import Place
-from qa_lib.data.schema import SCHEMA, conform, fingerprint
+from qa_lib.data.schema import SCHEMA, Questions, Split, conform
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
@@ -24,51 +21,6 @@ if TYPE_CHECKING:
     from qa_lib.config import DataSettings
 
 Base = Literal["train", "eval"]  # what sources hold
-Split = Literal["train", "eval", "holdout"]
-
-
-@dataclass(frozen=True)
-class Questions:
-    """The questions of a split, all of them sound.
-
-    Attributes:
-        table: Rows of SCHEMA in the order of the source, limits applied.
-        split: Which split they are.
-        source: The name that they were loaded by.
-        num_quarantined: Rows of the source that were left out because something is wrong with them.
-    """
-
-    table: pa.Table
-    split: Split
-    source: str
-    num_quarantined: int = 0
-
-    def __len__(self) -> int:
-        """Return the number of questions."""
-        return self.table.num_rows
-
-    def __str__(self) -> str:
-        """Say how many there are."""
-        return (
-            f"{self.split}: {len(self):,} questions of {len(self.titles):,} articles "
-            f"({self.num_quarantined:,} rows quarantined)"
-        )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the content, whatever file format it came in."""
-        return fingerprint(self.table)
-
-    @cached_property
-    def has_unanswerable(self) -> bool:
-        """Whether some question has no answer, so that SQuAD 2.0 rules apply."""
-        counts = pc.list_value_length(pc.struct_field(self.table["answers"], "text"))
-        return bool(pc.any(pc.equal(counts, 0)).as_py())
-
-    @cached_property
-    def titles(self) -> tuple[str, ...]:
-        """Titles of the articles, in the order in which they appear."""
-        return tuple(self.table["title"].unique().to_pylist())
 
 
 def load_questions(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +30,53 @@ EXPECTED = (
     "The columns are id, title, context, question (text) and answers, a struct of the lists text "
     "and answer_start (integers). Official SQuAD JSON is read as it is."
 )
+
+
+Split = Literal["train", "eval", "holdout"]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The questions of a split, all of them sound.
+
+    Attributes:
+        table: Rows of SCHEMA in the order of the source, limits applied.
+        split: Which split they are.
+        source: The name that they were loaded by.
+        num_quarantined: Rows of the source that were left out because something is wrong with them.
+    """
+
+    table: pa.Table
+    split: Split
+    source: str
+    num_quarantined: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of questions."""
+        return self.table.num_rows
+
+    def __str__(self) -> str:
+        """Say how many there are."""
+        return (
+            f"{self.split}: {len(self):,} questions of {len(self.titles):,} articles "
+            f"({self.num_quarantined:,} rows quarantined)"
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content, whatever file format it came in."""
+        return fingerprint(self.table)
+
+    @cached_property
+    def has_unanswerable(self) -> bool:
+        """Whether some question has no answer, so that SQuAD 2.0 rules apply."""
+        counts = pc.list_value_length(pc.struct_field(self.table["answers"], "text"))
+        return bool(pc.any(pc.equal(counts, 0)).as_py())
+
+    @cached_property
+    def titles(self) -> tuple[str, ...]:
+        """Titles of the articles, in the order in which they appear."""
+        return tuple(self.table["title"].unique().to_pylist())
 
 
 def conform(table: pa.Table, name: str) -> pa.Table:

@@ -25,7 +25,7 @@ from qa_lib.runs import storage
 from qa_lib.runs.progress import QUIET_S, Progress
 
 if TYPE_CHECKING:
-    from qa_lib.data.loading import Questions
+    from qa_lib.data.schema import Questions
 
 MANIFEST = "manifest.json"
 FORMAT = "squad-shards"

@@ -28,8 +28,8 @@ def load(
     """Load a model for extractive question answering, in evaluation mode, on the CPU.
 
     A checkpoint without a question-answering head (an encoder) gets one initialised from `seed`,
-    the same on every machine. A ragged checkpoint (`qa_lib.models.ragged`) holds every weight, and no
-    other one is accepted.
+    the same on every machine. A ragged checkpoint (`qa_lib.models.ragged`) holds every weight, and
+    no other one is accepted.
 
     Args:
         name: What `resolve` takes.

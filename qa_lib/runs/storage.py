@@ -207,6 +207,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def short_name(name: Any) -> str:
+    """Return a model's or source's name without the folders before it."""
+    text = str(name).rstrip("/")
+    return text.rpartition("/")[2] if "://" in text or text[:1] in "/.~" else text
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, shortened, or its type if it has none."""
     line = (str(error).strip() or type(error).__name__).split("\n")[0]

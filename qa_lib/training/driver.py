@@ -22,9 +22,10 @@ from qa_lib.runs.progress import Progress
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import dataset, teacher
 from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.entry import run_rank
 from qa_lib.training.ledger import check_ledger, read_ledger
 from qa_lib.training.micro_batch import activation_bytes, micro_batch_of
-from qa_lib.training.task import Monitor, TrainTask, checkpoints_of, identity_of, plan_of, run_rank
+from qa_lib.training.task import Monitor, TrainTask, checkpoints_of, identity_of, plan_of
 
 if TYPE_CHECKING:
     import ray

@@ -42,17 +42,6 @@ class TrainTask:
         return checkpoints_of(self.run_path)
 
 
-def run_rank(config: dict[str, Any]) -> None:
-    """Run one rank of the group; `config` holds the TrainTask.
-
-    What Ray Train is handed: its driver and controller import this module, and only the ranks the
-    one that needs torch, transformers and DeepSpeed.
-    """
-    from qa_lib.training import worker
-
-    worker.train(config["task"])
-
-
 class Monitor:
     """An actor between workers and driver: steps flow one way, the wish to stop the other."""
 

@@ -15,7 +15,7 @@ from qa_lib.models.ragged import Blocks
 from qa_lib.reporting import verify
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import fine_tune
-from tests.distributed import tiny
+from tests.support import tiny
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -22,7 +22,7 @@ from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.space import Setting, space_of
 from qa_lib.search.trainable import Rung
 from qa_lib.search.trial_worker import Bench, TrialTask
-from tests.distributed import tiny_search
+from tests.support import tiny_search
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 

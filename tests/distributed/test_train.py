@@ -29,7 +29,7 @@ from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import check_ledger, fine_tune, plan_of
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.ledger import read_ledger
-from tests.distributed import tiny
+from tests.support import tiny
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

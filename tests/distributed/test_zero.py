@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ranks(folder):
     """Run every scenario in a group of one and in a group of two, side by side."""
-    script = Path(__file__).with_name("zero_rank.py")
+    script = REPOSITORY / "tests/support/zero_rank.py"
     environment = os.environ | {
         "PYTHONPATH": str(REPOSITORY),
         "PYTHONWARNINGS": "ignore",

@@ -14,7 +14,7 @@ from jobs.answer import answer
 from qa_lib import config, embedded
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.serving import Answerer, answer_file, converse
-from tests.distributed import tiny
+from tests.support import tiny
 
 ANN = "Ann Lee built the bridge in 1890."
 SHORT = ["--data.max-length", "96", "--data.stride", "24", "--answer.max-question-length", "20"]

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from qa_lib import config, reporting
+from qa_lib.reporting.demo_page import demo_page
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.serving import demo
-from tests.browser import Browser, chromium
-from tests.distributed import tiny
-from tests.report_runs import write_run
+from tests.support import tiny
+from tests.support.browser import Browser, chromium
+from tests.support.report_runs import write_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = "--demo.port 0 --data.max-length 112 --data.stride 32".split()
@@ -46,7 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[demo.DemoServer]:
-    with demo.open_server(config.parse("demo", [str(folder / "mine"), *FLAGS])) as server:
+    settings = config.parse("demo", [str(folder / "mine"), *FLAGS])
+    with demo.open_server(settings, demo_page) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server

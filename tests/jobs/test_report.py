@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qa_lib.reporting import pages
-from tests.report_runs import write_run
+from tests.support.report_runs import write_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")

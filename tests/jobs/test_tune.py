@@ -18,7 +18,7 @@ import jobs.tune
 from qa_lib import config
 from qa_lib.data import load_questions
 from qa_lib.search.journal import JOURNAL
-from tests.distributed import tiny_search
+from tests.support import tiny_search
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

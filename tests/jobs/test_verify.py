@@ -21,7 +21,7 @@ from qa_lib import config, embedded
 from qa_lib.errors import CheckpointError, ConfigError
 from qa_lib.reporting.verify import Finding, verify
 from qa_lib.runs.run_folder import RunFolder
-from tests.distributed import tiny
+from tests.support import tiny
 
 pytestmark = pytest.mark.slow  # test_train.py proves a sound run; here one is made to be damaged
 

@@ -65,7 +65,7 @@ def test_what_is_imported_is_declared(folder: str) -> None:
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
     distributions = importlib.metadata.packages_distributions()
     ours = {path.name for path in ROOT.iterdir()} | {
-        path.stem for path in ROOT.glob("tests/*/*.py")
+        path.stem for path in ROOT.glob("tests/**/*.py")
     }
     for package in imported_packages(ROOT / folder) - sys.stdlib_module_names - ours:
         names = {canonicalize_name(name) for name in distributions.get(package, [package])}

@@ -15,12 +15,11 @@ LIBRARY = REPOSITORY / "qa_lib"
 
 # A room imports from rooms before it only.
 ORDER = """
-    errors config storage run progress devices resources embedded squad windows ragged model
-    placement forward losses adjust plan checkpoint stream teach engine train spans metrics scores
-    evaluate card recover answer export verify pareto search pages report demo doctor
+    errors config runs machines embedded data windows models training evaluation adjust search
+    serving doctor reporting
 """.split()
 
-LIGHT = {"errors", "config", "storage", "run", "embedded", "squad"}
+LIGHT = {"errors", "config", "runs", "embedded", "data"}
 HEAVY = {"torch", "ray", "transformers", "deepspeed", "datasets", "pandas", "accelerate"}
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from qa_lib.evaluation.analysis import cases, semantic, table
 from qa_lib.evaluation.analysis.breakdown import break_down
 from qa_lib.evaluation.analysis.calibration import calibrate
 from qa_lib.evaluation.analysis.intervals import intervals, resampling_unit
+from qa_lib.evaluation.analysis.table import Decoded
 from qa_lib.evaluation.analysis.threshold import no_answer
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
@@ -29,20 +29,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ANALYSIS = "analysis.json"
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What a model's decoding tells beyond the answers; a file of predictions lacks it.
-
-    Attributes:
-        answers: The columns of answers.parquet, a row per question.
-        best_spans: (questions,) the best span, whatever the odds of "no answer"; None under rules
-            where every question has an answer.
-    """
-
-    answers: pa.Table
-    best_spans: Sequence[str] | None
 
 
 def analyse(

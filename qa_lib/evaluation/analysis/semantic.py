@@ -3,8 +3,8 @@
     encoder = semantic.Encoder("embedded")
     semantic.similarity(["the US space agency"], [["NASA"]], encoder)
 
-Numbers and dates are decided by value first (`qa_lib.evaluation.values.agreement`): encoders take 1990 and
-1991 for nearly the same.
+Numbers and dates are decided by value first (`qa_lib.evaluation.values.agreement`): encoders take
+1990 and 1991 for nearly the same.
 """
 
 from __future__ import annotations

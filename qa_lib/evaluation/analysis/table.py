@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +18,24 @@ from qa_lib.runs.run_folder import RunFolder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from qa_lib.evaluation.analysis.analyse import Decoded
-
 SCORES = "scores.parquet"
 COLUMNS = ("id", "title", "em", "f1", "semantic", "score", "answer")
 NAMES = ("em", "f1", "semantic")
 _ENCODER = b"sentence encoder"  # in the schema's metadata: its fingerprint
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a model's decoding tells beyond the answers; a file of predictions lacks it.
+
+    Attributes:
+        answers: The columns of answers.parquet, a row per question.
+        best_spans: (questions,) the best span, whatever the odds of "no answer"; None under rules
+            where every question has an answer.
+    """
+
+    answers: pa.Table
+    best_spans: Sequence[str] | None
 
 
 def make(

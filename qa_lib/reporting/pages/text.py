@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qa_lib.runs.storage import short_name
+
 ABSENT = "–"
 _LONGEST_LIST = 16
 
@@ -36,12 +38,6 @@ def score(value: float | None) -> str:
 def mebibytes(value: float | None) -> str:
     """Return bytes as MiB."""
     return ABSENT if value is None else f"{value / 2**20:,.1f}"
-
-
-def short(name: Any) -> str:
-    """Return a model or source as it is told: of a path or URL, the last part."""
-    text = str(name).rstrip("/")
-    return text.rpartition("/")[2] if "://" in text or text[:1] in "/.~" else text
 
 
 def pieces(case: Mapping[str, Any], around: int | None = None) -> list[tuple[str, str]]:
@@ -95,5 +91,5 @@ FILTERS = {
     "score": score,
     "mebibytes": mebibytes,
     "pieces": pieces,
-    "short": short,
+    "short": short_name,
 }

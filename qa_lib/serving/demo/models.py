@@ -1,4 +1,4 @@
-"""The models that a page asks: one, or an adjusted one and its parent."""
+"""The models of the demo: one, or an adjusted one and its parent."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 from qa_lib import embedded, serving
 from qa_lib.config import Settings
 from qa_lib.errors import UserError
-from qa_lib.reporting.pages.text import short
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.runs.storage import short_name
 from qa_lib.serving import Answerer
 
 _NUM_TURNS = 3  # what one call takes varies by a tenth and more
 
 
 @dataclass(frozen=True)
-class Asked:
+class DemoModel:
     """A loaded model.
 
     Attributes:
@@ -50,7 +50,7 @@ class Asked:
         return [found] if isinstance(found, dict) else found, milliseconds
 
 
-def ask_all(asked: Sequence[Asked], question: str, context: str) -> list[dict[str, Any]]:
+def ask_all(models: Sequence[DemoModel], question: str, context: str) -> list[dict[str, Any]]:
     """Ask every model, in turns, so that none has the quieter machine.
 
     Returns:
@@ -59,7 +59,7 @@ def ask_all(asked: Sequence[Asked], question: str, context: str) -> list[dict[st
     Raises:
         DataError: The question or the context is empty.
     """
-    turns = [[each.ask(question, context) for each in asked] for _ in range(_NUM_TURNS)]
+    turns = [[each.ask(question, context) for each in models] for _ in range(_NUM_TURNS)]
     return [
         {
             "name": each.name,
@@ -67,11 +67,11 @@ def ask_all(asked: Sequence[Asked], question: str, context: str) -> list[dict[st
             "answers": answers,
             "milliseconds": round(median(turn[place][1] for turn in turns), 2),
         }
-        for place, (each, (answers, _)) in enumerate(zip(asked, turns[0], strict=True))
+        for place, (each, (answers, _)) in enumerate(zip(models, turns[0], strict=True))
     ]
 
 
-def load(settings: Settings) -> list[Asked]:
+def load(settings: Settings) -> list[DemoModel]:
     """Load the model of the settings, and the one beside it.
 
     That is `demo.beside`, or where the model is an adjusted run's, the parent that its result.json
@@ -94,14 +94,14 @@ def load(settings: Settings) -> list[Asked]:
         return found
 
 
-def _load(settings: Settings, name: str, role: str) -> Asked:
+def _load(settings: Settings, name: str, role: str) -> DemoModel:
     model = settings.model.model_copy(update={"name": name})
     settings = settings.model_copy(update={"model": model})
     options = serving.call_options(settings) | {"top_k": settings.demo.n_best}
-    asked = Asked(short(name), role, serving.load_answerer(settings), options)
+    loaded = DemoModel(short_name(name), role, serving.load_answerer(settings), options)
     example = examples()
-    asked.ask(example["questions"][0], example["context"])  # the first call is slower
-    return asked
+    loaded.ask(example["questions"][0], example["context"])  # the first call is slower
+    return loaded
 
 
 def examples() -> dict[str, Any]:

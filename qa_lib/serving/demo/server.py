@@ -11,22 +11,25 @@ import json
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, UserError
-from qa_lib.reporting import pages
-from qa_lib.serving.demo.models import Asked, ask_all, examples, load
+from qa_lib.serving.demo.models import DemoModel, ask_all, load
 
 _HOST = "127.0.0.1"
-_MOST_BYTES = 256 * 1024  # of a question with its passage
+MAX_BYTES = 256 * 1024  # of a question with its passage
 _TIMEOUT_S = 30.0
 
 
-def open_server(settings: Settings) -> DemoServer:
+def open_server(settings: Settings, make_page: Callable[[Sequence[DemoModel]], str]) -> DemoServer:
     """Take the port and load the models; `serve_forever` then answers.
+
+    Args:
+        settings: Name the model, the one beside it, and the port.
+        make_page: Returns the HTML that asks these models.
 
     Raises:
         ModelError: A model cannot be had, or was never trained to answer.
@@ -40,7 +43,8 @@ def open_server(settings: Settings) -> DemoServer:
             "Give another one; 0 takes one that is free.",
         ) from None
     try:
-        server.show(load(settings))
+        models = load(settings)
+        server.show(models, make_page(models))
     except BaseException:
         server.server_close()
         raise
@@ -52,30 +56,15 @@ class DemoServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, asked: Sequence[Asked] = ()) -> None:
-        """Listen on the loopback interface.
-
-        Args:
-            port: 0 takes a free one.
-            asked: Of `show`.
-        """
+    def __init__(self, port: int) -> None:
+        """Listen on the loopback interface; port 0 takes a free one."""
         super().__init__((_HOST, port), _Handler)
         self.lock = threading.Lock()
-        self.show(asked)
+        self.show([], "")
 
-    def show(self, asked: Sequence[Asked]) -> None:
-        """Make the page of these models, from left to right."""
-        self.asked = asked
-        names = " and ".join(each.name for each in asked)
-        self.page = pages.render(
-            "demo.html",
-            scripts=[pages.script("demo.js")],
-            connect="'self'",
-            title=f"Ask {names}",
-            asked=asked,
-            most=_MOST_BYTES // 4,
-            **examples(),
-        ).encode()
+    def show(self, models: Sequence[DemoModel], page: str) -> None:
+        """Answer with these models, from left to right, and serve their page."""
+        self.models, self.page = models, page.encode()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a page that was closed before its answer came."""
@@ -100,7 +89,7 @@ class DemoServer(ThreadingHTTPServer):
     def ask(self, question: str, context: str) -> list[dict[str, Any]]:
         """Ask every model; other questions wait, so that latencies mean something."""
         with self.lock:
-            return ask_all(self.asked, question, context)
+            return ask_all(self.models, question, context)
 
 
 class _Refused(Exception):
@@ -160,8 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             raise _Refused(411, "A question comes with its length.")
-        if len(length) > 9 or int(length) > _MOST_BYTES:
-            raise _Refused(413, f"Question and passage may have {_MOST_BYTES:,} bytes.")
+        if len(length) > 9 or int(length) > MAX_BYTES:
+            raise _Refused(413, f"Question and passage may have {MAX_BYTES:,} bytes.")
         try:
             values = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):

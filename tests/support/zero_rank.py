@@ -1,0 +1,251 @@
+"""One rank of the ZeRO tests: a real process of a gloo group on loopback.
+
+python tests/support/zero_rank.py RANK WORLD_SIZE FOLDER
+
+Trains the same tiny BERT in many ways and leaves what came out in FOLDER/world-W-rank-R.pt, for
+test_zero.py to compare. One start of torch and DeepSpeed serves all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ |= {"DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.distributed as dist
+from transformers import BertConfig, BertForQuestionAnswering
+
+from qa_lib import models
+from qa_lib.config import TrainSettings
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.training import engine as engines
+from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.engine import Engine
+from qa_lib.windows import PadSpec, collate
+
+NUM_STEPS = 12
+STAGES = (0, 1, 2, 3)
+PAD = PadSpec(pad_id=0, pad_type_id=0, left=False, token_types=True)
+DEVICE = torch.device("cpu")
+
+
+def window_table(num_windows: int, seed: int) -> pa.Table:
+    """Draw windows of 10 to 48 random tokens with labels."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(10, 49, num_windows).astype(np.int32)
+    spans = np.sort(random.integers(0, lengths[:, None], (num_windows, 2)), axis=1)
+    return pa.table(
+        {
+            "input_ids": [random.integers(1, 97, n).astype(np.int32) for n in lengths],
+            "length": lengths,
+            "start": spans[:, 0].astype(np.int32),
+            "end": spans[:, 1].astype(np.int32),
+            "second_segment": (lengths // 3).astype(np.int32),
+        }
+    )
+
+
+# 37 windows in batches of 8: the last batch of an epoch holds 5, and 3 rows without weight.
+WINDOWS = window_table(37, seed=1)
+FIXED = collate(window_table(64, seed=2), PAD)
+PLAN = BatchPlan(
+    lengths=WINDOWS["length"].to_numpy(),
+    global_batch=8,
+    num_epochs=3,
+    seed=5,
+    bucket_batches=2,
+    max_steps=NUM_STEPS,
+)
+
+
+def build(
+    *,
+    micro_batch: int,
+    precision: str = "fp32",
+    dropout: float = 0.0,
+    losses: Callable = engines.window_losses,
+    **train,
+) -> Engine:
+    """Hand a tiny BERT, the same on every rank, to a new engine."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    model = BertForQuestionAnswering(config)
+    torch.manual_seed(100 + dist.get_rank())  # dropout differs between ranks
+    settings = TrainSettings(
+        num_workers=dist.get_world_size(), global_batch=8, micro_batch=micro_batch, **train
+    )
+    return Engine(
+        model,
+        settings,
+        precision=precision,
+        device=DEVICE,
+        num_steps=NUM_STEPS,
+        micro_batch=micro_batch,
+        losses=losses,
+    )
+
+
+def take_step(engine: Engine) -> engines.StepResult:
+    """Take the plan's next step with this rank's share of it."""
+    step, size = engine.step_number, engine.settings.micro_batch
+    indices, weights = PLAN.share(step, dist.get_rank(), dist.get_world_size(), size)
+    micro_batches = [
+        (
+            collate(WINDOWS.take(pa.array(indices[at : at + size])), PAD),
+            torch.from_numpy(weights[at : at + size].astype(np.float32)),
+        )
+        for at in range(0, len(indices), size)
+    ]
+    return engine.step(micro_batches, num_real=len(PLAN.batch(step)))
+
+
+def run(engine: Engine, until: int = NUM_STEPS) -> list[float]:
+    """Take steps and return their losses."""
+    return [take_step(engine).loss for _ in range(until - engine.step_number)]
+
+
+def fixed_logits(engine: Engine) -> torch.Tensor:
+    """Return the logits of the fixed windows, (2, windows, tokens)."""
+    engine.model.eval()
+    with torch.no_grad():
+        output = engine.model(**{k: v for k, v in FIXED.items() if not k.endswith("_positions")})
+    engine.model.train()
+    return torch.stack([output.start_logits, output.end_logits])
+
+
+def train_all(engine: Engine) -> dict:
+    """Train to the end and return what can be compared."""
+    losses = run(engine)
+    return {
+        "stage": engine.zero_stage,
+        "is_deepspeed": f"{type(engine._engine).__module__}.{type(engine._engine).__qualname__}",
+        "losses": losses,
+        "logits": fixed_logits(engine),
+        "weights": engine.gather_weights(),
+        "names": sorted(engine.model.state_dict()),
+        "bytes": engine.num_state_bytes(),
+        "num_parameters": models.num_parameters(engine.model),
+    }
+
+
+def agreement(stage: int) -> dict:
+    """Train with AdamW, with accumulation over two micro-batches, with SGD, and in bf16."""
+    share = 8 // dist.get_world_size()
+    # With the default epsilon, rounding moves the bias that no loss sees, and so all logits.
+    adamw = {"zero_stage": stage, "learning_rate": 1e-3, "adam_epsilon": 1e-6}
+    sgd = {"zero_stage": stage, "learning_rate": 0.05, "optimizer": "sgd"}
+    engines_of = {
+        "adamw": lambda: build(micro_batch=share, **adamw),
+        "accumulated": lambda: build(micro_batch=share // 2, **adamw),
+        "sgd": lambda: build(micro_batch=share, **sgd),
+        "bf16": lambda: build(micro_batch=share, precision="bf16", **adamw),
+    }
+    return {name: train_all(engine_of()) for name, engine_of in engines_of.items()}
+
+
+def gather(value: object) -> list:
+    """All-gather an object."""
+    values: list = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def resumption(stage: int, folder: Path) -> dict:
+    """Train with dropout; from a checkpoint of the middle, train the second half again."""
+    options = {"micro_batch": 2, "dropout": 0.1, "zero_stage": stage, "learning_rate": 1e-3}
+    mine = folder / f"stage-{stage}-rank-{dist.get_rank()}"
+    store = CheckpointStore(str(folder / f"checkpoints-{stage}"))
+    engine = build(**options)
+    run(engine, until=6)
+    (mine / "out").mkdir(parents=True)
+    engine.save(mine / "out")
+    store.write(6, mine / "out", {}, is_main=dist.get_rank() == 0, gather=gather)
+    losses = run(engine)
+    straight = {"losses": losses, "weights": engine.gather_weights()}
+    engine = build(**options)
+    run(engine, until=1)  # what is loaded must replace all of this
+    store.fetch(store.newest_good(), mine / "in")
+    engine.load(mine / "in")
+    return {
+        "straight": straight,
+        "cursor": engine.step_number,
+        "resumed": {"losses": run(engine), "weights": engine.gather_weights()},
+    }
+
+
+def poison_loss(losses: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    """Make a loss that is not a number."""
+    return losses * float("nan")
+
+
+def poison_gradient(losses: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Leave the loss as it is, and make its gradient infinite times zero."""
+    return losses + (logits.sum() * 0).sqrt()
+
+
+def skipping(stage: int, poison: Callable) -> dict:
+    """Poison one micro-batch of one rank, of the second step."""
+    num_calls = 0
+
+    def poisoned(start_logits, end_logits, batch):
+        nonlocal num_calls
+        num_calls += 1
+        losses = engines.window_losses(start_logits, end_logits, batch)
+        is_target = dist.get_rank() == dist.get_world_size() - 1 and num_calls == 3
+        return poison(losses, start_logits) if is_target else losses
+
+    engine = build(micro_batch=2, zero_stage=stage, learning_rate=1e-3, losses=poisoned)
+    run(engine, until=1)  # two micro-batches
+    before = engine.gather_weights()
+    result = take_step(engine)
+    after = engine.gather_weights()
+    rest = [take_step(engine) for _ in range(2)]
+    return {
+        "skipped": [result.skipped, *(step.skipped for step in rest)],
+        "loss": result.loss,
+        "later_losses": [step.loss for step in rest],
+        "num_skipped": engine.num_skipped,
+        "step_number": engine.step_number,
+        "before": before,
+        "after": after,
+        "later": engine.gather_weights(),
+    }
+
+
+def main(rank: int, world_size: int, folder: Path) -> None:
+    """Run every scenario and save the results."""
+    os.environ["LOCAL_RANK"] = str(rank)
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/group-{world_size}", rank=rank, world_size=world_size
+    )
+    stages = STAGES if world_size > 1 else (0,)
+    results: dict = {"agreement": {stage: agreement(stage) for stage in stages}}
+    if world_size > 1:
+        results["resumption"] = {stage: resumption(stage, folder) for stage in STAGES}
+        results["skipping"] = {
+            (stage, name): skipping(stage, poison)
+            for stage in STAGES
+            for name, poison in (("loss", poison_loss), ("gradient", poison_gradient))
+        }
+    torch.save(results, folder / f"world-{world_size}-rank-{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
