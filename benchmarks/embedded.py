@@ -25,7 +25,7 @@ from benchmarks._squad import REAL_SQUAD
 from qa_lib import models, windows
 from qa_lib.config import DataSettings, EvaluateSettings
 from qa_lib.data import load_questions
-from qa_lib.embedded import corpus
+from qa_lib.data.embedded import corpus
 from qa_lib.evaluation import metrics, spans
 from qa_lib.models.inference import Forward
 

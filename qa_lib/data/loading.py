@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
-from qa_lib.data import files, hub, shards, validation
+from qa_lib.data import embedded, files, hub, shards, validation
 from qa_lib.data.files import Place
 from qa_lib.data.schema import SCHEMA, Questions, Split, conform
 from qa_lib.errors import DataError
@@ -153,8 +153,6 @@ def _holds(source: str, split: str, version: str) -> bool:
 def _read(source: str, split: Base, version: str) -> list[tuple[str, pa.Table]]:
     """Return (name, table as `schema.conform` leaves it) of each file of a split."""
     if source == "embedded":
-        from qa_lib import embedded
-
         return [(source, conform(embedded.corpus(split), source))]
     if _is_on_hub(source):
         return [(source, hub.read(source, split))]

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jobs.answer import answer
-from qa_lib import config, embedded
+from qa_lib import config
+from qa_lib.data import embedded
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.serving import Answerer, answer_file, converse
 from tests.support import tiny

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file, save_file
 from jobs import _entry
 from jobs.train import train
 from jobs.verify import verify as verify_job
-from qa_lib import config, embedded
+from qa_lib import config
+from qa_lib.data import embedded
 from qa_lib.errors import CheckpointError, ConfigError
 from qa_lib.reporting.verify import Finding, verify
 from qa_lib.runs.run_folder import RunFolder

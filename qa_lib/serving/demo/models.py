@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from qa_lib import embedded, serving
+from qa_lib import serving
 from qa_lib.config import Settings
+from qa_lib.data import embedded
 from qa_lib.errors import UserError
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.runs.storage import short_name

@@ -141,7 +141,7 @@ def test_a_job_brings_code_only_and_no_secrets(tmp_path):
         str(path.relative_to(ROOT))
         for folder in folders
         for path in folder.rglob("*.*")
-        if path.suffix in (".py", ".yaml")
+        if path.suffix in (".py", ".yaml", ".parquet")
     }
     kept = {".venv/bin/python", "runs/mine/model", "squad/train.json", "tests/a.py", ".git/config"}
     for name in sent | kept:

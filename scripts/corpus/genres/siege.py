@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qa_lib.embedded.draw import Draw
-from qa_lib.embedded.genre import Genre, Wordings
-from qa_lib.embedded.grammar import Facts
+from scripts.corpus.draw import Draw
+from scripts.corpus.genre import Genre, Wordings
+from scripts.corpus.grammar import Facts
 
 _CAUSES_OF_WAR = (
     "the bishop had doubled the salt tax",

@@ -11,7 +11,7 @@ from itertools import product
 from random import Random
 from typing import Literal
 
-from qa_lib.embedded.grammar import Person, in_random_order, pick
+from scripts.corpus.grammar import Person, in_random_order, pick
 
 Split = Literal["train", "eval"]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from qa_lib.embedded.draw import Draw
-from qa_lib.embedded.grammar import Facts
+from scripts.corpus.draw import Draw
+from scripts.corpus.grammar import Facts
 
 _NEXT_WORDING = re.compile(r"^\s*- ", re.MULTILINE)
 
