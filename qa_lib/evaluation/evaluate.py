@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qa_lib import windows
+from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out
-from qa_lib.evaluation import analysis, metrics, pool
+from qa_lib.evaluation import analysis, metrics
+from qa_lib.evaluation.pool import find_all_spans
 from qa_lib.evaluation.scoring import fields, merge, origin, write_answers
+from qa_lib.machines import resources
+from qa_lib.machines.actors import device_of
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -50,16 +53,14 @@ def evaluate(
         ModelError: The model cannot be loaded, or its logits are not finite.
         DataError: No question fits a window.
     """
-    from qa_lib import models
-    from qa_lib.machines import resources
-    from qa_lib.training import dataset
+    from qa_lib.training import dataset  # imports ray
 
     _check(settings, model_name, final=final)
     resources.start_ray()
     started = time.monotonic()
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)
-    candidates, facts = pool.read_all(settings, model_name, window_set)
+    candidates, facts = find_all_spans(settings, model_name, window_set)
     return {
         **_merge_and_score(settings, run, questions, candidates, final),
         **facts,
@@ -107,8 +108,6 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """Return what evaluating would do, without Ray, reading no file of predictions."""
     if settings.predictions is not None:
         return {"num_questions": len(questions), "predictions": settings.predictions}
-    from qa_lib import models
-
     _check(settings, settings.model.name, final=True)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     tokenizer = models.load_tokenizer(settings.model.name)
@@ -119,15 +118,13 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "num_eval_too_long": len(cut.too_long),
         "mean_window_tokens": round(float(windows.lengths(cut.table).mean()), 1),
         "num_parameters": models.num_parameters(models.load_empty(settings.model.name)),
-        "eval_device": pool.device_of(settings),
+        "eval_device": device_of(settings),
     }
 
 
 def _check(settings: Settings, model_name: str, *, final: bool) -> None:
     """Refuse, before Ray starts, what this model cannot do, or a missing sentence encoder."""
-    from qa_lib import models
-
     models.check_length(model_name, settings.data.max_length)
     if final and settings.evaluate.semantic_model is not None:
         analysis.semantic.find(settings.evaluate.semantic_model)
-    pool.device_of(settings)
+    device_of(settings)

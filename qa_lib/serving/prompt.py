@@ -8,7 +8,7 @@ from typing import Any
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import DataError, UserError
-from qa_lib.evaluation import device_of
+from qa_lib.machines.actors import device_of
 from qa_lib.runs import storage
 from qa_lib.serving.answerer import Answerer
 
@@ -70,15 +70,23 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
         print()
 
 
-def load_answerer(settings: Settings) -> Answerer:
-    """Load the model that the settings name, where and as they say.
+def load_answerer(
+    settings: Settings, device: str | None = None, num_threads: int | None = None
+) -> Answerer:
+    """Load the model of the settings, with their placement and precision.
+
+    Args:
+        settings: Name the model.
+        device: cpu or cuda; None judges by this machine.
+        num_threads: Of torch on a CPU; all cores where None.
 
     Raises:
-        ModelError: It cannot be had, or was never trained to answer.
+        ModelError: The model is not available, or was never trained to answer.
     """
     return Answerer(
         settings.model.name,
-        device=device_of(settings),
+        device=device or device_of(settings),
+        num_threads=num_threads,
         precision=settings.train.precision,
         placement=settings.model.placement,
         max_memory=settings.model.max_memory,

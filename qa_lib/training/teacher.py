@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +20,15 @@ import pyarrow.parquet as pq
 from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.errors import ModelError
-from qa_lib.machines import resources
+from qa_lib.machines.actors import ActorPool
 from qa_lib.models.inference import Forward
 from qa_lib.runs import storage
-from qa_lib.runs.progress import Progress
-from qa_lib.training.dataset import WindowSet
+from qa_lib.training.dataset import WindowSet, take
 from qa_lib.windows.list_arrays import as_lists, flat
 
 if TYPE_CHECKING:
     import torch
+    from ray import ObjectRef
 
 START, END = "teacher_start", "teacher_end"
 _MANIFEST = "manifest.json"
@@ -59,7 +61,7 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     parts, num_computed = _read(folder), 0
     if parts is None:
         refs = window_set.blocks if numbers is None else [ray.put(block) for block in asked]
-        parts = _compute(settings, refs, window_set.num_windows)
+        parts = _compute(settings, window_set, refs)
         _write(folder, parts)
         num_computed = window_set.num_windows
     logits = pa.concat_tables(parts)
@@ -158,62 +160,59 @@ def _renumbered(block: pa.Table, numbers: np.ndarray | None) -> pa.Table:
     return block.set_column(block.schema.get_field_index("input_ids"), "input_ids", lists)
 
 
-class _Teacher:
-    """An actor of Ray Data: windows in, their logits out, in the order they came."""
+def _compute(settings: Settings, window_set: WindowSet, blocks: list[ObjectRef]) -> list[pa.Table]:
+    """Return the logits of all windows in their order, computed by a pool of actors."""
+    pool = ActorPool.of(settings)
+    load = partial(_load_teacher, settings, pool.device, blocks, window_set.starts)
+    ends = [*window_set.starts[1:].tolist(), window_set.num_windows]
+    tasks = [
+        pa.table({"window_index": np.arange(first, min(first + _WINDOWS_PER_PART, end))})
+        for start, end in zip(window_set.starts.tolist(), ends, strict=True)
+        for first in range(start, end, _WINDOWS_PER_PART)
+    ]
+    return list(pool.run(load, tasks, title="teacher", unit="windows", in_order=True))
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._forward = Forward(**options)
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        indices, starts, ends = [], [], []
-        numbered = table.append_column("n", pa.array(np.arange(table.num_rows)))
-        for rows, start, end in self._forward(numbered):
+def _load_teacher(
+    settings: Settings,
+    device: str,
+    blocks: list[ObjectRef],
+    starts: np.ndarray,
+    num_threads: int,
+) -> Callable[[pa.Table], pa.Table]:
+    """Load the teacher in an actor; return what computes the logits of windows, given indices."""
+    import ray
+
+    assert settings.train.teacher is not None
+    forward = Forward(
+        settings.train.teacher,
+        device=device,
+        batch_size=settings.evaluate.batch_size,
+        num_threads=num_threads,
+        placement=settings.model.placement,
+        max_memory=settings.model.max_memory,
+    )
+    tables = ray.get(blocks)
+
+    def compute(task: pa.Table) -> pa.Table:
+        table = take(tables, starts, task["window_index"].to_numpy())
+        indices, start_lists, end_lists = [], [], []
+        for rows, start, end in forward(table.append_column("n", np.arange(table.num_rows))):
             counts = windows.lengths(rows)
             indices.append(rows["n"].to_numpy())
-            starts.append(_lists(start, counts))
-            ends.append(_lists(end, counts))
+            start_lists.append(_lists(start, counts))
+            end_lists.append(_lists(end, counts))
         back = pa.array(np.argsort(np.concatenate(indices)))
-        arrays = [pa.concat_arrays(parts).take(back) for parts in (starts, ends)]
+        arrays = [pa.concat_arrays(parts).take(back) for parts in (start_lists, end_lists)]
         return pa.table(arrays, schema=_LOGITS)
+
+    return compute
 
 
 def _lists(logits: np.ndarray, counts: np.ndarray) -> pa.ListArray:
+    """Return (windows, tokens) logits as lists of each window's real tokens."""
     values = logits[np.arange(logits.shape[1]) < counts[:, None]].astype(np.float16)
     return as_lists(values, counts)
-
-
-def _compute(settings: Settings, blocks: list[Any], num_windows: int) -> list[pa.Table]:
-    import ray
-
-    device = resources.allocate(settings.train, resources.growth(settings)).device
-    derived = resources.num_model_actors(device, resources.growth(settings))
-    num_actors = settings.evaluate.num_actors or derived
-    options = {
-        "model_name": settings.train.teacher,
-        "device": device,
-        "batch_size": settings.evaluate.batch_size,
-    }
-    dataset = ray.data.from_arrow_refs(blocks)
-    dataset.context.execution_options.preserve_order = True
-    taught = dataset.map_batches(
-        _Teacher,
-        fn_constructor_args=[options],
-        batch_size=_WINDOWS_PER_PART,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=num_actors),
-        num_cpus=resources.MODEL_ACTOR_CPUS,
-        num_gpus=1 if device == "cuda" else 0,
-    )
-    parts: list[pa.Table] = []
-    done, started = 0, time.monotonic()
-    with Progress(num_windows, "windows", "teacher") as progress:
-        for part in taught.iter_batches(batch_size=None, batch_format="pyarrow"):
-            assert isinstance(part, pa.Table)
-            parts.append(part)
-            done += part.num_rows
-            progress.update(done, windows_per_s=done / (time.monotonic() - started))
-    assert done == num_windows, "the teacher missed windows"
-    return parts
 
 
 def _read(folder: str) -> list[pa.Table] | None:
