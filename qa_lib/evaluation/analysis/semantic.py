@@ -19,8 +19,8 @@ import numpy as np
 
 from qa_lib import models
 from qa_lib.errors import ModelError
-from qa_lib.evaluation.values import reading
 from qa_lib.evaluation.values.agreement import Verdict, agree, same_values
+from qa_lib.evaluation.values.reading import read
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 
@@ -195,5 +195,5 @@ def _known(gold: str, answer: str) -> float | None:
 def _comparable(gold: str, answer: str) -> tuple[str, str]:
     """Return the texts to embed: where all values are equal, these in digits on both sides."""
     if same_values(gold, answer):
-        return reading.plain(gold), reading.plain(answer)
+        return read(gold).plain, read(answer).plain
     return gold.strip(), answer.strip()
