@@ -34,19 +34,19 @@ def evaluate(
     The folder gets `predictions.json` (official form) and `answers.parquet` (a row per question:
     `id`, `answer`, its characters, its `score` among the question's n best, and `null_odds`); under
     SQuAD 2.0 rules also `null_odds.json` (official form). A final evaluation adds what
-    `scores.analyse` writes.
+    `analysis.analyse` writes.
 
     Args:
         settings: How to cut windows and decode; `train.device` and `train.precision` hold here too.
         run: Receives the answers.
-        model_name: What `model.load` takes.
-        questions: To answer, all of them.
-        final: Whether to analyse the scores too; false where the model is one of several on the
-            way, and EM and F1 will do.
+        model_name: What `models.load` takes.
+        questions: All of them are answered.
+        final: Whether to analyse the scores too; False for a model on the way to another, where EM
+            and F1 will do.
 
     Returns:
         Fields for result.json: `em`, `f1`, `num_questions`, `num_windows`, `windows_per_s` (from
-        the first forward pass to the last), those of `scores.analyse`, and more.
+        the first forward pass to the last), those of `analysis.analyse`, and more.
 
     Raises:
         ConfigError, ResourceError: The settings do not fit the model, the machine or the cluster.
@@ -105,7 +105,7 @@ def evaluate_held_out(
 
 
 def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
-    """Return what evaluating would do, without Ray, reading no file of predictions."""
+    """Preview an evaluation, without Ray and without reading a file of predictions."""
     if settings.predictions is not None:
         return {"num_questions": len(questions), "predictions": settings.predictions}
     _check(settings, settings.model.name, final=True)
@@ -123,7 +123,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 
 
 def _check(settings: Settings, model_name: str, *, final: bool) -> None:
-    """Refuse, before Ray starts, what this model cannot do, or a missing sentence encoder."""
+    """Reject, before Ray starts, windows too long for the model, or a missing sentence encoder."""
     models.check_length(model_name, settings.data.max_length)
     if final and settings.evaluate.semantic_model is not None:
         analysis.semantic.find(settings.evaluate.semantic_model)

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.errors import DataError
-from qa_lib.evaluation import analysis, metrics, spans
+from qa_lib.evaluation import analysis, metrics
+from qa_lib.evaluation.answers import Answers, merge_spans
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
@@ -32,7 +33,7 @@ def score(questions: Questions, predictions: Mapping[str, str]) -> dict[str, Any
 
 
 def fields(scored: metrics.Scores) -> dict[str, Any]:
-    """Return what result.json tells of scores: see `score`."""
+    """Return the fields of result.json about scores: see `score`."""
     result = scored.summary() | {"num_questions": len(scored.em), "rules": scored.version}
     if scored.missing_ids:
         result |= {"num_missing": len(scored.missing_ids), "missing_ids": scored.missing_ids}
@@ -42,7 +43,7 @@ def fields(scored: metrics.Scores) -> dict[str, Any]:
 
 
 def origin(questions: Questions) -> dict[str, Any]:
-    """Return what result.json tells of the questions that were scored."""
+    """Return the fields of result.json about the questions that were scored."""
     return {
         "num_eval_quarantined": questions.num_quarantined,
         "eval_split": questions.split,
@@ -55,20 +56,20 @@ def score_file(
 ) -> dict[str, Any]:
     """Score a predictions file, and copy it to the run folder.
 
-    That takes no Ray, and no model but the sentence encoder of the settings.
+    This takes no Ray, and no model but the sentence encoder of the settings.
 
     Args:
         settings: Name the encoder.
-        run: Receives `predictions.json`, and what `scores.analyse` writes.
-        questions: That it answers.
+        run: Receives `predictions.json`, and what `analysis.analyse` writes.
+        questions: What it answers.
         path: Local path or URL of a JSON object of question id to answer text.
 
     Returns:
         Fields for result.json, among them `missing_ids`, all of them, where there are any.
 
     Raises:
-        DataError: It cannot be read, or holds anything else.
-        ModelError: The sentence encoder cannot be had.
+        DataError: The file cannot be read, or is not such an object.
+        ModelError: The sentence encoder is not available.
     """
     if settings.evaluate.semantic_model is not None:
         analysis.semantic.find(settings.evaluate.semantic_model)
@@ -92,9 +93,9 @@ def score_file(
     }
 
 
-def merge(candidates: pa.Table, questions: Questions, settings: EvaluateSettings) -> spans.Answers:
+def merge(candidates: pa.Table, questions: Questions, settings: EvaluateSettings) -> Answers:
     """Merge the spans of all windows into one answer per question, by the rules of the data."""
-    return spans.merge(
+    return merge_spans(
         candidates,
         len(questions),
         n_best=settings.n_best,
@@ -103,7 +104,7 @@ def merge(candidates: pa.Table, questions: Questions, settings: EvaluateSettings
 
 
 def write_answers(
-    run: RunFolder, questions: Questions, answers: spans.Answers
+    run: RunFolder, questions: Questions, answers: Answers
 ) -> tuple[dict[str, str], pa.Table]:
     """Write predictions.json, answers.parquet and, for SQuAD 2.0, null_odds.json.
 
@@ -125,7 +126,7 @@ def write_answers(
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """Say in a few lines what `evaluate` or `score_file` found."""
+    """Return in a few lines what `evaluate` or `score_file` measured."""
     if not result["num_questions"]:
         return "nothing was evaluated: the source has no eval split and no articles were held out"
     lines = [
@@ -155,7 +156,7 @@ def summary(result: Mapping[str, Any]) -> str:
 
 
 def _uncertainty(result: Mapping[str, Any]) -> str:
-    """Say how sure the scores are, and how near in meaning the answers."""
+    """Return the intervals, the semantic score and the calibration, in lines."""
     ends = {name: f"{low:.2f} to {high:.2f}" for name, (low, high) in result["intervals"].items()}
     line = f"  95 % intervals by {result['interval_unit']}: EM {ends['em']}, F1 {ends['f1']}"
     if "semantic" in result:

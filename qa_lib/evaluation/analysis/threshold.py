@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qa_lib.evaluation.spans import NO_SPAN_ODDS
+from qa_lib.evaluation.answers import NO_SPAN_ODDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

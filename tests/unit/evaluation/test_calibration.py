@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qa_lib.evaluation.analysis.calibration import calibrate
 from qa_lib.evaluation.analysis.threshold import no_answer
-from qa_lib.evaluation.spans import NO_SPAN_ODDS
+from qa_lib.evaluation.answers import NO_SPAN_ODDS
 
 # Few distinct values, so that edges and ties happen.
 answers = st.lists(
