@@ -125,7 +125,7 @@ def merge_spans(
     spans = _spans_of(candidates)
     nulls = None if no_answer_threshold is None else _least_nulls(candidates)
     if nulls is not None:  # behind the others: null comes last among equals
-        spans = _Spans._make(map(np.concatenate, zip(spans, nulls, strict=True)))
+        spans = _Spans._make(np.concatenate(pair) for pair in zip(spans, nulls, strict=True))
     spans = _best_of_questions(spans, num_questions, n_best)
     offsets = _offsets(spans.question, num_questions)
     has_text = spans.char_start < spans.char_end
