@@ -36,8 +36,8 @@ def ask(settings: Settings) -> Any:
         What `Answerer` returns: a dictionary, or with `answer.top_k` above 1 a list of them.
 
     Raises:
-        ModelError: The model cannot be had, or was never trained to answer.
-        DataError: The context is in a file that cannot be read, or is empty.
+        ModelError: The model is not available, or was never trained to answer.
+        DataError: The context is empty, or its file cannot be read.
     """
     context = _read_context(settings.answer.context or "")
     options = call_options(settings)
@@ -48,8 +48,8 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
     """Ask for a context and questions, and print the answers, until the input ends.
 
     Args:
-        settings: Give the model, and the first context if any.
-        read: Prompts and returns a line; raises EOFError at the end.
+        settings: Name the model, and the first context if any.
+        read: Prompts, and returns a line; raises EOFError at the end.
     """
     options = call_options(settings)
     answerer = load_answerer(settings)
@@ -60,8 +60,8 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
             try:
                 context = _read_context(given or read("context (text, or @FILE)> "))
                 while question := read("question> ").strip():
-                    found = answerer(question, context, **options)
-                    for answer in [found] if isinstance(found, dict) else found:
+                    answers = answerer(question, context, **options)
+                    for answer in [answers] if isinstance(answers, dict) else answers:
                         print(_line(answer))
             except UserError as error:
                 print(f"{error.problem}\n  {error.remedy}")

@@ -175,7 +175,7 @@ def _write(
             quantize(folder / FLOAT, folder / INT8)
             variants[_INT8] = OnnxModel(folder / INT8, config)
         errors = check_logits(forward.model, *variants.values())
-    except OSError:  # a full disk says nothing of the family
+    except OSError:  # a full disk is not the family's fault
         raise
     except Exception as reason:  # onnxruntime's errors have no other base
         raise does_not_export(config.model_type, storage.first_line(reason)) from None
