@@ -32,7 +32,6 @@ Floats = NDArray[np.float64]
 
 # Rules of the value reader: functions of `reading`, or tables of `words`, that each goes without.
 RULES = {
-    "all of them": ("_month_first", "_day_first", "_year_with_era", "_period_at", "_quantity_at"),
     "number words": ("_worded_at",),
     "scales": ("SCALES",),
     "units": ("UNITS",),

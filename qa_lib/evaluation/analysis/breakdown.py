@@ -1,4 +1,4 @@
-"""Which questions a system fails: scores by question word, length and article."""
+"""Scores by question word, length and article."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def _by_length(
         for begin, following in zip(begins, [*begins[1:], None], strict=True)
     ]
     order = {name: place for place, name in enumerate([*names, _NO_ANSWER])}
-    of = np.searchsorted(begins, lengths, side="right") - 1
+    places = np.searchsorted(begins, lengths, side="right") - 1
     labels = [
-        _NO_ANSWER if length < 0 else names[max(0, each)]
-        for each, length in zip(of, lengths, strict=True)
+        _NO_ANSWER if length < 0 else names[max(0, place)]
+        for place, length in zip(places, lengths, strict=True)
     ]
     return _groups(labels, scores, lambda group: order[group["name"]])
 
@@ -89,20 +89,20 @@ def _class_name(begin: int, following: int | None) -> str:
 def _groups(
     labels: list[str], scores: Mapping[str, Floats], key: Callable[[dict[str, Any]], Any]
 ) -> list[dict[str, Any]]:
-    names, of = np.unique(labels, return_inverse=True)
+    names, group_of = np.unique(labels, return_inverse=True)
     counted = ~np.isnan(scores["f1"])
-    counts = np.bincount(of[counted], minlength=len(names))
+    counts = np.bincount(group_of[counted], minlength=len(names))  # (groups,)
     means = {
-        name: np.bincount(of[counted], values[counted], minlength=len(names))
+        name: np.bincount(group_of[counted], values[counted], minlength=len(names))
         / np.maximum(counts, 1)
         for name, values in scores.items()
     }
     groups = [
         {
-            "name": str(names[each]),
-            "num_questions": int(counts[each]),
-            **{name: float(values[each]) for name, values in means.items()},
+            "name": str(names[group]),
+            "num_questions": int(counts[group]),
+            **{name: float(values[group]) for name, values in means.items()},
         }
-        for each in np.flatnonzero(counts)
+        for group in np.flatnonzero(counts)
     ]
     return sorted(groups, key=key)

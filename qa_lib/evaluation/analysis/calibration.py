@@ -1,4 +1,4 @@
-"""Whether an answer's score means what it says, and what is won by keeping silent."""
+"""Calibration: how well an answer's score predicts that it is right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUM_POINTS = 101
 
 
 def calibrate(confidence: Floats, correct: Floats) -> dict[str, Any]:
-    """Compare what answers are given as their chance of being right with how often they are.
+    """Compare the confidence of answers with how often they are right.
 
     Args:
         confidence: (questions,) 0 to 1.
@@ -32,7 +32,7 @@ def calibrate(confidence: Floats, correct: Floats) -> dict[str, Any]:
         coverage of question answering).
     """
     bins = _bins(confidence, correct)
-    gaps = [each["num_questions"] * abs(each["accuracy"] - each["confidence"]) for each in bins]
+    gaps = [one["num_questions"] * abs(one["accuracy"] - one["confidence"]) for one in bins]
     risk = _risks(confidence, correct)
     shown = np.unique(np.linspace(1, len(risk), min(len(risk), _NUM_POINTS)).round().astype(int))
     return {
@@ -48,27 +48,27 @@ def calibrate(confidence: Floats, correct: Floats) -> dict[str, Any]:
 def _bins(confidence: Floats, correct: Floats) -> list[dict[str, Any]]:
     """Return the bins (low, high]; the first holds 0 as well."""
     edges = np.linspace(0.0, 1.0, NUM_BINS + 1)
-    of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, NUM_BINS - 1)
-    counts = np.bincount(of, minlength=NUM_BINS)
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, NUM_BINS - 1)
+    counts = np.bincount(bin_of, minlength=NUM_BINS)
     sums = {
-        "confidence": np.bincount(of, confidence, minlength=NUM_BINS),
-        "accuracy": np.bincount(of, correct, minlength=NUM_BINS),
+        "confidence": np.bincount(bin_of, confidence, minlength=NUM_BINS),
+        "accuracy": np.bincount(bin_of, correct, minlength=NUM_BINS),
     }
     return [
         {
-            "low": float(edges[each]),
-            "high": float(edges[each + 1]),
-            **{name: float(values[each] / counts[each]) for name, values in sums.items()},
-            "num_questions": int(counts[each]),
+            "low": float(edges[place]),
+            "high": float(edges[place + 1]),
+            **{name: float(values[place] / counts[place]) for name, values in sums.items()},
+            "num_questions": int(counts[place]),
         }
-        for each in np.flatnonzero(counts)
+        for place in np.flatnonzero(counts)
     ]
 
 
 def _risks(confidence: Floats, correct: Floats) -> Floats:
     """Return (questions,) the share of wrong answers among the 1, 2, ... most confident ones.
 
-    Answers of equal confidence come in no order: each counts as their mean.
+    Answers of equal confidence have no order: each counts as their mean.
     """
     order = np.argsort(-confidence, kind="stable")
     _, group, sizes = np.unique(-confidence[order], return_inverse=True, return_counts=True)

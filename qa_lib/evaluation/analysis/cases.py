@@ -1,4 +1,4 @@
-"""Single questions to look at: where F1 and meaning part, and a sample of all."""
+"""Single questions to look at: where F1 and meaning disagree, and a sample of all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUM_MISSED, _NUM_EXAMPLES = 50, 30
 
 
 def missed(f1: Floats, semantic: Floats) -> dict[str, NDArray[np.int64]]:
-    """Find the questions on which token overlap and meaning disagree, the starkest first.
+    """Find the questions on which token overlap and meaning disagree, the largest difference first.
 
     Args:
         f1: (questions,) 0 to 100, NaN where a question does not count.
@@ -48,20 +48,20 @@ def sample(num_questions: int, seed: int) -> NDArray[np.int64]:
 
 
 def listed(rows: NDArray[np.int64], questions: pa.Table, scores: pa.Table) -> list[dict[str, Any]]:
-    """Return questions with everything that a person needs to judge the answer.
+    """Return questions with all that a reader needs to judge the answer.
 
     Args:
-        rows: Which; at most the first 50 are listed.
+        rows: The questions; the first 50 are listed.
         questions: Columns of the SQuAD schema.
-        scores: A row per question: the columns of scores.parquet, and `char_start` and `char_end`,
-            of the answer in its context, null where it is not found there.
+        scores: A row per question: the columns of scores.parquet, and `char_start` and `char_end`
+            of the answer in its context, null if it is not there.
 
     Returns:
-        A dict for each, with `gold`, the distinct gold answers, and `gold_start`, the character
-        at which the first of them begins, None where there is none.
+        A dictionary per question, with `gold`, the distinct gold answers, and `gold_start`, the
+        first character of the first of them, None without any.
     """
     chosen = pa.array(rows[:_NUM_MISSED])
-    asked, scored = questions.take(chosen).to_pylist(), scores.take(chosen).to_pylist()
+    pairs = zip(questions.take(chosen).to_pylist(), scores.take(chosen).to_pylist(), strict=True)
     return [
         {name: question[name] for name in ("id", "title", "question", "context")}
         | {name: score[name] for name in ("char_start", "char_end", "answer")}
@@ -70,19 +70,16 @@ def listed(rows: NDArray[np.int64], questions: pa.Table, scores: pa.Table) -> li
             "gold_start": next(iter(question["answers"]["answer_start"]), None),
         }
         | {name: score[name] for name in ("em", "f1", "semantic", "score")}
-        for question, score in zip(asked, scored, strict=True)
+        for question, score in pairs
     ]
 
 
 def find_in(contexts: Sequence[str], answers: Sequence[str]) -> tuple[list[Any], list[Any]]:
-    """Return where each answer first stands in its context; None, None where it does not."""
-    starts = [
-        context.find(answer) if answer else -1
-        for context, answer in zip(contexts, answers, strict=True)
-    ]
-    found = [start if start >= 0 else None for start in starts]
-    ends = [
-        None if start is None else start + len(answer)
-        for start, answer in zip(found, answers, strict=True)
-    ]
-    return found, ends
+    """Return the first and last character (half-open) of answers in contexts, None if absent."""
+    starts: list[Any] = []
+    ends: list[Any] = []
+    for context, answer in zip(contexts, answers, strict=True):
+        start = context.find(answer) if answer else -1
+        starts.append(start if start >= 0 else None)
+        ends.append(start + len(answer) if start >= 0 else None)
+    return starts, ends

@@ -1,4 +1,4 @@
-"""SQuAD 2.0: from where on "no answer" is the better answer."""
+"""SQuAD 2.0: the best threshold of the null odds."""
 
 from __future__ import annotations
 
