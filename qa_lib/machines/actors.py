@@ -1,12 +1,11 @@
 """A pool of actors that each hold a model: Arrow tables of work in, a result for each out.
 
-    pool = ActorPool.of(settings)
     load = partial(load_reader, settings, ...)   # runs in each actor, returns a function of a table
-    results = pool.run(load, tasks, title="evaluating", unit="windows")
+    results = ActorPool.of(settings).run(load, tasks, title="evaluating", unit="windows")
 
-These are actors of Ray's core. Ray Data's pool hands its actors their arguments through the object
-store, which Ray warns of on every run; it also replaces the class of an exception, and starts an
-actor that could not load its model again and again.
+These are actors of Ray's core. Ray Data's pool passes arguments through the object store, which Ray
+warns of on every run, loses the class of an exception, and restarts an actor that cannot load its
+model again and again.
 """
 
 from __future__ import annotations
@@ -65,12 +64,16 @@ class ActorPool:
         Raises:
             ResourceError: `evaluate.num_actors` is more than fit: Ray would wait for ever.
         """
-        device = device_of(settings)
-        cluster = resources.growth(settings)
+        import ray
+
+        device, cluster = device_of(settings), resources.growth(settings)
         num_cpus, num_gpus = resources.totals(cluster)
         room = num_gpus if device == "cuda" else num_cpus / resources.MODEL_ACTOR_CPUS
+        gpus_per_actor = 1 if device == "cuda" else 0
         if settings.model.placement == "auto":  # one model has a machine to itself
             room = 1
+            nodes = (node["Resources"] for node in ray.nodes() if node["Alive"])
+            gpus_per_actor *= max(int(node.get("GPU", 0)) for node in nodes)
         derived = min(room, resources.num_model_actors(device, cluster))
         num_actors = settings.evaluate.num_actors or max(1, int(derived))
         if num_actors > room:
@@ -79,35 +82,27 @@ class ActorPool:
                 f"({device}).",
                 f"Use --evaluate.num-actors {int(room)} or fewer, or leave it out.",
             )
-        num_threads = max(1, int(num_cpus / num_actors))
-        return cls(device, num_actors, num_threads, _gpus_per_actor(settings, device))
+        return cls(device, num_actors, max(1, int(num_cpus / num_actors)), gpus_per_actor)
 
     def run(
-        self,
-        load: Callable[[int], Work],
-        tasks: Sequence[pa.Table],
-        *,
-        title: str,
-        unit: str,
-        in_order: bool = False,
+        self, load: Callable[[int], Work], tasks: Sequence[pa.Table], *, title: str, unit: str
     ) -> Iterator[pa.Table]:
-        """Work through tasks, and show how far they have come.
+        """Work through tasks, and show the progress.
 
-        An actor that is lost is started anew, and its tasks are repeated.
+        A lost actor is replaced, and its tasks are repeated.
 
         Args:
             load: Called once in each actor with its number of threads; loads the model. It must
                 pickle, and may hold references to objects.
             tasks: Begun in this order.
-            title: What is done, for the progress.
+            title: The work, for the progress.
             unit: What a row of a task is, in the plural.
-            in_order: Whether results come in the order of the tasks, else as they are ready.
 
         Yields:
-            The result of each task.
+            The result of each task, in their order.
 
         Raises:
-            UserError: What `load` or the work raised, of its own class.
+            UserError: `load` or the work raised it; its class is kept.
         """
         import ray
 
@@ -121,15 +116,18 @@ class ActorPool:
         actors = [actor_class.remote(self.num_threads) for _ in range(self.num_actors)]
         try:
             with Progress(sum(task.num_rows for task in tasks), unit, title) as progress:
-                results = _results(actors, ray.put(load), tasks, progress, f"{unit}_per_s")
-                yield from _sorted(results) if in_order else (result for _, result in results)
+                yield from _results(actors, ray.put(load), tasks, progress, f"{unit}_per_s")
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            raise
         finally:
             for actor in actors:
                 ray.kill(actor)
 
 
 class _Actor:
-    """Loads its model at the first call, so that what that raises keeps its class."""
+    """Loads its model at the first call: an error of the constructor would lose its class."""
 
     def __init__(self, num_threads: int) -> None:
         self._num_threads = min(num_threads, resources.num_local_cpus())
@@ -144,8 +142,8 @@ class _Actor:
 
 def _results(
     actors: Sequence[Any], load: Any, tasks: Sequence[pa.Table], progress: Progress, speed: str
-) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the number and the result of each task, as they are ready.
+) -> Iterator[pa.Table]:
+    """Yield the results in the order of the tasks.
 
     Tasks go to actors whose model is loaded: a cluster may still be starting machines for others.
     """
@@ -155,52 +153,23 @@ def _results(
     running: dict[Any, tuple[int | None, Any]] = {
         actor.call.remote(load, None): (None, actor) for actor in actors
     }
-    num_results, num_rows, started = 0, 0, None
-    while num_results < len(tasks):
+    results: dict[int, pa.Table] = {}  # those that wait for an earlier one
+    due, num_rows, started = 0, 0, None
+    while due < len(tasks):
         (ready,), _ = ray.wait(list(running))
         number, actor = running.pop(ready)
-        result = _get(ready)
+        result = ray.get(ready)
         started = started or time.monotonic()
         for _ in range(_TASKS_PER_ACTOR if number is None else 1):
             if waiting:
                 following, task = waiting.popleft()
                 running[actor.call.remote(load, task)] = following, actor
-        if number is not None:
-            assert result.num_rows == tasks[number].num_rows, f"task {number} lost or gained rows"
-            num_results += 1
-            num_rows += result.num_rows
-            progress.update(num_rows, **{speed: num_rows / (time.monotonic() - started)})
-            yield number, result
-
-
-def _get(ready: Any) -> Any:
-    import ray
-
-    try:
-        return ray.get(ready)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
-
-
-def _sorted(results: Iterator[tuple[int, pa.Table]]) -> Iterator[pa.Table]:
-    """Yield results in the order of their numbers; early ones wait."""
-    early: dict[int, pa.Table] = {}
-    due = 0
-    for number, result in results:
-        early[number] = result
-        while due in early:
-            yield early.pop(due)
+        if number is None:
+            continue
+        assert result.num_rows == tasks[number].num_rows, f"task {number} lost or gained rows"
+        num_rows += result.num_rows
+        progress.update(num_rows, **{speed: num_rows / (time.monotonic() - started)})
+        results[number] = result
+        while due in results:
+            yield results.pop(due)
             due += 1
-
-
-def _gpus_per_actor(settings: Settings, device: str) -> int:
-    """Return the GPUs of one actor: placement auto spreads a model over all that a node has."""
-    import ray
-
-    if device == "cpu":
-        return 0
-    if settings.model.placement != "auto":
-        return 1
-    return max(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])

@@ -49,9 +49,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
     started = time.monotonic()
     num_done = 0
     with _whole_file(answer.output) as write:
-        for part in pool.run(
-            load, _tasks(lines), title="answering", unit="questions", in_order=True
-        ):
+        for part in pool.run(load, _tasks(lines), title="answering", unit="questions"):
             some = lines[num_done : num_done + part.num_rows]
             for line, prediction in zip(some, part["prediction"].to_pylist(), strict=True):
                 row = line | {"prediction": json.loads(prediction)}

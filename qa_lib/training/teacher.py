@@ -168,7 +168,7 @@ def _compute(settings: Settings, window_set: WindowSet, blocks: list[ObjectRef])
         for start, end in zip(window_set.starts.tolist(), ends, strict=True)
         for first in range(start, end, _WINDOWS_PER_PART)
     ]
-    return list(pool.run(load, tasks, title="teacher", unit="windows", in_order=True))
+    return list(pool.run(load, tasks, title="teacher", unit="windows"))
 
 
 def _load_teacher(

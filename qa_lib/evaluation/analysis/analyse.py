@@ -12,11 +12,9 @@ import pyarrow.compute as pc
 from qa_lib.config import Settings
 from qa_lib.evaluation import metrics
 from qa_lib.evaluation.analysis import cases, semantic, table
-from qa_lib.evaluation.analysis.breakdown import break_down
-from qa_lib.evaluation.analysis.calibration import calibrate
+from qa_lib.evaluation.analysis.calibration import calibrate, no_answer
 from qa_lib.evaluation.analysis.intervals import intervals, resampling_unit
 from qa_lib.evaluation.analysis.table import Decoded
-from qa_lib.evaluation.analysis.threshold import no_answer
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
@@ -64,7 +62,7 @@ def analyse(
     threshold = _threshold(questions, scored, decoded)
     apart = cases.missed(values["f1"], values["semantic"]) if "semantic" in values else {}
     analysis = {
-        "breakdowns": break_down(questions.table, values),
+        "breakdowns": cases.break_down(questions.table, values),
         "calibration": calibration,
         "no_answer": threshold,
         **_cases(questions.table, rows, apart, settings.seed),

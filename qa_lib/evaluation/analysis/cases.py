@@ -1,20 +1,113 @@
-"""Single questions to look at: where F1 and meaning disagree, and a sample of all."""
+"""Where a system fails: scores by class of questions, and single questions to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
+_QUESTION_WORD = re.compile(
+    r"\b(how many|how much|how|what|which|whose|whom|who|when|where|why)\b", re.IGNORECASE
+)
+_ANSWER_WORDS = (1, 2, 3, 5, 9)  # where classes begin
+_CONTEXT_WORDS = (0, 75, 100, 125, 150, 200, 300)
+_NO_ANSWER = "no answer"
 _LOW_F1, _HIGH_SEMANTIC = 50.0, 70.0
 _NUM_MISSED, _NUM_EXAMPLES = 50, 30
+
+
+def break_down(
+    questions: pa.Table, scores: Mapping[str, Floats]
+) -> dict[str, list[dict[str, Any]]]:
+    """Average scores over classes of questions.
+
+    Args:
+        questions: Columns of the SQuAD schema.
+        scores: Name to (questions,) values, 0 to 100, NaN where a question does not count.
+
+    Returns:
+        For `question word` (the first in the question), `answer length` (words of the shortest gold
+        answer), `context length` (words) and `article`: the classes that have questions, each with
+        its `name`, `num_questions` and mean scores. Articles come worst F1 first, question words
+        most frequent first.
+    """
+    golds = pc.struct_field(questions["answers"], "text").to_pylist()
+    answer_words = [min((len(text.split()) for text in texts), default=-1) for texts in golds]
+    contexts = questions["context"].to_pylist()
+    words_of = {context: len(context.split()) for context in set(contexts)}
+    context_words = [words_of[context] for context in contexts]
+    return {
+        "question word": _groups(
+            [question_word(text) for text in questions["question"].to_pylist()],
+            scores,
+            lambda group: -group["num_questions"],
+        ),
+        "answer length": _by_length(answer_words, _ANSWER_WORDS, scores),
+        "context length": _by_length(context_words, _CONTEXT_WORDS, scores),
+        "article": _groups(questions["title"].to_pylist(), scores, lambda group: group["f1"]),
+    }
+
+
+def question_word(question: str) -> str:
+    """Return the first question word, `how many` as one; `other` where there is none."""
+    found = _QUESTION_WORD.search(question)
+    word = found[1].lower() if found else "other"
+    return {"whom": "who", "how much": "how many"}.get(word, word)
+
+
+def _by_length(
+    lengths: list[int], begins: tuple[int, ...], scores: Mapping[str, Floats]
+) -> list[dict[str, Any]]:
+    names = [
+        _class_name(begin, following)
+        for begin, following in zip(begins, [*begins[1:], None], strict=True)
+    ]
+    order = {name: place for place, name in enumerate([*names, _NO_ANSWER])}
+    places = np.searchsorted(begins, lengths, side="right") - 1
+    labels = [
+        _NO_ANSWER if length < 0 else names[max(0, place)]
+        for place, length in zip(places, lengths, strict=True)
+    ]
+    return _groups(labels, scores, lambda group: order[group["name"]])
+
+
+def _class_name(begin: int, following: int | None) -> str:
+    if following is None:
+        return f"{begin} words or more"
+    if following - begin == 1:
+        return "1 word" if begin == 1 else f"{begin} words"
+    return f"{begin} to {following - 1} words" if begin else f"below {following} words"
+
+
+def _groups(
+    labels: list[str], scores: Mapping[str, Floats], key: Callable[[dict[str, Any]], Any]
+) -> list[dict[str, Any]]:
+    names, group_of = np.unique(labels, return_inverse=True)
+    counted = ~np.isnan(scores["f1"])
+    counts = np.bincount(group_of[counted], minlength=len(names))  # (groups,)
+    means = {
+        name: np.bincount(group_of[counted], values[counted], minlength=len(names))
+        / np.maximum(counts, 1)
+        for name, values in scores.items()
+    }
+    groups = [
+        {
+            "name": str(names[group]),
+            "num_questions": int(counts[group]),
+            **{name: float(values[group]) for name, values in means.items()},
+        }
+        for group in np.flatnonzero(counts)
+    ]
+    return sorted(groups, key=key)
 
 
 def missed(f1: Floats, semantic: Floats) -> dict[str, NDArray[np.int64]]:

@@ -27,9 +27,9 @@ def settings_of(num_actors: int | None) -> Settings:
     )
 
 
-def run(load: Callable[[int], Work], num_actors: int = 2, *, in_order: bool = True) -> list:
+def run(load: Callable[[int], Work], num_actors: int = 2) -> list[list[int]]:
     pool = ActorPool.of(settings_of(num_actors))
-    results = pool.run(load, TASKS, title="doubling", unit="rows", in_order=in_order)
+    results = pool.run(load, TASKS, title="doubling", unit="rows")
     return [part["n"].to_pylist() for part in results]
 
 
@@ -44,11 +44,9 @@ def load_doubler(blocks: list[ray.ObjectRef], num_threads: int) -> Work:
     return double
 
 
-def test_results_come_in_order_where_asked_and_all_of_them_else():
-    load = partial(load_doubler, [ray.put("held by the driver")])
+def test_all_results_come_in_the_order_of_the_tasks():
     expected = [[2 * number, 20 * number] for number in range(7)]
-    assert run(load) == expected
-    assert sorted(run(load, in_order=False)) == expected
+    assert run(partial(load_doubler, [ray.put("held by the driver")])) == expected
 
 
 def load_in_vain(num_threads: int) -> Work:
