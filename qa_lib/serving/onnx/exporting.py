@@ -164,11 +164,9 @@ def _write(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write the files, and compare their logits; return the models by variant, and facts."""
     config = forward.model.config
-    inputs = ["input_ids", "attention_mask", "token_type_ids"][
-        : 3 if forward.pad.token_types else 2
-    ]
+    types = ["token_type_ids"] if forward.pad.token_types else []
     (folder / FLOAT).parent.mkdir()
-    write_onnx(forward.model, folder / FLOAT, inputs)
+    write_onnx(forward.model, folder / FLOAT, ["input_ids", "attention_mask", *types])
     try:
         variants: dict[str, Any] = {_ONNX: OnnxModel(folder / FLOAT, config)}
         if quantized:
@@ -225,10 +223,8 @@ def _answers(
         forward.model = model
         predictions[variant] = _predict(settings, forward, questions, cut.table, variant)
         scores = evaluation.score(questions, predictions[variant])
-        if variant == _ONNX:
-            facts |= scores
-        else:
-            facts |= {f"{key}_{variant}": scores[key] for key in ("f1", "em")}
+        others = {f"{key}_{variant}": scores[key] for key in ("f1", "em")}
+        facts |= scores if variant == _ONNX else others
     facts["num_same_answers"] = {
         variant: sum(text == predictions[_PYTORCH][key] for key, text in answers.items())
         for variant, answers in predictions.items()
@@ -248,7 +244,7 @@ def _predict(
     with Progress(table.num_rows, "windows", title) as progress:
         for part in evaluation.find_spans(forward, table, settings.evaluate):
             parts.append(part)
-            progress.update(sum(part.num_rows for part in parts))
+            progress.update(sum(map(len, parts)))
     answers = evaluation.merge(pa.concat_tables(parts), questions, settings.evaluate)
     texts = answers.texts(questions.table["context"].to_pylist())
     return dict(zip(questions.table["id"].to_pylist(), texts, strict=True))
