@@ -77,7 +77,7 @@ def find_all_spans(
         for first in range(0, len(order), size)
     ]
     candidates = pa.concat_tables(pool.run(load, tasks, title="evaluating", unit="windows"))
-    seconds = time.time() - candidates["began_s"].to_numpy().min()
+    seconds = time.time() - float(candidates["began_s"].to_numpy().min())
     index = np.sort(candidates["window_index"].to_numpy())
     assert np.array_equal(index, np.arange(window_set.num_windows)), "windows missed or repeated"
     return candidates, {

@@ -195,7 +195,9 @@ def _load_teacher(
     def compute(task: pa.Table) -> pa.Table:
         table = take(tables, starts, task["window_index"].to_numpy())
         indices, start_lists, end_lists = [], [], []
-        for rows, start, end in forward(table.append_column("n", np.arange(table.num_rows))):
+        for rows, start, end in forward(
+            table.append_column("n", pa.array(np.arange(table.num_rows)))
+        ):
             counts = windows.lengths(rows)
             indices.append(rows["n"].to_numpy())
             start_lists.append(_lists(start, counts))
