@@ -65,9 +65,9 @@ class ModelSettings(Group):
     )
     placement: Literal["single", "auto", "cpu", "disk"] = Field(
         default="single",
-        description="Where the weights lie while a model answers or is evaluated: on one device; "
-        "auto: over all GPUs of a machine, then its memory, then its disk; or in its memory or on "
-        "its disk, and on the device only while they are used.",
+        description="Where the weights lie while a model teaches, answers or is evaluated: on one "
+        "device; auto: over all GPUs of a machine, then its memory, then its disk; or in its "
+        "memory or on its disk, and on the device only while they are used.",
     )
     max_memory: tuple[Memory, ...] | None = Field(
         default=None,

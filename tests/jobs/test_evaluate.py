@@ -19,7 +19,7 @@ from qa_lib import config, evaluation, models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings, TrainSettings
 from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import ModelError, ResourceError
-from qa_lib.evaluation.spans import NO_SPAN_ODDS
+from qa_lib.evaluation.answers import NO_SPAN_ODDS
 from qa_lib.runs.run_folder import RunFolder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -265,6 +265,8 @@ def test_the_job_ends_on_this_machine_as_it_is(tmp_path):
     done = run_job(tmp_path, *flags)
     assert done.returncode == 0, done.stderr
     assert "over 12 of 12 questions" in done.stdout and "evaluating: 12 of 12" in done.stderr
+    ours = ("evaluating: ", "comparing meanings: ")
+    assert [line for line in done.stderr.splitlines() if not line.startswith(ours)] == []
     assert result_of(tmp_path / "small")["status"] == "done"
 
 
