@@ -127,8 +127,8 @@ def front(trials: Sequence[dict[str, Any]], chosen: int | None) -> dict[str, Any
     """
     scored = [row for row in trials if row.get("f1") is not None]
     figure = _figure(*pareto.AXES)
-    _curve(figure, *pareto.front(scored), "front", "var(--ink)", width=1, hoverinfo="skip")
-    for number, (name, rows) in enumerate(pareto.groups(scored).items()):
+    _curve(figure, *pareto.front_line(scored), "front", "var(--ink)", width=1, hoverinfo="skip")
+    for number, (name, rows) in enumerate(pareto.by_rung(scored).items()):
         marker = {
             "color": _COLOURS[number % len(_COLOURS)],
             "size": 11,

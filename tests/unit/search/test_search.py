@@ -1,4 +1,4 @@
-"""The search without Ray: what is worth a trial, who goes on, what is remembered."""
+"""The search without Ray: what is worth a trial, which trials go on, what the journal holds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from qa_lib.adjust import Sizes
 from qa_lib.config import SearchSettings, SpaceSettings
 from qa_lib.errors import AdjustError, CheckpointError
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.search import dominance, results
+from qa_lib.search import pareto, results
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving, Job, Outcome, Trial
 from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.latency_table import Entry, confirm, rule_out
-from qa_lib.search.sampler import _comparable, propose
-from qa_lib.search.searcher import Proposer
+from qa_lib.search.sampler import _comparable, sample
+from qa_lib.search.searcher import RungSearcher
 from qa_lib.search.space import Setting, Space, space_of
 from tests.support.adjust_models import CONFIGS
 
@@ -100,7 +100,7 @@ def test_ragged_sizes_stand_beside_the_stock_ones():
         assert Setting.from_dict(json.loads(json.dumps(each.to_dict()))) == each
     admitted = [each for each in space.sizes if each.blocks is not None]
     for seed in range(3):
-        drawn = propose(space, admitted, [], objective="f1", searcher="optuna", seed=seed)
+        drawn = sample(space, admitted, [], objective="f1", searcher="optuna", seed=seed)
         assert drawn.row()["ragged"] and drawn.sizes in admitted
     table = [entry(PARENT, 12.0), *(entry(each, 6.0) for each in space.sizes)]
     kept = [each.sizes for each in rule_out(table, SearchSettings())[1:] if not each.skipped]
@@ -178,16 +178,16 @@ def test_the_front_is_what_no_point_beats(points):
         return one != other and one[0] >= other[0] and one[1] <= other[1]
 
     expected = {p for p in points if not any(beats(other, p) for other in points)}
-    found = [points[index] for index in dominance.non_dominated(points)]
+    found = [points[index] for index in pareto.non_dominated(points)]
     assert set(found) == expected and len(found) == len(expected)
     assert found == sorted(found, key=lambda point: point[1])
 
 
 @given(POINTS)
 def test_the_ranking_names_every_point_once_and_the_front_first(points):
-    ranked = dominance.ranking(points)
+    ranked = pareto.ranking(points)
     assert sorted(ranked) == list(range(len(points)))
-    best = dominance.non_dominated(points)
+    best = pareto.non_dominated(points)
     assert set(ranked[: len(best)]) == set(best)
 
 
@@ -262,7 +262,7 @@ def test_for_the_front_the_fast_go_on_beside_the_accurate():
     assert {first.number, second.number} == {1, 4}
 
 
-# -- proposals
+# -- the sampler
 
 
 SPACE = Space(
@@ -277,7 +277,7 @@ def test_proposals_are_admitted_and_the_same_for_the_same_trials(searcher, objec
     admitted = {sizes(2), sizes(3, 24)}
 
     def draw() -> Setting:
-        return propose(SPACE, admitted, trials, objective=objective, searcher=searcher, seed=1)
+        return sample(SPACE, admitted, trials, objective=objective, searcher=searcher, seed=1)
 
     for number in range(1, 12):
         setting = draw()
@@ -293,7 +293,7 @@ def test_tpe_learns_where_the_f1_is_high():
     def mean_rate(searcher: str) -> float:
         trials = [trial(0, 99.0)]
         for number in range(1, 24):
-            setting = propose(
+            setting = sample(
                 SPACE, set(SPACE.sizes), trials, objective="f1", searcher=searcher, seed=0
             )
             f1 = 50 + 10 * np.log(setting.learning_rate)
@@ -305,7 +305,7 @@ def test_tpe_learns_where_the_f1_is_high():
 
 def test_a_cut_that_was_left_behind_is_not_made_again():
     def draw(*trials: Trial) -> Setting:
-        return propose(
+        return sample(
             SPACE, {sizes(2), sizes(3, 24)}, trials, objective="f1", searcher="optuna", seed=0
         )
 
@@ -333,7 +333,7 @@ def test_only_figures_of_one_budget_are_compared():
     assert len(_comparable([*low, *high[:5]])) == 13
 
 
-# -- the journal and the proposer
+# -- the journal and the searcher
 
 
 def journal_of(folder: Path) -> Journal:
@@ -374,11 +374,11 @@ def test_a_search_is_not_resumed_as_another_one(tmp_path: Path):
         again.begin({"--seed": 1})
 
 
-def proposer_of(journal: Journal, rule: Halving, **values) -> Proposer:
+def searcher_of(journal: Journal, rule: Halving, **values) -> RungSearcher:
     def setting() -> Setting:
         return Setting(sizes(2), "taylor", 1e-4 * len(journal.trials), 0.5)
 
-    return Proposer(
+    return RungSearcher(
         journal,
         rule,
         setting,
@@ -392,14 +392,14 @@ def proposer_of(journal: Journal, rule: Halving, **values) -> Proposer:
     )
 
 
-def drain(proposer: Proposer, journal: Journal, rule: Halving) -> list[tuple[int, int]]:
+def drain(searcher: RungSearcher, journal: Journal, rule: Halving) -> list[tuple[int, int]]:
     """Run every rung that is suggested, one at a time."""
     ran = []
-    while (config := proposer.suggest("one")) != Searcher.FINISHED:
+    while (config := searcher.suggest("one")) != Searcher.FINISHED:
         number, rung = config["number"], config["rung"]
         windows = rule.budgets[rung] * BATCH
         journal.finished(number, rung, Outcome(10.0 * rung + number, windows, 1.0))
-        proposer.on_trial_complete("one")
+        searcher.on_trial_complete("one")
         ran.append((number, rung))
     return ran
 
@@ -407,22 +407,22 @@ def drain(proposer: Proposer, journal: Journal, rule: Halving) -> list[tuple[int
 def test_a_whole_search_runs_each_rung_once_and_a_resumed_one_what_is_left(tmp_path: Path):
     rule = Halving(settings(), BATCH)
     journal = begun(tmp_path / "whole")
-    whole = drain(proposer_of(journal, rule), journal, rule)
+    whole = drain(searcher_of(journal, rule), journal, rule)
     assert len(set(whole)) == len(whole)
     assert sum(rung == 0 for _, rung in whole) == 9
     assert sum(rung == 2 for _, rung in whole) >= 2
 
     stopped = begun(tmp_path / "stopped")
-    proposer = proposer_of(stopped, rule)
+    searcher = searcher_of(stopped, rule)
     for _ in range(5):
-        config = proposer.suggest("one")
+        config = searcher.suggest("one")
         windows = rule.budgets[config["rung"]] * BATCH
         value = 10.0 * config["rung"] + config["number"]
         stopped.finished(config["number"], config["rung"], Outcome(value, windows, 1.0))
-        proposer.on_trial_complete("one")
-    killed = proposer.suggest("one")  # and the driver dies before it is told how this went
+        searcher.on_trial_complete("one")
+    killed = searcher.suggest("one")  # and the driver dies before its result arrives
     again = journal_of(tmp_path / "stopped")
-    rest = drain(proposer_of(again, rule), again, rule)
+    rest = drain(searcher_of(again, rule), again, rule)
     assert rest[0] == (killed["number"], killed["rung"])
     assert rest == whole[5:]
     assert again.trials == journal.trials
@@ -431,19 +431,19 @@ def test_a_whole_search_runs_each_rung_once_and_a_resumed_one_what_is_left(tmp_p
 def test_nothing_begins_beyond_the_window_budget_or_the_deadline(tmp_path: Path):
     rule = Halving(settings(halving=False), BATCH)
     journal = begun(tmp_path / "windows")
-    drain(proposer_of(journal, rule, window_budget=3 * 320 + 319), journal, rule)
+    drain(searcher_of(journal, rule, window_budget=3 * 320 + 319), journal, rule)
     assert sum(each.outcomes[-1].num_windows for each in journal.trials) == 3 * 320
     journal = begun(tmp_path / "late")
-    assert drain(proposer_of(journal, rule, deadline_s=0.0), journal, rule) == []
+    assert drain(searcher_of(journal, rule, deadline_s=0.0), journal, rule) == []
 
 
 def test_while_a_rung_runs_there_is_waiting_not_an_end(tmp_path: Path):
     rule = Halving(settings(), BATCH)
     journal = begun(tmp_path / "run")
-    proposer = proposer_of(journal, rule, num_trials=1)
-    assert proposer.suggest("parent")["number"] == 0
-    assert proposer.suggest("first")["number"] == 1
-    assert proposer.suggest("none") is None
+    searcher = searcher_of(journal, rule, num_trials=1)
+    assert searcher.suggest("parent")["number"] == 0
+    assert searcher.suggest("first")["number"] == 1
+    assert searcher.suggest("none") is None
 
 
 # -- results
@@ -481,7 +481,7 @@ def test_the_choice_is_the_best_f1_at_the_speed_up_else_the_fastest():
 def test_rows_and_facts_count_what_was_trained_and_what_was_saved(tmp_path: Path):
     rule = Halving(settings(trial_windows=320, num_rungs=2), BATCH)
     journal = begun(tmp_path / "run")
-    drain(proposer_of(journal, rule), journal, rule)
+    drain(searcher_of(journal, rule), journal, rule)
     journal.trials[1].error = "killed"
     rows = results.rows(journal.trials, rule)
     assert [row["status"] for row in rows][:2] == ["parent", "crashed"]
