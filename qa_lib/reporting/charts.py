@@ -170,7 +170,10 @@ def intervals(labels: Sequence[str], scores: Sequence[dict[str, Any]]) -> dict[s
                 "thickness": 1.5,
             },
         )
+    ends = [end for row in scores for pair in row["intervals"] for end in pair or ()]
+    ends += [value for row in scores for value in row["values"] if value is not None]
     figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(range=[max(0, min(ends) - 3), min(101, max(ends) + 3)])
     figure.update_layout(scattermode="group", scattergap=0.6)
     return _plain(figure)
 
