@@ -19,9 +19,9 @@ _COLOURS = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)")
 
 def losses(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Draw the loss of every step, and its running mean."""
+    figure = _figure("step", "loss")
     rows = [row for row in metrics if row.get("loss") is not None]
     steps, values = [row["step"] for row in rows], [row["loss"] for row in rows]
-    figure = _figure("step", "loss")
     _curve(figure, steps, values, "every step", "var(--c1-soft)", width=1)
     _curve(figure, steps, _smooth(values), "running mean", "var(--c1)")
     return _plain(figure)
@@ -128,17 +128,25 @@ def front(trials: Sequence[dict[str, Any]], chosen: int | None) -> dict[str, Any
     scored = [row for row in trials if row.get("f1") is not None]
     figure = _figure(*pareto.AXES)
     _curve(figure, *pareto.front_line(scored), "front", "var(--ink)", width=1, hoverinfo="skip")
+
+    def points(rows: Sequence[dict[str, Any]], name: str, hover: bool, **marker: Any) -> None:
+        figure.add_scatter(
+            x=[row["latency_ms"] for row in rows],
+            y=[row["f1"] for row in rows],
+            name=name,
+            mode="markers",
+            marker=marker,
+            text=[_trial(row) for row in rows] if hover else None,
+            hoverinfo="text" if hover else "skip",
+        )
+
     for number, (name, rows) in enumerate(pareto.by_rung(scored).items()):
-        marker = {
-            "color": _COLOURS[number % len(_COLOURS)],
-            "size": 11,
-            "symbol": "square" if name == "parent" else "circle",
-        }
-        _points(figure, rows, name, marker, text=[_trial(row) for row in rows], hoverinfo="text")
+        symbol = "square" if name == "parent" else "circle"
+        points(rows, name, True, symbol=symbol, size=11, color=_COLOURS[number % len(_COLOURS)])
     ring = {"size": 21, "symbol": "circle-open", "color": "var(--ink)", "line": {"width": 2}}
     for row in scored:
         if row["trial"] == chosen:
-            _points(figure, [row], "chosen", ring, hoverinfo="skip")
+            points([row], "chosen", False, **ring)
     return _plain(figure)
 
 
@@ -223,17 +231,6 @@ def _curve(
 ) -> None:
     line = {"color": colour, "width": width, "dash": dash}
     figure.add_scatter(x=x, y=y, name=name, mode=mode, line=line, **more)
-
-
-def _points(
-    figure: Figure,
-    trials: Sequence[dict[str, Any]],
-    name: str,
-    marker: dict[str, Any],
-    **more: Any,
-) -> None:
-    x, y = [row["latency_ms"] for row in trials], [row["f1"] for row in trials]
-    figure.add_scatter(x=x, y=y, name=name, mode="markers", marker=marker, **more)
 
 
 def _plain(figure: Figure) -> dict[str, Any]:

@@ -86,41 +86,31 @@ def measure_models(config: Any, sizes: Sequence[Sizes], device: str) -> list[flo
     return _run_remotely(_measure_models, config, list(sizes), device)
 
 
-def compare_models(config: Any, sizes: Sequence[Sizes], device: str) -> list[float]:
-    """Measure whole models where trials run, a few at a time, each time beside the first.
-
-    Returns:
-        How many times as fast as the first each of the others is; medians of several builds.
-    """
-    return _run_remotely(_compare_models, config, list(sizes), device)
-
-
 def confirm(
     entries: Sequence[Entry],
     settings: SearchSettings,
-    compare: Callable[[list[Sizes]], list[float]],
+    measure_whole: Callable[[list[Sizes]], list[float]],
 ) -> list[Entry]:
     """Replace the table's speed-ups by those of whole models where they are too close to call.
 
     Args:
         entries: Of `measure`, the parent's first.
         settings: Where the objective is the front, no speed-up decides and nothing is measured.
-        compare: Returns the speed-ups of whole models over the first one, as `compare_models`.
+        measure_whole: Measures whole models, as `measure_models`: a few at a time, each time beside
+            the parent.
     """
     low, high = (share * settings.min_speedup for share in _CLOSE)
     parent, *rest = entries
-    close = [entry.sizes for entry in rest if low <= entry.speedup <= high]
-    if settings.objective != "f1" or not close:
-        return list(entries)
-    speedups = dict(zip(close, compare([parent.sizes, *close]), strict=True))
-
-    def confirmed(entry: Entry) -> Entry:
-        if entry.sizes not in speedups:
-            return entry
-        speedup = round(speedups[entry.sizes], 4)
-        return replace(entry, speedup=speedup, latency_ms=round(parent.latency_ms / speedup, 4))
-
-    return [parent, *map(confirmed, rest)]
+    close = [entry for entry in rest if low <= entry.speedup <= high]
+    confirmed: dict[Sizes, Entry] = {}
+    for begin in range(0, len(close) if settings.objective == "f1" else 0, _NUM_AT_ONCE):
+        group = close[begin : begin + _NUM_AT_ONCE]
+        whole, *others = measure_whole([parent.sizes, *(entry.sizes for entry in group)])
+        for entry, latency_ms in zip(group, others, strict=True):
+            speedup = round(whole / latency_ms, 4)
+            ms = round(parent.latency_ms / speedup, 4)
+            confirmed[entry.sizes] = replace(entry, speedup=speedup, latency_ms=ms)
+    return [confirmed.get(entry.sizes, entry) for entry in entries]
 
 
 def rule_out(entries: Sequence[Entry], settings: SearchSettings) -> list[Entry]:
@@ -208,16 +198,6 @@ def _measure_models(config: Any, sizes: list[Sizes], device: str) -> list[float]
         builds.append(cost.measure_latency(models).values())
         del models  # before the next ones are built
     return [median(of_one) * 1e3 for of_one in zip(*builds, strict=True)]
-
-
-def _compare_models(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    first, *rest = sizes
-    speedups: list[float] = []
-    for begin in range(0, len(rest), _NUM_AT_ONCE):
-        group = [first, *rest[begin : begin + _NUM_AT_ONCE]]
-        parent, *others = _measure_models(config, group, device)
-        speedups += [parent / other for other in others]
-    return speedups
 
 
 def _take_all_cores() -> None:

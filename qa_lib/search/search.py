@@ -94,8 +94,8 @@ def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Hal
     task = _task(settings, run, halving, held_out, num_concurrent)
     if not journal.entries:
         entries = latency_table.measure(config, space.sizes, task.device)
-        compare = partial(latency_table.compare_models, config, device=task.device)
-        entries = latency_table.confirm(entries, settings.search, compare)
+        measure_whole = partial(latency_table.measure_models, config, device=task.device)
+        entries = latency_table.confirm(entries, settings.search, measure_whole)
         journal.measured(latency_table.rule_out(entries, settings.search))
     run_trials(task, journal, halving, space, run=run, num_concurrent=num_concurrent)
     return task, journal, halving

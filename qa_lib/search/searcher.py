@@ -10,6 +10,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from qa_lib.config import SearchSettings
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving, Job, Outcome
 from qa_lib.search.journal import Journal
@@ -28,11 +29,8 @@ class RungSearcher(Searcher):
         journal: Journal,
         halving: Halving,
         sample: Callable[[], Setting],
-        *,
-        num_trials: int,
-        window_budget: int | None,
+        settings: SearchSettings,
         global_batch: int,
-        deadline_s: float,
     ) -> None:
         """Continue where the journal stands.
 
@@ -40,15 +38,13 @@ class RungSearcher(Searcher):
             journal: Trials so far, the parent as the first.
             halving: Decides which trials go on.
             sample: Draws a new setting.
-            num_trials: To draw in all, the parent not counted.
-            window_budget: Training windows over all trials; None sets no limit.
+            settings: Number of trials, budgets of windows and time; the time starts now.
             global_batch: Windows per optimizer step.
-            deadline_s: No rung begins after this moment of `time.monotonic`.
         """
         super().__init__(metric="f1", mode="max")
         self._journal, self._halving, self._sample = journal, halving, sample
-        self._num_trials, self._window_budget = num_trials, window_budget
-        self._global_batch, self._deadline_s = global_batch, deadline_s
+        self._settings, self._global_batch = settings, global_batch
+        self._deadline_s = time.monotonic() + (settings.time_budget_s or float("inf"))
         self._running: dict[str, Job] = {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -84,18 +80,19 @@ class RungSearcher(Searcher):
         job = self._halving.promotion(trials, running)
         if job is not None:
             return job if self._affordable(job) else None
-        if len(trials) <= self._num_trials:
+        if len(trials) <= self._settings.num_trials:
             return Job(self._journal.proposed(self._sample()).number, 0)
         return None
 
     def _affordable(self, job: Job) -> bool:
-        if self._window_budget is None:
+        budget = self._settings.window_budget
+        if budget is None:
             return True
         rungs = [(trial.number, trial.rung) for trial in self._journal.trials if trial.rung > 0]
         reached = dict(rungs) | {j.number: j.rung for j in self._running.values()}
         reached[job.number] = job.rung
         steps = sum(self._halving.budgets[rung] for rung in reached.values())
-        return steps * self._global_batch <= self._window_budget
+        return steps * self._global_batch <= budget
 
 
 class Recorder(tune.Callback):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from functools import partial
 from typing import Any
 
@@ -91,23 +90,16 @@ def run_trials(
         parent = Sizes.of(models.load_config(settings.model.name))
         lowest = space.learning_rate[0], space.distill_weight[0]
         journal.proposed(Setting(parent, space.importance[0], *lowest))
-    searcher = RungSearcher(
-        journal,
-        halving,
-        partial(
-            sample,
-            space,
-            {entry.sizes for entry in journal.entries[1:] if not entry.skipped},
-            journal.trials,
-            objective=options.objective,
-            searcher=options.searcher,
-            seed=settings.seed,
-        ),
-        num_trials=options.num_trials,
-        window_budget=options.window_budget,
-        global_batch=settings.train.global_batch,
-        deadline_s=time.monotonic() + (options.time_budget_s or float("inf")),
+    draw = partial(
+        sample,
+        space,
+        {entry.sizes for entry in journal.entries[1:] if not entry.skipped},
+        journal.trials,
+        objective=options.objective,
+        searcher=options.searcher,
+        seed=settings.seed,
     )
+    searcher = RungSearcher(journal, halving, draw, options, settings.train.global_batch)
     display = Display(
         run, journal.trials, halving, num_trials=options.num_trials, num_concurrent=num_concurrent
     )
