@@ -36,9 +36,9 @@ class Display:
             run: Receives `tensorboard/`, if it is a local folder.
             trials: All so far; the list grows.
             halving: Rungs and budgets.
-            num_trials: In the end, the parent not counted.
+            num_trials: At the end, without the parent.
             num_concurrent: Trials at a time.
-            stream: Where to write; standard error where None.
+            stream: None for standard error.
         """
         self._run, self._trials, self._halving = run, trials, halving
         self._num_trials, self._num_concurrent = num_trials, num_concurrent

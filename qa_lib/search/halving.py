@@ -86,12 +86,7 @@ class Halving:
     """The rungs of a search, and the rule that promotes trials to the next one."""
 
     def __init__(self, settings: SearchSettings, global_batch: int) -> None:
-        """Derive the budgets.
-
-        Args:
-            settings: Rungs, reduction factor, objective.
-            global_batch: Windows per optimizer step; budgets are whole steps.
-        """
+        """Derive the budgets: whole optimizer steps of `global_batch` windows."""
         self._settings = settings
         eta, top = settings.reduction_factor, settings.num_rungs
         shares = [eta**-i for i in reversed(range(top))] if settings.halving else [1.0]

@@ -75,13 +75,7 @@ def front_line(rows: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]
 
 
 def draw(run: RunFolder, rows: Sequence[dict[str, Any]], chosen: int) -> None:
-    """Write pareto.png.
-
-    Args:
-        run: Receives the picture.
-        rows: Of trials.parquet.
-        chosen: Number of the chosen trial, which gets a ring.
-    """
+    """Write pareto.png from rows of trials.parquet, with a ring around the chosen trial."""
     from matplotlib.figure import Figure
 
     scored = [row for row in rows if row["f1"] is not None]

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from qa_lib.runs.run_folder import TRIALS, RunFolder
 from qa_lib.search.halving import Halving, Trial
+from qa_lib.search.journal import Journal
 from qa_lib.search.pareto import non_dominated
 
 TRIALS_CSV = "trials.csv"
@@ -96,10 +97,7 @@ def choose(
     Args:
         front: Trials, not empty.
         speedups: Measured on whole models, by number of the trial.
-        min_speedup: Times the parent's speed.
-
-    Returns:
-        The trial, and whether it reaches the speed-up.
+        min_speedup: Times the parent's speed; the result says whether the trial reaches it.
     """
     fast = [trial for trial in front if speedups[trial.number] >= min_speedup]
     if fast:
@@ -107,13 +105,10 @@ def choose(
     return max(front, key=lambda trial: speedups[trial.number]), False
 
 
-def facts(
-    trials: Sequence[Trial],
-    halving: Halving,
-    num_latencies: dict[str, int],
-    speedups: Mapping[int, float],
-) -> dict[str, Any]:
+def facts(journal: Journal, halving: Halving, speedups: Mapping[int, float]) -> dict[str, Any]:
     """Return the fields of result.json about the search as a whole."""
+    trials = journal.trials
+    reasons = [entry.skipped or "admitted" for entry in journal.entries[1:]]
     scored = [trial for trial in trials if trial.outcomes and not trial.is_parent]
     windows = sum(trial.outcomes[-1].num_windows for trial in scored)
     per_trial = max(
@@ -126,7 +121,7 @@ def facts(
         "num_trials_per_rung": [
             sum(trial.rung >= rung for trial in scored) for rung in range(len(halving.budgets))
         ],
-        "num_sizes": num_latencies,
+        "num_sizes": {name: reasons.count(name) for name in ("admitted", "too slow", "dominated")},
         "trial_seconds": round(sum(o.seconds for trial in trials for o in trial.outcomes), 2),
         "search_windows": windows,
         "search_windows_full_budgets": full,

@@ -40,7 +40,13 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
         ResourceError: The machine or cluster cannot hold the trials.
     """
     task, journal, halving = explore(settings, run)
-    front = _front(journal)
+    front = results.front_of(journal.trials)
+    if not front:
+        reason = next((trial.error for trial in journal.trials if trial.error), "none has ended")
+        raise AdjustError(
+            f"No trial gave a model: {reason}.",
+            "Mend that, or give more --search.time-budget-s, and continue with --resume.",
+        )
     compared = [journal.trials[0], *front]
     milliseconds = latency_table.measure_models(
         models.load_config(task.settings.model.name),
@@ -53,7 +59,7 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
     results.write_tables(run, rows)
     chosen, is_fast = results.choose(front, speedups, settings.search.min_speedup)
     pareto.draw(run, rows, chosen.number)
-    result = results.facts(journal.trials, halving, _num_sizes(journal), speedups) | {
+    result = results.facts(journal, halving, speedups) | {
         "parent": task.settings.model.name,
         "chosen_trial": chosen.number,
         "chosen_reaches_min_speedup": is_fast,
@@ -70,10 +76,6 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
 
 def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Halving]:
     """Obtain the parent, rule sizes out, and run the trials.
-
-    Args:
-        settings: As for `search`.
-        run: As for `search`.
 
     Returns:
         What the trials shared, the journal that holds them, and the rungs.
@@ -196,22 +198,6 @@ def trial_sizes(task: TrialTask, trial: Trial) -> Sizes:
     return Plan.from_json(task.folder(trial.number).read_text(PLAN)).keep.sizes
 
 
-def _front(journal: Journal) -> list[Trial]:
-    """Return the front.
-
-    Raises:
-        AdjustError: Every trial crashed, or none has ended.
-    """
-    front = results.front_of(journal.trials)
-    if not front:
-        reason = next((trial.error for trial in journal.trials if trial.error), "none has ended")
-        raise AdjustError(
-            f"No trial gave a model: {reason}.",
-            "Mend that, or give more --search.time-budget-s, and continue with --resume.",
-        )
-    return front
-
-
 def _identity(settings: Settings) -> dict[str, Any]:
     """Return, by flag, the settings that trials must share for their scores to be comparable."""
     free = {"parent", "num_trials", "time_budget_s", "window_budget", "max_concurrent", "searcher"}
@@ -228,9 +214,3 @@ def _identity(settings: Settings) -> dict[str, Any]:
         for name, value in values.items()
     }
     return flags | {"--seed": settings.seed, "parent": models.fingerprint(settings.model.name)}
-
-
-def _num_sizes(journal: Journal) -> dict[str, int]:
-    """Count the sizes of the space: admitted, too slow, dominated."""
-    reasons = [entry.skipped or "admitted" for entry in journal.entries[1:]]
-    return {reason: reasons.count(reason) for reason in ("admitted", "too slow", "dominated")}

@@ -15,8 +15,8 @@ from qa_lib.errors import AdjustError
 if TYPE_CHECKING:
     from qa_lib.config import SpaceSettings
 
-_DERIVED_WIDTHS = (0.25, 0.5, 0.75, 1.0)  # intermediate sizes, as fractions of the parent's
-_DERIVED_HIDDEN = (0.75, 1.0)
+_INTERMEDIATE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the parent's size
+_HIDDEN_FRACTIONS = (0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
             f"The most that --search.space.num-layers can name is {most}.",
         )
     hidden = settings.hidden_size or _fractions(
-        parent.hidden_size, _DERIVED_HIDDEN, parent.head_size
+        parent.hidden_size, _HIDDEN_FRACTIONS, parent.head_size
     )
     intermediate = settings.intermediate_size or _fractions(
-        parent.intermediate_size, _DERIVED_WIDTHS, round_to
+        parent.intermediate_size, _INTERMEDIATE_FRACTIONS, round_to
     )
     kept = dict.fromkeys(
         _kept(most, count, way) for count, way in product(num_layers, settings.layers)
@@ -111,11 +111,9 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
     for layers, width, inner, ragged in product(kept, hidden, intermediate, settings.ragged):
         if ragged and inner == parent.intermediate_size:
             continue  # nothing for layers to share out
-        wish = AdjustSettings(
-            keep_layers=layers, hidden_size=width, intermediate_size=inner, ragged=ragged
-        )
+        values = {"hidden_size": width, "intermediate_size": inner, "ragged": ragged}
         try:
-            sizes[adjust.resolve(config, wish)] = None
+            sizes[adjust.resolve(config, AdjustSettings(keep_layers=layers, **values))] = None
         except AdjustError as error:
             remedy = error.remedy.replace("--adjust.", "--search.space.")
             raise AdjustError(error.problem, remedy) from None

@@ -162,7 +162,7 @@ def test_rows_and_facts_count_what_was_trained_and_what_was_saved(tmp_path: Path
     assert [row["status"] for row in rows][:2] == ["parent", "crashed"]
     assert {row["status"] for row in rows[2:]} == {"stopped", "finished"}
     assert all(row[f"f1_rung_{row['rung']}"] == row["f1"] for row in rows)
-    found = results.facts(journal.trials, rule, {}, dict.fromkeys(range(9), 1.5))
+    found = results.facts(journal, rule, dict.fromkeys(range(9), 1.5))
     assert found["search_windows_full_budgets"] == 8 * 320
     assert found["search_windows"] == sum(row["num_windows"] for row in rows)
     assert 0 < found["search_windows_saved"] < 1
