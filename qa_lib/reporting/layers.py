@@ -11,6 +11,13 @@ _WIDTH, _LABEL, _LAYER, _GAP, _TOP = 340.0, 26.0, 34.0, 8.0, 24.0
 _PART = (_LAYER - 2) / 2  # two parts of a layer, 2 apart
 _UNITS = {"num_heads": "heads", "attention_size": "value", "intermediate_size": "intermediate"}
 _NAMES = {"attention": "attention", "feed": "feed-forward part"}
+_ROWS = {
+    "num_layers": "layers",
+    "hidden_size": "hidden size",
+    "num_heads": "attention heads",
+    "intermediate_size": "intermediate size",
+    "vocabulary_size": "vocabulary",
+}
 
 
 def picture(facts: Facts) -> dict[str, Any] | None:
@@ -42,13 +49,7 @@ def picture(facts: Facts) -> dict[str, Any] | None:
         ],
         "rows": [
             (name, before[key], after[key])
-            for name, key in (
-                ("layers", "num_layers"),
-                ("hidden size", "hidden_size"),
-                ("attention heads", "num_heads"),
-                ("intermediate size", "intermediate_size"),
-                ("vocabulary", "vocabulary_size"),
-            )
+            for key, name in _ROWS.items()
             if before[key] is not None
         ],
     }
@@ -66,19 +67,13 @@ def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any]] | None:
     before = {
         "num_layers": result["num_parent_layers"],
         "hidden_size": widths["hidden"],
-        "attention_size": widths["hidden"],
         "num_heads": len(facts.plan.get("scores", {}).get("0.heads", ())) or None,
         "intermediate_size": widths["intermediate"],
         "vocabulary_size": widths.get("vocabulary"),
     }
-    after = {
-        "num_layers": len(result["kept_layers"]),
-        "hidden_size": result["hidden_size"],
-        "attention_size": result["hidden_size"],
-        "num_heads": result.get("num_heads"),
-        "intermediate_size": result["intermediate_size"],
-        "vocabulary_size": result.get("vocabulary_size"),
-    }
+    after = {key: result.get(key) for key in before} | {"num_layers": len(result["kept_layers"])}
+    for sizes in (before, after):
+        sizes["attention_size"] = sizes["hidden_size"]
     return before, after
 
 

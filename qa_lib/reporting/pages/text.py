@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from qa_lib.runs.storage import short_name
 
 ABSENT = "–"
-_LONGEST_LIST = 16
+_MAX_LIST = 16
 
 
 def figure(value: Any, digits: int = 2) -> str:
@@ -21,13 +22,10 @@ def figure(value: Any, digits: int = 2) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return (
-            f"{value:,.{digits}f}" if abs(value) >= 1 or value == 0 else f"{value:.{digits + 1}g}"
-        )
+        is_small = 0 < abs(value) < 1
+        return f"{value:.{digits + 1}g}" if is_small else f"{value:,.{digits}f}"
     if isinstance(value, (list, tuple)):
-        return (
-            ", ".join(map(str, value)) if len(value) <= _LONGEST_LIST else f"{len(value):,} entries"
-        )
+        return f"{len(value):,} entries" if len(value) > _MAX_LIST else ", ".join(map(str, value))
     return str(value)
 
 
@@ -70,16 +68,12 @@ def pieces(case: Mapping[str, Any], around: int | None = None) -> list[tuple[str
 def _with_gaps(context: str, kinds: list[str], around: int) -> list[str]:
     """Mark as gaps the words that are far from every mark."""
     marked = [index for index, kind in enumerate(kinds) if kind] or [0]
-    near = [False] * len(kinds)
-    for index in marked:
-        first, end = max(0, index - around), min(len(kinds), index + around + 1)
-        near[first:end] = [True] * (end - first)
-    # Show a word whole where the limit falls inside it.
-    for index in range(1, len(kinds)):
-        near[index] |= near[index - 1] and not context[index - 1].isspace()
-    for index in range(len(kinds) - 2, -1, -1):
-        near[index] |= near[index + 1] and not context[index + 1].isspace()
-    return [kind if close else "gap" for kind, close in zip(kinds, near, strict=True)]
+    kinds = list(kinds)
+    for word in re.finditer(r"\S+\s*|\s+", context):
+        first, end = word.span()
+        if not any(first - around <= index < end + around for index in marked):
+            kinds[first:end] = ["gap"] * (end - first)
+    return kinds
 
 
 FILTERS = {
