@@ -219,7 +219,7 @@ def connect() -> JobSubmissionClient:
             f"Jobs are sent to http://HOST:PORT, such as {DEFAULT_ADDRESS}.",
         )
     logging.getLogger("ray").setLevel(logging.WARNING)  # it lists every file that it ignores
-    for finding in doctor.contact(address):
+    for finding in doctor.check_address(address):
         if finding.verdict == "fault":
             raise ResourceError(finding.message + ".", finding.remedy)
     return JobSubmissionClient(address)

@@ -54,10 +54,12 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
     run.write_result(result | scores)
     assert "stock transformers cannot load it" in run.read_text("model/README.md")
     assert "qa_lib.models.load" in card.how_to_load(run)
-    assert all(finding.passed for finding in verify.verify(run)), "a sound run is not proved"
+    assert all(finding.verdict == "good" for finding in verify.verify(run)), (
+        "a sound run is not proved"
+    )
     weights = load_file(run.url("model/ragged.safetensors"))
     weights[constant][0] = np.nan
     save_file(weights, run.url("model/ragged.safetensors"))
     run.write_result({"model_fingerprint": models.fingerprint(run.url("model"))})
-    wrong = [finding for finding in verify.verify(run) if finding.passed is False]
-    assert "not finite" in wrong[-1].detail
+    wrong = [finding for finding in verify.verify(run) if finding.verdict == "fault"]
+    assert "not finite" in wrong[-1].message

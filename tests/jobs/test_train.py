@@ -97,10 +97,10 @@ def test_evaluating_the_run_gives_its_own_score(trained: RunFolder, tmp_path: Pa
 
 
 def test_the_run_is_proved_anew_from_its_folder(trained: RunFolder):
-    findings = {finding.name: finding for finding in verify(RunFolder(trained.path, "verify"))}
-    assert [str(each) for each in findings.values() if not each.passed] == []
+    findings = {finding.what: finding for finding in verify(RunFolder(trained.path, "verify"))}
+    assert [str(each) for each in findings.values() if each.verdict != "good"] == []
     assert {"ledger.parquet", "metrics.jsonl", "predictions.json", "model"} < set(findings)
-    assert "6 steps" in findings["ledger.parquet"].detail
+    assert "6 steps" in findings["ledger.parquet"].message
 
 
 def test_a_teacher_is_asked_once(trained: RunFolder, tmp_path: Path):

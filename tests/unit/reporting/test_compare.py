@@ -52,7 +52,9 @@ def test_the_page_holds_the_same(runs: list[RunFolder], tmp_path: Path):
     text = re.sub(r"<[^>]+>", "", html[html.index("<main") :])
     for row in (*found["scores"], *found["costs"], *found["settings"]):
         assert all(shown in text for shown in row["texts"])
-    assert Page(html).chart("scores")["data"][0]["y"] == [run.read_result()["f1"] for run in runs]
+    assert [trace["y"][0] for trace in Page(html).chart("scores")["data"]] == [
+        run.read_result()["f1"] for run in runs
+    ]
 
 
 def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], tmp_path: Path):
@@ -60,7 +62,7 @@ def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], t
     (tmp_path / "old").mkdir()
     old.write_result({"f1": 60.25})
     text = compare.table(compare.compare([old.path, runs[0].path]), width=160)
-    assert "60.25" in text and "old has no scores of each question to pair" in text
+    assert "60.25" in text and "old has no scores of single questions to pair" in text
     other = write_run(tmp_path / "elsewhere" / "one", "train")
     text = compare.table(compare.compare([runs[0].path, other.path]), width=300)
     assert runs[0].path in text and other.path in text, (
@@ -87,7 +89,7 @@ def test_runs_without_scores_are_compared_without_a_chart(tmp_path: Path):
         run.write_result({"num_questions": 3})
         names.append(run.path)
     place = Path(compare.write(compare.compare(names), str(tmp_path)))
-    assert place.stat().st_size < 50_000 and "questions scored" in place.read_text()
+    assert place.stat().st_size < 50_000 and "evaluated questions" in place.read_text()
 
 
 def test_other_runs_of_the_same_names_get_a_page_of_their_own(tmp_path: Path):
@@ -130,7 +132,7 @@ def test_a_label_cannot_leave_its_place(tmp_path: Path):
         found = compare.compare([write_run(folder, "evaluate").path, other.path])
         pages.append(Page(Path(compare.write(found, str(tmp_path / "out"))).read_text()))
     plain, page = pages
-    assert page.chart("scores")["data"][0]["x"][0] == str(hostile)
+    assert page.chart("scores")["data"][0]["name"] == str(hostile)
     assert len(page.scripts) == len(plain.scripts)
     assert page.tags == plain.tags
 

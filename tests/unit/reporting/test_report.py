@@ -304,7 +304,7 @@ def test_a_report_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path):
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="no run folder"):
+    with pytest.raises(ConfigError, match="not a run folder"):
         reporting.write(RunFolder(str(tmp_path), "report"))
 
 

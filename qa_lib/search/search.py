@@ -1,4 +1,4 @@
-"""The search from parent to chosen model."""
+"""A search from the parent to the chosen model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from qa_lib.data import Questions, load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.machines import resources
 from qa_lib.runs.run_folder import PLAN, RunFolder
-from qa_lib.search import figures, latency_table, parent, results
+from qa_lib.search import latency_table, parent, pareto, results
 from qa_lib.search.final import clean, recover_chosen
 from qa_lib.search.halving import Halving, Trial
 from qa_lib.search.journal import Journal
-from qa_lib.search.space import space_of
+from qa_lib.search.space import Space, space_of
 from qa_lib.search.trial_worker import TrialTask
 from qa_lib.search.tuner import concurrency, run_trials
 from qa_lib.training import dataset, teacher
@@ -27,31 +27,39 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
 
     Args:
         settings: `search` says what to look for; `data.holdout_articles` is above 0.
-        run: Receives search.jsonl, the tables and pictures of the trials, plan.json and `model/`.
-            A run that was stopped goes on: only unfinished rungs are repeated.
+        run: Receives search.jsonl, tables and picture of the trials, plan.json and `model/`. A
+            resumed run repeats only unfinished rungs.
 
     Returns:
         Fields for result.json.
 
     Raises:
-        DataError: The parent's record does not hold out the articles that trials are scored on.
-        AdjustError: The space holds nothing that this parent can become.
+        DataError: The parent's result.json does not hold out the articles that trials are scored
+            on.
+        AdjustError: The space holds nothing that this parent can become, or every trial crashed.
         ResourceError: The machine or cluster cannot hold the trials.
     """
     task, journal, halving = explore(settings, run)
-    front = _front(journal)
-    config = models.load_config(task.settings.model.name)
+    front = results.front_of(journal.trials)
+    if not front:
+        reason = next((trial.error for trial in journal.trials if trial.error), "none has ended")
+        raise AdjustError(
+            f"No trial gave a model: {reason}.",
+            "Mend that, or give more --search.time-budget-s, and continue with --resume.",
+        )
     compared = [journal.trials[0], *front]
     milliseconds = latency_table.measure_models(
-        config, [_sizes_of(task, trial) for trial in compared], task.device
+        models.load_config(task.settings.model.name),
+        [trial_sizes(task, trial) for trial in compared],
+        task.device,
     )
     measured = {t.number: round(ms, 4) for t, ms in zip(compared, milliseconds, strict=True)}
     speedups = {number: measured[0] / ms for number, ms in measured.items()}
     rows = results.rows(journal.trials, halving, measured)
     results.write_tables(run, rows)
     chosen, is_fast = results.choose(front, speedups, settings.search.min_speedup)
-    figures.draw(run, rows, chosen.number)
-    result = results.facts(journal.trials, halving, _count(journal), speedups) | {
+    pareto.draw(run, rows, chosen.number)
+    result = results.facts(journal, halving, speedups) | {
         "parent": task.settings.model.name,
         "chosen_trial": chosen.number,
         "chosen_reaches_min_speedup": is_fast,
@@ -69,18 +77,11 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
 def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Halving]:
     """Obtain the parent, rule sizes out, and run the trials.
 
-    Args:
-        settings: As for `search`.
-        run: Likewise.
-
     Returns:
         What the trials shared, the journal that holds them, and the rungs.
     """
-    asked = settings.search
-    held_out = held_out_questions(settings)
-    parent.check_parent(settings, held_out.titles)
-    config = models.load_config(asked.parent or settings.model.name)
-    space = space_of(config, asked.space, round_to=settings.adjust.round_to)
+    held_out, space, halving = _prepare(settings)
+    config = models.load_config(settings.search.parent or settings.model.name)
     resources.start_ray()
     num_concurrent = concurrency(settings)
     name = parent.obtain(settings, run)
@@ -90,46 +91,40 @@ def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Hal
             "train": settings.train.model_copy(update={"teacher": name}),
         }
     )
-    halving = Halving(asked, settings.train.global_batch)
     journal = Journal(run)
     journal.begin(_identity(settings))
     task = _task(settings, run, halving, held_out, num_concurrent)
     if not journal.entries:
         entries = latency_table.measure(config, space.sizes, task.device)
-        compare = partial(latency_table.compare_models, config, device=task.device)
-        entries = latency_table.confirm(entries, asked, compare)
-        journal.measured(latency_table.rule_out(entries, asked))
+        measure_whole = partial(latency_table.measure_models, config, device=task.device)
+        entries = latency_table.confirm(entries, settings.search, measure_whole)
+        journal.measured(latency_table.rule_out(entries, settings.search))
     run_trials(task, journal, halving, space, run=run, num_concurrent=num_concurrent)
     return task, journal, halving
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """Return what `search` would do, without Ray: counts, budgets in windows, and the sizes."""
-    asked = settings.search
-    held_out = held_out_questions(settings)
-    parent.check_parent(settings, held_out.titles)
-    config = models.load_config(asked.parent or settings.model.name)
-    space = space_of(config, asked.space, round_to=settings.adjust.round_to)
-    halving = Halving(asked, settings.train.global_batch)
-    counts = [asked.num_trials]
+    """Return what `search` would do, without Ray: counts, budgets in windows, and sizes."""
+    held_out, space, halving = _prepare(settings)
+    num_trials = [settings.search.num_trials]
     for _ in range(halving.top):
-        counts.append(halving.share(counts[-1]))
+        num_trials.append(halving.share(num_trials[-1]))
     return {
         "num_held_out_questions": len(held_out),
         "num_held_out_articles": len(held_out.titles),
         "num_train_questions": len(load_questions(settings.data, "train")),
         "num_sizes": len(space.sizes),
         "windows_per_rung": [step * settings.train.global_batch for step in halving.budgets],
-        "num_trials_per_rung": counts,
-        "trains_parent": asked.parent is None,
+        "num_trials_per_rung": num_trials,
+        "trains_parent": settings.search.parent is None,
     }
 
 
 def summary(result: dict[str, Any]) -> str:
     """Return the lines that a job ends with."""
-    whole = result["f1_held_out_parent"]
-    beside = "" if whole is None else f" (the parent: {whole:.2f})"
-    lines = [f"front: F1 on held-out training articles{beside}"]
+    f1 = result["f1_held_out_parent"]
+    of_parent = "" if f1 is None else f" (the parent: {f1:.2f})"
+    lines = [f"front: F1 on held-out training articles{of_parent}"]
     for model in result["front"]:
         mark = "*" if model["trial"] == result["chosen_trial"] else " "
         lines.append(
@@ -139,8 +134,7 @@ def summary(result: dict[str, Any]) -> str:
         )
     if not result["chosen_reaches_min_speedup"]:
         lines.append("none of them reaches --search.min-speedup: the fastest was chosen")
-    saved = result["search_windows_saved"]
-    if saved is not None:
+    if result["search_windows_saved"] is not None:
         lines.append(
             f"{result['search_windows']:,} windows trained; every trial in full would have taken"
             f" {result['search_windows_full_budgets']:,}"
@@ -148,10 +142,17 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "the chosen model, recovered:", pipeline.summary(result)])
 
 
-def held_out_questions(settings: Settings) -> Questions:
-    """Load the questions that trials are scored on: of train articles that nothing trains on."""
+def _prepare(settings: Settings) -> tuple[Questions, Space, Halving]:
+    """Return the questions that trials are scored on, the space, and the rungs.
+
+    The questions are of train articles that neither parent nor trials are trained on.
+    """
     data = settings.data.model_copy(update={"eval_limit": settings.search.eval_questions})
-    return load_questions(data, "holdout")
+    held_out = load_questions(data, "holdout")
+    parent.check_parent(settings, held_out.titles)
+    config = models.load_config(settings.search.parent or settings.model.name)
+    space = space_of(config, settings.search.space, round_to=settings.adjust.round_to)
+    return held_out, space, Halving(settings.search, settings.train.global_batch)
 
 
 def _task(
@@ -190,33 +191,15 @@ def _task(
     )
 
 
-def _sizes_of(task: TrialTask, trial: Trial) -> Sizes:
-    """Return a trial's sizes; how ragged layers shared them out stands in its plan."""
-    sizes = trial.setting.sizes
-    if sizes.blocks is None:
-        return sizes
-    text = task.folder(trial.number).read_text(PLAN)
-    return Plan.from_json(text).keep.sizes
-
-
-def _front(journal: Journal) -> list[Trial]:
-    """Return the front.
-
-    Raises:
-        AdjustError: Every trial crashed, or none was begun.
-    """
-    front = results.front_of(journal.trials)
-    if not front:
-        crashed = next((trial.error for trial in journal.trials if trial.error), "none has ended")
-        raise AdjustError(
-            f"No trial gave a model: {crashed}.",
-            "Mend that, or give more --search.time-budget-s, and go on with --resume.",
-        )
-    return front
+def trial_sizes(task: TrialTask, trial: Trial) -> Sizes:
+    """Return the sizes of a trial that was cut; those of ragged layers are in its plan."""
+    if trial.setting.sizes.blocks is None:
+        return trial.setting.sizes
+    return Plan.from_json(task.folder(trial.number).read_text(PLAN)).keep.sizes
 
 
 def _identity(settings: Settings) -> dict[str, Any]:
-    """Return the settings, by flag, without which the trials' figures could not be compared."""
+    """Return, by flag, the settings that trials must share for their scores to be comparable."""
     free = {"parent", "num_trials", "time_budget_s", "window_budget", "max_concurrent", "searcher"}
     groups = {
         "search": settings.search.model_dump(mode="json", exclude=free),
@@ -231,9 +214,3 @@ def _identity(settings: Settings) -> dict[str, Any]:
         for name, value in values.items()
     }
     return flags | {"--seed": settings.seed, "parent": models.fingerprint(settings.model.name)}
-
-
-def _count(journal: Journal) -> dict[str, int]:
-    """Count the sizes of the space: admitted, too slow, dominated."""
-    reasons = [entry.skipped or "admitted" for entry in journal.entries[1:]]
-    return {reason: reasons.count(reason) for reason in ("admitted", "too slow", "dominated")}
