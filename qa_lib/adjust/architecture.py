@@ -28,7 +28,7 @@ def tied_keys(config: Any, family: Family) -> tuple[str, ...]:
 
 
 def resized(config: Any, hidden_size: int, num_heads: int) -> Any:
-    """Return a copy of a configuration with another hidden size, heads, and what follows them."""
+    """Return a copy of a configuration with another hidden size and heads, and what they imply."""
     family = family_of(config)
     values = dict.fromkeys(tied_keys(config, family), hidden_size)
     if hasattr(config, family.head_size_key or "-"):
@@ -46,7 +46,7 @@ def with_layers(config: Any, layers: Sequence[int]) -> Any:
 
 
 def with_vocabulary(config: Any, size: int) -> Any:
-    """Return a copy of a configuration with so many tokens, the padding's among them."""
+    """Return a copy of a configuration with this many tokens, its padding token among them."""
     pad = config.pad_token_id
     return changed(config, vocab_size=size, pad_token_id=pad if pad is None else min(pad, size - 1))
 

@@ -1,21 +1,20 @@
-"""Sizes found for a target: so many times the parent's speed, or so much of its parameters.
+"""Sizes for a target: a speed-up over the parent, or a fraction of its parameters.
 
-Sizes that reach the target are compared by the loss right after surgery on the calibration windows,
-except that the residual stream is cut only where nothing else reaches the target: it is the dearest
-of all to lose.
+Sizes that reach the target are compared by the loss right after surgery on the calibration windows.
+The residual stream is cut only where nothing else reaches the target: cutting it costs the most.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import cost
 from qa_lib.adjust.calibrate import Batch, span_loss
 from qa_lib.adjust.planning import make_plan
-from qa_lib.adjust.ragged_sizes import even
+from qa_lib.adjust.ragged_sizes import spread_evenly
 from qa_lib.adjust.sizes import Sizes, check_ragged_family, is_expressible
 from qa_lib.adjust.surgery import apply
 from qa_lib.errors import AdjustError
@@ -28,25 +27,25 @@ if TYPE_CHECKING:
 _NARROWEST = 8  # no feed-forward part below an eighth of the parent's
 
 
-def find(
+def find_sizes(
     model: PreTrainedModel,
     settings: AdjustSettings,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     *,
     vocabulary_size: int | None = None,
     seed: int = 0,
 ) -> Sizes:
-    """Find the sizes for the settings' target.
+    """Find the sizes that reach the settings' target with the lowest loss.
 
     Args:
         model: The parent, in evaluation mode.
         settings: With `target_speedup` or `target_parameters`.
-        batches: Calibration windows.
-        vocabulary_size: Tokens that stay, where they are not all.
+        batches: Calibration windows, iterated over several times.
+        vocabulary_size: Number of tokens that stay, where not all do.
         seed: Of `random` importance.
 
     Raises:
-        AdjustError: No sizes reach the target; the nearest that can be reached is named.
+        AdjustError: No sizes reach the target; the nearest possible one is named.
     """
     if settings.ragged:
         check_ragged_family(model.config)
@@ -59,7 +58,7 @@ def find(
             if (sizes := _widest(hidden, count, settings.round_to, reaches)) is not None
         ]
         if settings.ragged:
-            candidates = [even(sizes, sizes.num_heads) for sizes in candidates]
+            candidates = [spread_evenly(sizes, sizes.num_heads) for sizes in candidates]
         if candidates:
             losses = [_loss(model, sizes, settings, batches, seed) for sizes in candidates]
             return candidates[losses.index(min(losses))]
@@ -84,7 +83,7 @@ def _parameters(config: Any, sizes: Sizes) -> float:
 
 
 def _speedup(config: Any, sizes: Sizes) -> float:
-    """Return how many times the parent's speed the model is predicted to have."""
+    """Return the predicted speed-up over the parent."""
     before, after = cost.predict_latencies([config, sizes.apply(config)])
     return before / after
 
@@ -127,23 +126,13 @@ def _loss(
     model: PreTrainedModel,
     sizes: Sizes,
     settings: AdjustSettings,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     seed: int,
 ) -> float:
     """Return the loss on the calibration windows right after surgery."""
     import torch
 
-    plan = make_plan(
-        model,
-        sizes,
-        batches,
-        parent_sha256="",
-        method=settings.importance,
-        folds=settings.fold,
-        round_to=settings.round_to,
-        seed=seed,
-    )
-    child = apply(model, plan)
+    child = apply(model, make_plan(model, sizes, batches, settings, seed=seed))
     with torch.inference_mode():
         return sum(float(span_loss(child, batch)) for batch in batches)
 
@@ -161,5 +150,5 @@ def _unreachable(config: Any, parent: Sizes, settings: AdjustSettings) -> Adjust
         reached = math.ceil(_parameters(config, smallest) * 1000) / 1000
         nearest = f"--adjust.target-parameters {reached}"
     return AdjustError(
-        f"No sizes of this model reach {wanted}.", f"The nearest that can be reached: {nearest}."
+        f"No sizes of this model reach {wanted}.", f"The nearest possible: {nearest}."
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.adjust import Sizes, cost
 from qa_lib.errors import AdjustError
 from qa_lib.machines import resources
+from qa_lib.models.latency import measure_latency
 
 if TYPE_CHECKING:
     from qa_lib.config import SearchSettings
@@ -203,7 +204,7 @@ def _measure(config: Any, sizes: list[Sizes], device: str) -> list[float]:
     models = {str(number): build(each.apply(config)).eval() for number, each in enumerate(sizes)}
     if device == "cuda":
         models = {name: model.half().to(device) for name, model in models.items()}
-    return [seconds * 1e3 for seconds in cost.measure_latency(models).values()]
+    return [seconds * 1e3 for seconds in measure_latency(models).values()]
 
 
 def _measure_often(config: Any, sizes: list[Sizes], device: str) -> list[float]:
