@@ -209,7 +209,7 @@ def test_another_kind_of_tokenizer_is_refused_by_name():
     words = {"[UNK]": 0, "[PAD]": 1, "a": 2}
     backend = Tokenizer(WordLevel(words, unk_token="[UNK]"))
     own = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
-    with pytest.raises(AdjustError, match="kind WordLevel"):
+    with pytest.raises(AdjustError, match="a WordLevel tokenizer"):
         vocabulary.used(own, FEW, tiny("bert").config)
 
 
