@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,7 @@ def calibrate(
     """
     import torch
 
-    sums = {name: _Sums() for name in (*inputs, *map(written, outputs))}
+    parts: dict[str, list[tuple[int, Statistics]]] = {}
     for batch in batches:
         batch = {key: value.to(model.device) for key, value in batch.items()}
         mask = batch["attention_mask"]
@@ -135,8 +135,8 @@ def calibrate(
         values = torch.autograd.grad(loss, list(tensors.values())) if gradients else ()
         by_id = dict(zip(tensors, values, strict=gradients))
         for name, passes in seen.items():
-            sums[name].add(passes, [by_id.get(id(tensor)) for tensor in passes], mask)
-    return {name: of_module.statistics() for name, of_module in sums.items()}
+            parts.setdefault(name, []).append(_of_batch(passes, by_id, mask))
+    return {name: _merged(of_module) for name, of_module in parts.items()}
 
 
 def span_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
@@ -167,20 +167,20 @@ def observe(
     """
     seen: dict[str, list[torch.Tensor]] = {name: [] for name in (*inputs, *map(written, outputs))}
 
-    def reads(name: str) -> Any:
+    def keep_input(name: str) -> Any:
         return lambda _, arguments: seen[name].append(arguments[0])
 
-    def writes(name: str) -> Any:
+    def keep_output(name: str) -> Any:
         return lambda _, __, output: seen[written(name)].append(output)
 
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(reads(name)) for name in inputs
-    ] + [model.get_submodule(name).register_forward_hook(writes(name)) for name in outputs]
-    try:
+    with ExitStack() as stack:
+        for name in inputs:
+            module = model.get_submodule(name)
+            stack.callback(module.register_forward_pre_hook(keep_input(name)).remove)
+        for name in outputs:
+            module = model.get_submodule(name)
+            stack.callback(module.register_forward_hook(keep_output(name)).remove)
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def of_tokens(tensor: torch.Tensor, mask: torch.Tensor) -> bool:
@@ -205,41 +205,39 @@ def rows_of(passes: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
     return torch.cat(rows).detach().double()
 
 
-class _Sums:
-    def __init__(self) -> None:
-        self.count = 0
-        self.total: Any = 0.0
-        self.absolute: Any = 0.0
-        self.products: list[torch.Tensor] = []
-        self.gradients: list[torch.Tensor] = []
+def _of_batch(
+    passes: list[torch.Tensor], gradients: dict[int, torch.Tensor], mask: torch.Tensor
+) -> tuple[int, Statistics]:
+    """Return the number of rows of a batch, and sums in place of means."""
+    import torch
 
-    def add(
-        self, passes: list[torch.Tensor], gradients: list[torch.Tensor | None], mask: torch.Tensor
-    ) -> None:
-        """Add a batch; products add up over the passes of a module that runs several times."""
-        rows = rows_of(passes, mask)
-        self.count += len(rows)
-        self.total = self.total + rows.sum(0)
-        self.absolute = self.absolute + rows.abs().sum(0)
-        pairs = [
-            (tensor.detach().double(), gradient.double() * mask[..., None])
-            for tensor, gradient in zip(passes, gradients, strict=True)
-            if gradient is not None
-        ]
-        if pairs:
-            # (windows, tokens, units) -> (windows, units)
-            products = [(units * gradient).sum(1) for units, gradient in pairs]
-            self.products.append(sum(products[1:], products[0]))
-            sums = [gradient.sum(1) for _, gradient in pairs]
-            self.gradients.append(sum(sums[1:], sums[0]))
+    rows = rows_of(passes, mask)
+    pairs = [
+        (tensor.detach().double(), gradients[id(tensor)].double() * mask[..., None])
+        for tensor in passes
+        if id(tensor) in gradients
+    ]
+    # A module that runs several times loses a unit in all passes: their effects add up.
+    # (windows, tokens, units) -> (windows, units)
+    products = [(units * gradient).sum(1) for units, gradient in pairs]
+    sums = [gradient.sum(1) for _, gradient in pairs]
+    none = torch.zeros(0, rows.shape[1], dtype=torch.float64, device=rows.device)
+    return len(rows), Statistics(
+        mean=rows.sum(0),
+        magnitude=rows.abs().sum(0),
+        products=sum(products[1:], products[0]) if pairs else none,
+        gradients=sum(sums[1:], sums[0]) if pairs else none,
+    )
 
-    def statistics(self) -> Statistics:
-        import torch
 
-        none = torch.zeros(0, len(self.total), dtype=torch.float64)
-        return Statistics(
-            mean=self.total.cpu() / self.count,
-            magnitude=self.absolute.cpu() / self.count,
-            products=torch.cat(self.products).cpu() if self.products else none,
-            gradients=torch.cat(self.gradients).cpu() if self.gradients else none,
-        )
+def _merged(batches: list[tuple[int, Statistics]]) -> Statistics:
+    """Return the statistics of all batches."""
+    import torch
+
+    counts, parts = zip(*batches, strict=True)
+    return Statistics(
+        mean=sum(part.mean for part in parts).cpu() / sum(counts),
+        magnitude=sum(part.magnitude for part in parts).cpu() / sum(counts),
+        products=torch.cat([part.products for part in parts]).cpu(),
+        gradients=torch.cat([part.gradients for part in parts]).cpu(),
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from qa_lib.adjust.architecture import (
@@ -19,7 +19,6 @@ from qa_lib.adjust.architecture import (
     resized,
     shapes_of,
     split,
-    width,
     with_layers,
 )
 from qa_lib.adjust.families import Family, family_of
@@ -56,7 +55,7 @@ def _groups_of(family: Family, config_class: Any, text: str) -> Groups:
     layers, queries = zip(
         *(
             _layer(config, family, prefix, index, growth, roles)
-            for index in range(width(config, family.layers_key))
+            for index in range(getattr(config, family.layers_key))
         ),
         strict=True,
     )
@@ -82,25 +81,16 @@ def _groups_of(family: Family, config_class: Any, text: str) -> Groups:
 def _growth(config: Any, family: Family, shapes: Shapes) -> dict[str, Places]:
     """Return the places that grow with hidden size, feed-forward width, heads, vocabulary."""
     num_heads, hidden_size = config.num_attention_heads, config.hidden_size
-    head_size, inner_size = hidden_size // num_heads, width(config, family.intermediate_key)
-    hidden = _grown(
-        config,
-        shapes,
-        lambda n: resized(config, hidden_size + n * num_heads, num_heads),
-        step=num_heads,
-    )
-    heads = _grown(
-        config, shapes, lambda n: resized(config, hidden_size + n * head_size, num_heads + n)
-    )
+    head_size, inner = hidden_size // num_heads, family.intermediate_key
+    inner_size, vocab_size = getattr(config, inner), config.vocab_size
+    grown = partial(_grown, config, shapes)
+    hidden = grown(lambda n: resized(config, hidden_size + n * num_heads, num_heads), num_heads)
+    heads = grown(lambda n: resized(config, hidden_size + n * head_size, num_heads + n))
     return {
         "hidden": hidden,
-        "intermediate": _grown(
-            config, shapes, lambda n: changed(config, **{family.intermediate_key: inner_size + n})
-        ),
+        "intermediate": grown(lambda n: changed(config, **{inner: inner_size + n})),
         "heads": {place: 1 for place in heads if place not in hidden},
-        "vocabulary": _grown(
-            config, shapes, lambda n: changed(config, vocab_size=config.vocab_size + n)
-        ),
+        "vocabulary": grown(lambda n: changed(config, vocab_size=vocab_size + n)),
     }
 
 
@@ -120,7 +110,7 @@ def _layer(
     groups = LayerGroups(
         _group(f"{index}.query_key", hidden_size, rows, roles, *blocks[:-1]),
         _group(f"{index}.value", hidden_size, values, roles, *blocks[-1:]),
-        _group(f"{index}.intermediate", width(config, family.intermediate_key), own, roles),
+        _group(f"{index}.intermediate", getattr(config, family.intermediate_key), own, roles),
     )
     present = {split(name)[0] for name, _ in rows}
     return groups, tuple(at + name for name in family.queries if at + name in present)
@@ -148,7 +138,7 @@ def _group(name: str, size: int, places: Places, roles: Any, *blocks: tuple[str,
 
 def _layer_prefix(config: Any, family: Family, shapes: Shapes) -> str:
     """Return the start of the layers' tensor names, from a model with one layer more."""
-    index = width(config, family.layers_key)
+    index = getattr(config, family.layers_key)
     last = config.num_hidden_layers - 1
     larger = (
         changed(config, **{family.layers_key: index + 1})

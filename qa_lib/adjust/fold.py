@@ -69,7 +69,8 @@ def _refit(
         for name in group.modules("normalises")
     }
     modules: dict[str, Any] = {name: model.get_submodule(name) for name in kept}
-    moments = {name: _Moments() for name in kept}
+    sums: dict[str, Any] = dict.fromkeys(kept, 0.0)
+    count = dict.fromkeys(kept, 0)
     for batch in batches:
         batch = {key: value.to(model.device) for key, value in batch.items()}
         with torch.no_grad(), observe(model, kept) as seen:
@@ -80,38 +81,33 @@ def _refit(
             whole = module.weight.double() * normalise(units, module.eps)
             if module.bias is not None:
                 whole = whole + module.bias.double()
-            moments[name].add(normalise(units[:, index], module.eps), whole[:, index])
-    return {name: moments[name].fit(module, kept[name]) for name, module in modules.items()}
+            x, y = normalise(units[:, index], module.eps), whole[:, index]
+            sums[name] = sums[name] + torch.stack([v.sum(0) for v in (x, y, x * x, x * y)])
+            count[name] += len(x)
+    return {
+        name: _fit(module, kept[name], sums[name], count[name]) for name, module in modules.items()
+    }
 
 
-class _Moments:
-    """Sums for the least squares line from x to y, dimension by dimension."""
+def _fit(module: Any, index: torch.Tensor, sums: torch.Tensor, count: int) -> Norm:
+    """Fit the least squares line from x to y, dimension by dimension.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.x: Any = 0.0
-        self.y: Any = 0.0
-        self.xx: Any = 0.0
-        self.xy: Any = 0.0
-
-    def add(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        self.count += len(x)
-        self.x = self.x + x.sum(0)
-        self.y = self.y + y.sum(0)
-        self.xx = self.xx + (x * x).sum(0)
-        self.xy = self.xy + (x * y).sum(0)
-
-    def fit(self, module: Any, index: torch.Tensor) -> Norm:
-        own = module.weight.detach().double()[index]
-        if module.bias is None:  # a line through the origin
-            slope = (self.xy / self.xx.clamp_min(1e-12)).where(self.xx > 1e-9, own)
-            return Norm(weight=_floats(slope), bias=None)
-        x, y = self.x / self.count, self.y / self.count
-        variance = self.xx / self.count - x * x
-        # A constant dimension determines no slope: it keeps its gain.
-        slope = (self.xy / self.count - x * y) / variance.clamp_min(1e-12)
-        slope = slope.where(variance > 1e-9, own)
-        return Norm(weight=_floats(slope), bias=_floats(y - slope * x))
+    Args:
+        module: The LayerNorm.
+        index: Its kept dimensions.
+        sums: Of x, y, x^2 and xy over the rows, of shape (4, kept dimensions).
+        count: Number of rows.
+    """
+    own = module.weight.detach().double()[index]
+    if module.bias is None:  # a line through the origin
+        _, _, xx, xy = sums
+        slope = (xy / xx.clamp_min(1e-12)).where(xx > 1e-9, own)
+        return Norm(weight=_floats(slope), bias=None)
+    x, y, xx, xy = sums / count
+    variance = xx - x * x
+    # A constant dimension determines no slope: it keeps its gain.
+    slope = ((xy - x * y) / variance.clamp_min(1e-12)).where(variance > 1e-9, own)
+    return Norm(weight=_floats(slope), bias=_floats(y - slope * x))
 
 
 def _floats(values: torch.Tensor) -> tuple[float, ...]:

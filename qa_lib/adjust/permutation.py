@@ -38,21 +38,20 @@ def check_permutation(parent: PreTrainedModel, groups: Groups, batch: Batch) -> 
     """
     jittered = copy.deepcopy(parent)
     _jitter(jittered)
-    reference = logits(jittered, batch)
+    reference, orders = logits(jittered, batch), _orders(groups, parent.config)
 
-    def error_of(permuted: Iterable[Group]) -> float:
-        return _permutation_error(jittered, groups, permuted, batch, reference)
+    def error_of(some: Iterable[Group]) -> float:
+        change = logits(*_permuted(jittered, batch, list(some), orders)) - reference
+        return float(change.abs().max() / reference.abs().max())
 
     error = error_of(groups)
     if error > PERMUTATION_TOLERANCE:
-        wrong = [
-            " with ".join(group.name for group in independent)
-            for independent in _independent(groups)
-            if error_of(independent) > PERMUTATION_TOLERANCE
-        ]
-        require(
-            False, f"permuting the units of {', '.join(wrong)} changes the logits by {error:.1e}"
+        wrong = ", ".join(
+            " with ".join(group.name for group in some)
+            for some in _independent(groups)
+            if error_of(some) > PERMUTATION_TOLERANCE
         )
+        require(False, f"permuting the units of {wrong} changes the logits by {error:.1e}")
     return error
 
 
@@ -71,29 +70,24 @@ def _independent(groups: Groups) -> list[list[Group]]:
     return [*([group] for group in rest), *attentions]
 
 
-def _permutation_error(
-    model: PreTrainedModel,
-    groups: Groups,
-    permuted: Iterable[Group],
-    batch: Batch,
-    reference: torch.Tensor,
-) -> float:
+def _permuted(
+    model: PreTrainedModel, batch: Batch, groups: list[Group], orders: dict[str, torch.Tensor]
+) -> tuple[PreTrainedModel, Batch]:
+    """Return the model with the units of these groups in another order, and the batch for it."""
     import torch
 
-    orders = _orders(groups, model.config)
-    permuted, model = list(permuted), copy.deepcopy(model)
+    model = copy.deepcopy(model)
     state = model.state_dict()
-    for group in permuted:
+    for group in groups:
         for axis in group.axes:
             tensor = state[axis.tensor]
             order = torch.arange(tensor.shape[axis.dim])
             for start in (block * group.width for block in axis.blocks):
                 order[start : start + group.width] = start + orders[group.name]
             tensor.copy_(tensor.index_select(axis.dim, order.to(tensor.device)))
-    if any(group.name == "vocabulary" for group in permuted):
+    if any(group.name == "vocabulary" for group in groups):
         batch = batch | {"input_ids": orders["vocabulary"].argsort()[batch["input_ids"]]}
-    change = (logits(model, batch) - reference).abs().max()
-    return float(change / reference.abs().max())
+    return model, batch
 
 
 def _orders(groups: Groups, config: Any) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import evaluation, models, training
-from qa_lib.adjust.prune import describe, obtain_plan, sizes_of, write_model, write_pruned
+from qa_lib.adjust.prune import obtain_plan, write_pruned
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out, load_questions
 from qa_lib.models import card
@@ -25,20 +25,6 @@ from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-__all__ = [
-    "ADJUSTED",
-    "MODEL",
-    "adjust_and_recover",
-    "compare",
-    "describe",
-    "recover",
-    "recover_and_score",
-    "sizes_of",
-    "summary",
-    "write_model",
-    "write_pruned",
-]
 
 ADJUSTED, MODEL = "adjusted", "model"  # folders of a run: right after surgery, and at the end
 
@@ -121,9 +107,8 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
     if on_gpu:
         pair = {key: copy.deepcopy(model).half().to(device) for key, model in pair.items()}
     latencies = []
-    for num_windows, num_tokens in tracked(
-        LATENCY_SHAPES, "shapes", "measuring latency", quiet_s=QUIET_S
-    ):
+    shapes = tracked(LATENCY_SHAPES, "shapes", "measuring latency", quiet_s=QUIET_S)
+    for num_windows, num_tokens in shapes:
         seconds = measure_latency(pair, batch=num_windows, num_tokens=num_tokens)
         latencies.append(
             {
@@ -199,14 +184,9 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     if questions is None:
         return {}
     name, data = settings.model.name, settings.data
-    inputs = [
-        models.fingerprint(name),
-        questions.fingerprint,
-        data.max_length,
-        data.stride,
-        settings.evaluate.model_dump_json(exclude={"semantic_model"}),
-        settings.train.precision,
-    ]
+    inputs = [models.fingerprint(name), questions.fingerprint, data.max_length, data.stride]
+    inputs.append(settings.evaluate.model_dump_json(exclude={"semantic_model"}))
+    inputs.append(settings.train.precision)
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:24]
     cache = RunFolder(f"{settings.storage}/cache/score-{key}", run.job)
     scores = cache.read_result()

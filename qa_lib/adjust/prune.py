@@ -43,7 +43,7 @@ def describe(settings: Settings) -> str:
     plan = _read_plan(settings)
     if plan is not None:
         return table(parent.config, plan.keep.sizes)
-    kept = _kept_tokens(settings, parent, _corpus(settings))
+    kept, _ = _vocabulary(settings, parent)
     return table(parent.config, _sizes(settings, parent, _CalibrationWindows(settings), kept))
 
 
@@ -66,8 +66,7 @@ def obtain_plan(
         print(table(parent.config, plan.keep.sizes), flush=True)
         return plan, None
     batches = _CalibrationWindows(settings, run)
-    texts = _corpus(settings, run)
-    kept = _kept_tokens(settings, parent, texts)
+    kept, texts = _vocabulary(settings, parent, run)
     sizes = _sizes(settings, parent, batches, kept)
     print(table(parent.config, sizes), flush=True)
     plan = make_plan(
@@ -188,22 +187,17 @@ def _train_questions(settings: Settings, run: RunFolder | None) -> pa.Table:
     return load_questions(settings.data, "train", quarantine_dir=quarantine_dir).table
 
 
-def _corpus(settings: Settings, run: RunFolder | None = None) -> pa.StringArray | None:
-    """Return the distinct texts whose tokens stay, where the settings ask for a vocabulary."""
+def _vocabulary(
+    settings: Settings, parent: PreTrainedModel, run: RunFolder | None = None
+) -> tuple[Indices | None, pa.StringArray | None]:
+    """Return the tokens to keep and the distinct texts that use them; None for all tokens."""
     if settings.adjust.vocabulary is None:
-        return None
+        return None, None
     questions = _train_questions(settings, run)
     columns = [questions[name].unique() for name in ("question", "context")]
-    return pa.concat_arrays([column.cast(pa.string()) for column in columns])
-
-
-def _kept_tokens(
-    settings: Settings, parent: PreTrainedModel, texts: pa.StringArray | None
-) -> Indices | None:
-    """Return the tokens to keep, or None for all."""
-    if texts is None:
-        return None
-    return vocabulary.used(models.load_tokenizer(settings.model.name), texts, parent.config)
+    texts = pa.concat_arrays([column.cast(pa.string()) for column in columns])
+    tokenizer = models.load_tokenizer(settings.model.name)
+    return vocabulary.used(tokenizer, texts, parent.config), texts
 
 
 def _sizes(

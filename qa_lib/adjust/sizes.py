@@ -10,7 +10,6 @@ from qa_lib.adjust.architecture import (
     changed,
     resized,
     shapes_of,
-    width,
     with_layers,
     with_vocabulary,
 )
@@ -81,7 +80,7 @@ class Sizes:
             layers=tuple(range(config.num_hidden_layers)),
             hidden_size=config.hidden_size,
             num_heads=config.num_attention_heads,
-            intermediate_size=width(config, family_of(config).intermediate_key),
+            intermediate_size=getattr(config, family_of(config).intermediate_key),
         )
 
     def apply(self, config: Any) -> Any:

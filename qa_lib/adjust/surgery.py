@@ -183,7 +183,7 @@ def _problems(keep: Keep, fold: Fold, groups: Groups) -> list[str]:
     ]
     if problems:
         return problems
-    problems = _ragged_problems(keep, groups) if keep.ragged else _stock_problems(keep)
+    problems = _width_problems(keep, groups)
     if groups.ties_heads and len(set(keep.heads)) > 1:
         problems.append("it keeps different heads in different layers")
     if any(g.name == "head" and len(keep.head) != len(keep.hidden) for g in groups.others):
@@ -212,21 +212,19 @@ def _fold_problems(keep: Keep, fold: Fold, groups: Groups) -> list[str]:
     return problems
 
 
-def _stock_problems(keep: Keep) -> list[str]:
+def _width_problems(keep: Keep, groups: Groups) -> list[str]:
+    """Check the widths of layers against each other, and against the hidden size."""
+    num_hidden, head_size = len(keep.hidden), groups.hidden.width // groups.num_heads
     nested = (keep.heads, keep.query_key, keep.value, keep.intermediate)
-    widths = {tuple(len(lists[i]) for lists in nested) for i in range(len(keep.heads))}
-    widths.add((len(keep.heads[0]), len(keep.hidden), len(keep.hidden), len(keep.intermediate[0])))
-    if len(widths) == 1 and not len(keep.hidden) % len(keep.heads[0]):
-        return []
-    return ["its widths are not the same in every layer, or no multiple of the heads"]
-
-
-def _ragged_problems(keep: Keep, groups: Groups) -> list[str]:
-    head_size = groups.hidden.width // groups.num_heads
-    attention = zip(keep.heads, keep.query_key, keep.value, strict=True)
-    if len(keep.hidden) % head_size or any(
-        {len(query_key), len(value)} != {len(heads) * head_size}
-        for heads, query_key, value in attention
+    widths = {tuple(map(len, layer)) for layer in zip(*nested, strict=True)}
+    if not keep.ragged:
+        num_heads, query_key, value, _ = next(iter(widths))
+        is_even = len(widths) == 1 and {query_key, value} == {num_hidden}
+        if is_even and num_hidden % num_heads == 0:
+            return []
+        return ["its widths are not the same in every layer, or no multiple of the heads"]
+    if num_hidden % head_size or any(
+        {query_key, value} != {num_heads * head_size} for num_heads, query_key, value, _ in widths
     ):
         return [f"its heads do not have {head_size} units each, as the hidden size does"]
     if not any(keep.heads) or not any(keep.intermediate):

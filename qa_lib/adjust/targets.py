@@ -49,9 +49,16 @@ def find_sizes(
     """
     if settings.ragged:
         check_ragged_family(model.config)
-    reaches = _reaches(model.config, settings)
-    parent = replace(Sizes.of(model.config), vocabulary_size=vocabulary_size)
-    for hidden in _hidden_steps(model.config, parent, settings.round_to):
+    config = model.config
+    parent = replace(Sizes.of(config), vocabulary_size=vocabulary_size)
+
+    def reaches(sizes: Sizes) -> bool:
+        parameters, speedup = settings.target_parameters, settings.target_speedup
+        if parameters is not None and _parameters(config, sizes) > parameters:
+            return False
+        return speedup is None or _speedup(config, sizes) >= speedup
+
+    for hidden in _hidden_steps(config, parent, settings.round_to):
         candidates = [
             sizes
             for count in range(len(hidden.layers), 0, -1)
@@ -60,21 +67,8 @@ def find_sizes(
         if settings.ragged:
             candidates = [spread_evenly(sizes, sizes.num_heads) for sizes in candidates]
         if candidates:
-            losses = [_loss(model, sizes, settings, batches, seed) for sizes in candidates]
-            return candidates[losses.index(min(losses))]
-    raise _unreachable(model.config, parent, settings)
-
-
-def _reaches(config: Any, settings: AdjustSettings) -> Callable[[Sizes], bool]:
-    """Return the test of whether sizes meet the targets."""
-    parameters, speedup = settings.target_parameters, settings.target_speedup
-
-    def reaches(sizes: Sizes) -> bool:
-        if parameters is not None and _parameters(config, sizes) > parameters:
-            return False
-        return speedup is None or _speedup(config, sizes) >= speedup
-
-    return reaches
+            return min(candidates, key=lambda sizes: _loss(model, sizes, settings, batches, seed))
+    raise _unreachable(config, parent, settings)
 
 
 def _parameters(config: Any, sizes: Sizes) -> float:
@@ -142,13 +136,12 @@ def _unreachable(config: Any, parent: Sizes, settings: AdjustSettings) -> Adjust
     narrowest = _widths(smallest, settings.round_to)[0]
     smallest = replace(smallest, layers=smallest.layers[:1], intermediate_size=narrowest)
     if settings.target_speedup is not None:
-        wanted = f"--adjust.target-speedup {settings.target_speedup}"
-        reached = math.floor(_speedup(config, smallest) * 10) / 10
-        nearest = f"--adjust.target-speedup {reached}"
+        flag, wanted = "target-speedup", settings.target_speedup
+        nearest = math.floor(_speedup(config, smallest) * 10) / 10
     else:
-        wanted = f"--adjust.target-parameters {settings.target_parameters}"
-        reached = math.ceil(_parameters(config, smallest) * 1000) / 1000
-        nearest = f"--adjust.target-parameters {reached}"
+        flag, wanted = "target-parameters", settings.target_parameters
+        nearest = math.ceil(_parameters(config, smallest) * 1000) / 1000
     return AdjustError(
-        f"No sizes of this model reach {wanted}.", f"The nearest possible: {nearest}."
+        f"No sizes of this model reach --adjust.{flag} {wanted}.",
+        f"The nearest possible: --adjust.{flag} {nearest}.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qa_lib import models
-from qa_lib.adjust import Plan, pipeline
+from qa_lib.adjust import Plan, pipeline, prune
 from qa_lib.config import Settings
 from qa_lib.data import Questions
 from qa_lib.models import card
@@ -30,7 +30,7 @@ def recover_chosen(
         Fields for result.json.
     """
     parent = models.load(settings.model.name, seed=settings.seed)
-    child, result = pipeline.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
+    child, result = prune.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
     result |= pipeline.compare(settings, parent, child)
     run.write_result(result, status="running")
     del parent, child

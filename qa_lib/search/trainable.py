@@ -9,7 +9,7 @@ from typing import Any
 from ray import tune
 
 from qa_lib import evaluation, models
-from qa_lib.adjust import pipeline
+from qa_lib.adjust import pipeline, prune
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
 from qa_lib.search.trial_worker import Bench, TrialTask, cut
@@ -63,7 +63,7 @@ class GroupRung(Rung):
             name = settings.model.name
             parent = models.load(name, seed=settings.seed, dropout=settings.train.dropout)
             model = cut(task, parent, job.number, setting)
-            pipeline.write_model(run, model, models.load_tokenizer(name), pipeline.ADJUSTED)
+            prune.write_model(run, model, models.load_tokenizer(name), pipeline.ADJUSTED)
             scored = name if model is parent else run.url(pipeline.ADJUSTED)
         else:
             last_step = task.budgets[job.rung]
