@@ -134,12 +134,12 @@ def speedups(make: Callable[[], list[Any]]) -> list[float]:
     The models are made and measured several times, and the medians taken: between two of one shape
     lie several percent.
     """
-    from qa_lib import adjust
+    from qa_lib.models.latency import measure_latency
 
     found = []
     for _ in range(LOADS):
         models = {str(number): each for number, each in enumerate(make())}
-        first, *others = adjust.measure_latency(models, num_threads=1).values()
+        first, *others = measure_latency(models, num_threads=1).values()
         found.append([first / other for other in others])
     return [median(of_one) for of_one in zip(*found, strict=True)]
 

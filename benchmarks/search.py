@@ -83,7 +83,8 @@ def largest_scale(config: Any, speedup: float) -> Any:
     """
     from transformers import AutoModelForQuestionAnswering
 
-    from qa_lib.adjust import Sizes, measure_latency
+    from qa_lib.adjust import Sizes
+    from qa_lib.models.latency import measure_latency
 
     whole = Sizes.of(config)
     ladder = {

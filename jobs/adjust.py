@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 def adjust(settings: Settings) -> None:
     """Adjust, recover where asked to, and say where the result is."""
     from qa_lib import doctor, reporting
-    from qa_lib.adjust import pipeline
+    from qa_lib.adjust import pipeline, prune
     from qa_lib.models import card
     from qa_lib.runs.run_folder import RunFolder
 
     if settings.dry_run:
         RunFolder.check(settings, "adjust")
         print(settings.to_yaml())
-        print(pipeline.describe(settings))
+        print(prune.describe(settings))
         return
     doctor.require(settings, scores_answers=True)
     with RunFolder.open(settings, "adjust") as run:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.adjust import Sizes, cost
 from qa_lib.errors import AdjustError
 from qa_lib.machines import resources
+from qa_lib.models.latency import measure_latency
 
 if TYPE_CHECKING:
     from qa_lib.config import SearchSettings
@@ -195,7 +196,7 @@ def _measure_models(config: Any, sizes: list[Sizes], device: str) -> list[float]
         models = {str(place): build(one.apply(config)).eval() for place, one in enumerate(sizes)}
         if device == "cuda":
             models = {name: model.half().to(device) for name, model in models.items()}
-        builds.append(cost.measure_latency(models).values())
+        builds.append(measure_latency(models).values())
         del models  # before the next ones are built
     return [median(of_one) * 1e3 for of_one in zip(*builds, strict=True)]
 

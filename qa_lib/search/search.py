@@ -11,7 +11,7 @@ from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.machines import resources
-from qa_lib.runs.run_folder import PLAN, RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import latency_table, parent, pareto, results
 from qa_lib.search.final import clean, recover_chosen
 from qa_lib.search.halving import Halving, Trial
@@ -68,8 +68,8 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
         **chosen.setting.row(),
     }
     run.write_result(result, status="running")
-    run.write_text(PLAN, task.folder(chosen.number).read_text(PLAN))
-    result |= recover_chosen(task.settings, run, chosen.setting, task.questions)
+    plan = Plan.read(task.folder(chosen.number))
+    result |= recover_chosen(task.settings, run, plan, chosen.setting, task.questions)
     clean(run)
     return result
 
@@ -195,7 +195,7 @@ def trial_sizes(task: TrialTask, trial: Trial) -> Sizes:
     """Return the sizes of a trial that was cut; those of ragged layers are in its plan."""
     if trial.setting.sizes.blocks is None:
         return trial.setting.sizes
-    return Plan.from_json(task.folder(trial.number).read_text(PLAN)).keep.sizes
+    return Plan.read(task.folder(trial.number)).keep.sizes
 
 
 def _identity(settings: Settings) -> dict[str, Any]:

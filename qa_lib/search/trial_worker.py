@@ -95,19 +95,16 @@ def cut(task: TrialTask, parent: PreTrainedModel, number: int, setting: Setting)
         return parent
     folder = task.folder(number)
     if folder.exists(PLAN):
-        plan = Plan.from_json(folder.read_text(PLAN), folder.url(PLAN))
-    else:
-        plan = adjust.make_plan(
-            parent,
-            setting.sizes,
-            task.calibration,
-            parent_sha256=task.parent_sha256,
-            method=setting.importance,
-            folds=task.settings.adjust.fold,
-            round_to=task.settings.adjust.round_to,
-            seed=task.settings.seed,
-        )
-        folder.write_text(PLAN, plan.to_json())
+        return adjust.apply(parent, Plan.read(folder))
+    plan = adjust.make_plan(
+        parent,
+        setting.sizes,
+        task.calibration,
+        task.settings.adjust.model_copy(update={"importance": setting.importance}),
+        parent_sha256=task.parent_sha256,
+        seed=task.settings.seed,
+    )
+    plan.write(folder)
     return adjust.apply(parent, plan)
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluation, models, windows
+from qa_lib import evaluation, models, windows
 from qa_lib.adjust import probe_batch
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out
 from qa_lib.errors import ExportError
 from qa_lib.models.inference import Forward
+from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.run_folder import RunFolder
@@ -257,7 +258,7 @@ def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[s
     longest = models.maximum_length(config)
     all_threads = torch.get_num_threads()
     # On a machine of one core, the second entry replaces the first.
-    turns = {1: adjust.LATENCY_SHAPES[:2], all_threads: adjust.LATENCY_SHAPES}
+    turns = {1: LATENCY_SHAPES[:2], all_threads: LATENCY_SHAPES}
     rows = []
     for threads, shapes in sorted(turns.items(), reverse=True):
         timed = dict(variants)
@@ -265,7 +266,7 @@ def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[s
             exported = variants.keys() & _FILES.keys()
             timed |= {name: OnnxModel(folder / _FILES[name], config, threads) for name in exported}
         for num_windows, num_tokens in shapes:
-            seconds = adjust.measure_latency(
+            seconds = measure_latency(
                 timed, batch=num_windows, num_tokens=num_tokens, num_threads=threads
             )
             row: dict[str, Any] = {
