@@ -13,9 +13,10 @@ from qa_lib.adjust.prune import cut, describe, sizes_of, write_model
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out, load_questions
 from qa_lib.models import card
-from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.runs.run_names import RESULT, read_result
 
 __all__ = ["adjust_and_recover", "compare", "describe", "sizes_of", "summary", "write_model"]
 
@@ -157,12 +158,11 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
         settings.train.precision,
     ]
     key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:24]
-    cache = RunFolder(f"{settings.storage}/cache/score-{key}", run.job)
-    found = cache.read_result()
+    cache = Folder(f"{settings.storage}/cache/score-{key}")
+    found = read_result(cache)
     if not found:
         found = evaluation.evaluate(settings, run, name, questions, final=False)
-        cache.filesystem.create_dir(cache.root, recursive=True)
-        cache.write_text("result.json", storage.to_json(found, indent=2))
+        cache.write_json(RESULT, found, indent=2)
     return found
 
 

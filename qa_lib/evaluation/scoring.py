@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.errors import DataError
@@ -119,8 +118,7 @@ def write_answers(
     if answers.null_odds is not None:
         odds = dict(zip(ids, answers.null_odds.tolist(), strict=True))
         run.write_text(NULL_ODDS, json.dumps(odds))
-    with run.filesystem.open_output_stream(f"{run.root}/{ANSWERS}") as stream:
-        pq.write_table(table.add_column(0, "id", questions.table["id"]), stream)
+    run.write_parquet(ANSWERS, table.add_column(0, "id", questions.table["id"]))
     return predictions, table
 
 

@@ -20,8 +20,7 @@ def draw(run: RunFolder, rows: list[dict[str, Any]], chosen: int) -> None:
         chosen: Number of the chosen trial.
     """
     scored = [row for row in rows if row["f1"] is not None]
-    with run.filesystem.open_output_stream(f"{run.root}/{PARETO}") as file:
-        file.write(_png(scored, chosen))
+    run.write_bytes(PARETO, _png(scored, chosen))
 
 
 def _png(rows: list[dict[str, Any]], chosen: int) -> bytes:

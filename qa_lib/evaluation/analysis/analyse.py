@@ -17,7 +17,6 @@ from qa_lib.evaluation.analysis.calibration import calibrate
 from qa_lib.evaluation.analysis.intervals import intervals, resampling_unit
 from qa_lib.evaluation.analysis.table import Decoded
 from qa_lib.evaluation.analysis.threshold import no_answer
-from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def analyse(
         "no_answer": threshold,
         **_cases(questions.table, rows, apart, settings.seed),
     }
-    run.write_text(ANALYSIS, storage.to_json(analysis) + "\n")
+    run.write_json(ANALYSIS, analysis)
     result = _means(questions.table, values, scored, settings.seed)
     result |= {f"num_{name}": len(found) for name, found in apart.items()}
     if calibration:
