@@ -102,10 +102,10 @@ def _download(url: str) -> str:
     """Copy a model folder from a URL to a temporary folder that lives as long as the process."""
     folder = Folder(url)
     try:
-        for name in ("model", ""):
-            if folder.info(f"{name}/config.json".lstrip("/")).is_file:
+        for place in (folder.child("model"), folder):
+            if place.info("config.json").is_file:
                 target = tempfile.mkdtemp(prefix="qa-model-")
-                folder.get_folder(name, target)
+                place.get_folder(target)
                 return target
     except (OSError, ValueError) as error:
         raise ModelError(f"{url} cannot be read: {first_line(error)}", ALTERNATIVES) from None

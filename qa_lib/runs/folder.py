@@ -239,8 +239,8 @@ class Folder:
         ]
 
     @_retried
-    def get_folder(self, name: str, local: str | Path) -> None:
-        """Copy a folder in this one to a local folder."""
+    def get_folder(self, local: str | Path, name: str = "") -> None:
+        """Copy a folder in this one, or this one, to a local folder."""
         fs.copy_files(self.at(name), str(local), source_filesystem=self.filesystem)
 
 

@@ -46,15 +46,13 @@ def read(folder: Folder) -> Manifest:
         Damaged: It is missing, is no manifest, or does not match its own hash.
     """
     try:
-        text = folder.read_text(MANIFEST)
+        content = folder.read_bytes(MANIFEST)
     except FileNotFoundError:
-        raise Damaged(f"{MANIFEST} is missing; it was not completed") from None
-    except UnicodeDecodeError:
-        raise Damaged(f"{MANIFEST} is not readable") from None
-    return parse(text)
+        raise Damaged(f"{MANIFEST} is missing: the writing was not completed") from None
+    return parse(content.to_pybytes())
 
 
-def parse(text: str) -> Manifest:
+def parse(text: bytes) -> Manifest:
     """Return what the text of a manifest says.
 
     Raises:

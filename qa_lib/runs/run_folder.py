@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import metadata
-from types import TracebackType
 from typing import Any, Literal
 
 from qa_lib.config import Settings
@@ -30,17 +29,7 @@ PLAN, TRIALS = "plan.json", "trials.parquet"  # of an adjustment, of a search
 
 Status = Literal["running", "done", "failed", "interrupted"]
 
-_LIBRARIES = (
-    "torch",
-    "ray",
-    "deepspeed",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "datasets",
-    "pyarrow",
-    "numpy",
-)
+_LIBRARIES = "torch ray deepspeed transformers tokenizers accelerate datasets pyarrow numpy".split()
 
 
 class RunFolder(Folder):
@@ -94,12 +83,7 @@ class RunFolder(Folder):
         """Return the folder; leaving the block records how the job ended."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Record done, failed or interrupted; drop a new folder that a user's error left empty."""
         if error is None:
             if self._result.get("status") == "running":

@@ -60,6 +60,20 @@ def test_a_checkpoint_comes_back_as_it_was_written(store, staged, tmp_path):
         assert (tmp_path / "back" / name).read_bytes() == content
 
 
+def test_a_checkpoint_that_release_0_1_wrote_is_read(store, tmp_path):
+    folder = fill(tmp_path / "checkpoints/step-000000007", {"w": b"x" * 100})
+    weights = "09ecb6ebc8bcefc733f6f2ec44f791abeed6a99edf0cc31519637898aebd52d8"
+    own = "c0123e39223bcc8061f6ae8406d1d4393983f33fc75d91733b6aa86360309c32"
+    (folder / MANIFEST).write_text(
+        '{\n "step": 7,\n "meta": {"plan": "p", "s": {"\\u00e9": 1.5}},\n "files": ['
+        f'{{"name": "w", "num_bytes": 100, "sha256": "{weights}"}}],\n "sha256": "{own}"\n}}'
+    )
+    found = store.newest_good()
+    assert (found.step, found.meta) == (7, {"plan": "p", "s": {"é": 1.5}})
+    store.fetch(found, tmp_path / "back")
+    assert (tmp_path / "back/w").read_bytes() == b"x" * 100
+
+
 def test_fetch_takes_what_is_wanted(store, staged, tmp_path):
     store.fetch(write(store, 7, staged), tmp_path / "back", lambda name: name.endswith(".pt"))
     files = [path for path in (tmp_path / "back").rglob("*") if path.is_file()]

@@ -71,7 +71,7 @@ def test_local_folders_are_copied_in_and_out(folder: Folder, tmp_path: Path):
     ]
     for file in written:
         folder.verify(file)
-    folder.get_folder("model", tmp_path / "back")
+    folder.get_folder(tmp_path / "back", "model")
     assert (tmp_path / "back/onnx/model").read_bytes() == b"x" * 3_000_000
 
 
