@@ -19,9 +19,10 @@ from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out, load_questions
 from qa_lib.models import card
 from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
-from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.runs.run_names import RESULT, read_result
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -188,12 +189,11 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     inputs.append(settings.evaluate.model_dump_json(exclude={"semantic_model"}))
     inputs.append(settings.train.precision)
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:24]
-    cache = RunFolder(f"{settings.storage}/cache/score-{key}", run.job)
-    scores = cache.read_result()
+    cache = Folder(f"{settings.storage}/cache/score-{key}")
+    scores = read_result(cache)
     if not scores:
         scores = evaluation.evaluate(settings, run, name, questions, final=False)
-        cache.filesystem.create_dir(cache.root, recursive=True)
-        cache.write_text("result.json", storage.to_json(scores, indent=2))
+        cache.write_json(RESULT, scores, indent=2)
     return scores
 
 

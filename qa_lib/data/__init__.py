@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from qa_lib.data.loading import load_held_out, load_questions, load_splits, splits_of
 from qa_lib.data.schema import SCHEMA, Questions, Split, fingerprint
-from qa_lib.data.shards import context_edges, read_manifest, write_shards
+from qa_lib.data.shards import context_edges, write_shards
 
 __all__ = [
     "SCHEMA",
@@ -21,7 +21,6 @@ __all__ = [
     "load_questions",
     "load_splits",
     "load_held_out",
-    "read_manifest",
     "splits_of",
     "write_shards",
 ]

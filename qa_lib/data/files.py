@@ -16,10 +16,10 @@ from qa_lib.data import json_files
 from qa_lib.data.schema import conform
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 
 SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json")
 PREFIXES = {"train": ("train",), "eval": ("dev", "validation")}
-_FIRST_CONTACT_S = 2.0  # a bucket that cannot be reached is reported before anything starts
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})$")
 
 
@@ -29,60 +29,43 @@ class SplitNotFound(DataError):
 
 @dataclass(frozen=True)
 class Place:
-    """A file or a folder, local or at a URL.
+    """A file or a folder of questions, local or at a URL.
 
     Attributes:
         name: What the user called it.
-        filesystem: The pyarrow filesystem that it is on.
-        path: Its path there.
+        folder: Where it is; for a file, that file.
     """
 
     name: str
-    filesystem: fs.FileSystem
-    path: str
+    folder: Folder
 
     @classmethod
     def of(cls, name: str) -> Place:
-        """Return the place of a local path or URL; whether anything is there is not asked."""
-        return cls(name, *storage.resolve(name))
+        """Return the place of a local path or URL, which need not exist."""
+        return cls(name, Folder(name))
 
     def child(self, name: str) -> Place:
         """Return the file or folder of that name in this folder."""
-        return Place(f"{self.name.rstrip('/')}/{name}", self.filesystem, f"{self.path}/{name}")
+        return Place(f"{self.name.rstrip('/')}/{name}", self.folder.child(name))
 
     def kind(self) -> fs.FileType:
-        """Return whether it is a file, a folder, or not found; an unreachable one soon says so."""
-        with _naming(self.name):
-            filesystem, path = storage.resolve(self.name, _FIRST_CONTACT_S)
-            return filesystem.get_file_info(path).type
+        """Return whether it is a file, a folder or not found; fail soon if it is unreachable."""
+        with naming(self.name):
+            return Folder(self.name, patient=False).info().type
 
     def file_names(self) -> list[str]:
         """Return the names of the files of this folder, sorted."""
-        with _naming(self.name):
-            entries = self.filesystem.get_file_info(fs.FileSelector(self.path))
-        return sorted(entry.base_name for entry in entries if entry.type == fs.FileType.File)
+        with naming(self.name):
+            return [entry.base_name for entry in self.folder.entries() if entry.is_file]
 
     def read_bytes(self) -> pa.Buffer:
         """Read the file."""
-        with _naming(self.name), self.filesystem.open_input_file(self.path) as file:
-            return file.read_buffer()
-
-    def write_bytes(self, content: pa.Buffer) -> None:
-        """Write the file, and make the folder that it is in."""
-        with _naming(self.name):
-            self.filesystem.create_dir(self.path.rpartition("/")[0], recursive=True)
-            with self.filesystem.open_output_stream(self.path, compression=None) as file:
-                file.write(content)
-
-    def delete(self) -> None:
-        """Delete the file, if it is there."""
-        with _naming(self.name):
-            if self.filesystem.get_file_info(self.path).type == fs.FileType.File:
-                self.filesystem.delete_file(self.path)
+        with naming(self.name):
+            return self.folder.read_bytes()
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def naming(name: str) -> Iterator[None]:
     """Turn what a filesystem raises into a DataError that names the file."""
     try:
         yield
@@ -144,7 +127,7 @@ def read(file: Place) -> pa.Table:
         DataError: It is missing, truncated, of another format, or holds other columns.
     """
     content = file.read_bytes()
-    suffix = os.path.splitext(file.path)[1].lower()
+    suffix = os.path.splitext(file.name)[1].lower()
     if suffix == ".parquet":
         return parquet(content, file.name)
     if suffix in SUFFIXES:

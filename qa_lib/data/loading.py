@@ -15,7 +15,7 @@ from qa_lib.data import embedded, files, hub, shards, validation
 from qa_lib.data.files import Place
 from qa_lib.data.schema import SCHEMA, Questions, Split, conform
 from qa_lib.errors import DataError
-from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 
 if TYPE_CHECKING:
     from qa_lib.config import DataSettings
@@ -140,7 +140,7 @@ def _holds(source: str, split: str, version: str) -> bool:
     folder = _existing(source)
     if folder.kind() == fs.FileType.File:
         return True
-    manifest = shards.manifest_of(folder)
+    manifest = shards.read_manifest(folder)
     if manifest is not None:
         return split in manifest["splits"]
     try:
@@ -159,7 +159,7 @@ def _read(source: str, split: Base, version: str) -> list[tuple[str, pa.Table]]:
     place = _existing(source)
     if place.kind() == fs.FileType.File:
         return [(place.name, files.read(place))]
-    manifest = shards.manifest_of(place)
+    manifest = shards.read_manifest(place)
     if manifest is not None:
         return shards.read_shards(place, manifest, split)
     return [(file.name, files.read(file)) for file in files.find(place, split, version)]
@@ -192,10 +192,10 @@ def _quarantine(
         located.append((parts[part][0], row - int(ends[part]) + len(parts[part][1]), reason))
     where = ""
     if directory is not None:
-        file = Place.of(directory).child(f"quarantine-{split}.jsonl")
+        name = f"quarantine-{split}.jsonl"
         rows = table.take([row for row, _ in bad])
-        storage.write_text(file.filesystem, file.path, "".join(validation.records(rows, located)))
-        where = f" All of them are in {file.name}."
+        Folder(directory).write_text(name, "".join(validation.records(rows, located)))
+        where = f" All of them are in {directory}/{name}."
     if len(bad) > data.bad_row_limit * table.num_rows:
         counts = Counter(reason for _, reason in bad)
         examples = "; ".join(f"{name} row {row}: {reason}" for name, row, reason in located[:3])

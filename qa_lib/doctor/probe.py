@@ -15,10 +15,10 @@ from typing import Any
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.data import splits_of
-from qa_lib.doctor.connectivity import CONTACT_S
 from qa_lib.doctor.finding import Finding
 from qa_lib.errors import DataError, UserError
 from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import versions
 
 PROBE_S = 8.0
@@ -100,16 +100,13 @@ def _reach(name: str, setting: str) -> None:
     """
     if name == "embedded":
         return
-    filesystem, path = storage.resolve(name, CONTACT_S)
+    place = Folder(name, patient=False)
     is_path = not storage.is_local(name) or name.startswith((".", "~", "/", "file://"))
-    if is_path and not filesystem.get_file_info(path).is_file:
-        from pyarrow.fs import FileSelector
-
-        if not filesystem.get_file_info(FileSelector(path, allow_not_found=True)):
-            raise DataError(
-                f"{name} does not exist.",
-                f"Give --{setting} a hub id, or a place that every node can read.",
-            )
+    if is_path and not place.info().is_file and not place.entries():
+        raise DataError(
+            f"{name} does not exist.",
+            f"Give --{setting} a hub id, or a place that every node can read.",
+        )
 
 
 def _query_driver() -> tuple[tuple[int, int] | None, list[tuple[str, tuple[int, int]]]]:
@@ -190,33 +187,28 @@ def collect(pending: dict[Any, str]) -> tuple[list[NodeFacts], list[Finding]]:
     return facts, findings
 
 
-def _mark(settings: Settings, token: str, name: str) -> str:
-    safe = "".join(letter if letter.isalnum() else "-" for letter in name)
-    return f"{settings.storage.rstrip('/')}/.doctor-{token}/{safe}"
+def _marks(settings: Settings, token: str) -> Folder:
+    return Folder(f"{settings.storage.rstrip('/')}/.doctor-{token}", patient=False)
+
+
+def _mark(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
 def _leave_mark(settings: Settings, token: str, name: str) -> None:
-    filesystem, path = storage.resolve(_mark(settings, token, name), CONTACT_S)
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    storage.write_text(filesystem, path, name)
+    _marks(settings, token).write_text(_mark(name), name)
 
 
 def remove_marks(settings: Settings, token: str) -> None:
     """Delete the files that probes left in the storage."""
     with suppress(OSError, UserError):
-        filesystem, path = storage.resolve(_mark(settings, token, ""), CONTACT_S)
-        filesystem.delete_dir(path.rstrip("/"))
+        _marks(settings, token).remove()
 
 
 def check_shared_storage(settings: Settings, token: str, names: list[str]) -> Finding:
     """Check that the file of every node in the storage is visible from here."""
-    from pyarrow.fs import FileType
-
-    missing = []
-    for name in names:
-        filesystem, path = storage.resolve(_mark(settings, token, name), CONTACT_S)
-        if filesystem.get_file_info(path).type == FileType.NotFound:
-            missing.append(name)
+    marks = _marks(settings, token)
+    missing = [name for name in names if not marks.exists(_mark(name))]
     if missing:
         return Finding(
             "shared storage",

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qa_lib import models, windows
 from qa_lib.config import EvaluateSettings, Settings
@@ -20,6 +19,7 @@ from qa_lib.evaluation.pool import find_all_spans
 from qa_lib.machines import resources
 from qa_lib.machines.actors import device_of
 from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -190,10 +190,8 @@ def score_file(
     """
     if settings.evaluate.semantic_model is not None:
         analysis.semantic.find(settings.evaluate.semantic_model)
-    filesystem, place = storage.resolve(path)
     try:
-        with filesystem.open_input_stream(place) as stream:
-            content = stream.read()
+        content = Folder(path).read_bytes().to_pybytes()
     except OSError as error:
         raise DataError(
             f"The predictions {path} cannot be read: {storage.first_line(error)}",
@@ -237,8 +235,7 @@ def write_answers(
     if answers.null_odds is not None:
         odds = dict(zip(ids, answers.null_odds.tolist(), strict=True))
         run.write_text(NULL_ODDS, json.dumps(odds))
-    with run.filesystem.open_output_stream(f"{run.root}/{ANSWERS}") as stream:
-        pq.write_table(table.add_column(0, "id", questions.table["id"]), stream)
+    run.write_parquet(ANSWERS, table.add_column(0, "id", questions.table["id"]))
     return predictions, table
 
 

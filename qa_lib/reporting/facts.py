@@ -126,8 +126,5 @@ def _steps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    with run.filesystem.open_input_file(f"{run.root}/{name}") as file:
-        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    rows: list[dict[str, Any]] = run.read_parquet(name).to_pylist()
     return rows

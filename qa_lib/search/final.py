@@ -44,10 +44,6 @@ def recover_chosen(
 
 def clean(run: RunFolder) -> None:
     """Remove what only an unfinished search needs: checkpoints of trials, Tune's own files."""
-    from pyarrow.fs import FileSelector, FileType
-
-    trials = run.filesystem.get_file_info(FileSelector(f"{run.root}/trials"))
-    folders = [f"{trial.path}/checkpoints" for trial in trials] + [f"{run.root}/{TUNE}"]
-    for info in run.filesystem.get_file_info(folders):
-        if info.type == FileType.Directory:
-            run.filesystem.delete_dir(info.path)
+    for trial in run.entries("trials"):
+        run.remove(f"trials/{trial.base_name}/checkpoints")
+    run.remove(TUNE)

@@ -100,5 +100,4 @@ def draw(run: RunFolder, rows: Sequence[dict[str, Any]], chosen: int) -> None:
     axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    with run.filesystem.open_output_stream(f"{run.root}/{PARETO}") as file:
-        file.write(picture.getvalue())
+    run.write_bytes(PARETO, picture.getvalue())

@@ -69,15 +69,14 @@ def rows(
 def write_tables(run: RunFolder, table_rows: list[dict[str, Any]]) -> None:
     """Write trials.parquet and trials.csv."""
     import pyarrow.csv as csv
-    import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist(table_rows)
-    with run.filesystem.open_output_stream(f"{run.root}/{TRIALS}") as file:
-        pq.write_table(table, file)
+    run.write_parquet(TRIALS, table)
     kept = [" ".join(map(str, row["kept_layers"])) for row in table_rows]  # CSV holds no lists
     position = table.column_names.index("kept_layers")
-    with run.filesystem.open_output_stream(f"{run.root}/{TRIALS_CSV}") as file:
-        csv.write_csv(table.set_column(position, "kept_layers", pa.array(kept)), file)
+    sink = pa.BufferOutputStream()
+    csv.write_csv(table.set_column(position, "kept_layers", pa.array(kept)), sink)
+    run.write_bytes(TRIALS_CSV, sink.getvalue())
 
 
 def front_of(trials: Sequence[Trial]) -> list[Trial]:

@@ -57,7 +57,7 @@ class GroupRung(Rung):
         started_s = time.monotonic()
         task = self.task
         run = task.folder(job.number)
-        run.filesystem.create_dir(run.root, recursive=True)
+        run.make()
         settings = task.settings_of(setting)
         if job.rung == 0:
             name = settings.model.name

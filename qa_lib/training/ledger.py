@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.batch_plan import BatchPlan
@@ -39,5 +38,4 @@ def check_ledger(ledger: pa.Table, plan: BatchPlan, num_steps: int) -> None:
 
 def read_ledger(run: RunFolder) -> pa.Table:
     """Read a finished run's ledger."""
-    with run.filesystem.open_input_file(f"{run.root}/{LEDGER}") as file:
-        return pq.read_table(file)
+    return run.read_parquet(LEDGER)

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch.distributed as dist
 
-from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.folder import Folder
 from qa_lib.training.engine import Engine
 from qa_lib.training.ledger import LEDGER, SCHEMA
 from qa_lib.training.task import TrainTask, identity_of
@@ -75,12 +75,7 @@ class Keeper:
         parts: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(parts, self._merged())
         if self._rank == 0:
-            path = f"{self._store.root.rsplit('/', 1)[0]}/{LEDGER}"
-            storage.retry(self._write, path, pa.concat_tables(parts))
-
-    def _write(self, path: str, ledger: pa.Table) -> None:
-        with self._store.filesystem.open_output_stream(path) as file:
-            pq.write_table(ledger, file)
+            Folder(self._task.run_path).write_parquet(LEDGER, pa.concat_tables(parts))
 
     def _merged(self) -> pa.Table:
         self._ledger = pa.concat_tables([self._ledger, *self._pending]).combine_chunks()

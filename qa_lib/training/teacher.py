@@ -23,7 +23,8 @@ from qa_lib.config import Settings
 from qa_lib.errors import ModelError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.models.inference import Forward
-from qa_lib.runs import storage
+from qa_lib.runs import manifest
+from qa_lib.runs.folder import Damaged, Folder
 from qa_lib.training.dataset import WindowSet, take
 from qa_lib.windows.list_arrays import as_lists, flat
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 START, END = "teacher_start", "teacher_end"
-_MANIFEST = "manifest.json"
 _WINDOWS_PER_PART = 2048
 _LOGITS = pa.schema([(name, pa.list_(pa.float16())) for name in (START, END)])
 
@@ -59,11 +59,12 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     blocks = ray.get(window_set.blocks)
     renumbered = [_renumbered(block, numbers) for block in blocks]
     folder = f"{settings.storage}/cache/teacher-{_key(settings.train.teacher, renumbered)}"
-    parts, num_computed = _read(folder), 0
+    cache = Folder(folder)
+    parts, num_computed = _read(cache), 0
     if parts is None:
         refs = window_set.blocks if numbers is None else [ray.put(block) for block in renumbered]
         parts = _compute(settings, window_set, refs)
-        _write(folder, parts)
+        _write(cache, parts)
         num_computed = window_set.num_windows
     logits = pa.concat_tables(parts)
     taught, first = [], 0
@@ -215,28 +216,16 @@ def _lists(logits: np.ndarray, counts: np.ndarray) -> pa.ListArray:
     return as_lists(values, counts)
 
 
-def _read(folder: str) -> list[pa.Table] | None:
+def _read(folder: Folder) -> list[pa.Table] | None:
     """Return the cached parts, or None where there is no complete cache."""
-    filesystem, root = storage.resolve(folder)
-    from pyarrow.fs import FileType
-
-    if filesystem.get_file_info(f"{root}/{_MANIFEST}").type != FileType.File:
+    try:
+        contents = [folder.read_checked(file) for file in manifest.read(folder).files]
+    except Damaged:
         return None
-    with filesystem.open_input_stream(f"{root}/{_MANIFEST}") as stream:
-        names = json.loads(stream.read())["parts"]
-    parts = []
-    for name in names:
-        with filesystem.open_input_file(f"{root}/{name}") as file:
-            parts.append(pq.read_table(file, schema=_LOGITS))
-    return parts
+    return [pq.read_table(pa.BufferReader(content), schema=_LOGITS) for content in contents]
 
 
-def _write(folder: str, parts: list[pa.Table]) -> None:
-    """Write the parts, and last the manifest that makes them valid."""
-    filesystem, root = storage.resolve(folder)
-    filesystem.create_dir(root, recursive=True)
+def _write(folder: Folder, parts: list[pa.Table]) -> None:
     names = [f"part-{number:05d}.parquet" for number in range(len(parts))]
-    for name, part in zip(names, parts, strict=True):
-        with filesystem.open_output_stream(f"{root}/{name}") as file:
-            pq.write_table(part, file)
-    storage.write_text(filesystem, f"{root}/{_MANIFEST}", json.dumps({"parts": names}))
+    files = [folder.write_parquet(*named) for named in zip(names, parts, strict=True)]
+    manifest.write(folder, files)

@@ -24,7 +24,8 @@ from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, ResourceError, TrainError
 from qa_lib.machines import resources
 from qa_lib.models import load_tokenizer
-from qa_lib.runs.checkpoints import MANIFEST, CheckpointStore
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.manifest import MANIFEST
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import check_ledger, fine_tune, plan_of
 from qa_lib.training.batch_plan import BatchPlan

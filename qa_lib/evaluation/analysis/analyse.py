@@ -15,7 +15,6 @@ from qa_lib.evaluation.analysis import cases, semantic, table
 from qa_lib.evaluation.analysis.calibration import calibrate, no_answer
 from qa_lib.evaluation.analysis.intervals import intervals, resampling_unit
 from qa_lib.evaluation.analysis.table import Decoded
-from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def analyse(
         "no_answer": threshold,
         **_cases(questions.table, rows, apart, settings.seed),
     }
-    run.write_text(ANALYSIS, storage.to_json(analysis) + "\n")
+    run.write_json(ANALYSIS, analysis)
     result = _means(questions.table, values, scored, settings.seed)
     result |= {f"num_{name}": len(rows) for name, rows in apart.items()}
     if calibration:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qa_lib.errors import DataError
 from qa_lib.evaluation.analysis import cases, semantic
@@ -83,8 +82,7 @@ def write(run: RunFolder, rows: pa.Table, encoder: str | None) -> None:
     kept = rows.select(list(COLUMNS))
     if encoder is not None:
         kept = kept.replace_schema_metadata({_ENCODER: semantic.fingerprint(encoder)})
-    with run.filesystem.open_output_stream(f"{run.root}/{SCORES}") as stream:
-        pq.write_table(kept, stream)
+    run.write_parquet(SCORES, kept)
 
 
 def read(run: RunFolder) -> pa.Table:
@@ -98,8 +96,7 @@ def read(run: RunFolder) -> pa.Table:
             f"{run.path} holds no {SCORES}.",
             "Evaluate its model again: `make evaluate RUN=...` writes it.",
         )
-    with run.filesystem.open_input_file(f"{run.root}/{SCORES}") as file:
-        return pq.read_table(file)
+    return run.read_parquet(SCORES)
 
 
 def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[str, Comparison]:
