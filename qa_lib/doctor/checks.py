@@ -13,7 +13,7 @@ from qa_lib.doctor.diagnosis import fits, judge, judge_encoder, judge_storage
 from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import collect, probe, remove_marks, shared_storage, start_probes
 from qa_lib.errors import ResourceError
-from qa_lib.machines import resources
+from qa_lib.machines.ray_session import start_ray
 
 
 def examine(
@@ -40,7 +40,7 @@ def examine(
                 "`make submit JOB=doctor` looks from inside.",
             )
         else:
-            resources.start_ray()
+            start_ray()
     yield fits(settings)
     token = secrets.token_hex(8)
     joined = bool(address) and not is_http(address)

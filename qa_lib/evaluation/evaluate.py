@@ -51,11 +51,11 @@ def evaluate(
         DataError: No question fits a window.
     """
     from qa_lib import models
-    from qa_lib.machines import resources
+    from qa_lib.machines.ray_session import start_ray
     from qa_lib.training import dataset
 
     _check(settings, model_name, final=final)
-    resources.start_ray()
+    start_ray()
     started = time.monotonic()
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)

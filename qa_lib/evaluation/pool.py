@@ -64,7 +64,7 @@ def read_all(
     """Return the best spans of all windows, and facts for result.json."""
     import ray
 
-    from qa_lib.machines import resources
+    from qa_lib.machines.allocation import MODEL_ACTOR_CPUS
 
     device = device_of(settings)
     num_actors, num_threads = pool_size(settings, device)
@@ -85,7 +85,7 @@ def read_all(
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=num_actors),
-        num_cpus=resources.MODEL_ACTOR_CPUS,
+        num_cpus=MODEL_ACTOR_CPUS,
         num_gpus=num_gpus_of(settings, device),
     )
     candidates, seconds = _collect(found, window_set.num_windows)
@@ -121,11 +121,11 @@ def _collect(found: Any, num_windows: int) -> tuple[pa.Table, float]:
 
 def device_of(settings: Settings) -> str:
     """Return cpu or cuda, judged by this machine before Ray starts and by the cluster after it."""
-    from qa_lib.machines import resources
+    from qa_lib.machines.allocation import allocate, growth
 
     # The training group's size does not matter here.
     alone = settings.train.model_copy(update={"num_workers": 1, "cpus_per_worker": None})
-    return resources.allocate(alone, resources.growth(settings)).device
+    return allocate(alone, growth(settings)).device
 
 
 def num_gpus_of(settings: Settings, device: str) -> int:
@@ -145,14 +145,14 @@ def pool_size(settings: Settings, device: str) -> tuple[int, int]:
     Raises:
         ResourceError: More are asked for than there is room for: Ray would wait for ever.
     """
-    from qa_lib.machines import resources
+    from qa_lib.machines.allocation import MODEL_ACTOR_CPUS, capacity, growth, num_model_actors
 
-    cluster = resources.growth(settings)
-    num_cpus, num_gpus = resources.totals(cluster)
-    room = num_gpus if device == "cuda" else num_cpus / resources.MODEL_ACTOR_CPUS
+    cluster = growth(settings)
+    num_cpus, num_gpus = capacity(cluster)
+    room = num_gpus if device == "cuda" else num_cpus / MODEL_ACTOR_CPUS
     if settings.model.placement == "auto":  # one model has a machine to itself
         room = 1
-    derived = min(room, resources.num_model_actors(device, cluster))
+    derived = min(room, num_model_actors(device, cluster))
     num_actors = settings.evaluate.num_actors or max(1, int(derived))
     if num_actors > room:
         raise ResourceError(
@@ -179,13 +179,13 @@ class _Reader:
     ) -> None:
         import ray
 
-        from qa_lib.machines import resources
+        from qa_lib.machines import devices
         from qa_lib.models.inference import Forward
 
         self._settings = settings
         self._blocks = ray.get(blocks)
         self._starts = starts
-        num_threads = min(options["num_threads"], resources.num_local_cpus())
+        num_threads = min(options["num_threads"], devices.num_local_cpus())
         try:
             self._forward = Forward(**options | {"num_threads": num_threads})
             self._error = None

@@ -10,7 +10,8 @@ from qa_lib.adjust import Plan, Sizes, pipeline
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions
 from qa_lib.errors import AdjustError
-from qa_lib.machines import resources
+from qa_lib.machines.allocation import allocate, growth
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search import figures, latency_table, parent, results
 from qa_lib.search.final import clean, recover_chosen
@@ -81,7 +82,7 @@ def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Hal
     parent.check_parent(settings, held_out.titles)
     config = models.load_config(asked.parent or settings.model.name)
     space = space_of(config, asked.space, round_to=settings.adjust.round_to)
-    resources.start_ray()
+    start_ray()
     num_concurrent = concurrency(settings)
     name = parent.obtain(settings, run)
     settings = settings.model_copy(
@@ -174,7 +175,7 @@ def _task(
         run_path=run.path,
         parent_sha256=models.fingerprint(name),
         budgets=halving.budgets,
-        device=resources.allocate(settings.train, resources.growth(settings)).device,
+        device=allocate(settings.train, growth(settings)).device,
         num_threads=max(1, int(ray.cluster_resources()["CPU"] / num_concurrent)),
         calibration=adjust.draw_windows(
             questions.table,

@@ -15,7 +15,8 @@ import pyarrow as pa
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError, UserError
 from qa_lib.evaluation import device_of, num_gpus_of, pool_size
-from qa_lib.machines import resources
+from qa_lib.machines.allocation import MODEL_ACTOR_CPUS
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.serving.answerer import Answerer, check_answers
@@ -48,7 +49,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
     lines = _read(answer.input)
     check_answers(settings.model.name)
     options = call_options(settings)
-    resources.start_ray()
+    start_ray()
     device = device_of(settings)
     num_actors, num_threads = pool_size(settings, device)
     tasks = ray.data.from_arrow(_tasks(lines))
@@ -66,7 +67,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=num_actors),
-        num_cpus=resources.MODEL_ACTOR_CPUS,
+        num_cpus=MODEL_ACTOR_CPUS,
         num_gpus=num_gpus_of(settings, device),
     )
     started = time.monotonic()

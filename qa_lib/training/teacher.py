@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.errors import ModelError
-from qa_lib.machines import resources
+from qa_lib.machines.allocation import MODEL_ACTOR_CPUS, allocate, growth, num_model_actors
 from qa_lib.models.inference import Forward
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
@@ -185,8 +185,8 @@ def _lists(logits: np.ndarray, counts: np.ndarray) -> pa.ListArray:
 def _compute(settings: Settings, blocks: list[Any], num_windows: int) -> list[pa.Table]:
     import ray
 
-    device = resources.allocate(settings.train, resources.growth(settings)).device
-    derived = resources.num_model_actors(device, resources.growth(settings))
+    device = allocate(settings.train, growth(settings)).device
+    derived = num_model_actors(device, growth(settings))
     num_actors = settings.evaluate.num_actors or derived
     options = {
         "model_name": settings.train.teacher,
@@ -201,7 +201,7 @@ def _compute(settings: Settings, blocks: list[Any], num_windows: int) -> list[pa
         batch_size=_WINDOWS_PER_PART,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=num_actors),
-        num_cpus=resources.MODEL_ACTOR_CPUS,
+        num_cpus=MODEL_ACTOR_CPUS,
         num_gpus=1 if device == "cuda" else 0,
     )
     parts: list[pa.Table] = []
