@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import tempfile
@@ -146,7 +147,11 @@ def _cuda_of_torch() -> tuple[int, int] | None:
 
 
 def _import_deepspeed() -> None:
-    """Import what training imports; no setting needs an op that DeepSpeed has to compile."""
+    """Import what training imports. No setting of ours uses an op that DeepSpeed has to compile."""
+    import torch
+
+    # DeepSpeed prints a warning if it has to detect a CPU itself.
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     import deepspeed  # noqa: F401
 
 
