@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from benchmarks._squad import with_real_squad
-from jobs import _entry
+from jobs import _runner
 
 NUM_WARM_STEPS = 3
 # The first kind one of whose words is in an operator's name takes its time.
@@ -62,7 +62,7 @@ def take_step(engine: Any, table: Any, rows: Any, pad: Any, micro_batch: int) ->
 
 def main(argv: list[str]) -> None:
     """Time, profile, and print the table."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     import numpy as np
     import pyarrow as pa
     import torch

@@ -1,16 +1,18 @@
-"""Send a job to a cluster: check it here, say what it asks for, submit it, follow it to its end.
+"""Send a job to a cluster: check it here, print what it needs, submit it, follow it to its end.
 
     RAY_ADDRESS=http://127.0.0.1:8265 python -m cluster.submit train --recipe gcp \
         --storage gs://bucket/runs --data.source gs://bucket/squad
     make submit JOB=train RECIPE=gcp ARGS="--storage gs://bucket/runs"      # the same
     make submit JOB=train RECIPE=gcp ARGS="..." NO_WAIT=1                   # prints the id and ends
 
-The exit code is the job's own. Only code is sent (cluster/runtime_env.yaml); the environment is the
-image's. RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH name the token where the cluster wants one.
+The exit code is the job's own. Only code is sent (cluster/runtime_env.yaml); the environment comes
+from the image. RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH name the token of a cluster that needs
+one.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -24,10 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from jobs import _entry
-from qa_lib import config
+from jobs import _runner
 from qa_lib.config import Settings
-from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
+from qa_lib.errors import ConfigError, ResourceError
 from qa_lib.runs import storage
 
 if TYPE_CHECKING:
@@ -42,13 +43,9 @@ _SECONDS_PER_HOUR = 3600
 
 
 def main() -> None:
-    """Submit what the command line says; exit with the job's code."""
-    _entry.quiet_libraries()
-    try:
-        sys.exit(submit(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {error.problem}\n  {error.remedy}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+    """Submit the job of the command line; exit with its code."""
+    _runner.quiet_libraries()
+    sys.exit(_runner.exit_code(lambda: submit(sys.argv[1:])))
 
 
 def submit(argv: list[str]) -> int:
@@ -58,25 +55,25 @@ def submit(argv: list[str]) -> int:
         argv: Name of the job, then its flags.
 
     Returns:
-        The job's exit code; 0 as soon as it is submitted where NO_WAIT is set.
+        The job's exit code; with NO_WAIT set, 0 as soon as it is submitted.
 
     Raises:
         ConfigError: A setting is wrong, or a path would not be found on the cluster.
-        ResourceError: Nothing answers, or it refuses us.
+        ResourceError: The cluster does not answer, or refuses the request.
     """
     jobs = sorted(path.stem for path in (REPOSITORY / "jobs").glob("[a-z]*.py"))
     if not argv or argv[0] not in jobs:
         raise ConfigError(
-            f"{argv[0] if argv else 'nothing'} is no job.", f"Submit one of {', '.join(jobs)}."
+            f"{argv[0] if argv else 'nothing'} is not a job.", f"Submit one of {', '.join(jobs)}."
         )
     job, flags = argv[0], argv[1:]
-    settings = config.parse(job, flags)
+    settings = importlib.import_module(f"jobs.{job}").JOB.parse(flags)
     problems = list(local_paths(settings, job))
     if problems:
         raise ConfigError(
             "\n".join(problems),
-            "The working directory of a job vanishes with it: name a bucket (gs://...), a hub id, "
-            "or an absolute path that every node has.",
+            "The working directory of a job is deleted when it ends: name a bucket (gs://...), a "
+            "hub id, or an absolute path that every node has.",
         )
     if not os.environ.get("SKIP_DRY_RUN"):
         plan = dry_run(job, flags)
@@ -243,12 +240,12 @@ def follow(client: JobSubmissionClient, identity: str) -> int:
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
         print(f"\n{identity} goes on; `make logs ID={identity}`, `make stop ID={identity}`")
-        return _entry.EXIT_INTERRUPTED
+        return _runner.EXIT_INTERRUPTED
     found = client.get_job_info(identity)
     if found.driver_exit_code is not None:
         code = int(found.driver_exit_code)
     else:
-        code = 0 if found.status == "SUCCEEDED" else _entry.EXIT_BUG
+        code = 0 if found.status == "SUCCEEDED" else _runner.EXIT_BUG
     if code:
         print(f"{identity} ended with exit code {code}", file=sys.stderr)
     return code
