@@ -36,7 +36,7 @@ BENCHMARKS := $(filter-out adjustment ragged search,$(patsubst benchmarks/%.py,%
 .PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench reference lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
 
 setup: ## Make .venv, or fill the activated conda environment, from the lock (no time when done)
 	@PYTHON='$(PYTHON)' ENV='$(ENV)' scripts/setup.sh

@@ -87,7 +87,7 @@ class AdjustSettings(Group):
         hidden, heads = self.hidden_size, self.num_heads
         if hidden is not None and heads is not None and hidden % heads and not self.ragged:
             yield (
-                ("hidden_size", "num_heads"),
+                ("adjust.hidden_size", "adjust.num_heads"),
                 f"adjust.num_heads ({heads}) must divide adjust.hidden_size ({hidden}): the "
                 f"nearest size that it divides is {max(heads, round(hidden / heads) * heads)}",
             )
@@ -98,34 +98,37 @@ class AdjustSettings(Group):
             [name for name in names if getattr(self, name) is not None]
             for names in (_SIZES, _TARGETS, ("plan",))
         ]
-        chosen = [names[0] for names in ways if names]
+        chosen = tuple(f"adjust.{names[0]}" for names in ways if names)
         if len(chosen) > 1:
-            listed = " and ".join(f"adjust.{name}" for name in chosen)
-            yield tuple(chosen), f"{listed} exclude each other: each decides the sizes"
+            yield chosen, f"{' and '.join(chosen)} exclude each other: each decides the sizes"
         if len(ways[1]) > 1:
-            yield _TARGETS, "adjust.target_speedup and adjust.target_parameters exclude each other"
+            targets = tuple(f"adjust.{name}" for name in _TARGETS)
+            yield targets, f"{' and '.join(targets)} exclude each other"
         for name, decides in (("vocabulary", "which tokens stay"), ("ragged", "what layers keep")):
             if self.plan is not None and getattr(self, name):
                 yield (
-                    ("plan", name),
+                    ("adjust.plan", f"adjust.{name}"),
                     f"adjust.plan and adjust.{name} exclude each other: a plan says {decides}",
                 )
 
     def _contradictory_layers(self) -> BrokenRules:
         layers = self.keep_layers
         if layers is not None and not layers:
-            yield ("keep_layers",), "adjust.keep_layers must name at least one layer"
+            yield ("adjust.keep_layers",), "adjust.keep_layers must name at least one layer"
         if layers is not None and list(layers) != sorted(set(layers)):
-            yield ("keep_layers",), "adjust.keep_layers must be in ascending order, without repeats"
+            yield (
+                ("adjust.keep_layers",),
+                "adjust.keep_layers must be in ascending order, without repeats",
+            )
         if layers is not None and self.num_layers not in (None, len(layers)):
             yield (
-                ("num_layers", "keep_layers"),
+                ("adjust.num_layers", "adjust.keep_layers"),
                 f"adjust.num_layers ({self.num_layers}) contradicts adjust.keep_layers "
                 f"({len(layers)} layers)",
             )
         for name in _DROPS:
             if getattr(self, name) is not None and not self.ragged:
                 yield (
-                    (name, "ragged"),
+                    (f"adjust.{name}", "adjust.ragged"),
                     f"adjust.{name} needs adjust.ragged: stock models have uniform layers",
                 )

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(min_length=1)]
 # A user writes "auto" for "decide for me"; code reads None.
@@ -23,15 +15,20 @@ Text = BeforeValidator(lambda value: str(value) if isinstance(value, float) else
 Memory = Annotated[str, Field(pattern=r"^(\d+|cpu)=\d+(\.\d+)?[KMG]i?B$")]
 
 BrokenRules = Iterator[tuple[tuple[str, ...], str]]
-"""The fields of a rule, and what is wrong, for every rule that does not hold."""
-
-BROKEN_RULE = "broken_rule"
-"""Type of the errors about a rule between fields; their context holds `fields`."""
+"""The settings that a rule concerns and what is wrong, for every rule that does not hold."""
 
 
-def broken_rule(fields: tuple[str, ...], message: str) -> PydanticCustomError:
-    """Return the error for a rule between fields of one group."""
-    return PydanticCustomError(BROKEN_RULE, "{message}", {"message": message, "fields": fields})
+class RuleError(ValueError):
+    """Rules between settings that do not hold; pydantic collects it with all other errors.
+
+    Attributes:
+        rules: The settings concerned, such as ("data.stride", "data.max_length"), and the message.
+    """
+
+    def __init__(self, *rules: tuple[tuple[str, ...], str]) -> None:
+        """Join the messages, for whoever prints the error itself."""
+        super().__init__("; ".join(message for _, message in rules))
+        self.rules = rules
 
 
 class Group(BaseModel):
@@ -69,14 +66,7 @@ class Group(BaseModel):
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:
         """Report all broken rules at once; a plain validator would stop at the first."""
-        broken = [
-            InitErrorDetails(
-                type=broken_rule(fields, message),
-                loc=fields[:1],
-                input=getattr(self, fields[0]),
-            )
-            for fields, message in self.broken_rules()
-        ]
+        broken = [*self.broken_rules()]
         if broken:
-            raise ValidationError.from_exception_data(type(self).__name__, broken)
+            raise RuleError(*broken)
         return self

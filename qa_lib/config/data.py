@@ -61,7 +61,7 @@ class DataSettings(Group):
         """Yield the rules that do not hold."""
         if self.stride >= self.max_length:
             yield (
-                ("stride", "max_length"),
+                ("data.stride", "data.max_length"),
                 f"data.stride ({self.stride}) must be smaller than data.max_length "
                 f"({self.max_length}), or windows would never advance",
             )
@@ -90,6 +90,6 @@ class ModelSettings(Group):
         """Yield the rules that do not hold."""
         if self.max_memory is not None and self.placement != "auto":
             yield (
-                ("max_memory", "placement"),
+                ("model.max_memory", "model.placement"),
                 f"model.max_memory needs model.placement auto, not {self.placement}",
             )

@@ -66,7 +66,7 @@ class Setting:
 
     @property
     def bounds(self) -> str:
-        """Its bounds in words, such as "at least 0, less than 1"; of a list, those of its values."""
+        """Bounds in words, such as "at least 0, less than 1"; of a list, those of its values."""
         limits = [*self.info.metadata, *_limits(self.info.annotation)]
         words = (
             f"{word} {format_number(getattr(limit, name))}"

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from qa_lib.config.base import BROKEN_RULE
 from qa_lib.config.fields import BOUND_WORDS, format_number, group_of, settings_in
 from qa_lib.config.schema import Settings
 
+_RULES = "value_error"  # pydantic's type of a RuleError, which its context holds
 _KNOWN = {setting.key: setting for setting in settings_in(Settings)}
 
 
@@ -24,7 +24,7 @@ def validate(values: dict[str, Any], origins: dict[str, str]) -> tuple[Settings 
     settings, errors = _try(values)
     wrong: dict[str, list[Any]] = {}
     for error in errors:
-        if error["type"] != BROKEN_RULE:
+        if error["type"] != _RULES:
             wrong.setdefault(_key_of(error["loc"]), []).append(error)
     if wrong:
         # With the wrong fields out of the way, the rules between the others can be checked too.
@@ -32,11 +32,10 @@ def validate(values: dict[str, Any], origins: dict[str, str]) -> tuple[Settings 
             _remove(values, key)
         settings, errors = _try(values)
     problems = [_describe(key, details, origins) for key, details in wrong.items()]
-    for error in errors:
-        group = ".".join(map(str, error["loc"][:-1]))
-        keys = [f"{group}.{field}".lstrip(".") for field in error["ctx"]["fields"]]
+    rules = (rule for error in errors for rule in error["ctx"]["error"].rules)
+    for keys, message in rules:
         if not any(key.startswith(bad) for key in keys for bad in wrong):
-            problems.append(error["msg"])
+            problems.append(message)
     return settings, problems
 
 

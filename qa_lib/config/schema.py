@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from qa_lib.config.adjusting import AdjustSettings
-from qa_lib.config.base import Group, Name, broken_rule
+from qa_lib.config.base import Group, Name, RuleError
 from qa_lib.config.data import DataSettings, ModelSettings
 from qa_lib.config.search import SearchSettings
 from qa_lib.config.tasks import (
@@ -86,18 +86,16 @@ class Settings(Group):
     @classmethod
     def _refuse_dots(cls, name: str | None) -> str | None:
         if name in (".", ".."):
-            raise broken_rule(
-                ("run_name",), f"run_name {name!r} is not a name: use letters and digits"
-            )
+            message = f"run_name {name!r} is not a name: use letters and digits"
+            raise RuleError((("run_name",), message))
         return name
 
     @field_validator("overwrite")
     @classmethod
     def _refuse_overwrite_and_resume(cls, overwrite: bool, info: ValidationInfo) -> bool:
         if overwrite and info.data.get("resume"):
-            raise broken_rule(
-                ("resume", "overwrite"), "--resume and --overwrite exclude each other"
-            )
+            message = "--resume and --overwrite exclude each other"
+            raise RuleError((("resume", "overwrite"), message))
         return overwrite
 
     def to_yaml(self) -> str:
@@ -114,8 +112,13 @@ class Settings(Group):
         """
         try:
             return cls.model_validate(yaml.safe_load(text))
-        except (ValidationError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"The settings of a run (its config.yaml) are not valid: {error}",
-                "Restore the file as the run wrote it, or start the run again.",
-            ) from None
+        except yaml.YAMLError as error:
+            problem = str(error)
+        except ValidationError as error:
+            problem = "; ".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+            )
+        raise ConfigError(
+            f"The settings of a run (its config.yaml) are not valid: {problem}",
+            "Restore the file as the run wrote it, or start the run again.",
+        )

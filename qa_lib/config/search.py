@@ -54,7 +54,7 @@ class SpaceSettings(Group):
             low, high = getattr(self, name)
             if low > high:
                 yield (
-                    (name,),
+                    (f"search.space.{name}",),
                     f"search.space.{name} must name the lower bound first: {high:g} {low:g}",
                 )
 

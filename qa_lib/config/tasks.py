@@ -69,16 +69,16 @@ class AnswerSettings(Group):
         """Yield the rules that do not hold."""
         if (self.input is None) != (self.output is None):
             yield (
-                ("input", "output"),
+                ("answer.input", "answer.output"),
                 "answer.input and answer.output belong together: give both or neither",
             )
         if self.input is not None and (self.question or self.context):
             yield (
-                ("input", "question", "context"),
+                ("answer.input", "answer.question", "answer.context"),
                 "answer.input excludes answer.question and answer.context: its lines hold both",
             )
         if self.question is not None and self.context is None:
-            yield ("question", "context"), "answer.question needs answer.context"
+            yield ("answer.question", "answer.context"), "answer.question needs answer.context"
 
 
 class ExportSettings(Group):

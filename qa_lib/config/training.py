@@ -121,24 +121,24 @@ class TrainSettings(Group):
         if batch % workers:
             nearest = max(workers, round(batch / workers) * workers)
             yield (
-                ("global_batch", "num_workers"),
+                ("train.global_batch", "train.num_workers"),
                 f"train.global_batch ({batch}) must be divisible by train.num_workers "
                 f"({workers}); the nearest such batch is {nearest}",
             )
         elif self.micro_batch != "auto" and share % min(self.micro_batch, share):
             fitting = max(n for n in range(1, self.micro_batch + 1) if share % n == 0)
             yield (
-                ("micro_batch", "global_batch", "num_workers"),
+                ("train.micro_batch", "train.global_batch", "train.num_workers"),
                 f"train.micro_batch ({self.micro_batch}) must divide a worker's share of the "
                 f"global batch ({batch} / {workers} = {share}): {fitting} does",
             )
         if self.precision == "fp16" and self.device == "cpu":
             yield (
-                ("precision", "device"),
+                ("train.precision", "train.device"),
                 "train.precision fp16 needs a GPU: on train.device cpu use fp32 or bf16",
             )
         if self.offload_optimizer and self.zero_stage == 0:
             yield (
-                ("offload_optimizer", "zero_stage"),
+                ("train.offload_optimizer", "train.zero_stage"),
                 "train.offload_optimizer needs train.zero_stage 1, 2 or 3",
             )

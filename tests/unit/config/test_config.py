@@ -200,14 +200,14 @@ def test_an_unknown_recipe_lists_the_ones_there_are():
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (b"train: [1\nseed: 2", "no valid YAML: line 2"),
+        (b"train: [1\nseed: 2", "not valid YAML: line 2"),
         (b"- 1", "not a list"),
         (b"\xff\xfe", "cannot be read"),
-        (b"seed: 1\nseed: 2", "stands twice in mine.yaml (lines 1 and 2)"),
+        (b"seed: 1\nseed: 2", "appears twice in mine.yaml (lines 1 and 2)"),
         (b"a: &a [*a]", "unknown setting a"),
         (b"? [1, 2]\n: 3", "mine.yaml"),
         (b"1: 2", "unknown setting 1"),
-        (b"!!python/object/apply:os.system ['true']", "no valid YAML"),
+        (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
 def test_a_damaged_recipe_is_named(tmp_path: Path, content: bytes, part: str):
