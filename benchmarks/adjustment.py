@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = ["--data.eval-limit", "2000"]
 WEIGHTS = (0.5, 0.9)  # of the teacher's loss
@@ -59,7 +59,7 @@ FURTHER = "parent-further"
 
 def main() -> None:
     """Run what is missing, and print the tables."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config
 
     settings = config.parse("adjust", [*FLAGS, *sys.argv[1:]])

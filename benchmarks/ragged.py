@@ -22,7 +22,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.adjustment import once
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = ["--data.eval-limit", "2000", "--train.distill-weight", "0.9"]
 LOADS = 4
@@ -75,7 +75,7 @@ ROWS = (  # what tells most comes first
 
 def main() -> None:
     """Run what is missing, and print the table as it grows."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config
 
     settings = config.parse("adjust", [*FLAGS, *sys.argv[1:]])

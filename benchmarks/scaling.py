@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._squad import with_real_squad
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = """
     --data.train-limit 600 --train.max-steps 9 --train.dropout 0 --train.precision fp32
@@ -253,7 +253,7 @@ def main() -> None:
         folder, rank, world_size, stage = sys.argv[2:]
         rank_main(Path(folder), int(rank), int(world_size), int(stage))
         return
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config, models
 
     flags = with_real_squad([*FLAGS, *sys.argv[1:]])
