@@ -10,7 +10,7 @@ logger's own times add up from call to call; they are not used.) Then an all-red
 alone, and how fast Ray Data delivers the plan's windows when nobody trains on them.
 
 On paper: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES` and
-cluster/prices.yaml; docs/scaling.md discusses them.
+cluster/prices.yaml; docs/results/scaling.md discusses them.
 """
 
 from __future__ import annotations
