@@ -10,7 +10,7 @@ logger's own times accumulate over calls; they are not used.) Then an all-reduce
 alone, and the speed at which Ray Data delivers the plan's windows to a rank that does not train.
 
 Calculated: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES`
-and cluster/prices.yaml; docs/scaling.md discusses them.
+and cluster/prices.yaml; docs/results/scaling.md discusses them.
 """
 
 from __future__ import annotations

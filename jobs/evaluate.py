@@ -5,7 +5,7 @@
     python -m jobs.evaluate --predictions predictions.json --data.source ~/squad
 
 The run folder gets result.json (EM, F1, semantic score, intervals, counts, speed), scores.parquet
-and analysis.json (docs/scores.md), predictions.json in the official form, for SQuAD 2.0
+and analysis.json (docs/guide/scores.md), predictions.json in the official form, for SQuAD 2.0
 null_odds.json, answers.parquet and report.html.
 """
 
