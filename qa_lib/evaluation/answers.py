@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib.evaluation.spans import rising
+from qa_lib.windows.list_arrays import offsets_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,33 +57,25 @@ class Answers:
     null_odds: Float32s | None
 
     def texts(self, contexts: Sequence[str]) -> list[str]:
-        """Return the answer to each question, the empty text for no answer.
-
-        Args:
-            contexts: (questions,) context of each question.
-        """
+        """Return each question's answer, cut from its context; the empty text for no answer."""
         ranges = (self._of_chosen(values).tolist() for values in (self.char_start, self.char_end))
         return [text[first:last] for text, first, last in zip(contexts, *ranges, strict=True)]
 
     def best_spans(self, contexts: Sequence[str]) -> list[str]:
-        """Return each question's best span, whatever the odds of "no answer"; empty where none is.
-
-        Args:
-            contexts: (questions,) context of each question.
-        """
+        """Return each question's best span, whatever the odds of "no answer"; empty without any."""
         question = np.repeat(np.arange(len(self.chosen)), np.diff(self.offsets))
         first = _first(self.char_start < self.char_end, self.offsets, question)
         return replace(self, chosen=first).texts(contexts)
 
     def table(self, contexts: Sequence[str]) -> pa.Table:
-        """Return a row per question: what was answered, and how sure it is.
+        """Return a row per question: the answer, and its confidence.
 
         Args:
             contexts: (questions,) context of each question.
 
         Returns:
             `answer`; `char_start`, `char_end` (0 for no answer); `score`, the answer's probability
-            among the question's n best spans; `null_odds`, null where the rules know no such thing.
+            among the question's n best spans; `null_odds`, null under rules without "no answer".
         """
         is_null = (self.char_start == 0) & (self.char_end == 0)
         of_null = np.zeros(len(self.chosen), np.float32)
@@ -214,7 +207,7 @@ def _null_odds(spans: _Spans, best: Int64s, nulls: _Spans) -> Float32s:
 
 def _offsets(question: Int64s, num_questions: int) -> Int64s:
     """Return where each question's elements begin, (questions + 1,)."""
-    return np.append(0, np.cumsum(np.bincount(question, minlength=num_questions)))
+    return offsets_of(np.bincount(question, minlength=num_questions))
 
 
 def _first(wanted: NDArray[np.bool_], offsets: Int64s, question: Int64s) -> Int64s:
