@@ -99,7 +99,8 @@ class Job:
         if settings.dry_run:
             self._preview(settings)
             return
-        if self.has_run_folder if self.needs_doctor is None else self.needs_doctor(settings):
+        needs_doctor = self.needs_doctor or (lambda _: self.has_run_folder)
+        if needs_doctor(settings):
             from qa_lib import doctor
 
             doctor.require(settings, scores_answers=self.scores_answers)
