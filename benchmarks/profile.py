@@ -69,11 +69,11 @@ def main(argv: list[str]) -> None:
 
     from benchmarks._work import engine_here, prepare
     from qa_lib import config, models, training, windows
-    from qa_lib.machines import devices, resources
+    from qa_lib.machines import devices
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "24"]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])
-    torch.set_num_threads(resources.num_local_cpus())
+    torch.set_num_threads(devices.num_local_cpus())
     precision = devices.resolve_precision(settings.train.precision, "cpu")
     _, table, plan, tokenizer, _ = prepare(settings)
     table = table.append_column("weight", pa.array(np.ones(table.num_rows, np.float32)))

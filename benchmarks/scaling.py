@@ -190,10 +190,10 @@ def delivery_rate(settings: Any) -> float:
     """Return the windows per second that Ray Data delivers to one rank that does nothing."""
     from qa_lib import training, windows
     from qa_lib.data import load_questions
-    from qa_lib.machines import resources
+    from qa_lib.machines.ray_session import start_ray
     from qa_lib.training import dataset
 
-    resources.start_ray()
+    start_ray()
     questions = load_questions(settings.data, "train")
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)

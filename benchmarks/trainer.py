@@ -137,13 +137,13 @@ def main(argv: list[str]) -> None:
 
     from benchmarks._work import prepare
     from qa_lib import config, windows
-    from qa_lib.machines import devices, resources
+    from qa_lib.machines import devices
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "1600"]
     flags += ["--train.max-steps", str(NUM_STEPS)]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])
     precision = devices.resolve_precision(settings.train.precision, "cpu")
-    torch.set_num_threads(resources.num_local_cpus())
+    torch.set_num_threads(devices.num_local_cpus())
     work = prepare(settings)
     speeds = race(settings, work, precision)
     furthest = compare_losses(settings, work.table, work.plan, precision)

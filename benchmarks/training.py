@@ -99,12 +99,12 @@ def main() -> None:
 
     from benchmarks._work import prepare
     from qa_lib import config
-    from qa_lib.machines import devices, resources
+    from qa_lib.machines import devices
 
     flags = ["--train.max-steps", "40", "--train.dropout", "0", *sys.argv[1:]]
     settings = config.parse("train", flags)
     precision = devices.resolve_precision(settings.train.precision, "cpu")
-    torch.set_num_threads(resources.num_local_cpus())
+    torch.set_num_threads(devices.num_local_cpus())
     questions, table, plan, *_ = prepare(settings)
     speeds: dict[str, list[float]] = {"plain PyTorch loop": [], "this suite": []}
     furthest = 0.0

@@ -91,7 +91,7 @@ def speed(run: Any) -> float:
 
 def compare(settings: Any, questions: Any, table: Any) -> list[dict[str, Any]]:
     """Train one worker, and two at every stage; a row of figures for each."""
-    from qa_lib.machines.resources import memory_per_rank
+    from qa_lib.machines.memory import memory_per_rank
 
     one, _ = train(settings, questions, "one", num_workers=1, zero_stage=0)
     sgd = {"optimizer": "sgd", "learning_rate": 0.05}

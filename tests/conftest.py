@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from jobs import _entry
-from qa_lib.machines import resources
+from qa_lib.machines.ray_session import start_ray
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -42,7 +42,7 @@ def ray_session() -> Iterator[None]:
         yield
         return
     # Four logical CPUs whatever the machine has: two workers, Ray Data, and one to spare.
-    resources.start_ray(num_cpus=4)
+    start_ray(num_cpus=4)
     yield
     ray.shutdown()
 

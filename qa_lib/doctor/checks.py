@@ -13,7 +13,7 @@ from qa_lib.doctor.diagnosis import check_encoder, check_resources, check_storag
 from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import check_shared_storage, collect, probe, remove_marks, start_probes
 from qa_lib.errors import ResourceError
-from qa_lib.machines import resources
+from qa_lib.machines.ray_session import start_ray
 
 
 def examine(
@@ -40,7 +40,7 @@ def examine(
                 "`make submit JOB=doctor` checks them from inside the cluster.",
             )
         else:
-            resources.start_ray()
+            start_ray()
     yield check_resources(settings)
     token = secrets.token_hex(8)
     joined = bool(address) and not is_http(address)

@@ -12,7 +12,8 @@ from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import NodeFacts
 from qa_lib.errors import UserError
 from qa_lib.evaluation.analysis import semantic
-from qa_lib.machines import resources
+from qa_lib.machines import memory
+from qa_lib.machines.allocation import allocate, growth
 from qa_lib.machines.devices import BF16_CAPABILITY
 from qa_lib.runs import storage
 
@@ -29,7 +30,7 @@ _REMEDIES = {
 def check_resources(settings: Settings) -> Finding:
     """Compare the workers of a job with what the cluster has, or can grow to."""
     try:
-        allocation = resources.allocate(settings.train, resources.growth(settings))
+        allocation = allocate(settings.train, growth(settings))
     except UserError as error:
         return Finding("resources", "fault", error.problem, error.remedy)
     workers = f"{allocation.num_workers} workers on {allocation.device}"
@@ -156,7 +157,7 @@ def _checkpoint_bytes(settings: Settings) -> int:
     except (UserError, OSError):
         return 0
     train = settings.train
-    states = resources.memory_per_rank(num_parameters, train, "fp32", train.num_workers)
+    states = memory.memory_per_rank(num_parameters, train, "fp32", train.num_workers)
     num_parts = train.num_workers if train.zero_stage > 0 else 1  # without ZeRO one rank writes it
     kept = states["parameters"] + num_parts * states["optimizer"]
     return _NUM_KEPT_CHECKPOINTS * kept + 4 * num_parameters

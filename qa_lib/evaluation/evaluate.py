@@ -16,8 +16,8 @@ from qa_lib.errors import DataError
 from qa_lib.evaluation import analysis, metrics
 from qa_lib.evaluation.answers import Answers, merge_spans
 from qa_lib.evaluation.pool import find_all_spans
-from qa_lib.machines import resources
 from qa_lib.machines.actors import device_of
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import storage
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import RunFolder
@@ -63,7 +63,7 @@ def evaluate(
     from qa_lib.training import dataset  # imports ray
 
     _check(settings, model_name, final=final)
-    resources.start_ray()
+    start_ray()
     started = time.monotonic()
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)

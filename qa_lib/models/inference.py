@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from qa_lib import models, windows
 from qa_lib.errors import ModelError
-from qa_lib.machines import devices, resources
+from qa_lib.machines import devices
 from qa_lib.models.placement import Placement, place
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Forward:
             max_memory: For the placement `auto`.
         """
         if device == "cpu":
-            devices.set_up_cpu(num_threads or resources.num_local_cpus())
+            devices.set_up_cpu(num_threads or devices.num_local_cpus())
         self.precision = devices.resolve_precision(precision, device)
         self.model = models.load(model_name, seed=seed)
         self.device = place(self.model, device, placement, max_memory)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import Sizes, cost
 from qa_lib.errors import AdjustError
-from qa_lib.machines import resources
+from qa_lib.machines import devices
+from qa_lib.machines.allocation import MODEL_ACTOR_CPUS
 from qa_lib.models.latency import measure_latency
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _run_remotely(
 
     print(f"measuring the latency of {len(sizes)} sizes ...", file=sys.stderr, flush=True)
     remote = ray.remote(function).options(
-        num_cpus=resources.MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
+        num_cpus=MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
     )
     values: list[float] = ray.get(remote.remote(config, sizes, device))
     return values
@@ -205,4 +206,4 @@ def _take_all_cores() -> None:
     """Use all cores, as a trial does: Ray gives a task one thread."""
     import torch
 
-    torch.set_num_threads(resources.num_local_cpus())
+    torch.set_num_threads(devices.num_local_cpus())

@@ -10,7 +10,8 @@ from qa_lib.adjust import Plan, Sizes, pipeline
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions
 from qa_lib.errors import AdjustError
-from qa_lib.machines import resources
+from qa_lib.machines.allocation import allocate, growth
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import latency_table, parent, pareto, results
 from qa_lib.search.final import clean, recover_chosen
@@ -82,7 +83,7 @@ def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Hal
     """
     held_out, space, halving = _prepare(settings)
     config = models.load_config(settings.search.parent or settings.model.name)
-    resources.start_ray()
+    start_ray()
     num_concurrent = concurrency(settings)
     name = parent.obtain(settings, run)
     settings = settings.model_copy(
@@ -175,7 +176,7 @@ def _task(
         run_path=run.path,
         parent_sha256=models.fingerprint(name),
         budgets=halving.budgets,
-        device=resources.allocate(settings.train, resources.growth(settings)).device,
+        device=allocate(settings.train, growth(settings)).device,
         num_threads=max(1, int(ray.cluster_resources()["CPU"] / num_concurrent)),
         calibration=adjust.draw_windows(
             questions.table,

@@ -24,7 +24,7 @@ from qa_lib.adjust import Plan, Sizes
 from qa_lib.adjust.calibrate import Batch
 from qa_lib.config import Settings
 from qa_lib.data import Questions
-from qa_lib.machines import devices, resources
+from qa_lib.machines import devices
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search.halving import Job, Outcome
@@ -230,4 +230,4 @@ def _prepare_process(task: TrialTask) -> None:
 
 
 def _num_threads(task: TrialTask) -> int:
-    return min(task.num_threads, resources.num_local_cpus())
+    return min(task.num_threads, devices.num_local_cpus())

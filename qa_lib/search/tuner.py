@@ -12,7 +12,13 @@ from qa_lib import models
 from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
-from qa_lib.machines import resources
+from qa_lib.machines.allocation import (
+    MODEL_ACTOR_CPUS,
+    allocate,
+    capacity,
+    growth,
+    num_model_actors,
+)
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving
@@ -42,13 +48,13 @@ def concurrency(settings: Settings) -> int:
     Raises:
         ResourceError: `search.max_concurrent` is more than fit.
     """
-    cluster = resources.growth(settings)
-    allocation = resources.allocate(settings.train, cluster)
-    num_cpus, num_gpus = resources.totals(cluster)
+    cluster = growth(settings)
+    allocation = allocate(settings.train, cluster)
+    num_cpus, num_gpus = capacity(cluster)
     on_gpu = allocation.device == "cuda"
     if allocation.num_workers == 1:
-        derived = resources.num_model_actors(allocation.device, cluster)
-        most = int(num_gpus if on_gpu else num_cpus / resources.MODEL_ACTOR_CPUS)
+        derived = num_model_actors(allocation.device, cluster)
+        most = int(num_gpus if on_gpu else num_cpus / MODEL_ACTOR_CPUS)
     else:
         free = num_gpus if on_gpu else num_cpus - 1
         per_trial = allocation.num_workers * (1 if on_gpu else allocation.cpus_per_worker)
@@ -131,7 +137,7 @@ def _tuner(
     os.environ |= _TUNE_ENVIRONMENT
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal records crashes
     several = task.settings.train.num_workers > 1
-    cpus = 0.1 if several else resources.MODEL_ACTOR_CPUS
+    cpus = 0.1 if several else MODEL_ACTOR_CPUS
     gpus = 1 if task.device == "cuda" and not several else 0
     return tune.Tuner(
         tune.with_resources(

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError
-from qa_lib.machines import resources
 from qa_lib.machines.actors import ActorPool
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import storage
 from qa_lib.serving.answerer import check_answers
 from qa_lib.serving.prompt import call_options, load_answerer
@@ -43,7 +43,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
     lines = _read(answer.input)
     check_answers(settings.model.name)
     options = call_options(settings)
-    resources.start_ray()
+    start_ray()
     pool = ActorPool.of(settings)
     load = partial(_load_answerer, settings, pool.device, options)
     started = time.monotonic()

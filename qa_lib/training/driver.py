@@ -15,8 +15,10 @@ from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, TrainError
-from qa_lib.machines import devices, resources
-from qa_lib.machines.resources import memory_per_rank
+from qa_lib.machines import devices, memory
+from qa_lib.machines.allocation import Allocation, allocate, growth
+from qa_lib.machines.memory import memory_per_rank
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.run_folder import RunFolder
@@ -58,8 +60,8 @@ def fine_tune(
     import ray
 
     _check(settings)
-    resources.start_ray()
-    allocation = resources.allocate(settings.train, resources.growth(settings))
+    start_ray()
+    allocation = allocate(settings.train, growth(settings))
     monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()  # starts while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
@@ -105,7 +107,7 @@ def fine_tune(
 
 
 def _train(
-    task: TrainTask, window_set: dataset.WindowSet, allocation: resources.Allocation
+    task: TrainTask, window_set: dataset.WindowSet, allocation: Allocation
 ) -> dict[str, Any]:
     """Run the workers; where they diverge, once more from the last good checkpoint.
 
@@ -146,7 +148,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """
     _check(settings)
     train = settings.train
-    allocation = resources.allocate(train, resources.growth(settings))
+    allocation = allocate(train, growth(settings))
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     cut = windows.build(questions.table, tokenizer, spec, characters=False)
@@ -185,17 +187,17 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 
 def _check(settings: Settings) -> None:
     """Refuse, before Ray starts, what this machine or model cannot do."""
-    resources.allocate(settings.train, resources.growth(settings))
+    allocate(settings.train, growth(settings))
     models.check_length(settings.model.name, settings.data.max_length)
-    train, gpu = settings.train, resources.growth(settings).gpu
+    train, gpu = settings.train, growth(settings).gpu
     num_parameters = models.num_stored_parameters(settings.model.name)
     if gpu != "none" and train.device != "cpu":
         precision = devices.resolve_precision(train.precision, "cuda", gpu)
         states = memory_per_rank(num_parameters, train, precision, train.num_workers)
-        resources.check_gpu_memory(gpu, states, offload=train.offload_optimizer)
+        memory.check_gpu_memory(gpu, states, offload=train.offload_optimizer)
     elif not os.environ.get("RAY_ADDRESS"):
         states = memory_per_rank(num_parameters, train, train.precision, train.num_workers)
-        resources.check_memory(train.num_workers, sum(states.values()))
+        memory.check_memory(train.num_workers, sum(states.values()))
 
 
 def _check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> None:
@@ -227,7 +229,7 @@ def _holdout_titles(settings: Settings) -> list[str]:
 
 
 def _trainer(
-    task: TrainTask, window_set: dataset.WindowSet, allocation: resources.Allocation
+    task: TrainTask, window_set: dataset.WindowSet, allocation: Allocation
 ) -> ray.train.torch.TorchTrainer:
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
-from qa_lib.machines import devices, resources
-from qa_lib.machines.resources import memory_per_rank
+from qa_lib.machines import devices, memory
+from qa_lib.machines.memory import memory_per_rank
 from qa_lib.training.batch_plan import fitting_micro_batch
 
 if TYPE_CHECKING:
     import torch
 
-    from qa_lib.machines.resources import Allocation
+    from qa_lib.machines.allocation import Allocation
 
 # Left to fragments, collectives and what else a device or machine does.
 _GPU_MARGIN, _CPU_MARGIN = 0.1, 0.3
@@ -42,7 +42,7 @@ def micro_batch_of(settings: Settings, allocation: Allocation, longest: int) -> 
         return fitting_micro_batch(train.micro_batch, train.global_batch, train.num_workers)
     share = train.global_batch // train.num_workers
     if allocation.device == "cpu":
-        return estimate(settings, longest, resources.free_memory_per_worker(train.num_workers))
+        return estimate(settings, longest, memory.free_memory_per_worker(train.num_workers))
     import ray
 
     # A process of its own, that ends and gives all of the device's memory back.
@@ -92,7 +92,7 @@ def estimate(settings: Settings, longest: int, free_bytes: int) -> int:
     # On a CPU weights, gradients and moments are fp32 whatever the arithmetic.
     num_parameters = models.num_stored_parameters(settings.model.name)
     states = sum(memory_per_rank(num_parameters, train, "fp32", train.num_workers).values())
-    room = (1 - _CPU_MARGIN) * free_bytes - states - resources.WORKER_BYTES
+    room = (1 - _CPU_MARGIN) * free_bytes - states - memory.WORKER_BYTES
     config = models.load_config(settings.model.name)
     each = activation_bytes(config, longest, checkpointing=train.gradient_checkpointing)
     return largest_fitting(train.global_batch // train.num_workers, lambda n: n * each <= room)

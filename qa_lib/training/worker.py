@@ -21,7 +21,7 @@ import torch.distributed as dist
 from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.errors import TrainError
-from qa_lib.machines import devices, resources
+from qa_lib.machines import devices
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import teacher
@@ -179,7 +179,7 @@ def _prepare_process(device: str, local_world_size: int) -> Any:
         return ray.train.torch.get_device()
     # Ray sets one thread per reserved CPU, but the reservation is for scheduling: the ranks of a
     # node share all of its cores.
-    devices.set_up_cpu(max(1, resources.num_local_cpus() // local_world_size))
+    devices.set_up_cpu(max(1, devices.num_local_cpus() // local_world_size))
     return torch.device("cpu")
 
 

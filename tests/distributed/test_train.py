@@ -22,7 +22,7 @@ from qa_lib import config, windows
 from qa_lib.config import TrainSettings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, ResourceError, TrainError
-from qa_lib.machines import resources
+from qa_lib.machines.allocation import allocate
 from qa_lib.models import load_tokenizer
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.manifest import MANIFEST
@@ -140,11 +140,9 @@ def once(condition: Callable[[], bool], action: Callable[[], None]) -> Iterator[
 
 
 def test_the_connected_ray_decides_what_fits():
-    assert (
-        resources.allocate(TrainSettings(num_workers=12, global_batch=12)).cpus_per_worker == 0.25
-    )
+    assert allocate(TrainSettings(num_workers=12, global_batch=12)).cpus_per_worker == 0.25
     with pytest.raises(ResourceError, match="4 CPUs"):
-        resources.allocate(TrainSettings(num_workers=13, global_batch=13))
+        allocate(TrainSettings(num_workers=13, global_batch=13))
 
 
 def test_every_window_is_trained_once_per_epoch(runs, straight):

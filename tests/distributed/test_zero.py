@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qa_lib.config import TrainSettings
-from qa_lib.machines.resources import memory_per_rank
+from qa_lib.machines.memory import memory_per_rank
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = (0, 1, 2, 3)

@@ -22,7 +22,7 @@ from qa_lib.config import (
 )
 from qa_lib.doctor import Finding, NodeFacts
 from qa_lib.errors import ResourceError
-from qa_lib.machines import resources
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.run_folder import versions
 
 
@@ -197,4 +197,4 @@ def test_a_dashboard_is_not_joined(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(Exception, match="make submit"):
-        resources.start_ray()
+        start_ray()

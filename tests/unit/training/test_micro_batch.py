@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qa_lib import config, models
 from qa_lib.errors import ResourceError
-from qa_lib.machines.resources import Allocation
+from qa_lib.machines.allocation import Allocation
 from qa_lib.training import micro_batch
 from tests.support.adjust_models import tiny
 

@@ -1,19 +1,16 @@
-"""What is asked of a machine fits it, and what does not fit is refused with what would."""
+"""Workers fit the machine or cluster, and a request that does not fit names one that does."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-import psutil
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_lib.config import ClusterSettings, Settings, TrainSettings
 from qa_lib.errors import ConfigError, ResourceError
-from qa_lib.machines import devices, resources
+from qa_lib.machines import allocation
 
 CORES = st.sampled_from([1, 2, 3, 4, 8, 16, 96])
 
@@ -25,8 +22,8 @@ def train_of(num_workers: int, **fields) -> TrainSettings:
 def allocate(nodes, train, cluster=ClusterSettings()):  # noqa: B008 - frozen
     """Allocate on nodes of (CPUs, GPUs)."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resources, "_present", lambda: [(float(c), float(g)) for c, g in nodes])
-        return resources.allocate(train, cluster)
+        patch.setattr(allocation, "_present", lambda: [(float(c), float(g)) for c, g in nodes])
+        return allocation.allocate(train, cluster)
 
 
 @given(CORES, st.integers(1, 400))
@@ -94,68 +91,6 @@ def test_fp16_is_refused_where_it_does_not_exist():
     assert allocate([(8, 1)], train_of(1, precision="fp16")).device == "cuda"
 
 
-def test_workers_that_memory_cannot_hold_are_refused():
-    resources.check_memory(1, 10 * 2**20)
-    free = psutil.virtual_memory().available
-    with pytest.raises(ResourceError, match="GiB are free") as caught:
-        resources.check_memory(2, free)
-    assert "--train.zero-stage" in caught.value.remedy
-
-
-@pytest.mark.parametrize("wish", ["fp32", "bf16", "fp16"])
-def test_a_precision_that_was_asked_for_is_taken(wish):
-    assert devices.resolve_precision(wish, "cpu") == wish
-
-
-@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp16"), ((8, 0), "bf16")])
-def test_a_t4_computes_in_fp16(monkeypatch, capability, expected):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert devices.resolve_precision("auto", "cuda") == expected
-
-
-def test_a_cpu_computes_in_what_it_has():
-    assert devices.resolve_precision("auto", "cpu") in ("bf16", "fp32")
-
-
-@pytest.fixture
-def torch_settings() -> Iterator[None]:
-    before = torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision
-    yield
-    torch.set_num_threads(before[0])
-    torch.backends.mkldnn.matmul.fp32_precision = before[1]
-
-
-@pytest.mark.usefixtures("torch_settings")
-def test_products_stay_float32_whatever_library_takes_them():
-    devices.set_up_cpu(2)
-    generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(rows, 384, generator=generator) for rows in (512, 768))
-    exact = x.double() @ weight.double().T
-    for product in (torch.nn.functional.linear(x, weight), x @ weight.T):
-        assert float((product - exact).abs().max() / exact.abs().max()) < 2e-6
-
-
-@pytest.mark.usefixtures("torch_settings")
-@pytest.mark.parametrize(
-    ("can", "expected"),
-    [
-        ({"cpu_name": "AMD EPYC 9575F", "avx512_f": True, "amx_tile": False}, "bf16"),
-        ({"cpu_name": "AMD EPYC 7B13", "avx512_f": False}, "none"),
-        ({"cpu_name": "Intel Xeon", "avx512_f": True, "amx_tile": True}, "none"),
-        ({}, "none"),  # Arm, or a torch that cannot tell
-    ],
-)
-def test_onednn_is_asked_for_only_where_it_does_not_round(monkeypatch, can, expected):
-    torch.backends.mkldnn.matmul.fp32_precision = "none"
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
-    devices.set_up_cpu(1)
-    assert torch.backends.mkldnn.matmul.fp32_precision == expected
-
-
-def test_the_speed_of_this_machine_is_plausible():
-    assert 1e8 < devices.flops_per_second("cpu", "fp32") < 1e14
-
-
 def test_workers_that_an_autoscaler_can_start_have_room():
     grown = ClusterSettings(gpu="T4", num_nodes=3, gpus_per_node=2, cpus_per_node=8)
     train = train_of(6, device="cuda")
@@ -167,23 +102,14 @@ def test_workers_that_an_autoscaler_can_start_have_room():
         allocate([(4, 0), (8, 2)], train_of(7, device="cuda"), grown)
 
 
-def test_a_plan_for_another_gpu_needs_none_here():
-    assert devices.resolve_precision("auto", "cuda", "T4") == "fp16"
-    assert devices.resolve_precision("auto", "cuda", "A100") == "bf16"
-    ratio = devices.flops_per_second("cuda", "fp16", "A100") / devices.flops_per_second(
-        "cuda", "fp16", "T4"
-    )
-    assert ratio == pytest.approx(312 / 65)
-
-
 def test_only_a_plan_or_a_cluster_counts_on_machines_to_come(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     cluster = ClusterSettings(gpu="T4", num_nodes=4)
     settings = Settings(cluster=cluster)
-    assert resources.growth(settings) == ClusterSettings()
-    assert resources.growth(settings.model_copy(update={"dry_run": True})) == cluster
+    assert allocation.growth(settings) == ClusterSettings()
+    assert allocation.growth(settings.model_copy(update={"dry_run": True})) == cluster
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
-    assert resources.growth(settings) == cluster
+    assert allocation.growth(settings) == cluster
 
 
 def test_bf16_is_refused_for_a_gpu_that_has_none():
@@ -191,13 +117,3 @@ def test_bf16_is_refused_for_a_gpu_that_has_none():
     with pytest.raises(ConfigError, match="T4.*7.5"):
         allocate([(4, 0)], train, ClusterSettings(gpu="T4"))
     assert allocate([(4, 0)], train, ClusterSettings(gpu="L4")).device == "cuda"
-
-
-def test_a_state_that_a_gpu_cannot_hold_is_refused_with_what_would_fit():
-    train = train_of(1, zero_stage=1)
-    states = resources.memory_per_rank(1_200_000_000, train, "fp16", 1)
-    with pytest.raises(ResourceError, match="a T4 has 16") as caught:
-        resources.check_gpu_memory("T4", states, offload=False)
-    assert "--train.offload-optimizer" in caught.value.remedy
-    resources.check_gpu_memory("T4", states, offload=True)
-    resources.check_gpu_memory("A100", states, offload=False)
