@@ -1,4 +1,4 @@
-"""What more workers bring: measured with one and two here, and on paper for 8, 64 and 512 GPUs.
+"""The speed of more workers: one and two measured here, 8, 64 and 512 GPUs calculated.
 
     python -m benchmarks.scaling
     python -m benchmarks.scaling --data.source ~/squad --train.max-steps 20
@@ -6,11 +6,11 @@
 Measured: one process and two, each with one thread and eight windows of about 170 tokens a step;
 windows per second, bytes of state per rank, the bytes that DeepSpeed's communication logger counts
 in the collectives of a step, and by how much a step of two is longer than a step of one. (The
-logger's own times add up from call to call; they are not used.) Then an all-reduce of the gradients
-alone, and how fast Ray Data delivers the plan's windows when nobody trains on them.
+logger's own times accumulate over calls; they are not used.) Then an all-reduce of the gradients
+alone, and the speed at which Ray Data delivers the plan's windows to a rank that does not train.
 
-On paper: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES` and
-cluster/prices.yaml; docs/scaling.md discusses them.
+Calculated: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES`
+and cluster/prices.yaml; docs/scaling.md discusses them.
 """
 
 from __future__ import annotations
@@ -68,14 +68,11 @@ MACHINES = (Machine("T4", 1, 16, 12), Machine("A100", 8, 100, 240))
 
 def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
     """Train as one rank of a gloo group, and leave what was measured in the folder."""
-    import torch
-
-    torch.set_num_threads(1)
-    import deepspeed
     import torch.distributed as dist
 
-    from benchmarks._work import engine_here, prepare
-    from qa_lib import config, models, windows
+    from benchmarks._work import batches_of, engine_here, prepare
+    from qa_lib import config, models
+    from qa_lib.training.loop import take_steps
 
     batch = WINDOWS_PER_RANK * world_size
     settings = config.parse(
@@ -86,28 +83,26 @@ def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
             *("--train.global-batch", str(batch), "--train.micro-batch", str(WINDOWS_PER_RANK)),
         ],
     )
-    work = prepare(settings)
-    table, plan = alike(work.table, batch, settings)
+    work = alike(prepare(settings), batch, settings)
     store = dist.FileStore(str(folder / f"store-{world_size}-{stage}"), world_size)
-    engine = engine_here(
-        *(settings, plan, "fp32", WINDOWS_PER_RANK), store=store, rank=rank, world_size=world_size
-    )
-    pad = windows.PadSpec.of(work.tokenizer)
-    seconds = []
-    for step in range(plan.num_steps):
-        if step == NUM_WARM_STEPS:
-            deepspeed.comm.configure(enabled=True, prof_all=True, verbose=False)
-        dist.barrier()
-        started = time.perf_counter()
-        take_step(engine, table, plan, pad, rank, world_size)
-        seconds.append(time.perf_counter() - started)
-    mean_s = statistics.mean(seconds[NUM_WARM_STEPS:])
+    group = {"store": store, "rank": rank, "world_size": world_size}
+    engine = engine_here(settings, work.plan, "fp32", 1, **group)
+    import deepspeed
+
+    batches = batches_of(settings, work, rank=rank, world_size=world_size)
+    take_steps(engine, batches, NUM_WARM_STEPS)
+    deepspeed.comm.configure(enabled=True, prof_all=True, verbose=False)
+    dist.barrier()
+    started = time.perf_counter()
+    take_steps(engine, batches, work.plan.num_steps)
+    num_timed = work.plan.num_steps - NUM_WARM_STEPS
+    mean_s = (time.perf_counter() - started) / num_timed
     logged = deepspeed.comm.comm.comms_logger.comms_dict
     found = {
         "seconds": mean_s,
         "windows_per_s": batch / mean_s,
         "state_bytes": sum(engine.num_state_bytes().values()),
-        "collectives": collectives(logged, plan.num_steps - NUM_WARM_STEPS),
+        "collectives": collectives(logged, num_timed),
         "all_reduce_s": all_reduce_seconds(models.num_parameters(engine.model)),
     }
     (folder / f"{world_size}-{stage}-{rank}.json").write_text(json.dumps(found))
@@ -115,33 +110,17 @@ def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
     dist.destroy_process_group()
 
 
-def alike(table: Any, batch: int, settings: Any) -> tuple[Any, Any]:
-    """Return the windows nearest to `WINDOW_TOKENS`, and a plan of them.
-
-    One worker and two take steps of different windows; of unequal ones, their lengths would be
-    compared.
-    """
+def alike(work: Any, batch: int, settings: Any) -> Any:
+    """Keep the windows nearest to `WINDOW_TOKENS`, so that all workers' steps are alike."""
     import numpy as np
     import pyarrow as pa
 
     from qa_lib import training, windows
 
-    distance = np.abs(windows.lengths(table) - WINDOW_TOKENS)
+    distance = np.abs(windows.lengths(work.table) - WINDOW_TOKENS)
     nearest = np.sort(np.argsort(distance, kind="stable")[: batch * settings.train.max_steps])
-    table = table.take(pa.array(nearest))
-    return table, training.plan_of(settings, windows.lengths(table))
-
-
-def take_step(engine: Any, table: Any, plan: Any, pad: Any, rank: int, world_size: int) -> None:
-    """Take the plan's next step with this rank's share of it."""
-    import pyarrow as pa
-
-    from qa_lib.training.worker import weighted_batch
-
-    step = engine.step_number
-    indices, weights = plan.share(step, rank, world_size, WINDOWS_PER_RANK)
-    rows = table.take(pa.array(indices)).append_column("weight", pa.array(weights))
-    engine.step([weighted_batch(rows, pad)], num_real=len(plan.batch(step)))
+    table = work.table.take(pa.array(nearest))
+    return work._replace(table=table, plan=training.plan_of(settings, windows.lengths(table)))
 
 
 def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, float]:

@@ -44,8 +44,8 @@ def plain_loop(
     import torch
 
     from qa_lib import models, windows
-    from qa_lib.training.engine import learning_rate
     from qa_lib.training.losses import window_losses
+    from qa_lib.training.optimizer import learning_rate
 
     train = settings.train
     model = models.load(settings.model.name, seed=settings.seed, dropout=0.0).train()

@@ -12,7 +12,7 @@ from qa_lib import evaluation, models
 from qa_lib.adjust import pipeline, prune
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
-from qa_lib.search.trial_worker import Bench, TrialTask, cut
+from qa_lib.search.trial_worker import TrialTask, TrialWorker, cut
 
 
 class Rung(tune.Trainable):
@@ -29,7 +29,7 @@ class Rung(tune.Trainable):
 
     def prepare(self) -> None:
         """Prepare what all rungs share."""
-        self.bench = Bench(self.task)
+        self.worker = TrialWorker(self.task)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another rung; nothing of the last one remains."""
@@ -43,7 +43,7 @@ class Rung(tune.Trainable):
 
     def run_job(self, job: Job, setting: Setting) -> Outcome:
         """Run a rung, and return its outcome."""
-        return self.bench.run(job, setting)
+        return self.worker.run(job, setting)
 
 
 class GroupRung(Rung):

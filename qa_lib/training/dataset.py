@@ -1,9 +1,9 @@
 """Ray Data: questions become windows on the cluster, and windows reach the ranks in plan order.
 
-Two datasets. The first maps blocks of questions to blocks of token windows, which stay in Ray's
-object store as Arrow tables (all of SQuAD is about 60 MB). The second is one per rank: its rows are
-stretches of the batch plan, which tasks turn into Arrow batches of exactly the windows that the
-plan gives that rank. The plan decides who trains what; Ray Data computes, buffers and moves it.
+A first dataset maps blocks of questions to blocks of token windows, which stay in Ray's object
+store as Arrow tables (60 MB for SQuAD). A second one per rank maps stretches of the batch plan to
+Arrow batches of the windows that the plan deals to that rank. The plan decides which rank trains
+what; Ray Data computes, buffers and moves it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ray.data import DataIterator, Dataset
 
 _QUESTIONS_PER_BLOCK = 2500
-_MOST_QUESTIONS_HERE = 4000
-# A task prepares this many windows: seconds of training, a millisecond of gathering.
+_MAX_QUESTIONS_HERE = 4000
+# Per task: seconds of training, a millisecond of gathering.
 _WINDOWS_PER_TASK = 512
 _TASK_CPUS = 0.25
 
@@ -42,7 +42,7 @@ class WindowSet:
         starts: (blocks,) int64, the window index of each block's first window.
         lengths: (windows,) int32, tokens of each window.
         rows: (windows,) int32, the question of each window.
-        too_long: Rows whose question leaves no room for context; they have no window.
+        too_long: Questions without a window, because they leave no room for context.
     """
 
     blocks: list[ObjectRef]
@@ -60,27 +60,27 @@ class WindowSet:
 def tokenize(
     questions: pa.Table, model_name: str, spec: windows.WindowSpec, *, offsets: bool
 ) -> WindowSet:
-    """Cut questions into windows: with Ray Data, or where they are few in this process.
+    """Cut questions into windows, with Ray Data if there are many.
 
     Args:
         questions: Of the SQuAD schema.
         model_name: Whose tokenizer cuts.
         spec: Window length and stride.
-        offsets: Keep the character offsets that decoding needs; training does without.
+        offsets: Keep the character offsets, which decoding needs and training does not.
 
     Raises:
-        DataError: Not one question fits a window.
+        DataError: No question fits a window.
     """
     import ray
 
     how: dict[str, Any] = {"model_name": model_name, "spec": spec, "offsets": offsets}
-    if questions.num_rows <= _MOST_QUESTIONS_HERE:
-        # A second of work; the processes that would do it take longer than that to start.
+    if questions.num_rows <= _MAX_QUESTIONS_HERE:
+        # A second of work: less than the start of other processes.
         (block,) = _blocks(questions, questions.num_rows)
         blocks = [ray.put(_tokenize_block(block, **how))]
     else:
         dataset = ray.data.from_arrow(_blocks(questions, _QUESTIONS_PER_BLOCK))
-        # A change of block order between stages would be a change of window indices.
+        # Another order of blocks would change the window indices.
         dataset.context.execution_options.preserve_order = True
         cut = dataset.map_batches(
             _tokenize_block,  # type: ignore[arg-type]
@@ -112,12 +112,15 @@ def tokenize(
 
 
 def take(blocks: list[pa.Table], starts: np.ndarray, indices: np.ndarray) -> pa.Table:
-    """Gather windows from blocks by window index, in the order asked.
+    """Gather windows from blocks by window index.
 
     Args:
         blocks: Arrow tables.
         starts: (blocks,) window index of each block's first row.
-        indices: (windows,) int64, repeats allowed.
+        indices: (windows,) int64, in any order, with repeats.
+
+    Returns:
+        The windows in the order of the indices.
     """
     owner = np.searchsorted(starts, indices, side="right") - 1
     order = np.argsort(owner, kind="stable")
@@ -132,15 +135,15 @@ def take(blocks: list[pa.Table], starts: np.ndarray, indices: np.ndarray) -> pa.
 
 @dataclass
 class PlannedData(DataConfig):
-    """Gives each rank of a Ray Train group the windows that the plan deals it.
+    """Gives each rank of a Ray Train group the windows that the plan deals to it.
 
-    Ray Train asks at every start of the group, so after a failure the data go on where the newest
-    good checkpoint stands.
+    Ray Train configures it at every start of the group, so after a failure the data continue at the
+    newest good checkpoint.
 
     Attributes:
         plan: Which windows make up which step.
         window_set: Where the windows are.
-        micro_batch: Rows per micro-step of a rank; batches of this size come out exactly.
+        micro_batch: Windows per rank and micro-step.
         checkpoints: The run's checkpoint folder, path or URL.
     """
 
@@ -150,7 +153,7 @@ class PlannedData(DataConfig):
     checkpoints: str
 
     def __post_init__(self) -> None:
-        """Initialise Ray's side: our datasets are not split, each rank has its own."""
+        """Tell Ray to split nothing: each rank has a dataset of its own."""
         super().__init__(datasets_to_split=[])
 
     def configure(
@@ -173,8 +176,8 @@ class PlannedData(DataConfig):
         dataset = ray.data.range(num_stretches, override_num_blocks=num_stretches)
         dataset.context.execution_options.preserve_order = True
         # Under output backpressure Ray 2.60's executor polls without a pause and takes half a core
-        # from the training thread of the same process [measured]. What runs ahead here is small:
-        # the plan's windows, 60 MB an epoch of SQuAD, and the object store spills.
+        # from the training thread of the same process [measured]. Without it little runs ahead: 60
+        # MB for an epoch of SQuAD, and the object store can spill.
         dataset.context.set_config("backpressure_policies.enabled", [])
         return dataset.map_batches(
             _gather_stretch,  # type: ignore[arg-type]
@@ -218,7 +221,7 @@ def _gather_stretch(
         )
     ]
     shares = [plan.share(step, rank, world_size, micro_batch) for step in steps]
-    if not shares:  # nothing is left to train: Ray Data wants a block all the same
+    if not shares:  # nothing is left to train, but Ray Data needs a block
         return ray.get(blocks[0]).slice(0, 0)
     indices = np.concatenate([indices for indices, _ in shares])
     table = take(ray.get(blocks), starts, indices)

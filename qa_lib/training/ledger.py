@@ -1,7 +1,7 @@
-"""The ledger: which window was trained in which step, kept inside the checkpoints themselves.
+"""The ledger: which window was trained in which step, kept inside the checkpoints.
 
-Because it travels with the weights, it is the history of those weights and of no others: steps that
-a crash undid are not in it.
+It travels with the weights and is the history of those weights only: steps that a crash undid are
+not in it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from qa_lib.training.batch_plan import BatchPlan
 
 LEDGER = "ledger.parquet"
 SCHEMA = pa.schema([("step", pa.int32()), ("window_index", pa.int32())])
-"""A row per window trained: the optimizer step, and the window's number in its split."""
+"""A row per trained window: the optimizer step, and the window's index in its split."""
 
 
 def check_ledger(ledger: pa.Table, plan: BatchPlan, num_steps: int) -> None:
-    """Assert that the history of the final weights holds every planned window exactly once.
+    """Assert that a ledger holds every planned window exactly once.
 
     Args:
-        ledger: Columns `step` and `window_index`, a row per window trained.
+        ledger: Of `SCHEMA`.
         plan: What should have been trained.
         num_steps: Optimizer steps taken.
     """

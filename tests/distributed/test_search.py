@@ -22,7 +22,7 @@ from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.search import explore, trial_sizes
 from qa_lib.search.space import Setting, space_of
 from qa_lib.search.trainable import Rung
-from qa_lib.search.trial_worker import Bench, TrialTask, cut
+from qa_lib.search.trial_worker import TrialTask, TrialWorker, cut
 from tests.support import tiny_search
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
@@ -156,14 +156,14 @@ def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
 
     @ray.remote(num_cpus=0.5)
     def in_two_rungs() -> dict[str, Any]:
-        bench = Bench(task)
+        worker = TrialWorker(task)
         for rung in (0, 1):
-            bench.run(Job(1, rung), setting)
-        start = cut(task, bench._parent, 1, setting)
+            worker.run(Job(1, rung), setting)
+        start = cut(task, worker._parent, 1, setting)
         models.save(
             start, models.load_tokenizer(task.settings.model.name), folder / "bits" / "adjusted"
         )
-        end = bench._train(start, Job(1, 2), setting)
+        end = worker._train(start, Job(1, 2), setting)
         return {name: tensor.numpy() for name, tensor in end.state_dict().items()}
 
     ours = ray.get(in_two_rungs.remote())

@@ -1,0 +1,114 @@
+"""The training loop of the training job's ranks, of a search's trials and of the benchmarks.
+
+They differ in where windows come from and in what happens between steps: they pass batches and an
+observer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from qa_lib import windows
+from qa_lib.training import teacher
+from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.engine import Engine, StepResult
+from qa_lib.training.losses import Batch
+
+Ending = Literal["done", "stopped", "diverged"]
+"""How a loop ended: as planned, on request, or without finite losses and weights."""
+
+
+class StepBatch(NamedTuple):
+    """One rank's share of an optimizer step.
+
+    Attributes:
+        step: Number of the step, from 0.
+        tables: The windows of each micro-batch, with a column `weight`: 1 trained, 0 filler.
+        micro_batches: The same, padded, with (windows,) float32 weights.
+        num_windows: Windows of weight 1 in the global batch, over all ranks.
+    """
+
+    step: int
+    tables: list[pa.Table]
+    micro_batches: list[tuple[Batch, torch.Tensor]]
+    num_windows: int
+
+
+class Observer:
+    """Follows a loop from step to step; this one only lets it run."""
+
+    stop_wanted = False  # read before each step; one rank's wish ends the loop on all ranks
+
+    def after_step(self, batch: StepBatch, result: StepResult) -> Ending | None:
+        """Act on a finished optimizer step; an ending ends the loop."""
+        return None
+
+
+def take_steps(
+    engine: Engine, batches: Iterable[StepBatch], until: int, observer: Observer | None = None
+) -> Ending:
+    """Take optimizer steps from where the engine stands.
+
+    Args:
+        engine: Trains.
+        batches: One per step, from the engine's step on.
+        until: Number of the step to end before: so many steps are taken in all.
+        observer: Called after every step.
+
+    Returns:
+        What the observer returned, else done.
+    """
+    observer = observer or Observer()
+    for batch in islice(batches, max(0, until - engine.step_number)):
+        assert batch.step == engine.step_number, f"{batch.step} follows {engine.step_number - 1}"
+        result = engine.step(batch.micro_batches, batch.num_windows, stop=observer.stop_wanted)
+        ending = observer.after_step(batch, result)
+        if ending:
+            return ending
+    return "done"
+
+
+def planned_batches(
+    plan: BatchPlan,
+    take: Callable[[np.ndarray], pa.Table],
+    pad: windows.PadSpec,
+    micro_batch: int,
+    *,
+    first_step: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[StepBatch]:
+    """Yield a rank's batches where the process has all windows at hand.
+
+    Args:
+        plan: Decides which windows make up which step.
+        take: (windows,) int64 indices to these windows, in their order.
+        pad: The tokenizer's padding.
+        micro_batch: Windows per micro-batch.
+        first_step: Step of the first batch.
+        rank: Whose share it is.
+        world_size: Ranks that share a batch.
+    """
+    for step in range(first_step, plan.num_steps):
+        indices, weights = plan.share(step, rank, world_size, micro_batch)
+        table = take(indices).append_column("weight", pa.array(weights))
+        starts = range(0, len(indices), micro_batch)
+        tables = [table.slice(start, micro_batch) for start in starts]
+        yield collate(step, tables, len(plan.batch(step)), pad)
+
+
+def collate(step: int, tables: list[pa.Table], num_windows: int, pad: windows.PadSpec) -> StepBatch:
+    """Pad the micro-batches of a step, and the teacher's logits with them."""
+    micro_batches = []
+    for table in tables:
+        batch = windows.collate(table, pad)
+        batch |= teacher.collate(table, pad, batch["input_ids"].shape[1])
+        weights = table["weight"].to_numpy().astype(np.float32)
+        micro_batches.append((batch, torch.from_numpy(weights)))
+    return StepBatch(step, tables, micro_batches, num_windows)
