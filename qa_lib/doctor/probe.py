@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import tempfile
@@ -147,6 +148,10 @@ def _cuda_of_torch() -> tuple[int, int] | None:
 
 def _import_deepspeed() -> None:
     """Import what training imports; no setting needs an op that DeepSpeed has to compile."""
+    import torch
+
+    # DeepSpeed prints a warning if it has to detect a CPU itself.
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     import deepspeed  # noqa: F401
 
 
