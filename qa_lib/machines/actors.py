@@ -20,7 +20,14 @@ import pyarrow as pa
 
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError, UserError
-from qa_lib.machines import resources
+from qa_lib.machines import devices
+from qa_lib.machines.allocation import (
+    MODEL_ACTOR_CPUS,
+    allocate,
+    capacity,
+    growth,
+    num_model_actors,
+)
 from qa_lib.runs.progress import Progress
 
 Work = Callable[[pa.Table], pa.Table]
@@ -38,7 +45,7 @@ def device_of(settings: Settings) -> str:
     """
     # The size of a training group does not matter here.
     alone = settings.train.model_copy(update={"num_workers": 1, "cpus_per_worker": None})
-    return resources.allocate(alone, resources.growth(settings)).device
+    return allocate(alone, growth(settings)).device
 
 
 @dataclass(frozen=True)
@@ -66,15 +73,15 @@ class ActorPool:
         """
         import ray
 
-        device, cluster = device_of(settings), resources.growth(settings)
-        num_cpus, num_gpus = resources.totals(cluster)
-        room = num_gpus if device == "cuda" else num_cpus / resources.MODEL_ACTOR_CPUS
+        device, cluster = device_of(settings), growth(settings)
+        num_cpus, num_gpus = capacity(cluster)
+        room = num_gpus if device == "cuda" else num_cpus / MODEL_ACTOR_CPUS
         gpus_per_actor = 1 if device == "cuda" else 0
         if settings.model.placement == "auto":  # one model has a machine to itself
             room = 1
             nodes = (node["Resources"] for node in ray.nodes() if node["Alive"])
             gpus_per_actor *= max(int(node.get("GPU", 0)) for node in nodes)
-        derived = min(room, resources.num_model_actors(device, cluster))
+        derived = min(room, num_model_actors(device, cluster))
         num_actors = settings.evaluate.num_actors or max(1, int(derived))
         if num_actors > room:
             raise ResourceError(
@@ -107,7 +114,7 @@ class ActorPool:
         import ray
 
         actor_class: Any = ray.remote(_Actor).options(
-            num_cpus=resources.MODEL_ACTOR_CPUS,
+            num_cpus=MODEL_ACTOR_CPUS,
             num_gpus=self.num_gpus,
             max_restarts=-1,
             max_task_retries=_MOST_RETRIES,
@@ -130,7 +137,7 @@ class _Actor:
     """Loads its model at the first call: an error of the constructor would lose its class."""
 
     def __init__(self, num_threads: int) -> None:
-        self._num_threads = min(num_threads, resources.num_local_cpus())
+        self._num_threads = min(num_threads, devices.num_local_cpus())
         self._work: Work | None = None
 
     def call(self, load: Callable[[int], Work], task: pa.Table | None) -> pa.Table | None:
