@@ -1,4 +1,4 @@
-"""What docs/scores.md claims of its own scores: written pairs, intervals on simulated articles."""
+"""The evidence in docs/results/scores.md: written pairs, intervals on simulated articles."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = """
     --data.train-limit 600 --data.eval-limit 8 --data.max-length 96 --data.stride 32
@@ -251,7 +251,7 @@ def report(rows: list[dict], who: str) -> dict[str, int]:
 
 def main() -> None:
     """Kill, compare, print and write."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from benchmarks._work import prepare
 
     parser = argparse.ArgumentParser(prog="benchmarks.kill")

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks._squad import with_real_squad
-from jobs import _entry
+from jobs import _runner
 
 NUM_WARM_STEPS = 3
 # An operator belongs to the first kind that has a word of its name.
@@ -51,7 +51,7 @@ def timed(batches: Iterator[Any], seconds: list[float], tokens: list[int]) -> It
 
 def main(argv: list[str]) -> None:
     """Time, profile, and print the table."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     import torch
 
     from benchmarks._work import batches_of, engine_here, prepare

@@ -10,7 +10,7 @@ logger's own times accumulate over calls; they are not used.) Then an all-reduce
 alone, and the speed at which Ray Data delivers the plan's windows to a rank that does not train.
 
 Calculated: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES`
-and cluster/prices.yaml; docs/scaling.md discusses them.
+and cluster/prices.yaml; docs/results/scaling.md discusses them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._squad import with_real_squad
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = """
     --data.train-limit 600 --train.max-steps 9 --train.dropout 0 --train.precision fp32
@@ -253,7 +253,7 @@ def main() -> None:
         folder, rank, world_size, stage = sys.argv[2:]
         rank_main(Path(folder), int(rank), int(world_size), int(stage))
         return
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config, models
 
     flags = with_real_squad([*FLAGS, *sys.argv[1:]])

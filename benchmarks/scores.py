@@ -2,7 +2,7 @@
 
     python -m benchmarks.scores [--data.source FOLDER]
     python -m benchmarks.scores --model.name runs/mine     # a run that answered these questions
-    python -m benchmarks.scores --pairs                    # what docs/scores.md claims of itself
+    python -m benchmarks.scores --pairs                    # what docs/results/scores.md shows
 
 Without a run, the predictions of published systems in FOLDER/predictions are scored, under the
 rules of the questions they answer, and their EM and F1 are checked against the official ones.

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.adjustment import once
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = ["--data.eval-limit", "2000", "--search.objective", "f1"]
 FLAGS += ["--search.num-trials", "12", "--search.trial-windows", "1600"]
@@ -25,7 +25,7 @@ SPEEDUPS = (2.0, 1.5)
 
 def main() -> None:
     """Run what is missing, and print the tables."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config, search
 
     settings = search.with_holdout(config.parse("tune", [*FLAGS, *sys.argv[1:]]))

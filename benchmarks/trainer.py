@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks._squad import with_real_squad
 from benchmarks.training import plain_loop, suite
-from jobs import _entry
+from jobs import _runner
 
 NUM_TURNS = 2
 # Whole groups of sorted lengths: 50 batches of ours, 25 of Trainer's. Padded, any rows are alike.
@@ -130,7 +130,7 @@ def race(settings: Any, work: Any, precision: str) -> dict[str, list[float]]:
 
 def main(argv: list[str]) -> None:
     """Run all in turns and print the table."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     import torch
 
     from benchmarks._work import prepare

@@ -16,7 +16,7 @@ import tempfile
 import time
 from typing import Any
 
-from jobs import _entry
+from jobs import _runner
 
 NUM_TURNS = 3
 LOSS_TOLERANCE = 1e-3
@@ -92,7 +92,7 @@ def suite(settings: Any, questions: Any, folder: str, turn: int) -> tuple[float,
 
 def main() -> None:
     """Run both in turns and print the table."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     import torch
 
     from benchmarks._work import prepare

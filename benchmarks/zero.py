@@ -22,7 +22,7 @@ import tempfile
 from typing import Any
 
 from benchmarks._squad import with_real_squad
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = """
     --data.train-limit 400 --train.max-steps 20 --train.dropout 0 --train.precision fp32
@@ -140,7 +140,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Train, compare and print."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config, windows
     from qa_lib.data import load_questions
     from qa_lib.models import load_tokenizer

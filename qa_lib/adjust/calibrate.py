@@ -44,12 +44,8 @@ class Statistics:
 
     def first(self, num_units: int) -> Statistics:
         """Return the first units' statistics: a fused map writes the queries first."""
-        return Statistics(
-            self.mean[:num_units],
-            self.magnitude[:num_units],
-            self.products[:, :num_units],
-            self.gradients[:, :num_units],
-        )
+        values = self.mean, self.magnitude, self.products, self.gradients
+        return Statistics(*(value[..., :num_units] for value in values))
 
 
 def draw_windows(

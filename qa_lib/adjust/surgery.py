@@ -98,15 +98,13 @@ def cut(state: State, groups: Groups, keep: Keep, fold: Fold) -> State:
     for name, places in groups.axes.items():
         state[name] = take(state[name], places, keep)
     for name, factor in query_scales(groups, keep).items():
-        for parameter in ("weight", "bias"):
-            if f"{name}.{parameter}" in state:
-                state[f"{name}.{parameter}"] = state[f"{name}.{parameter}"] * factor
+        for tensor in state.keys() & {f"{name}.weight", f"{name}.bias"}:
+            state[tensor] = state[tensor] * factor
     for name, norm in fold.norms.items():
-        for parameter in ("weight", "bias"):
-            values = getattr(norm, parameter)
+        for parameter, values in norm:
             if values is not None:
-                like = state[f"{name}.{parameter}"]
-                state[f"{name}.{parameter}"] = like.new_tensor(values)
+                tensor = f"{name}.{parameter}"
+                state[tensor] = state[tensor].new_tensor(values)
     return {name: tensor for name, tensor in state.items() if tensor.numel()}
 
 
@@ -141,8 +139,8 @@ def changed_tensors(groups: Groups, keep: Keep, fold: Fold) -> dict[str, str]:
     reasons |= {
         f"{name}.{parameter}": "refitted to the kept dimensions"
         for name, norm in fold.norms.items()
-        for parameter in ("weight", "bias")
-        if getattr(norm, parameter) is not None
+        for parameter, values in norm
+        if values is not None
     }
     for name, factor in query_scales(groups, keep).items():
         for tensor in (f"{name}.weight", f"{name}.bias"):

@@ -3,7 +3,8 @@
     questions = load_questions(settings.data, "train")
     questions.table    # columns of SCHEMA; answers lie at their offsets, ids are unique
 
-Rows that cannot be trusted are quarantined with their reason and counted; too many stop the run.
+Faulty rows are quarantined: left out, counted, and written to a file with the reason. Too many of
+them stop the run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of questions: where they are, which of them make a split, and what is in them."""
+"""Files of questions: where they are, which of them are a split, and how they are read."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def naming(name: str) -> Iterator[None]:
 def find(folder: Place, split: str, version: str) -> list[Place]:
     """Find the files of a split in a folder, by name.
 
-    Names begin with `train`, or with `dev` or `validation`. Those that carry another version
-    (`v1.1`, `v2.0`) are left out; Parquet goes before JSON. Files `NAME-00000-of-00018.*` are one
-    candidate, and all of them must be there.
+    Names begin with `train`, or with `dev` or `validation`. Those that name another version
+    (`v1.1`, `v2.0`) are left out; Parquet is preferred to JSON. Files `NAME-00000-of-00018.*` are
+    one candidate, and all of them must exist.
 
     Returns:
         The files in the order of their shards.
@@ -133,7 +133,7 @@ def read(file: Place) -> pa.Table:
     if suffix in SUFFIXES:
         return conform(json_files.read(content, file.name), file.name)
     raise DataError(
-        f"{file.name} is of no known format.", f"Known are files that end in {', '.join(SUFFIXES)}."
+        f"The format of {file.name} is unknown.", f"Use a file of {', '.join(SUFFIXES)}."
     )
 
 
@@ -159,7 +159,7 @@ def _is_of_other_version(name: str, version: str) -> bool:
 
 
 def _complete(folder: Place, pattern: str, names: list[str]) -> list[str]:
-    """Return the shards of a candidate, all of them."""
+    """Return the shards of a candidate in order, and check that none is missing."""
     stem, star, rest = pattern.partition("-*-of-")
     if not star:
         return names

@@ -11,36 +11,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from qa_lib.data.schema import EXPECTED, TEXT_COLUMNS
+from qa_lib.data.schema import EXPECTED, TEXT_COLUMNS, UNCHECKED
 from qa_lib.errors import DataError
 
 _BLOCK_BYTES = 1 << 24  # of pyarrow's reader: no line may be longer
-_LINE_SCHEMA = pa.schema(
-    [(column, pa.string()) for column in TEXT_COLUMNS]
-    + [
-        pa.field(
-            "answers",
-            pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int64()))]),
-        )
-    ]
-)
 
 
 def read(content: pa.Buffer, name: str) -> pa.Table:
     """Read a JSON file of either form; its first line tells which one it is.
 
     Args:
-        content: Of the file.
-        name: Of the file, for messages.
+        content: The bytes of the file.
+        name: The name of the file, for messages.
 
     Returns:
-        The columns that the file has, for `schema.conform`. A text that is not UTF-8 is kept as it
-        is: it is that row's fault.
+        The columns that the file has, for `schema.conform`. A text that is not UTF-8 is kept, so
+        that only its row is rejected.
 
     Raises:
         DataError: It is of neither form, or cut off.
     """
-    data = content.to_pybytes().removeprefix(b"\xef\xbb\xbf").lstrip()  # some editors mark UTF-8
+    data = content.to_pybytes().removeprefix(b"\xef\xbb\xbf").lstrip()  # a byte-order mark
     try:
         document = json.loads(_decode(data[: (data.find(b"\n") + 1) or None]))
         if isinstance(document, dict) and "data" not in document:
@@ -57,13 +48,13 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
 
 @dataclass
 class _Columns:
-    """Questions as Python lists, with each context once, on their way to Arrow."""
+    """Questions as Python lists, with each context once, before they become Arrow."""
 
     texts: dict[str, list[str | None]] = field(
         default_factory=lambda: {column: [] for column in TEXT_COLUMNS}
     )
-    paragraph: list[int] = field(default_factory=list)  # of each question: its context and title
-    num_answers: list[int | None] = field(default_factory=list)  # None: there is no such list
+    paragraph: list[int] = field(default_factory=list)  # of each question: which context and title
+    num_answers: list[int | None] = field(default_factory=list)  # None: the list is missing
     num_starts: list[int | None] = field(default_factory=list)
     answers: list[str | None] = field(default_factory=list)
     starts: list[int | None] = field(default_factory=list)
@@ -85,7 +76,7 @@ class _Columns:
             values.extend(new or ())
 
     def table(self, name: str) -> pa.Table:
-        """Return them as Arrow; a column that is null everywhere is left out: the file lacks it."""
+        """Return them as Arrow, without columns that are null everywhere: the file lacks them."""
         try:
             columns = {column: _text_array(values) for column, values in self.texts.items()}
             answers = _list_array(self.num_answers, _text_array(self.answers))
@@ -129,16 +120,16 @@ def _read_lines(data: bytes, name: str) -> pa.Table:
             pa.BufferReader(data),
             pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES),
             pyarrow.json.ParseOptions(
-                explicit_schema=_LINE_SCHEMA, unexpected_field_behavior="ignore"
+                explicit_schema=UNCHECKED, unexpected_field_behavior="ignore"
             ),
         )
-    except pa.ArrowInvalid:  # which counts lines from the start of a block
+    except pa.ArrowInvalid:  # whose message counts lines from the start of a block
         return _read_line_by_line(data, name)
     return _without_null_columns(table)
 
 
 def _read_line_by_line(data: bytes, name: str) -> pa.Table:
-    """Read JSON lines that pyarrow refuses: find the line at fault, or take the odd text as it is.
+    """Read JSON lines that pyarrow rejects: name the faulty line, or keep a text that is not UTF-8.
 
     Raises:
         DataError: A line is not JSON, or not a question.
@@ -161,12 +152,12 @@ def _read_line_by_line(data: bytes, name: str) -> pa.Table:
 
 
 def _decode(data: bytes) -> str:
-    """Decode bytes; those that are not UTF-8 become lone surrogates, for `_text_array`."""
+    """Decode bytes; what is not UTF-8 becomes lone surrogates, for `_text_array`."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def _text_array(texts: Sequence[str | None]) -> pa.StringArray:
-    """Return texts as Arrow; lone surrogates, which no UTF-8 can hold, as bytes that are not."""
+    """Return texts as Arrow; lone surrogates become bytes that are not UTF-8."""
     try:
         return pa.array(texts, pa.string())
     except UnicodeEncodeError:

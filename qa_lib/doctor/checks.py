@@ -19,7 +19,7 @@ from qa_lib.machines.ray_session import start_ray
 def examine(
     settings: Settings, *, thorough: bool = True, scores_answers: bool = True
 ) -> Iterator[Finding]:
-    """Run every check and yield its finding at once; stop after the first where Ray is unreachable.
+    """Run all checks, yielding each finding at once; stop if Ray is unreachable.
 
     Args:
         settings: Of the job that is to run.

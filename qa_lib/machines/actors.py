@@ -20,7 +20,6 @@ import pyarrow as pa
 
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError, UserError
-from qa_lib.machines import devices
 from qa_lib.machines.allocation import (
     MODEL_ACTOR_CPUS,
     allocate,
@@ -28,6 +27,7 @@ from qa_lib.machines.allocation import (
     growth,
     num_model_actors,
 )
+from qa_lib.machines.devices import num_local_cpus
 from qa_lib.runs.progress import Progress
 
 Work = Callable[[pa.Table], pa.Table]
@@ -137,7 +137,7 @@ class _Actor:
     """Loads its model at the first call: an error of the constructor would lose its class."""
 
     def __init__(self, num_threads: int) -> None:
-        self._num_threads = min(num_threads, devices.num_local_cpus())
+        self._num_threads = min(num_threads, num_local_cpus())
         self._work: Work | None = None
 
     def call(self, load: Callable[[int], Work], task: pa.Table | None) -> pa.Table | None:

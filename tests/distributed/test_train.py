@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jobs._entry import user_error
+from jobs._runner import user_error
 from qa_lib import config, windows
 from qa_lib.config import TrainSettings
 from qa_lib.data import load_questions

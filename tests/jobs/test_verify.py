@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jobs import _entry
-from jobs.train import train
-from jobs.verify import verify as verify_job
+import jobs.train
+import jobs.verify
+from jobs import _runner
 from qa_lib import config
 from qa_lib.data import embedded
 from qa_lib.doctor import Finding
@@ -37,7 +37,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Path:
         --train.global-batch 8 --train.micro-batch 4 --train.epochs 2
         --train.checkpoint-every-steps 6
     """
-    train(config.parse("train", flags.split()))
+    jobs.train.JOB.execute(config.parse("train", flags.split()))
     return folder / "sound"
 
 
@@ -47,7 +47,7 @@ def findings_of(path: Path, source: str | None = None) -> dict[str, Finding]:
 
 def test_a_sound_run_is_proved_from_its_folder(sound: Path, tmp_path: Path, capsys):
     moved = shutil.copytree(sound, tmp_path / "moved")
-    verify_job(config.parse("verify", [str(moved)]))
+    jobs.verify.JOB.execute(jobs.verify.JOB.parse([str(moved)]))
     printed = capsys.readouterr().out
     assert "FAULT" not in printed and "not checked" not in printed
     assert printed.count("ok  ") == 7  # two checkpoints, five files
@@ -162,8 +162,8 @@ def test_a_changed_model_is_named(sound: Path, tmp_path: Path, damage, capsys):
     run = shutil.copytree(sound, tmp_path / "run")
     named = damage(run)
     with pytest.raises(CheckpointError, match=named) as caught:
-        verify_job(config.parse("verify", [str(run)]))
-    assert _entry.user_error(caught.value) is caught.value  # so the exit code is 2
+        jobs.verify.JOB.execute(jobs.verify.JOB.parse([str(run)]))
+    assert _runner.user_error(caught.value) is caught.value  # so the exit code is 2
     assert capsys.readouterr().out.count("FAULT") == 1
 
 

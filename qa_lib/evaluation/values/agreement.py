@@ -7,7 +7,7 @@ way round. Only what is surely the same or surely different is decided here.
     agree("5 May 1990", "May 6, 1990")           # Verdict.DIFFERENT
     agree("in May 1990", "5 May 1990")           # Verdict.OPEN: less precise, not wrong
 
-Which rules of reading decide how much on published predictions is in docs/scores.md.
+Which rules of reading decide how much on published predictions is in docs/results/scores.md.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def test_a_hub_that_does_not_answer_is_an_error_and_no_wait(monkeypatch, tmp_pat
     # Nobody listens on the discard port of this machine.
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="someone/model cannot be had") as caught:
+    with pytest.raises(ModelError, match="someone/model is not available") as caught:
         models.load("someone/model")
     assert "embedded" in caught.value.remedy
 

@@ -99,7 +99,7 @@ def with_fixed_shapes(model: Any, path: Path, inputs: list[str]) -> None:
 def exported_by(folder: Path, name: str, **flags: str) -> None:
     asked = {"model.name": name, "storage": str(folder / "runs"), "run-name": "run"}
     asked |= {"data.max-length": "128", "data.stride": "32"} | flags
-    jobs.export.export(
+    jobs.export.JOB.execute(
         config.parse(
             "export", [part for key, value in asked.items() for part in (f"--{key}", value)]
         )
