@@ -47,7 +47,7 @@ def cluster_config(environment: Mapping[str, str]) -> dict[str, Any]:
     if not re.fullmatch(_PROJECT, name):
         raise ConfigError(
             f"PROJECT is {name!r}, which is not a project id." if name else "PROJECT is not set.",
-            "Use `make cluster-up PROJECT=my-project`; docs/guide/clusters.md says what to prepare.",
+            "Use `make cluster-up PROJECT=my-project`; see docs/guide/clusters.md first.",
         )
     region = environment.get("REGION", "us-central1")
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
