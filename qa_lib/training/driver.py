@@ -200,6 +200,6 @@ def _trainer(
             plan=task.plan,
             window_set=window_set,
             micro_batch=task.micro_batch,
-            checkpoints=task.checkpoints,
+            checkpoints=checkpoints_of(task.run_path),
         ),
     )

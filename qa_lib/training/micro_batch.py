@@ -166,12 +166,7 @@ def take_micro_batch(
 ) -> None:
     """Run a micro-batch of artificial windows forwards and backwards, to measure its memory.
 
-    Args:
-        model: In training mode, on the device; in fp16 if that is the precision.
-        num_windows: Of the micro-batch.
-        num_tokens: Of each window.
-        device: Where to compute.
-        precision: fp32, bf16 (by autocast) or fp16.
+    The model is in training mode and on the device, and itself in fp16 if that is the precision.
     """
     import torch
 
