@@ -63,7 +63,7 @@ def largest_fitting(share: int, fits: Callable[[int], bool]) -> int:
 
     Args:
         share: Windows of a rank in an optimizer step.
-        fits: Says whether a micro-batch of so many windows fits; if it does, smaller ones fit too.
+        fits: Says whether a micro-batch of this size fits; if one does, smaller ones do too.
 
     Raises:
         ResourceError: Not even one window fits.
