@@ -18,11 +18,11 @@ import torch
 import torch.distributed as dist
 
 from qa_lib.config import TrainSettings
-from qa_lib.training.losses import Batch, window_losses
+from qa_lib.training.losses import Batch, Losses, losses_of
 from qa_lib.training.optimizer import build_optimizer, learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from transformers import PreTrainedModel
 
@@ -93,7 +93,7 @@ class Engine:
         device: torch.device,
         num_steps: int,
         micro_batch: int,
-        losses: Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor] = window_losses,
+        losses: Losses | None = None,
     ) -> None:
         """Hand the model to DeepSpeed.
 
@@ -104,11 +104,11 @@ class Engine:
             device: Of this rank.
             num_steps: Optimizer steps of the whole plan, over which the learning rate decays.
             micro_batch: Windows per rank and micro-step.
-            losses: Takes start logits, end logits and batch; returns a loss per window.
+            losses: None: those that the settings ask for.
         """
         import deepspeed
 
-        self.losses = losses
+        self.losses = losses or losses_of(train)
         self.settings = train
         self.num_steps = num_steps
         self.device = device

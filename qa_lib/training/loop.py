@@ -73,15 +73,15 @@ def planned_batches(
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[StepBatch]:
-    """Yield a rank's batches where the process has all windows at hand.
+    """Yield a rank's batches of the plan, in a process that can take any window.
 
     Args:
-        plan: Decides which windows make up which step.
-        take: (windows,) int64 indices to these windows, in their order.
+        plan: The batch plan.
+        take: Maps (windows,) int64 window indices to a table of these windows.
         pad: The tokenizer's padding.
-        micro_batch: Windows per micro-batch.
+        micro_batch: Windows per rank and micro-step.
         first_step: Step of the first batch.
-        rank: Whose share it is.
+        rank: Of the share.
         world_size: Ranks that share a batch.
     """
     for step in range(first_step, plan.num_steps):

@@ -22,7 +22,6 @@ from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.group import agree, prepare_process, seed_dropout
 from qa_lib.training.loop import Ending, StepBatch, collate, take_steps
-from qa_lib.training.losses import losses_of
 from qa_lib.training.rank_checkpoint import RankCheckpoint
 from qa_lib.training.rank_metrics import RankMetrics
 from qa_lib.training.task import TrainTask
@@ -53,7 +52,6 @@ def train(task: TrainTask) -> None:
         device=ray.train.torch.get_device() if is_gpu else torch.device("cpu"),
         num_steps=plan.num_steps,
         micro_batch=task.micro_batch,
-        losses=losses_of(settings.train),
     )
     checkpoint = RankCheckpoint(task, engine, rank)
     checkpoint.restore()

@@ -68,7 +68,7 @@ def build(
     micro_batch: int,
     precision: str = "fp32",
     dropout: float = 0.0,
-    losses: Callable = window_losses,
+    losses: Callable | None = None,
     **train,
 ) -> Engine:
     """Hand a tiny BERT, the same on every rank, to a new engine."""
