@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from qa_lib.config import Settings
     from qa_lib.data import Questions
+    from qa_lib.runs.run_folder import RunFolder
     from qa_lib.training.batch_plan import BatchPlan
     from qa_lib.training.engine import Engine
     from qa_lib.training.loop import StepBatch
@@ -36,6 +37,14 @@ def prepare(settings: Settings) -> Work:
     table = windows.build(questions.table, tokenizer, spec, characters=False).table
     plan = training.plan_of(settings, windows.lengths(table))
     return Work(questions, table, plan, tokenizer, spec)
+
+
+def train_job(settings: Settings, questions: Questions) -> tuple[RunFolder, dict[str, Any]]:
+    """Run the job's training, by Ray; return its run folder and the fields of its result."""
+    from qa_lib.runs.run_folder import RunFolder
+
+    with RunFolder.open(settings, "train") as run:
+        return run, training.fine_tune(settings, run, questions)
 
 
 def engine_here(

@@ -43,14 +43,14 @@ NUM_GPUS = (1, 8, 64, 512)
 
 @dataclass(frozen=True)
 class Machine:
-    """What the paper part assumes of a kind of GPU and of the network between its machines.
+    """Assumptions about a kind of GPU and the network between its machines.
 
     Attributes:
         gpu: One of `devices.GPUS`.
         gpus_per_node: GPUs of one machine.
         node_gigabits: Network between machines, each direction, in 1e9 bits per second.
         inside_gigabytes: Between the GPUs of one machine, in 1e9 bytes per second.
-        link_efficiency: Part of these that a ring all-reduce reaches.
+        link_efficiency: Part of the link speeds that a ring all-reduce reaches.
         latency_s: Of one hop of a ring, in seconds.
     """
 
@@ -67,7 +67,7 @@ MACHINES = (Machine("T4", 1, 16, 12), Machine("A100", 8, 100, 240))
 
 
 def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
-    """Train as one rank of a gloo group, and leave what was measured in the folder."""
+    """Train as one rank of a gloo group, and write the measurements to the folder."""
     import torch.distributed as dist
 
     from benchmarks._work import batches_of, engine_here, prepare
@@ -124,11 +124,11 @@ def alike(work: Any, batch: int, settings: Any) -> Any:
 
 
 def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, float]:
-    """Return the bytes a step of each collective, from DeepSpeed's logger.
+    """Return each collective's bytes per step, from DeepSpeed's logger.
 
     Args:
         logged: Operation to message bytes to [count, ...].
-        num_steps: That were logged.
+        num_steps: Steps logged.
     """
     return {
         operation: sum(size * entry[0] for size, entry in sizes.items()) / num_steps
@@ -137,7 +137,7 @@ def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, float]:
 
 
 def all_reduce_seconds(num_elements: int) -> float:
-    """Return the median seconds of an all-reduce of so many float32, with nothing beside it."""
+    """Return the median seconds of an all-reduce of float32 gradients alone."""
     import torch
     import torch.distributed as dist
 
@@ -166,7 +166,7 @@ def measure(folder: Path, world_size: int, stage: int) -> dict[str, Any]:
 
 
 def delivery_rate(settings: Any) -> float:
-    """Return the windows per second that Ray Data delivers to one rank that does nothing."""
+    """Return the windows per second that Ray Data delivers to one rank that does not train."""
     from qa_lib import training, windows
     from qa_lib.data import load_questions
     from qa_lib.machines.ray_session import start_ray
@@ -187,9 +187,6 @@ def delivery_rate(settings: Any) -> float:
             started = started or time.perf_counter()  # the first batch has Ray Data's start in it
             count += batch.num_rows
     return (count - WINDOWS_PER_RANK) / (time.perf_counter() - started)
-
-
-# -- on paper
 
 
 def step_seconds(
@@ -216,7 +213,7 @@ def step_seconds(
 
 
 def on_paper(num_windows: int, window_flops: float, num_parameters: int) -> str:
-    """Return the table of what 1, 8, 64 and 512 GPUs would do, in Markdown."""
+    """Return the calculated table for 1, 8, 64 and 512 GPUs, in Markdown."""
     from cluster.submit import dollars_per_hour
 
     lines = [
@@ -274,7 +271,7 @@ def main() -> None:
 
 
 def measured_table(turns: dict[tuple[int, int], list[dict[str, Any]]]) -> str:
-    """Return what was measured, in Markdown: medians of the turns and their range."""
+    """Return the measured table, in Markdown: medians of the turns and their range."""
     alone = statistics.median(each["windows_per_s"] for each in turns[1, 0])
     alone_s = statistics.median(each["seconds"] for each in turns[1, 0])
     lines = [

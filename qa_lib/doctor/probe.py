@@ -147,7 +147,7 @@ def _cuda_of_torch() -> tuple[int, int] | None:
 
 
 def _import_deepspeed() -> None:
-    """Import what training imports. No setting of ours uses an op that DeepSpeed has to compile."""
+    """Import what training imports; no setting needs an op that DeepSpeed has to compile."""
     import torch
 
     # DeepSpeed prints a warning if it has to detect a CPU itself.

@@ -114,7 +114,7 @@ def _check_precision(train: TrainSettings, device: str, cluster: ClusterSettings
 
 
 def _num_placeable(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> int:
-    """Count the workers of so many CPUs that fit the nodes: none is spread over two."""
+    """Count the workers that fit the nodes: none is spread over two."""
     return sum(
         int(min(num_cpus / cpus + 1e-9, num_gpus if needs_gpu else math.inf))
         for num_cpus, num_gpus in nodes

@@ -58,7 +58,7 @@ def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
     Args:
         wish: `train.precision`.
         device: cpu or cuda.
-        gpu: One of `GPUS`, in a preview of another machine; none: this machine's.
+        gpu: One of `GPUS` in a preview of another machine; none is this machine's.
     """
     import torch
 
@@ -113,10 +113,8 @@ def _prefers_onednn() -> bool:
 def flops_per_second(device: str, precision: str, gpu: str = "none") -> float:
     """Estimate the floating-point operations per second that training reaches on one device.
 
-    Args:
-        device: On a CPU a matrix product is timed; on a GPU the published peak of its model counts.
-        precision: fp32, bf16 or fp16.
-        gpu: One of `GPUS`, in a preview of another machine; none: this machine's.
+    On a CPU a matrix product is timed; on a GPU (`gpu` as in `resolve_precision`) the published
+    peak of its model counts.
     """
     if device == "cuda":
         import torch

@@ -42,11 +42,7 @@ def memory_per_rank(
 
 
 def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
-    """Check that workers with their training state fit this machine's free memory.
-
-    Args:
-        num_workers: Ranks on this machine.
-        state_bytes_per_rank: Parameters, gradients and optimizer state of one rank.
+    """Check that workers with their training states fit this machine's free memory.
 
     Raises:
         ResourceError: Together they need more than is free.
@@ -64,12 +60,9 @@ def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
 
 
 def check_gpu_memory(gpu: str, states: dict[str, int], *, offload: bool) -> None:
-    """Check that a GPU can hold a rank's training state.
+    """Check that a GPU can hold a rank's training state, from `memory_per_rank`.
 
-    Args:
-        gpu: One of `devices.GPUS`.
-        states: Bytes of a rank, from `memory_per_rank`.
-        offload: The optimizer's part lies in CPU memory.
+    With offload, the optimizer's part lies in CPU memory.
 
     Raises:
         ResourceError: The state alone, without activations, is larger than the GPU's memory.

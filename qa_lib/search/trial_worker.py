@@ -155,7 +155,6 @@ class TrialWorker:
         from qa_lib.training.engine import Engine
         from qa_lib.training.group import gather, seed_dropout
         from qa_lib.training.loop import planned_batches, take_steps
-        from qa_lib.training.losses import losses_of
 
         task = self._task
         settings = task.settings_of(setting)
@@ -171,7 +170,6 @@ class TrialWorker:
             device=self._device,
             num_steps=plan.num_steps,
             micro_batch=micro_batch,
-            losses=losses_of(settings.train),
         )
         store = CheckpointStore(task.folder(job.number).url("checkpoints"))
         if job.rung > 1:

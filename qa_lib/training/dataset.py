@@ -128,9 +128,7 @@ def take(blocks: list[pa.Table], starts: np.ndarray, indices: np.ndarray) -> pa.
     for block in np.unique(owner):
         members = indices[order][owner[order] == block]
         parts.append(blocks[block].take(pa.array(members - starts[block])))
-    back = np.empty(len(indices), np.int64)
-    back[order] = np.arange(len(indices))
-    return pa.concat_tables(parts).combine_chunks().take(pa.array(back))
+    return pa.concat_tables(parts).combine_chunks().take(pa.array(np.argsort(order)))
 
 
 @dataclass
@@ -170,9 +168,9 @@ class PlannedData(DataConfig):
     def _rank_dataset(self, rank: int, world_size: int, cursor: int) -> Dataset:
         import ray
 
-        per_step = self.plan.global_batch // world_size
-        stretch = max(1, _WINDOWS_PER_TASK // per_step)
-        num_stretches = max(1, -(-(self.plan.num_steps - cursor) // stretch))
+        steps = range(cursor, self.plan.num_steps)
+        steps_per_task = max(1, _WINDOWS_PER_TASK * world_size // self.plan.global_batch)
+        num_stretches = max(1, -(-len(steps) // steps_per_task))
         dataset = ray.data.range(num_stretches, override_num_blocks=num_stretches)
         dataset.context.execution_options.preserve_order = True
         # Under output backpressure Ray 2.60's executor polls without a pause and takes half a core
@@ -183,13 +181,11 @@ class PlannedData(DataConfig):
             _gather_stretch,  # type: ignore[arg-type]
             fn_kwargs={
                 "plan": ray.put(self.plan),
+                "share": (rank, world_size, self.micro_batch),
                 "blocks": self.window_set.blocks,
                 "starts": self.window_set.starts,
-                "rank": rank,
-                "world_size": world_size,
-                "micro_batch": self.micro_batch,
-                "cursor": cursor,
-                "stretch": stretch,
+                "steps": steps,
+                "steps_per_task": steps_per_task,
             },
             batch_size=None,
             batch_format="pyarrow",
@@ -201,32 +197,24 @@ def _gather_stretch(
     batch: pa.Table,
     *,
     plan: Any,
+    share: tuple[int, int, int],
     blocks: list[ObjectRef],
     starts: np.ndarray,
-    rank: int,
-    world_size: int,
-    micro_batch: int,
-    cursor: int,
-    stretch: int,
+    steps: range,
+    steps_per_task: int,
 ) -> pa.Table:
     """Turn stretches of the plan into a rank's windows with `step`, `window_index`, `weight`."""
     import ray
 
     plan = ray.get(plan)
-    steps = [
-        step
-        for number in batch["id"].to_pylist()
-        for step in range(
-            cursor + number * stretch, min(cursor + (number + 1) * stretch, plan.num_steps)
-        )
-    ]
-    shares = [plan.share(step, rank, world_size, micro_batch) for step in steps]
-    if not shares:  # nothing is left to train, but Ray Data needs a block
+    firsts = [number * steps_per_task for number in batch["id"].to_pylist()]
+    stretch = [step for first in firsts for step in steps[first : first + steps_per_task]]
+    if not stretch:  # nothing is left to train, but Ray Data needs a block
         return ray.get(blocks[0]).slice(0, 0)
-    indices = np.concatenate([indices for indices, _ in shares])
+    parts = [plan.share(step, *share) for step in stretch]
+    indices, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
     table = take(ray.get(blocks), starts, indices)
-    weights = np.concatenate([weights for _, weights in shares])
-    of_step = np.repeat(np.array(steps, np.int32), [len(indices) for indices, _ in shares])
+    of_step = np.repeat(np.array(stretch, np.int32), len(indices) // len(stretch))
     return (
         table.append_column("step", pa.array(of_step))
         .append_column("window_index", pa.array(indices))

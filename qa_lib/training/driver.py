@@ -37,8 +37,8 @@ def fine_tune(
         run: Receives checkpoints, metrics.jsonl, ledger.parquet and model/. A run with a good
             checkpoint continues from it.
         questions: To train on.
-        last_step: Write the model after so many optimizer steps of the plan; a later call can
-            continue to the rest. None takes all steps.
+        last_step: Write the model after this many optimizer steps; a later call can continue. None
+            takes all steps of the plan.
 
     Returns:
         Fields for result.json: counts, steps, losses, speed, world size and ZeRO stage.
@@ -200,6 +200,6 @@ def _trainer(
             plan=task.plan,
             window_set=window_set,
             micro_batch=task.micro_batch,
-            checkpoints=task.checkpoints,
+            checkpoints=checkpoints_of(task.run_path),
         ),
     )

@@ -18,11 +18,11 @@ import torch
 import torch.distributed as dist
 
 from qa_lib.config import TrainSettings
-from qa_lib.training.losses import Batch, window_losses
+from qa_lib.training.losses import Batch, Losses, losses_of
 from qa_lib.training.optimizer import build_optimizer, learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from transformers import PreTrainedModel
 
@@ -39,7 +39,7 @@ class StepResult:
     Attributes:
         loss: Mean over the windows of the global batch.
         skipped: The loss or a gradient was not finite, and no weight changed.
-        stop: At least one rank wants to stop.
+        stop: At least one rank has set `Engine.wants_stop`.
     """
 
     loss: float
@@ -93,7 +93,7 @@ class Engine:
         device: torch.device,
         num_steps: int,
         micro_batch: int,
-        losses: Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor] = window_losses,
+        losses: Losses | None = None,
     ) -> None:
         """Hand the model to DeepSpeed.
 
@@ -104,11 +104,11 @@ class Engine:
             device: Of this rank.
             num_steps: Optimizer steps of the whole plan, over which the learning rate decays.
             micro_batch: Windows per rank and micro-step.
-            losses: Takes start logits, end logits and batch; returns a loss per window.
+            losses: None: those that the settings ask for.
         """
         import deepspeed
 
-        self.losses = losses
+        self.losses = losses or losses_of(train)
         self.settings = train
         self.num_steps = num_steps
         self.device = device
@@ -118,6 +118,8 @@ class Engine:
             self.model.gradient_checkpointing_enable()
         self.step_number = 0
         self.num_skipped = 0
+        self.num_skipped_in_a_row = 0
+        self.wants_stop = False  # all ranks learn of it in the next step
         self._num_gradient_bytes = 0
         self._guard = build_optimizer(self.model, train)
         world_size = dist.get_world_size()
@@ -142,9 +144,7 @@ class Engine:
         """The stage that the engine runs at."""
         return self._engine.zero_optimization_stage()
 
-    def step(
-        self, micro_batches: list[tuple[Batch, torch.Tensor]], num_windows: int, stop: bool = False
-    ) -> StepResult:
+    def step(self, micro_batches: list[tuple[Batch, torch.Tensor]], num_windows: int) -> StepResult:
         """Take one optimizer step over this rank's micro-batches.
 
         All windows of the global batch have equal weight: a rank's loss is the sum over its windows
@@ -153,7 +153,6 @@ class Engine:
         Args:
             micro_batches: (collated batch, (windows,) float weights) pairs, as many on every rank.
             num_windows: Windows of weight 1 in the global batch, over all ranks.
-            stop: This rank wants to stop after the step; every rank's result says so.
         """
         scale = dist.get_world_size() * len(micro_batches) / num_windows
         total = torch.zeros((), device=self.device)
@@ -166,7 +165,8 @@ class Engine:
             self._engine.set_gradient_accumulation_boundary(last)
             self._engine.backward(loss * scale)
             if last:
-                sums = torch.stack([total, torch.tensor(float(stop), device=self.device)])
+                wants_stop = torch.tensor(float(self.wants_stop), device=self.device)
+                sums = torch.stack([total, wants_stop])
                 dist.all_reduce(sums)
                 mean_loss, num_stops = sums[0].item() / num_windows, sums[1].item()
                 self._guard.skip = not (math.isfinite(mean_loss) and self._gradients_are_finite())
@@ -180,6 +180,7 @@ class Engine:
         skipped = self._guard.skip or not self._engine.was_step_applied()
         self.step_number += 1
         self.num_skipped += skipped
+        self.num_skipped_in_a_row = self.num_skipped_in_a_row + 1 if skipped else 0
         return StepResult(mean_loss, skipped, num_stops > 0)
 
     def save(self, folder: Path) -> None:

@@ -13,12 +13,7 @@ from qa_lib.machines import devices
 
 
 def prepare_process(device: str, num_threads: int) -> None:
-    """Set torch's threads and DeepSpeed's device; call it before DeepSpeed is imported.
-
-    Args:
-        device: cpu or cuda.
-        num_threads: Of torch on the CPU.
-    """
+    """Set torch's CPU threads and DeepSpeed's device; call it before DeepSpeed is imported."""
     # Without it DeepSpeed guesses, and prints that it found no GPU.
     os.environ["DS_ACCELERATOR"] = device
     # DeepSpeed calls collectives that torch has renamed: a warning per parameter and step.
@@ -29,14 +24,9 @@ def prepare_process(device: str, num_threads: int) -> None:
 def join_group(
     device: str, num_threads: int, *, rank: int = 0, world_size: int = 1, store: Any = None
 ) -> None:
-    """Prepare this process outside Ray Train, and join a process group.
+    """Prepare this process outside Ray Train, and join a process group on this machine.
 
-    Args:
-        device: cpu or cuda.
-        num_threads: Of torch on the CPU.
-        rank: Of this process.
-        world_size: Ranks of the group, all on this machine.
-        store: Of torch.distributed, where the ranks meet; a group of one needs none.
+    The ranks meet at a store of torch.distributed; a group of one needs none.
     """
     prepare_process(device, num_threads)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}

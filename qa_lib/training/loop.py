@@ -1,7 +1,7 @@
 """The training loop of the training job's ranks, of a search's trials and of the benchmarks.
 
-They differ in where windows come from and in what happens between steps: they pass batches and an
-observer.
+They differ in where windows come from and in what happens between steps: they pass batches and a
+callback.
 """
 
 from __future__ import annotations
@@ -40,35 +40,24 @@ class StepBatch(NamedTuple):
     num_windows: int
 
 
-class Observer:
-    """Follows a loop from step to step; this one only lets it run."""
-
-    stop_wanted = False  # read before each step; one rank's wish ends the loop on all ranks
-
-    def after_step(self, batch: StepBatch, result: StepResult) -> Ending | None:
-        """Act on a finished optimizer step; an ending ends the loop."""
-        return None
-
-
 def take_steps(
-    engine: Engine, batches: Iterable[StepBatch], until: int, observer: Observer | None = None
+    engine: Engine,
+    batches: Iterable[StepBatch],
+    until: int,
+    after_step: Callable[[StepBatch, StepResult], Ending | None] = lambda *_: None,
 ) -> Ending:
-    """Take optimizer steps from where the engine stands.
+    """Take optimizer steps from where the engine stands until it has taken `until` in all.
 
     Args:
         engine: Trains.
-        batches: One per step, from the engine's step on.
-        until: Number of the step to end before: so many steps are taken in all.
-        observer: Called after every step.
-
-    Returns:
-        What the observer returned, else done.
+        batches: One per step, from the engine's next step on.
+        until: Steps in all.
+        after_step: Called after every step; an ending that it returns ends the loop.
     """
-    observer = observer or Observer()
     for batch in islice(batches, max(0, until - engine.step_number)):
         assert batch.step == engine.step_number, f"{batch.step} follows {engine.step_number - 1}"
-        result = engine.step(batch.micro_batches, batch.num_windows, stop=observer.stop_wanted)
-        ending = observer.after_step(batch, result)
+        result = engine.step(batch.micro_batches, batch.num_windows)
+        ending = after_step(batch, result)
         if ending:
             return ending
     return "done"
@@ -84,15 +73,15 @@ def planned_batches(
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[StepBatch]:
-    """Yield a rank's batches where the process has all windows at hand.
+    """Yield a rank's batches of the plan, in a process that can take any window.
 
     Args:
-        plan: Decides which windows make up which step.
-        take: (windows,) int64 indices to these windows, in their order.
+        plan: The batch plan.
+        take: Maps (windows,) int64 window indices to a table of these windows.
         pad: The tokenizer's padding.
-        micro_batch: Windows per micro-batch.
+        micro_batch: Windows per rank and micro-step.
         first_step: Step of the first batch.
-        rank: Whose share it is.
+        rank: Of the share.
         world_size: Ranks that share a batch.
     """
     for step in range(first_step, plan.num_steps):

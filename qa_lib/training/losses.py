@@ -16,6 +16,8 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from qa_lib.config import TrainSettings
 
 Batch = dict[str, torch.Tensor]
+Losses = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
+"""Takes start logits, end logits and batch; returns a loss per window."""
 
 
 def window_losses(
@@ -24,12 +26,7 @@ def window_losses(
     """Return the question-answering loss of each window, (windows,) float32.
 
     The mean of the two cross entropies. Padding is masked out of the softmax, so a window's loss
-    does not depend on the other windows of its batch.
-
-    Args:
-        start_logits: (windows, tokens).
-        end_logits: (windows, tokens).
-        batch: With `attention_mask`, `start_positions` and `end_positions`.
+    does not depend on the other windows of its batch. Logits have shape (windows, tokens).
 
     Source:
         Devlin et al. 2019, section 4.2.
@@ -57,7 +54,7 @@ def distilled_losses(
     Args:
         start_logits: (windows, tokens).
         end_logits: (windows, tokens).
-        batch: With labels and the teacher's logits.
+        batch: Labels and the teacher's logits.
         weight: Of the teacher, from 0 to 1; the labels get the rest.
         temperature: Softens both distributions.
 
@@ -77,8 +74,8 @@ def distilled_losses(
     return (1 - weight) * labels + weight * temperature**2 * divergence
 
 
-def losses_of(train: TrainSettings) -> Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]:
-    """Return the loss that settings ask for: the teacher's too if they name one."""
+def losses_of(train: TrainSettings) -> Losses:
+    """Return the losses that settings ask for: with a teacher, the distilled ones."""
     if not train.teacher:
         return window_losses
     return partial(distilled_losses, weight=train.distill_weight, temperature=train.temperature)

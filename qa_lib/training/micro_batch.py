@@ -32,7 +32,7 @@ def micro_batch_of(settings: Settings, allocation: Allocation, longest: int) -> 
 
     Args:
         settings: Of the run.
-        allocation: Of the workers; with GPUs, Ray must be connected.
+        allocation: Of its workers; with GPUs, Ray must be connected.
         longest: Tokens of the longest window.
 
     Raises:
@@ -63,7 +63,7 @@ def largest_fitting(share: int, fits: Callable[[int], bool]) -> int:
 
     Args:
         share: Windows of a rank in an optimizer step.
-        fits: Says whether a micro-batch of so many windows fits; if it does, smaller ones fit too.
+        fits: Says whether a micro-batch of this size fits; if one does, smaller ones do too.
 
     Raises:
         ResourceError: Not even one window fits.
@@ -85,15 +85,10 @@ def largest_fitting(share: int, fits: Callable[[int], bool]) -> int:
 
 
 def estimate(settings: Settings, longest: int, free_bytes: int) -> int:
-    """Return the largest micro-batch whose activations fit a CPU worker's free memory.
-
-    Args:
-        settings: Of the run.
-        longest: Tokens of the longest window.
-        free_bytes: Memory for one worker, training state included.
+    """Return the largest micro-batch of windows of `longest` tokens that fits a CPU worker.
 
     Raises:
-        ResourceError: Not even one window fits.
+        ResourceError: Not even one window fits the free bytes, beside the training state.
     """
     train = settings.train
     # On a CPU weights, gradients and moments are fp32 at any precision.
@@ -106,12 +101,9 @@ def estimate(settings: Settings, longest: int, free_bytes: int) -> int:
 
 
 def activation_bytes(config: Any, num_tokens: int, *, checkpointing: bool) -> int:
-    """Bound the bytes that one window leaves for the backward pass, in fp32.
+    """Bound the fp32 bytes that a window of a model's configuration keeps for the backward pass.
 
-    Args:
-        config: The model's transformers configuration.
-        num_tokens: Of the window.
-        checkpointing: Layers keep their input only, and are computed again one at a time.
+    With checkpointing, layers keep only their input, and are computed again one at a time.
 
     Source:
         Korthikanti et al. 2022, section 4.1: bytes of a layer in 16 bits, 34 times the hidden size
@@ -166,12 +158,7 @@ def take_micro_batch(
 ) -> None:
     """Run a micro-batch of artificial windows forwards and backwards, to measure its memory.
 
-    Args:
-        model: In training mode, on the device; in fp16 if that is the precision.
-        num_windows: Of the micro-batch.
-        num_tokens: Of each window.
-        device: Where to compute.
-        precision: fp32, bf16 (by autocast) or fp16.
+    The model is in training mode and on the device, and itself in fp16 if that is the precision.
     """
     import torch
 

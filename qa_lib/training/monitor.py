@@ -47,12 +47,7 @@ class Monitor:
 
 
 def watch(trainer: Any, monitor: Any, num_steps: int) -> None:
-    """Run a trainer in a thread, and show its steps meanwhile.
-
-    Args:
-        trainer: Of Ray Train.
-        monitor: The actor that rank 0 reports to.
-        num_steps: Steps in all, for the progress line.
+    """Run a trainer of Ray Train in a thread, and show the steps that its monitor receives.
 
     Raises:
         Exception: Whatever the trainer raises.

@@ -15,7 +15,7 @@ from qa_lib.training.engine import Engine
 from qa_lib.training.group import agree, gather
 from qa_lib.training.ledger import LEDGER, SCHEMA
 from qa_lib.training.loop import StepBatch
-from qa_lib.training.task import TrainTask, identity_of
+from qa_lib.training.task import TrainTask, checkpoints_of, identity_of
 
 
 class RankCheckpoint:
@@ -23,7 +23,7 @@ class RankCheckpoint:
 
     def __init__(self, task: TrainTask, engine: Engine, rank: int) -> None:
         """Open the run's checkpoints; the ledger is empty."""
-        self._store = CheckpointStore(task.checkpoints)
+        self._store = CheckpointStore(checkpoints_of(task.run_path))
         self._task, self._engine, self._rank = task, engine, rank
         self._ledger = SCHEMA.empty_table()
         self._pending: list[pa.Table] = []

@@ -31,7 +31,6 @@ class RankMetrics:
         self._is_started = False
         self._num_windows = 0
         self._num_tokens = 0
-        self.stop_wanted = False
 
     def start(self) -> None:
         """Start the clock when the first windows are there: speeds are those of training alone."""
@@ -62,7 +61,7 @@ class RankMetrics:
             self.flush()
 
     def flush(self) -> None:
-        """Write the steps since the last time and send them; learn whether to stop."""
+        """Write the steps since the last time, send them, and learn whether to stop."""
         if not self._is_main:
             return
         import ray
@@ -71,7 +70,7 @@ class RankMetrics:
             for row in self._rows:
                 self._run.append_metrics(row)
             self._run.flush_metrics()
-        self.stop_wanted = ray.get(self._task.monitor.record.remote(self._rows))
+        self._engine.wants_stop = ray.get(self._task.monitor.record.remote(self._rows))
         self._rows, self._flushed = [], time.monotonic()
 
     def conclude(self, precision: str, ending: Ending, world_size: int) -> None:

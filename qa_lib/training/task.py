@@ -31,11 +31,6 @@ class TrainTask:
     monitor: Any
     last_step: int
 
-    @property
-    def checkpoints(self) -> str:
-        """The run's checkpoint folder, path or URL."""
-        return checkpoints_of(self.run_path)
-
 
 def checkpoints_of(run_path: str) -> str:
     """Return the checkpoint folder of a run."""

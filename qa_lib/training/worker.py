@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,8 +21,7 @@ from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.group import agree, prepare_process, seed_dropout
-from qa_lib.training.loop import Ending, Observer, StepBatch, collate, take_steps
-from qa_lib.training.losses import losses_of
+from qa_lib.training.loop import Ending, StepBatch, collate, take_steps
 from qa_lib.training.rank_checkpoint import RankCheckpoint
 from qa_lib.training.rank_metrics import RankMetrics
 from qa_lib.training.task import TrainTask
@@ -52,13 +52,12 @@ def train(task: TrainTask) -> None:
         device=ray.train.torch.get_device() if is_gpu else torch.device("cpu"),
         num_steps=plan.num_steps,
         micro_batch=task.micro_batch,
-        losses=losses_of(settings.train),
     )
     checkpoint = RankCheckpoint(task, engine, rank)
     checkpoint.restore()
     metrics = RankMetrics(task, engine, rank)
-    observer = _RankObserver(task, engine, checkpoint, metrics)
-    ending = take_steps(engine, _batches(task, tables, pad, metrics), task.last_step, observer)
+    after_step = partial(_after_step, task, engine, checkpoint, metrics)
+    ending = take_steps(engine, _batches(task, tables, pad, metrics), task.last_step, after_step)
     if ending != "diverged":
         weights = engine.gather_weights()
         with _storage_errors(task):
@@ -69,40 +68,32 @@ def train(task: TrainTask) -> None:
     dist.barrier()
 
 
-class _RankObserver(Observer):
-    """Checkpoints, metrics, requests to stop, and divergence."""
+def _after_step(
+    task: TrainTask,
+    engine: Engine,
+    checkpoint: RankCheckpoint,
+    metrics: RankMetrics,
+    batch: StepBatch,
+    result: StepResult,
+) -> Ending | None:
+    """Record a step, write a checkpoint if one is due, and say whether to go on."""
+    import ray.train
 
-    def __init__(
-        self, task: TrainTask, engine: Engine, checkpoint: RankCheckpoint, metrics: RankMetrics
-    ) -> None:
-        train = task.settings.train
-        self._every = train.checkpoint_every_steps or task.plan.steps_per_epoch
-        self._max_skipped, self._last_step = train.max_skipped_steps, task.last_step
-        self._engine, self._checkpoint, self._metrics = engine, checkpoint, metrics
-        self._num_skipped = 0  # in a row
-
-    @property
-    def stop_wanted(self) -> bool:  # type: ignore[override]
-        return self._metrics.stop_wanted
-
-    def after_step(self, batch: StepBatch, result: StepResult) -> Ending | None:
-        import ray.train
-
-        num_steps = batch.step + 1
-        self._checkpoint.note(batch)
-        self._metrics.note(batch, result)
-        self._num_skipped = self._num_skipped + 1 if result.skipped else 0
-        if self._num_skipped >= self._max_skipped:
+    train, num_steps = task.settings.train, batch.step + 1
+    checkpoint.note(batch)
+    metrics.note(batch, result)
+    if engine.num_skipped_in_a_row >= train.max_skipped_steps:
+        return "diverged"
+    every = train.checkpoint_every_steps or task.plan.steps_per_epoch
+    # A state between skipped steps is not worth coming back to.
+    is_due = num_steps % every == 0 and not result.skipped
+    if is_due or result.stop or num_steps == task.last_step:
+        if not engine.is_finite():
             return "diverged"
-        # A state between skipped steps is not worth coming back to.
-        is_due = num_steps % self._every == 0 and not result.skipped
-        if is_due or result.stop or num_steps == self._last_step:
-            if not self._engine.is_finite():
-                return "diverged"
-            self._metrics.flush()  # so that a checkpoint's steps are in the metrics after any crash
-            self._checkpoint.save()
-            ray.train.report({"step": num_steps, "loss": result.loss})
-        return "stopped" if result.stop else None
+        metrics.flush()  # so that a checkpoint's steps are in the metrics after any crash
+        checkpoint.save()
+        ray.train.report({"step": num_steps, "loss": result.loss})
+    return "stopped" if result.stop else None
 
 
 def _tables(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Table]]]:

@@ -1,4 +1,4 @@
-"""A tiny random BERT and a few embedded questions: a run that takes seconds, with real parts."""
+"""A tiny random BERT and its tokenizer, for runs of real parts that take seconds."""
 
 from __future__ import annotations
 

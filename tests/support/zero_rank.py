@@ -24,7 +24,7 @@ from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.group import gather, join_group, seed_dropout
-from qa_lib.training.loop import Observer, planned_batches, take_steps
+from qa_lib.training.loop import planned_batches, take_steps
 from qa_lib.training.losses import window_losses
 from qa_lib.windows import PadSpec, collate
 
@@ -68,7 +68,7 @@ def build(
     micro_batch: int,
     precision: str = "fp32",
     dropout: float = 0.0,
-    losses: Callable = window_losses,
+    losses: Callable | None = None,
     **train,
 ) -> Engine:
     """Hand a tiny BERT, the same on every rank, to a new engine."""
@@ -99,16 +99,6 @@ def build(
     )
 
 
-class Results(Observer):
-    """Keeps what each step did."""
-
-    def __init__(self) -> None:
-        self.all: list[StepResult] = []
-
-    def after_step(self, batch, result) -> None:
-        self.all.append(result)
-
-
 def run(engine: Engine, until: int = NUM_STEPS) -> list[StepResult]:
     """Take this rank's steps of the plan."""
     batches = planned_batches(
@@ -120,9 +110,9 @@ def run(engine: Engine, until: int = NUM_STEPS) -> list[StepResult]:
         rank=dist.get_rank(),
         world_size=dist.get_world_size(),
     )
-    results = Results()
-    take_steps(engine, batches, until, results)
-    return results.all
+    results: list[StepResult] = []
+    take_steps(engine, batches, until, lambda _, result: results.append(result))
+    return results
 
 
 def losses_of(results: list[StepResult]) -> list[float]:

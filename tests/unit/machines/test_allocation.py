@@ -27,7 +27,7 @@ def allocate(nodes, train, cluster=ClusterSettings()):  # noqa: B008 - frozen
 
 
 @given(CORES, st.integers(1, 400))
-def test_a_core_stays_free_and_refused_workers_are_told_what_fits(num_cores, num_workers):
+def test_a_core_stays_free_and_an_error_names_how_many_workers_fit(num_cores, num_workers):
     nodes = [(num_cores, 0)]
     try:
         found = allocate(nodes, train_of(num_workers))
@@ -68,7 +68,7 @@ def test_what_ray_could_never_place_is_refused(nodes, num_workers, cpus, remedie
     assert ("--train.num-workers" in caught.value.remedy) == (len(remedies) == 2)
 
 
-def test_a_worker_gets_the_cpus_that_were_asked_for():
+def test_a_worker_gets_the_requested_cpus():
     assert allocate([(8, 0)], train_of(2, cpus_per_worker=3.5)).cpus_per_worker == 3.5
 
 
@@ -85,7 +85,7 @@ def test_more_workers_than_gpus_are_refused(num_gpus, remedy):
     assert remedy in caught.value.remedy
 
 
-def test_fp16_is_refused_where_it_does_not_exist():
+def test_fp16_is_refused_on_a_cpu():
     with pytest.raises(ConfigError, match="fp16"):
         allocate([(8, 0)], train_of(1, precision="fp16"))
     assert allocate([(8, 1)], train_of(1, precision="fp16")).device == "cuda"
@@ -102,7 +102,7 @@ def test_workers_that_an_autoscaler_can_start_have_room():
         allocate([(4, 0), (8, 2)], train_of(7, device="cuda"), grown)
 
 
-def test_only_a_plan_or_a_cluster_counts_on_machines_to_come(monkeypatch):
+def test_only_a_dry_run_or_a_cluster_counts_on_nodes_to_be_added(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     cluster = ClusterSettings(gpu="T4", num_nodes=4)
     settings = Settings(cluster=cluster)
@@ -112,7 +112,7 @@ def test_only_a_plan_or_a_cluster_counts_on_machines_to_come(monkeypatch):
     assert allocation.growth(settings) == cluster
 
 
-def test_bf16_is_refused_for_a_gpu_that_has_none():
+def test_bf16_is_refused_on_a_gpu_without_it():
     train = train_of(1, device="cuda", precision="bf16")
     with pytest.raises(ConfigError, match="T4.*7.5"):
         allocate([(4, 0)], train, ClusterSettings(gpu="T4"))

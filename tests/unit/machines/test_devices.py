@@ -11,7 +11,7 @@ from qa_lib.machines import devices
 
 
 @pytest.mark.parametrize("wish", ["fp32", "bf16", "fp16"])
-def test_a_precision_that_was_asked_for_is_taken(wish):
+def test_a_requested_precision_is_kept(wish):
     assert devices.resolve_precision(wish, "cpu") == wish
 
 
@@ -21,7 +21,7 @@ def test_a_t4_computes_in_fp16(monkeypatch, capability, expected):
     assert devices.resolve_precision("auto", "cuda") == expected
 
 
-def test_a_cpu_computes_in_what_it_has():
+def test_a_cpu_computes_in_a_precision_that_it_has():
     assert devices.resolve_precision("auto", "cpu") in ("bf16", "fp32")
 
 
@@ -53,7 +53,7 @@ def test_products_stay_float32_whatever_library_takes_them():
         ({}, "none"),  # Arm, or a torch that cannot tell
     ],
 )
-def test_onednn_is_asked_for_only_where_it_does_not_round(monkeypatch, can, expected):
+def test_onednn_is_used_only_where_it_does_not_round(monkeypatch, can, expected):
     torch.backends.mkldnn.matmul.fp32_precision = "none"
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
     devices.set_up_cpu(1)
@@ -64,7 +64,7 @@ def test_the_speed_of_this_machine_is_plausible():
     assert 1e8 < devices.flops_per_second("cpu", "fp32") < 1e14
 
 
-def test_a_plan_for_another_gpu_needs_none_here():
+def test_a_preview_of_another_gpu_needs_none_here():
     assert devices.resolve_precision("auto", "cuda", "T4") == "fp16"
     assert devices.resolve_precision("auto", "cuda", "A100") == "bf16"
     ratio = devices.flops_per_second("cuda", "fp16", "A100") / devices.flops_per_second(

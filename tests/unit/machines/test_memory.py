@@ -18,7 +18,7 @@ def test_workers_that_memory_cannot_hold_are_refused():
     assert "--train.zero-stage" in caught.value.remedy
 
 
-def test_a_state_that_a_gpu_cannot_hold_is_refused_with_what_would_fit():
+def test_a_state_that_a_gpu_cannot_hold_is_refused_with_a_remedy():
     train = TrainSettings(zero_stage=1)
     states = memory.memory_per_rank(1_200_000_000, train, "fp16", 1)
     with pytest.raises(ResourceError, match="a T4 has 16") as caught:
