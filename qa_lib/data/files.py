@@ -6,11 +6,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from qa_lib.data import json_files
 from qa_lib.data.schema import conform
@@ -27,43 +25,6 @@ class SplitNotFound(DataError):
     """No file of a folder has the name of the split."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """A file or a folder of questions, local or at a URL.
-
-    Attributes:
-        name: What the user called it.
-        folder: Where it is; for a file, that file.
-    """
-
-    name: str
-    folder: Folder
-
-    @classmethod
-    def of(cls, name: str) -> Place:
-        """Return the place of a local path or URL, which need not exist."""
-        return cls(name, Folder(name))
-
-    def child(self, name: str) -> Place:
-        """Return the file or folder of that name in this folder."""
-        return Place(f"{self.name.rstrip('/')}/{name}", self.folder.child(name))
-
-    def kind(self) -> fs.FileType:
-        """Return whether it is a file, a folder or not found; fail soon if it is unreachable."""
-        with naming(self.name):
-            return Folder(self.name, patient=False).info().type
-
-    def file_names(self) -> list[str]:
-        """Return the names of the files of this folder, sorted."""
-        with naming(self.name):
-            return [entry.base_name for entry in self.folder.entries() if entry.is_file]
-
-    def read_bytes(self) -> pa.Buffer:
-        """Read the file."""
-        with naming(self.name):
-            return self.folder.read_bytes()
-
-
 @contextmanager
 def naming(name: str) -> Iterator[None]:
     """Turn what a filesystem raises into a DataError that names the file."""
@@ -78,7 +39,7 @@ def naming(name: str) -> Iterator[None]:
         ) from None
 
 
-def find(folder: Place, split: str, version: str) -> list[Place]:
+def find(folder: Folder, split: str, version: str) -> list[Folder]:
     """Find the files of a split in a folder, by name.
 
     Names begin with `train`, or with `dev` or `validation`. Those that name another version
@@ -93,7 +54,8 @@ def find(folder: Place, split: str, version: str) -> list[Place]:
         DataError: There are several, or a shard is missing.
     """
     candidates: dict[str, list[str]] = {}
-    names = folder.file_names()
+    with naming(folder.path):
+        names = [entry.base_name for entry in folder.entries() if entry.is_file]
     for name in names:
         stem, suffix = os.path.splitext(name)
         if suffix.lower() in SUFFIXES and stem.lower().startswith(PREFIXES[split]):
@@ -109,31 +71,32 @@ def find(folder: Place, split: str, version: str) -> list[Place]:
         found = ", ".join(candidates or names) or "no files"
         why = f" of version {version}" if candidates else ""
         raise SplitNotFound(
-            f"{folder.name} holds no {wanted} file{why}; it holds {found}.",
+            f"{folder.path} holds no {wanted} file{why}; it holds {found}.",
             f"Name the file with {flag}, or choose the version with --data.version.",
         )
     if len(best) > 1:
         raise DataError(
-            f"{folder.name} holds several candidates for {split}: {', '.join(best)}.",
+            f"{folder.path} holds several candidates for {split}: {', '.join(best)}.",
             f"Name one of them with {flag}, or choose the version with --data.version.",
         )
     return [folder.child(name) for name in _complete(folder, best[0], candidates[best[0]])]
 
 
-def read(file: Place) -> pa.Table:
+def read(file: Folder) -> pa.Table:
     """Read a file of Parquet, JSON lines, or official nested JSON as `schema.conform` leaves it.
 
     Raises:
         DataError: It is missing, truncated, of another format, or holds other columns.
     """
-    content = file.read_bytes()
-    suffix = os.path.splitext(file.name)[1].lower()
+    with naming(file.path):
+        content = file.read_bytes()
+    suffix = os.path.splitext(file.path)[1].lower()
     if suffix == ".parquet":
-        return parquet(content, file.name)
+        return parquet(content, file.path)
     if suffix in SUFFIXES:
-        return conform(json_files.read(content, file.name), file.name)
+        return conform(json_files.read(content, file.path), file.path)
     raise DataError(
-        f"The format of {file.name} is unknown.", f"Use a file of {', '.join(SUFFIXES)}."
+        f"The format of {file.path} is unknown.", f"Use a file of {', '.join(SUFFIXES)}."
     )
 
 
@@ -158,7 +121,7 @@ def _is_of_other_version(name: str, version: str) -> bool:
     return bool(tags) and version not in tags
 
 
-def _complete(folder: Place, pattern: str, names: list[str]) -> list[str]:
+def _complete(folder: Folder, pattern: str, names: list[str]) -> list[str]:
     """Return the shards of a candidate in order, and check that none is missing."""
     stem, star, rest = pattern.partition("-*-of-")
     if not star:
@@ -168,7 +131,7 @@ def _complete(folder: Place, pattern: str, names: list[str]) -> list[str]:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise DataError(
-            f"{folder.name} lacks {len(missing)} of {count} shards: {', '.join(missing[:3])}"
+            f"{folder.path} lacks {len(missing)} of {count} shards: {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}.",
             "Fetch or write them again.",
         )

@@ -12,7 +12,6 @@ import pyarrow as pa
 from pyarrow import fs
 
 from qa_lib.data import embedded, files, hub, shards, validation
-from qa_lib.data.files import Place
 from qa_lib.data.schema import SCHEMA, Questions, Split, conform
 from qa_lib.errors import DataError
 from qa_lib.runs.folder import Folder
@@ -118,31 +117,31 @@ def _is_on_hub(source: str) -> bool:
     return not looks_like_path and source.count("/") <= 1
 
 
-def _place_of(source: str) -> tuple[Place, bool]:
-    """Return the place of a file or folder of questions, and whether it is a file.
+def _locate(source: str) -> tuple[Folder, bool]:
+    """Return a folder or file of questions, and whether it is a file; fail soon if unreachable.
 
     Raises:
         DataError: Nothing is there.
     """
-    place = Place.of(source)
-    kind = place.kind()
+    with files.naming(source):
+        kind = Folder(source, patient=False).info().type
     if kind == fs.FileType.NotFound:
         raise DataError(f"There is no file or folder {source}.", hub.ALTERNATIVES)
-    return place, kind == fs.FileType.File
+    return Folder(source), kind == fs.FileType.File
 
 
 def _holds(data: DataSettings, split: Base) -> bool:
     source = _source_of(data, split)
     if source == "embedded" or _is_on_hub(source):
         return True
-    place, is_file = _place_of(source)
+    folder, is_file = _locate(source)
     if is_file:
         return split == "train" or data.eval_source is not None
-    manifest = shards.read_manifest(place)
+    manifest = shards.read_manifest(folder)
     if manifest is not None:
         return split in manifest["splits"]
     try:
-        files.find(place, split, data.version)
+        files.find(folder, split, data.version)
     except files.SplitNotFound:
         return False
     return True
@@ -154,13 +153,14 @@ def _read(source: str, split: Base, version: str) -> list[tuple[str, pa.Table]]:
         return [(source, conform(embedded.corpus(split), source))]
     if _is_on_hub(source):
         return [(source, hub.read(source, split))]
-    place, is_file = _place_of(source)
+    folder, is_file = _locate(source)
     if is_file:
-        return [(place.name, files.read(place))]
-    manifest = shards.read_manifest(place)
+        return [(source, files.read(folder))]
+    manifest = shards.read_manifest(folder)
     if manifest is not None:
-        return shards.read_shards(place, manifest, split)
-    return [(file.name, files.read(file)) for file in files.find(place, split, version)]
+        return shards.read_shards(folder, manifest, split)
+    found = files.find(folder, split, version)
+    return [(f"{source.rstrip('/')}/{file.name}", files.read(file)) for file in found]
 
 
 def _quarantine(

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs
 
-from qa_lib.data.files import Place, naming, parquet
+from qa_lib.data.files import naming, parquet
 from qa_lib.errors import DataError
 from qa_lib.runs import manifest
 from qa_lib.runs.folder import Damaged, Folder, StoredFile
@@ -82,25 +81,26 @@ def _write_split(
     return shards
 
 
-def read_manifest(place: Place) -> dict[str, Any] | None:
+def read_manifest(folder: Folder) -> dict[str, Any] | None:
     """Return the manifest's own fields of a prepared folder, or None if the folder is not one.
 
     Raises:
         DataError: The manifest is damaged, or of a later version of this suite.
     """
-    file = place.child(manifest.MANIFEST)
-    if file.kind() != fs.FileType.File:
-        return None
-    content = file.read_bytes().to_pybytes()
+    name = folder.url(manifest.MANIFEST)
+    with naming(name):
+        if not folder.info(manifest.MANIFEST).is_file:
+            return None
+        content = folder.read_bytes(manifest.MANIFEST).to_pybytes()
     try:
         fields = json.loads(content)
     except ValueError:
-        raise DataError(f"{file.name} is damaged: it is not JSON.", _AGAIN) from None
+        raise DataError(f"{name} is damaged: it is not JSON.", _AGAIN) from None
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         return None  # another program's
     if fields.get("schema_version") != SCHEMA_VERSION:
         raise DataError(
-            f"{file.name} is of schema version {fields.get('schema_version')}; "
+            f"{name} is of schema version {fields.get('schema_version')}; "
             f"this release reads version {SCHEMA_VERSION}.",
             "Write the folder again with this release's jobs.prepare.",
         )
@@ -109,14 +109,14 @@ def read_manifest(place: Place) -> dict[str, Any] | None:
     try:
         return manifest.parse(content).fields
     except Damaged:
-        raise DataError(f"{file.name} is damaged: its SHA-256 differs.", _AGAIN) from None
+        raise DataError(f"{name} is damaged: its SHA-256 differs.", _AGAIN) from None
 
 
-def read_shards(place: Place, fields: dict[str, Any], split: str) -> list[tuple[str, pa.Table]]:
+def read_shards(folder: Folder, fields: dict[str, Any], split: str) -> list[tuple[str, pa.Table]]:
     """Read the shards of a split, each verified before it is parsed.
 
     Args:
-        place: The prepared folder.
+        folder: The prepared folder.
         fields: What `read_manifest` returned for it.
         split: `train` or `eval`.
 
@@ -128,26 +128,26 @@ def read_shards(place: Place, fields: dict[str, Any], split: str) -> list[tuple[
     """
     if split not in fields["splits"]:
         raise DataError(
-            f"{place.name} was prepared without {split} questions; "
+            f"{folder.path} was prepared without {split} questions; "
             f"it holds {', '.join(fields['splits'])}.",
             "Prepare it from a source that has them, or name them with --data.eval-source.",
         )
     parts = []
     for shard in fields["splits"][split]["shards"]:
         file = StoredFile(shard["name"], shard["num_bytes"], shard["sha256"])
-        name = place.child(file.name).name
+        name = folder.url(file.name)
         try:
             with naming(name):
-                content = place.folder.read_checked(file)
+                content = folder.read_checked(file)
         except Damaged as damage:
-            raise DataError(f"The shard {place.name.rstrip('/')}/{damage}.", _AGAIN) from None
+            raise DataError(f"The shard {folder.path}/{damage}.", _AGAIN) from None
         parts.append((name, parquet(content, name)))
     return parts
 
 
 def _remove(folder: Folder) -> None:
     """Delete an earlier manifest and its shards, the manifest first: a folder is whole or none."""
-    fields = read_manifest(Place(folder.path, folder))
+    fields = read_manifest(folder)
     if fields is not None:
         shards = [shard for split in fields["splits"].values() for shard in split["shards"]]
         for name in (manifest.MANIFEST, *(shard["name"] for shard in shards)):

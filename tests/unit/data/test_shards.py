@@ -22,9 +22,9 @@ from qa_lib.data import (
     splits_of,
     write_shards,
 )
-from qa_lib.data.files import Place
 from qa_lib.data.shards import context_edges, read_manifest
 from qa_lib.errors import DataError
+from qa_lib.runs.folder import Folder
 
 
 def questions(num_rows: int, split: Split = "train", rows_per_context: int = 4) -> Questions:
@@ -52,7 +52,7 @@ def names(manifest: dict[str, Any], split: str) -> list[str]:
 def test_a_prepared_folder_gives_back_both_splits(tmp_path):
     train, dev = questions(100), questions(30, "eval")
     manifest = write_shards([train, dev], str(tmp_path), rows_per_shard=25)
-    assert manifest == read_manifest(Place.of(str(tmp_path)))
+    assert manifest == read_manifest(Folder(str(tmp_path)))
     assert names(manifest, "train") == [f"train-{n:05d}-of-00004.parquet" for n in range(4)]
     assert names(manifest, "eval") == ["dev-00000-of-00002.parquet", "dev-00001-of-00002.parquet"]
     for written, split in ((train, "train"), (dev, "eval")):
@@ -155,7 +155,7 @@ def test_a_manifest_is_damaged_of_another_version_or_of_another_program(prepared
     manifest.write_text(json.dumps(document | {"schema_version": 99}))
     assert "schema version 99" in refusal(prepared)
     manifest.write_text(json.dumps({"name": "a web app"}))
-    assert read_manifest(Place.of(str(prepared))) is None
+    assert read_manifest(Folder(str(prepared))) is None
     assert len(load(prepared)) == 100  # as a folder of plain shards
 
 
@@ -171,7 +171,7 @@ def test_a_folder_that_release_0_1_prepared_is_read_and_verified(prepared):
     document = json.loads(manifest.read_text())
     old = {key: document[key] for key in ("format", "schema_version", "splits")}
     manifest.write_text(json.dumps(old, indent=2) + "\n")
-    assert read_manifest(Place.of(str(prepared))) == old
+    assert read_manifest(Folder(str(prepared))) == old
     assert load(prepared).table.equals(questions(100).table)
     shard = prepared / "train-00002-of-00004.parquet"
     shard.write_bytes(shard.read_bytes()[:-1])
@@ -184,5 +184,5 @@ def test_a_folder_that_release_0_1_prepared_is_read_and_verified(prepared):
 
 
 def test_a_folder_without_manifest_is_not_prepared(tmp_path):
-    assert read_manifest(Place.of(str(tmp_path))) is None
-    assert read_manifest(Place.of(str(tmp_path / "nowhere"))) is None
+    assert read_manifest(Folder(str(tmp_path))) is None
+    assert read_manifest(Folder(str(tmp_path / "nowhere"))) is None
