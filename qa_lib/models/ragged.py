@@ -52,31 +52,25 @@ class _Family:
 
     Attributes:
         layers: List of layers.
-        inputs: Linear maps to queries, keys and values.
+        inputs: Linear maps to queries, keys and values, inside the module bypassed without heads.
         output: Linear map from the outputs of the heads.
-        attention: Module that is bybypass if there are no heads; it returns a pair.
-        first: Linear map to the feed-forward units.
+        first: Linear map to the feed-forward units, inside the module bypassed without units.
         second: Linear map from them.
-        feed_forward: Module that is bybypass if there are no units.
     """
 
     layers: str
     inputs: tuple[str, str, str]
     output: str
-    attention: str
     first: str
     second: str
-    feed_forward: str
 
 
 _BERT = _Family(
     layers="encoder.layer",
     inputs=("attention.self.query", "attention.self.key", "attention.self.value"),
     output="attention.output.dense",
-    attention="attention.self",
     first="intermediate.dense",
     second="output.dense",
-    feed_forward="intermediate",
 )
 
 FAMILIES = {
@@ -85,10 +79,8 @@ FAMILIES = {
         layers="transformer.layer",
         inputs=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
         output="attention.out_lin",
-        attention="attention",
         first="ffn.lin1",
         second="ffn.lin2",
-        feed_forward="ffn",
     ),
     "electra": _BERT,
     "roberta": _BERT,
@@ -122,7 +114,7 @@ def read_config(folder: str | Path) -> Any | None:
     try:
         values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # whoever reads stock configurations says what is wrong
+        return None  # the reader of stock configurations says what is wrong
     if not isinstance(values, dict) or values.get("model_type") != MODEL_TYPE:
         return None
     widths = values.pop(_KEY, None)
@@ -135,7 +127,7 @@ def read_config(folder: str | Path) -> Any | None:
         _check(config, blocks)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{folder}/config.json describes no ragged model that can be built: {error}.",
+            f"{folder}/config.json does not describe a valid ragged model: {error}.",
             "Restore it, or adjust the parent again with --adjust.plan.",
         ) from None
     return mark(config, blocks)
@@ -176,17 +168,21 @@ def reshape(model: PreTrainedModel) -> None:
             for name in family.inputs:
                 _resize(layer, name, num_out=num_heads * head_size)
             _resize(layer, family.output, num_in=num_heads * head_size)
-            attention = layer.get_submodule(family.inputs[0].rpartition(".")[0])
+            attention = layer.get_submodule(_parent(family.inputs[0]))
             for name in ("num_attention_heads", "n_heads"):
                 if hasattr(attention, name):
                     setattr(attention, name, num_heads)
         else:
-            _bypass(layer, family.attention, family.output, in_pair=True)
+            _bypass(layer, _parent(family.inputs[0]), family.output, in_pair=True)
         if width:
             _resize(layer, family.first, num_out=width)
             _resize(layer, family.second, num_in=width)
         else:
-            _bypass(layer, family.feed_forward, family.second, in_pair=False)
+            _bypass(layer, _parent(family.first), family.second, in_pair=False)
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _resize(

@@ -67,8 +67,8 @@ class Windows:
             `context_begin`, `context_end` half-open positions of the context;
             `second_segment` first position whose token type is 1, `length` without token types;
             `null_position` position that means "no answer": the CLS token's, else BOS's, else 0;
-            `start`, `end` inclusive positions of the answer where the window holds all of it, else
-            `null_position` both;
+            `start`, `end` inclusive positions of the answer if the window holds all of it, else
+            both `null_position`;
             `char_start`, `char_end` (lists) half-open characters of each context token.
         too_long: Rows without windows: the question leaves the context no more room than the
             stride.
@@ -141,17 +141,15 @@ def build(
 
 
 def _token_columns(layout: Layout, question: Segments, context: Segments) -> dict[str, Any]:
-    def place(position: int) -> Int32s:
-        return layout.place(position, question.count, context.count)
-
-    context_begin, length = place(layout.context_begin), place(layout.length)
+    context_begin = len(layout.prefix) + question.count + len(layout.middle)
+    length = context_begin + context.count + len(layout.suffix)
     return {
         "input_ids": as_lists(_lay_out(layout, question, context), length),
         "length": length,
         "context_begin": context_begin,
         "context_end": context_begin + context.count,
-        "second_segment": place(layout.type_begin),
-        "null_position": place(layout.null),
+        "second_segment": layout.place(layout.type_begin, question.count, context.count),
+        "null_position": layout.place(layout.null, question.count, context.count),
     }
 
 

@@ -203,21 +203,17 @@ class Layout:
         prefix: Tokens before the question.
         middle: Tokens between question and context.
         suffix: Tokens after the context.
-        question_end: One past the question's last token.
-        context_begin: The context's first token.
-        context_end: One past its last token.
-        length: Number of tokens.
-        type_begin: First position of the second token type; `length` where there is only one.
+        num_question: Tokens of the pair's question.
+        num_context: Tokens of its context.
+        type_begin: First position of the second token type, or the length if there is only one.
         null: Position that means "no answer": the CLS token's, else BOS's, else the first.
     """
 
     prefix: list[int]
     middle: list[int]
     suffix: list[int]
-    question_end: int
-    context_begin: int
-    context_end: int
-    length: int
+    num_question: int
+    num_context: int
     type_begin: int
     null: int
 
@@ -255,10 +251,8 @@ class Layout:
             prefix=ids[: question[0]],
             middle=ids[question[-1] + 1 : context[0]],
             suffix=ids[context[-1] + 1 :],
-            question_end=question[-1] + 1,
-            context_begin=context[0],
-            context_end=context[-1] + 1,
-            length=length,
+            num_question=len(question),
+            num_context=len(context),
             type_begin=type_begin,
             null=specials.get(tokenizer.cls_token_id, specials.get(tokenizer.bos_token_id, 0)),
         )
@@ -270,11 +264,12 @@ class Layout:
 
     def place(self, position: int, num_question: Int32s, num_context: Int32s) -> Int32s:
         """Translate a position of the learned pair to windows of these sizes, (windows,) each."""
+        question_end = len(self.prefix) + self.num_question
         placed = np.full(len(num_question), position, np.int32)
-        if position >= self.question_end:
-            placed += num_question - (self.question_end - len(self.prefix))
-        if position >= self.context_end:
-            placed += num_context - (self.context_end - self.context_begin)
+        if position >= question_end:
+            placed += num_question - self.num_question
+        if position >= question_end + len(self.middle) + self.num_context:
+            placed += num_context - self.num_context
         return placed
 
 

@@ -144,6 +144,7 @@ def test_a_job_brings_code_only_and_no_secrets(tmp_path):
         if path.suffix in (".py", ".yaml", ".parquet")
     }
     kept = {".venv/bin/python", "runs/mine/model", "squad/train.json", "tests/a.py", ".git/config"}
+    kept.add("scripts/corpus/draw.py")
     for name in sent | kept:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text("x")
