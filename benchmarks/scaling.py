@@ -171,6 +171,7 @@ def delivery_rate(settings: Any) -> float:
     from qa_lib.data import load_questions
     from qa_lib.machines.ray_session import start_ray
     from qa_lib.training import dataset
+    from qa_lib.training.planned_data import PlannedData
 
     start_ray()
     questions = load_questions(settings.data, "train")
@@ -178,7 +179,7 @@ def delivery_rate(settings: Any) -> float:
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = training.plan_of(settings, window_set.lengths)
     with tempfile.TemporaryDirectory() as checkpoints:
-        planned = dataset.PlannedData(plan, window_set, WINDOWS_PER_RANK, checkpoints)
+        planned = PlannedData(plan, window_set, WINDOWS_PER_RANK, checkpoints)
         (shard,) = planned.configure({"windows": None}, 1)  # type: ignore[dict-item]
         count, started = 0, 0.0
         for batch in shard["windows"].iter_batches(

@@ -21,6 +21,7 @@ from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import storage
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training import dataset
 
 if TYPE_CHECKING:
     from qa_lib.data import Questions
@@ -60,8 +61,6 @@ def evaluate(
         ModelError: The model cannot be loaded, or its logits are not finite.
         DataError: No question fits a window.
     """
-    from qa_lib.training import dataset  # imports ray
-
     _check(settings, model_name, final=final)
     start_ray()
     started = time.monotonic()

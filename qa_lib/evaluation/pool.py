@@ -19,6 +19,7 @@ from qa_lib.evaluation import spans
 from qa_lib.machines import devices
 from qa_lib.machines.actors import ActorPool
 from qa_lib.models.inference import Forward
+from qa_lib.training import dataset
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -100,8 +101,6 @@ def _load_reader(
 ) -> Callable[[pa.Table], pa.Table]:
     """Load the model in an actor; return what finds the spans of windows, given their indices."""
     import ray
-
-    from qa_lib.training import dataset
 
     forward = Forward(
         model_name,

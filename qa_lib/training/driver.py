@@ -178,6 +178,8 @@ def _trainer(
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from qa_lib.training.planned_data import PlannedData
+
     use_gpu = allocation.device == "cuda"
     return TorchTrainer(
         run_rank,
@@ -196,7 +198,7 @@ def _trainer(
         ),
         # Only a name: PlannedData gives every rank a dataset of its own.
         datasets={"windows": ray.data.range(1)},
-        dataset_config=dataset.PlannedData(
+        dataset_config=PlannedData(
             plan=task.plan,
             window_set=window_set,
             micro_batch=task.micro_batch,

@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[demo.DemoServer]:
-    settings = config.parse("demo", [str(folder / "mine"), *FLAGS])
+    settings = config.parse("demo", ["--model.name", str(folder / "mine"), *FLAGS])
     with demo.open_server(settings, demo_page) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
