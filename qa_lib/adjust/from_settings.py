@@ -83,15 +83,14 @@ def _hidden(config: Any, parent: Sizes, settings: AdjustSettings) -> tuple[int, 
         )
     _check_at_most("hidden-size", hidden_size, parent.hidden_size)
     _check_at_most("num-heads", num_heads or 0, parent.num_heads)
-    step = parent.head_size if num_heads is None else num_heads
-    if hidden_size % step:
-        divisor = "the head size" if num_heads is None else "the number of heads"
-        valid = _nearest(hidden_size, range(step, parent.hidden_size + 1, step))
-        raise AdjustError(
-            f"The hidden size {hidden_size} is not a multiple of {divisor}, {step}.",
-            f"The nearest that is: --adjust.hidden-size {valid}.",
-        )
     if num_heads is None:
+        step = parent.head_size
+        if hidden_size % step:
+            valid = _nearest(hidden_size, range(step, parent.hidden_size + 1, step))
+            raise AdjustError(
+                f"The hidden size {hidden_size} is not a multiple of the head size, {step}.",
+                f"The nearest that is: --adjust.hidden-size {valid}.",
+            )
         return hidden_size, hidden_size // step
     if hidden_size // num_heads > parent.head_size:
         raise AdjustError(

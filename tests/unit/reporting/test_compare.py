@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import config
+import jobs.compare
+import jobs.report
 from qa_lib.errors import ConfigError
 from qa_lib.evaluation import analysis
 from qa_lib.reporting import compare
@@ -140,10 +141,10 @@ def test_a_label_cannot_leave_its_place(tmp_path: Path):
 @pytest.mark.parametrize("names", [[], ["one"]])
 def test_fewer_than_two_runs_are_refused(names: list[str], tmp_path: Path):
     with pytest.raises(ConfigError):
-        compare.compare(config.parse("compare", names).compare.runs or ())
+        compare.compare(jobs.compare.JOB.parse(names).compare.runs or ())
 
 
 def test_runs_may_be_the_first_words_or_a_flag():
     for words in (["a", "b", "--seed", "3"], ["--seed", "3", "--compare.runs", "a", "b"]):
-        assert config.parse("compare", words).compare.runs == ("a", "b")
-    assert config.parse("report", ["runs/mine"]).model.name == "runs/mine"
+        assert jobs.compare.JOB.parse(words).compare.runs == ("a", "b")
+    assert jobs.report.JOB.parse(["runs/mine"]).model.name == "runs/mine"
