@@ -127,29 +127,25 @@ class CheckpointStore:
             outcomes.append((self.folder.at(name), problem))
         return outcomes
 
-    def fetch(
-        self, checkpoint: Checkpoint, folder: Path, wanted: Callable[[str], bool] = lambda _: True
-    ) -> None:
+    def fetch(self, checkpoint: Checkpoint, folder: Path) -> None:
         """Copy a checkpoint's files into a local folder.
 
         Args:
             checkpoint: What `newest_good` returned.
             folder: Where to; created where absent.
-            wanted: Chooses by file name.
 
         Raises:
             CheckpointError: A file no longer matches the manifest.
         """
         source = self.folder.child(checkpoint.directory.rpartition("/")[2])
         for file in checkpoint.files:
-            if wanted(file.name):
-                try:
-                    source.verify(file, copy_to=folder / file.name)
-                except Damaged:
-                    raise CheckpointError(
-                        f"{source.at(file.name)} changed while it was read.",
-                        "Run the same command again.",
-                    ) from None
+            try:
+                source.verify(file, copy_to=folder / file.name)
+            except Damaged:
+                raise CheckpointError(
+                    f"{source.at(file.name)} changed while it was read.",
+                    "Run the same command again.",
+                ) from None
 
     def discard_after(self, step: int) -> None:
         """Remove the checkpoints beyond a step that a run continues from: they are damaged."""

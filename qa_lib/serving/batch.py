@@ -16,6 +16,7 @@ from qa_lib.errors import ConfigError, DataError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.serving.answerer import check_answers
 from qa_lib.serving.prompt import call_options, load_answerer
 
@@ -122,11 +123,8 @@ def _tasks(lines: list[dict[str, Any]]) -> list[pa.Table]:
 
 
 def _refuse_existing(output: str, overwrite: bool) -> None:
-    from pyarrow.fs import FileType
-
-    filesystem, path = storage.resolve(output)
     try:
-        exists = filesystem.get_file_info(path).type != FileType.NotFound
+        exists = Folder(output, patient=False).exists()
     except OSError as error:
         raise ConfigError(
             f"The output {output} cannot be used: {storage.first_line(error)}",
