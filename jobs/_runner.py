@@ -156,7 +156,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
         if cause is None:
             traceback.print_exc()
             return EXIT_BUG
-        print(f"error: {cause}", file=sys.stderr)
+        # Not str(cause), which Ray replaces by the worker's traceback.
+        print(f"error: {cause.problem}\n  {cause.remedy}", file=sys.stderr)
         return EXIT_USER_ERROR
 
 
