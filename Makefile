@@ -9,19 +9,19 @@
 # (2: you can fix it, 1: a bug), and `.venv/bin/python -m jobs.JOB` exits with it.
 
 ENV_NAME := $(shell sed -n 's/^name: *//p' environment.yml)
-# Unless it is given: conda where this project's own conda environment is the activated one. Shells
-# and containers use an ENV of their own, which is not meant for us.
+# ENV defaults to conda where this project's own conda environment is activated, else to venv. Shells
+# and containers use ENV for other things: only these two values of the environment count.
 ifeq (,$(filter venv conda,$(ENV))$(filter command,$(origin ENV)))
 ENV := $(if $(filter $(ENV_NAME),$(CONDA_DEFAULT_ENV)),conda,venv)
 endif
 ENV_PYTHON := $(if $(filter conda,$(ENV)),$(CONDA_PREFIX),.venv)/bin/python
 
-# `make evaluate RUN=runs/mine` is `--model.name runs/mine`; a RUN of the shell's is not meant for us.
+# `make evaluate RUN=runs/mine` is `--model.name runs/mine`; a RUN from the shell is ignored.
 MODEL := $(if $(filter command,$(origin RUN)),--model.name '$(RUN)')
 # `make compare RUNS="runs/one runs/other"`, here or as a submitted job.
 COMPARED = $(if $(filter compare,$@ $(JOB)),$(if $(filter command,$(origin RUNS)),--compare.runs $(RUNS)))
 
-# No library phones home unless asked to.
+# No library reports usage, unless the user decided otherwise.
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 export DO_NOT_TRACK ?= 1
@@ -29,27 +29,27 @@ export DO_NOT_TRACK ?= 1
 .DEFAULT_GOAL := help
 # A job is a module of jobs/; a line `NAME: ## what it does` below puts it into the help.
 JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
-# Dozens of recoveries and four searches take hours: `make bench-adjustment`, `-ragged`, `-search` alone.
+# These three take hours, and run only by name: `make bench-adjustment`, `-ragged`, `-search`.
 BENCHMARKS := $(filter-out adjustment ragged search,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 .PHONY: cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
-.PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench lock clean
+.PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench reference lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
 
 setup: ## Make .venv, or fill the activated conda environment, from the lock (no time when done)
 	@PYTHON='$(PYTHON)' ENV='$(ENV)' scripts/setup.sh
 
 prepare: ## Write the questions as sharded Parquet with a manifest
 train: ## Fine-tune a model; by default the embedded one on the embedded questions
-adjust: ## Cut layers and widths with everything that depends on them, and recover the accuracy
-tune: ## Search for the adjustment that keeps the most F1 for the least latency
+adjust: ## Cut a model's layers and widths, dependents included, and recover the accuracy
+tune: ## Search for the adjustment that keeps the most F1 at the lowest latency
 answer: ## Answer a question, questions at a prompt, or a file of JSON lines
 evaluate: ## Score a model, or a predictions file, on all evaluation questions
-export: ## Write a model as ONNX, int8 too where asked, and compare it with PyTorch
-verify: ## Prove a finished run anew, from its folder alone: make verify RUN=runs/NAME
-report: ## Write a run's report.html anew, and open it: make report RUN=runs/NAME
+export: ## Write a model as ONNX, optionally int8 too, and compare it with PyTorch
+verify: ## Prove a finished run again, from its folder alone: make verify RUN=runs/NAME
+report: ## Write a run's report.html again, and open it: make report RUN=runs/NAME
 compare: ## Set runs side by side: make compare RUNS="runs/ONE runs/OTHER"
 demo: ## Ask a run's model on a page of this machine: make demo RUN=runs/NAME
 doctor: ## Say in seconds what would fail: resources, versions, storage, model, data, disk
@@ -57,17 +57,17 @@ doctor: ## Say in seconds what would fail: resources, versions, storage, model, 
 $(JOBS): setup
 	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(ARGS)
 
-# What is given to make (PROJECT, REGION, SPOT, NO_WAIT ...) is in the environment of what it runs.
+# Variables given to make (PROJECT, REGION, SPOT, NO_WAIT ...) reach the commands as environment.
 cluster-up: setup ## Start a Ray cluster of T4s on Google Cloud: make cluster-up PROJECT=my-project [SPOT=1]
 	$(ENV_PYTHON) -m cluster.gcp up
 
-cluster-dashboard: setup ## Hold the tunnel to its dashboard, which submit uses
+cluster-dashboard: setup ## Keep a tunnel open to the cluster's dashboard, which submit uses
 	$(ENV_PYTHON) -m cluster.gcp dashboard
 
-cluster-down: setup ## Delete it
+cluster-down: setup ## Delete the cluster on Google Cloud
 	$(ENV_PYTHON) -m cluster.gcp down
 
-submit: setup ## Send a job to the cluster at RAY_ADDRESS, and follow it: make submit JOB=train ARGS="..."
+submit: setup ## Send a job to the cluster at RAY_ADDRESS and follow it: make submit JOB=train ARGS="..."
 	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(ARGS)
 
 logs: setup ## Follow a submitted job: make logs ID=raysubmit_...
@@ -76,16 +76,16 @@ logs: setup ## Follow a submitted job: make logs ID=raysubmit_...
 stop: setup ## Stop a submitted job: make stop ID=raysubmit_...
 	$(dir $(ENV_PYTHON))ray job stop $(ID)
 
-loopback-cluster: setup ## Keep a Ray cluster of three nodes on this machine, until Ctrl-C
+loopback-cluster: setup ## Run a Ray cluster of three nodes on this machine until Ctrl-C
 	$(ENV_PYTHON) -m cluster.loopback $(ARGS)
 
-test: setup ## Run the tests, but for those marked gpu or slow
+test: setup ## Run the tests, except those marked gpu or slow
 	$(ENV_PYTHON) -m pytest -m "not gpu and not slow" $(ARGS)
 
 test-fast: setup ## Run the unit tests only
 	$(ENV_PYTHON) -m pytest tests/unit -m "not gpu and not slow" $(ARGS)
 
-test-slow: setup ## Run the tests marked slow: whole dev, adjustment end to end
+test-slow: setup ## Run the tests marked slow (all but gpu)
 	$(ENV_PYTHON) -m pytest -m "slow and not gpu" $(ARGS)
 
 test-gpu: setup ## Run the tests that need a CUDA GPU
@@ -98,15 +98,18 @@ lint: setup ## Check style and formatting
 types: setup ## Check types
 	$(ENV_PYTHON) -m mypy
 
-format: setup ## Rewrite the files in the style that lint asks for
+format: setup ## Rewrite the files in the style that lint checks
 	$(ENV_PYTHON) -m ruff check --fix .
 	$(ENV_PYTHON) -m ruff format .
 
-bench: setup ## Run the benchmarks, one after the other; bench-NAME runs one, bench-adjustment for hours
+bench: setup ## Run the benchmarks one after the other; bench-NAME runs one
 	@set -e; for name in $(BENCHMARKS); do $(ENV_PYTHON) -m benchmarks.$$name $(ARGS); done
 
 bench-%: setup
 	$(ENV_PYTHON) -m benchmarks.$* $(ARGS)
+
+reference: setup ## Write docs/reference from the types of the settings
+	$(ENV_PYTHON) scripts/reference.py
 
 lock: setup ## Resolve pyproject.toml into requirements.txt; ARGS=--upgrade for the newest versions
 	$(ENV_PYTHON) scripts/lock.py $(ARGS)

@@ -1,9 +1,12 @@
-"""What docs/scores.md claims of its own scores: written pairs, intervals on simulated articles."""
+"""The evidence in docs/results/scores.md: written pairs, intervals on simulated articles."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -12,17 +15,35 @@ from numpy.typing import NDArray
 from qa_lib.data import SCHEMA
 from qa_lib.evaluation import metrics
 from qa_lib.evaluation.analysis import intervals, semantic
+from qa_lib.evaluation.values import reading, words
+from qa_lib.evaluation.values.agreement import Verdict, agree
 
 # Fifty questions, each with a right answer in other words and a wrong one of the same type. They
 # were written before the score was first run on them, and nothing was changed for them after.
 PAIRS: list[dict[str, str]] = json.loads(
     Path(__file__).with_name("semantic_pairs.json").read_text(encoding="utf-8")
 )
+ANSWERS = ("paraphrase", "wrong")
 VALUED = ("number", "date")
 LEVEL_TAILS = (0.025, 0.975)
 TRUE_MEAN = 0.7
 
 Floats = NDArray[np.float64]
+
+# Rules of the value reader: functions of `reading`, or tables of `words`, that each goes without.
+RULES = {
+    "number words": ("_worded_at",),
+    "scales": ("SCALES",),
+    "units": ("UNITS",),
+    "decades, centuries": ("_period_at",),
+    "currency signs": ("CURRENCIES",),
+    "ordinal words": ("ORDINALS",),
+    "shares": ("_share_at",),
+    "Roman numerals": ("_roman_at",),
+    "weekday or month alone": ("_named_day",),
+    "dates with a month": ("_month_first", "_day_first"),
+    "years with an era": ("_year_with_era",),
+}
 
 
 def auc(right: Floats, wrong: Floats) -> float:
@@ -56,20 +77,47 @@ def by_f1(key: str) -> Floats:
 def aucs(encoder: semantic.Encoder) -> dict[str, float]:
     """Return the AUC of each score on all pairs, and of the semantic one on parts of them."""
     valued = np.array([pair["kind"] in VALUED for pair in PAIRS])
-    right, wrong = by_semantic("paraphrase", encoder), by_semantic("wrong", encoder)
-    cosines = by_cosine("paraphrase", encoder), by_cosine("wrong", encoder)
+    right, wrong = (by_semantic(key, encoder) for key in ANSWERS)
+    cosines = (by_cosine(key, encoder) for key in ANSWERS)
     return {
         "semantic, without numbers and dates": auc(right[~valued], wrong[~valued]),
         "semantic, numbers and dates": auc(right[valued], wrong[valued]),
         "semantic, all": auc(right, wrong),
         "cosine without values, all": auc(*cosines),
-        "token F1, all": auc(by_f1("paraphrase"), by_f1("wrong")),
+        "token F1, all": auc(*map(by_f1, ANSWERS)),
     }
+
+
+def decided(rows: Sequence[tuple[list[str], str]]) -> list[Verdict]:
+    """Return what values say of answers, each against its gold answers: the best of them."""
+    reading.read.cache_clear()
+    verdicts = [{agree(gold, answer) for gold in golds} for golds, answer in rows]
+    return [
+        Verdict.SAME
+        if Verdict.SAME in found
+        else Verdict.OPEN
+        if Verdict.OPEN in found
+        else Verdict.DIFFERENT
+        for found in verdicts
+    ]
+
+
+def changed_without(rule: str, rows: Sequence[tuple[list[str], str]]) -> int:
+    """Return how many answers values judge otherwise without a rule of `RULES`."""
+    before = decided(rows)
+    with ExitStack() as stack:
+        for name in RULES[rule]:
+            if hasattr(words, name):
+                stack.enter_context(mock.patch.dict(getattr(words, name), clear=True))
+            else:
+                stack.enter_context(mock.patch.object(reading, name, lambda *_: None))
+        after = decided(rows)
+    return sum(one is not other for one, other in zip(before, after, strict=True))
 
 
 def inversions(encoder: semantic.Encoder) -> list[str]:
     """Return rows of a table: the questions whose wrong answer scores above the right one."""
-    right, wrong = by_semantic("paraphrase", encoder), by_semantic("wrong", encoder)
+    right, wrong = (by_semantic(key, encoder) for key in ANSWERS)
     return [
         f"| {pair['gold']} | {pair['paraphrase']} | {100 * good:.0f} | {pair['wrong']} | "
         f"{100 * bad:.0f} |"

@@ -1,8 +1,8 @@
-"""What a training benchmark trains, and with what: windows by a plan, the job's engine here."""
+"""What the training benchmarks share: windows by a batch plan, and the job's engine."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qa_lib import models, training, windows
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
     from qa_lib.config import Settings
     from qa_lib.data import Questions
+    from qa_lib.runs.run_folder import RunFolder
     from qa_lib.training.batch_plan import BatchPlan
     from qa_lib.training.engine import Engine
+    from qa_lib.training.loop import StepBatch
 
 
 class Work(NamedTuple):
-    """Questions, their windows, and which of these make up which step."""
+    """Questions, their windows, and the batch plan."""
 
     questions: Questions
     table: pa.Table
@@ -28,7 +30,7 @@ class Work(NamedTuple):
 
 
 def prepare(settings: Settings) -> Work:
-    """Load, cut and plan as the job does, in this process."""
+    """Load questions, cut windows and plan batches as the job does, in this process."""
     questions = load_questions(settings.data, "train")
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
@@ -37,36 +39,33 @@ def prepare(settings: Settings) -> Work:
     return Work(questions, table, plan, tokenizer, spec)
 
 
+def train_job(settings: Settings, questions: Questions) -> tuple[RunFolder, dict[str, Any]]:
+    """Run the job's training, by Ray; return its run folder and the fields of its result."""
+    from qa_lib.runs.run_folder import RunFolder
+
+    with RunFolder.open(settings, "train") as run:
+        return run, training.fine_tune(settings, run, questions)
+
+
 def engine_here(
-    settings: Settings,
-    plan: BatchPlan,
-    precision: str,
-    micro_batch: int,
-    *,
-    store: Any = None,
-    rank: int = 0,
-    world_size: int = 1,
+    settings: Settings, plan: BatchPlan, precision: str, num_threads: int, **group: Any
 ) -> Engine:
-    """Join a gloo group, of this process alone unless said otherwise; return a worker's engine.
+    """Return a worker's engine in this process, in a group of one unless `group` names others.
 
     Args:
         settings: Of the training.
-        plan: Whose steps are counted for the learning rate.
+        plan: Its steps count for the learning rate.
         precision: fp32 or bf16.
-        micro_batch: Windows per rank and micro-step.
-        store: Of torch.distributed, where the ranks of a larger group meet.
-        rank: Of this process.
-        world_size: Ranks of the group.
+        num_threads: Of torch.
+        group: `rank`, `world_size` and `store` of `join_group`.
     """
-    os.environ |= {"DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
     import torch
-    import torch.distributed as dist
 
     from qa_lib.training.engine import Engine
+    from qa_lib.training.group import join_group
+    from qa_lib.training.micro_batch import unmeasured_micro_batch
 
-    store = store or dist.HashStore()
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+    join_group("cpu", num_threads, **group)
     train = settings.train
     return Engine(
         models.load(settings.model.name, seed=settings.seed, dropout=train.dropout),
@@ -74,5 +73,24 @@ def engine_here(
         precision=precision,
         device=torch.device("cpu"),
         num_steps=plan.num_steps,
-        micro_batch=micro_batch,
+        micro_batch=unmeasured_micro_batch(settings),
+    )
+
+
+def batches_of(
+    settings: Settings, work: Work, *, rank: int = 0, world_size: int = 1
+) -> Iterator[StepBatch]:
+    """Yield a rank's batches of the plan."""
+    import pyarrow as pa
+
+    from qa_lib.training.loop import planned_batches
+    from qa_lib.training.micro_batch import unmeasured_micro_batch
+
+    return planned_batches(
+        work.plan,
+        lambda indices: work.table.take(pa.array(indices)),
+        windows.PadSpec.of(work.tokenizer),
+        unmeasured_micro_batch(settings),
+        rank=rank,
+        world_size=world_size,
     )

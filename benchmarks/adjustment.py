@@ -2,11 +2,11 @@
 
     python -m benchmarks.adjustment --recipe squad-cpu --model.name runs/train-squad-cpu-001
 
-Every row is a run of `jobs.adjust --adjust.recover` in a folder of --storage; rows that are done
-are read and not run again, so a stopped benchmark goes on where it was. Beside them stands the
-parent trained further on the same windows. Scores are on one seeded sample of the evaluation
-questions (2,000 unless --data.eval-limit says otherwise). A second table compares how units are
-chosen, right after surgery.
+Every row is a run of `jobs.adjust --adjust.recover` in a folder of --storage; finished rows are
+read and not run again, so that a stopped benchmark continues. They are compared with the parent
+trained further on the same windows. Scores are on one seeded sample of the evaluation questions
+(2,000 unless --data.eval-limit says otherwise). A second table compares ways to choose units, right
+after surgery.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = ["--data.eval-limit", "2000"]
 WEIGHTS = (0.5, 0.9)  # of the teacher's loss
@@ -59,7 +59,7 @@ FURTHER = "parent-further"
 
 def main() -> None:
     """Run what is missing, and print the tables."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config
 
     settings = config.parse("adjust", [*FLAGS, *sys.argv[1:]])

@@ -25,6 +25,7 @@ from benchmarks._squad import with_real_squad
 from qa_lib import config, windows
 from qa_lib.data import load_questions
 from qa_lib.evaluation import spans
+from qa_lib.evaluation.answers import Answers, merge_spans
 from qa_lib.models import load_tokenizer
 
 BATCH_SIZE = 64
@@ -70,9 +71,7 @@ def timed(seconds: list[float], function: Callable[..., Any], *arguments: Any) -
     return result
 
 
-def assert_same(
-    usual: tuple[list[str], list[list[dict]]], ours: tuple[list[str], spans.Answers]
-) -> None:
+def assert_same(usual: tuple[list[str], list[list[dict]]], ours: tuple[list[str], Answers]) -> None:
     """Check answers, and spans, scores and probabilities of the n-best, in order."""
     texts, nbests = usual
     assert texts == ours[0], "answers differ"
@@ -127,12 +126,12 @@ def batches_of(table: pa.Table, logits: list[np.ndarray]) -> list[tuple]:
 
 def vectorised(
     batches: list[tuple], contexts: list[str], n_best: int, max_length: int, threshold: float | None
-) -> tuple[list[str], spans.Answers]:
+) -> tuple[list[str], Answers]:
     """Decode with `qa_lib.evaluation.spans`."""
     candidates = [
         spans.decode(*batch, n_best=n_best, max_answer_length=max_length) for batch in batches
     ]
-    answers = spans.merge(
+    answers = merge_spans(
         pa.concat_tables(candidates), len(contexts), n_best=n_best, no_answer_threshold=threshold
     )
     return answers.texts(contexts), answers

@@ -25,8 +25,9 @@ from benchmarks._squad import REAL_SQUAD
 from qa_lib import models, windows
 from qa_lib.config import DataSettings, EvaluateSettings
 from qa_lib.data import load_questions
-from qa_lib.embedded import corpus
+from qa_lib.data.embedded import corpus
 from qa_lib.evaluation import metrics, spans
+from qa_lib.evaluation.answers import merge_spans
 from qa_lib.models.inference import Forward
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -114,7 +115,7 @@ def answers(model_name: str, questions: pa.Table) -> list[str]:
         )
         for rows, start, end in forward(table)
     )
-    merged = spans.merge(found, questions.num_rows, n_best=rules.n_best, no_answer_threshold=None)
+    merged = merge_spans(found, questions.num_rows, n_best=rules.n_best, no_answer_threshold=None)
     return merged.texts(questions["context"].to_pylist())
 
 

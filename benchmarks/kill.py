@@ -4,11 +4,11 @@
     python -m benchmarks.kill --worker-kills 5 --driver-kills 1 --plot losses.svg
 
 A small run (a random BERT, the embedded questions, two workers, ZeRO 2, dropout on, fp32, CPU) is
-trained once undisturbed. Then, again and again, `kill -9` hits one of its workers at a random step;
-and `kill -9` hits the whole `python -m jobs.train`, whose command is then given again with
-`--resume`. A run counts as the same where its steps, its ledger (every planned window once per
-epoch) and every bit of its final weights are those of the undisturbed one. Figures and loss curves
-go to --figures as JSON, and the curves to --plot.
+trained once undisturbed. In further runs `kill -9` ends one of the workers at a random step, or the
+whole `python -m jobs.train`, whose command is then repeated with `--resume`. A run counts as the
+same if its losses, its ledger (every planned window once per epoch) and every bit of its final
+weights are those of the undisturbed one. Figures and loss curves go to --figures as JSON, and the
+curves to --plot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = """
     --data.train-limit 600 --data.eval-limit 8 --data.max-length 96 --data.stride 32
@@ -69,23 +69,18 @@ def settings_of(name: str, flags: list[str]) -> Any:
 
 def train(settings: Any) -> Any:
     """Run the job's training; its folder."""
-    from qa_lib import training
+    from benchmarks._work import train_job
     from qa_lib.data import load_questions
-    from qa_lib.runs.run_folder import RunFolder
 
-    questions = load_questions(settings.data, "train")
-    with RunFolder.open(settings, "train") as run:
-        training.fine_tune(settings, run, questions)
-    return run
+    return train_job(settings, load_questions(settings.data, "train"))[0]
 
 
 def difference(run: Any, expected: Any, plan: Any) -> str | None:
-    """Say in what a run differs from the undisturbed one; None: in nothing."""
+    """Return what differs from the undisturbed run, or None."""
     import numpy as np
     from safetensors.numpy import load_file
 
-    from qa_lib.training import check_ledger
-    from qa_lib.training.ledger import read_ledger
+    from qa_lib.training import check_ledger, read_ledger
 
     if curve(run) != curve(expected):
         return "losses"
@@ -100,7 +95,7 @@ def difference(run: Any, expected: Any, plan: Any) -> str | None:
 
 
 def curve(run: Any) -> dict[int, float]:
-    """Return the loss of each step; of a step that was redone, the last one."""
+    """Return the loss of each step; the last one if a step was redone."""
     return {row["step"]: row["loss"] for row in run.read_metrics()}
 
 
@@ -110,7 +105,7 @@ def num_redone(run: Any) -> int:
 
 
 def last_step(folder: Path) -> int:
-    """Return the last step in a run's metrics.jsonl, 0 where there is none."""
+    """Return the last step in a run's metrics.jsonl, or 0."""
     path = folder / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
     steps = [json.loads(line)["step"] for line in lines if line.endswith("}")]
@@ -118,7 +113,7 @@ def last_step(folder: Path) -> int:
 
 
 def when_at(folder: Path, step: int, delay_s: float, action: Callable[[], None]) -> threading.Event:
-    """Act in another thread, once a run has told of a step; the event ends the waiting."""
+    """Act in another thread once a run has recorded a step; the event ends the waiting."""
     over = threading.Event()
 
     def wait() -> None:
@@ -148,10 +143,10 @@ def kill_worker(rank: int, killed: list[int]) -> None:
 
 
 def worker_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: Path) -> list[dict]:
-    """Kill a worker in each of so many runs; a row for each."""
+    """Kill a worker in each of several runs; return a row per run."""
     rows = []
     for number in range(num):
-        # A moment anywhere in the run: steps are told of once a second, so a delay comes on top.
+        # Steps are recorded once a second: a random delay reaches any moment between.
         step, rank = random.randrange(1, plan.num_steps * 9 // 10), random.randrange(2)
         name, killed = f"worker-{number}", []
         settings = settings_of(name, flags)
@@ -179,7 +174,7 @@ def worker_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: 
 
 
 def driver_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: Path) -> list[dict]:
-    """Kill the whole job in each of so many runs, then give its command again with --resume."""
+    """Kill the whole job in each of several runs, then repeat its command with --resume."""
     from qa_lib.runs.run_folder import RunFolder
 
     rows = []
@@ -207,7 +202,7 @@ def driver_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: 
 
 
 def undisturbed_and_killed(flags: list[str], plan: Any, storage: Path) -> dict[str, dict]:
-    """Train without dropout, which depends on the rank; loss curves that should be one."""
+    """Train without dropout, which depends on the rank; return curves that should agree."""
     flags = [*flags, "--train.dropout", "0"]
     curves = {
         "one worker": curve(train(settings_of("one", [*flags, "--train.num-workers", "1"]))),
@@ -256,7 +251,7 @@ def report(rows: list[dict], who: str) -> dict[str, int]:
 
 def main() -> None:
     """Kill, compare, print and write."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from benchmarks._work import prepare
 
     parser = argparse.ArgumentParser(prog="benchmarks.kill")

@@ -2,14 +2,13 @@
 
     python -m benchmarks.ragged --recipe squad-cpu --model.name runs/train-squad-cpu-001
 
-At 1.5 and at 2 times the parent's speed stands a stock model, whose feed-forward parts are as wide
-as its measured latency allows, and ragged ones: units shared out over the layers; fewer heads and
-more units; a block dropped for more units elsewhere. Each is fitted to the speed in the same way,
-beside the parent and in turns with it, and recovered with the same windows, in a folder of
---storage; rows that are done are read and not run again. After each row all models so far are
-measured again, in turns, and the table is printed: what has been seen by then is whole. Latencies
-are of one thread, which other work on the machine disturbs least. Scores are on one seeded sample
-of 2,000 evaluation questions, or --data.eval-limit.
+At 1.5 and at 2 times the parent's speed there is a stock model, whose feed-forward parts are as
+wide as its measured latency allows, and ragged ones: units redistributed over the layers; fewer
+heads and more units; a block dropped for more units elsewhere. Each is fitted to the speed in turns
+with the parent, and recovered with the same windows, in a folder of --storage; finished rows are
+read and not run again. After each row all models so far are measured again, in turns, and the table
+is printed. Latencies are of one thread, which other work on the machine disturbs least. Scores are
+on one seeded sample of 2,000 evaluation questions, or --data.eval-limit.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.adjustment import once
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = ["--data.eval-limit", "2000", "--train.distill-weight", "0.9"]
 LOADS = 4
@@ -31,9 +30,9 @@ STEP = 64  # units by which a layer's mean width is fitted to the latency
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One model: the speed that it must have, and what is wished but for the width.
+    """One model: its required speed, and its settings apart from the width.
 
-    `like` names the row that it equals before units move: then it takes that row's width.
+    `like` names the row that it equals before units move; it takes that row's width.
     """
 
     speed: float
@@ -57,7 +56,7 @@ class Row:
 
 RAGGED = {"ragged": True}
 FOUR, FIVE = {"num_layers": 4}, {"num_layers": 5}
-ROWS = (  # what tells most comes first
+ROWS = (  # the most informative ones first
     Row(1.5, "stock"),
     Row(1.5, "shared out", RAGGED, like="stock"),
     Row(2.0, "stock", FOUR),
@@ -75,7 +74,7 @@ ROWS = (  # what tells most comes first
 
 def main() -> None:
     """Run what is missing, and print the table as it grows."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config
 
     settings = config.parse("adjust", [*FLAGS, *sys.argv[1:]])
@@ -134,12 +133,12 @@ def speedups(make: Callable[[], list[Any]]) -> list[float]:
     The models are made and measured several times, and the medians taken: between two of one shape
     lie several percent.
     """
-    from qa_lib import adjust
+    from qa_lib.models.latency import measure_latency
 
     found = []
     for _ in range(LOADS):
         models = {str(number): each for number, each in enumerate(make())}
-        first, *others = adjust.measure_latency(models, num_threads=1).values()
+        first, *others = measure_latency(models, num_threads=1).values()
         found.append([first / other for other in others])
     return [median(of_one) for of_one in zip(*found, strict=True)]
 

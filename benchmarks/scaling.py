@@ -1,4 +1,4 @@
-"""What more workers bring: measured with one and two here, and on paper for 8, 64 and 512 GPUs.
+"""The speed of more workers: one and two measured here, 8, 64 and 512 GPUs calculated.
 
     python -m benchmarks.scaling
     python -m benchmarks.scaling --data.source ~/squad --train.max-steps 20
@@ -6,11 +6,11 @@
 Measured: one process and two, each with one thread and eight windows of about 170 tokens a step;
 windows per second, bytes of state per rank, the bytes that DeepSpeed's communication logger counts
 in the collectives of a step, and by how much a step of two is longer than a step of one. (The
-logger's own times add up from call to call; they are not used.) Then an all-reduce of the gradients
-alone, and how fast Ray Data delivers the plan's windows when nobody trains on them.
+logger's own times accumulate over calls; they are not used.) Then an all-reduce of the gradients
+alone, and the speed at which Ray Data delivers the plan's windows to a rank that does not train.
 
-On paper: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES` and
-cluster/prices.yaml; docs/scaling.md discusses them.
+Calculated: seconds, dollars and rates for two epochs of SQuAD, from the assumptions in `MACHINES`
+and cluster/prices.yaml; docs/results/scaling.md discusses them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._squad import with_real_squad
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = """
     --data.train-limit 600 --train.max-steps 9 --train.dropout 0 --train.precision fp32
@@ -43,14 +43,14 @@ NUM_GPUS = (1, 8, 64, 512)
 
 @dataclass(frozen=True)
 class Machine:
-    """What the paper part assumes of a kind of GPU and of the network between its machines.
+    """Assumptions about a kind of GPU and the network between its machines.
 
     Attributes:
         gpu: One of `devices.GPUS`.
         gpus_per_node: GPUs of one machine.
         node_gigabits: Network between machines, each direction, in 1e9 bits per second.
         inside_gigabytes: Between the GPUs of one machine, in 1e9 bytes per second.
-        link_efficiency: Part of these that a ring all-reduce reaches.
+        link_efficiency: Part of the link speeds that a ring all-reduce reaches.
         latency_s: Of one hop of a ring, in seconds.
     """
 
@@ -67,15 +67,12 @@ MACHINES = (Machine("T4", 1, 16, 12), Machine("A100", 8, 100, 240))
 
 
 def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
-    """Train as one rank of a gloo group, and leave what was measured in the folder."""
-    import torch
-
-    torch.set_num_threads(1)
-    import deepspeed
+    """Train as one rank of a gloo group, and write the measurements to the folder."""
     import torch.distributed as dist
 
-    from benchmarks._work import engine_here, prepare
-    from qa_lib import config, models, windows
+    from benchmarks._work import batches_of, engine_here, prepare
+    from qa_lib import config, models
+    from qa_lib.training.loop import take_steps
 
     batch = WINDOWS_PER_RANK * world_size
     settings = config.parse(
@@ -86,28 +83,26 @@ def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
             *("--train.global-batch", str(batch), "--train.micro-batch", str(WINDOWS_PER_RANK)),
         ],
     )
-    work = prepare(settings)
-    table, plan = alike(work.table, batch, settings)
+    work = alike(prepare(settings), batch, settings)
     store = dist.FileStore(str(folder / f"store-{world_size}-{stage}"), world_size)
-    engine = engine_here(
-        *(settings, plan, "fp32", WINDOWS_PER_RANK), store=store, rank=rank, world_size=world_size
-    )
-    pad = windows.PadSpec.of(work.tokenizer)
-    seconds = []
-    for step in range(plan.num_steps):
-        if step == NUM_WARM_STEPS:
-            deepspeed.comm.configure(enabled=True, prof_all=True, verbose=False)
-        dist.barrier()
-        started = time.perf_counter()
-        take_step(engine, table, plan, pad, rank, world_size)
-        seconds.append(time.perf_counter() - started)
-    mean_s = statistics.mean(seconds[NUM_WARM_STEPS:])
+    group = {"store": store, "rank": rank, "world_size": world_size}
+    engine = engine_here(settings, work.plan, "fp32", 1, **group)
+    import deepspeed
+
+    batches = batches_of(settings, work, rank=rank, world_size=world_size)
+    take_steps(engine, batches, NUM_WARM_STEPS)
+    deepspeed.comm.configure(enabled=True, prof_all=True, verbose=False)
+    dist.barrier()
+    started = time.perf_counter()
+    take_steps(engine, batches, work.plan.num_steps)
+    num_timed = work.plan.num_steps - NUM_WARM_STEPS
+    mean_s = (time.perf_counter() - started) / num_timed
     logged = deepspeed.comm.comm.comms_logger.comms_dict
     found = {
         "seconds": mean_s,
         "windows_per_s": batch / mean_s,
         "state_bytes": sum(engine.num_state_bytes().values()),
-        "collectives": collectives(logged, plan.num_steps - NUM_WARM_STEPS),
+        "collectives": collectives(logged, num_timed),
         "all_reduce_s": all_reduce_seconds(models.num_parameters(engine.model)),
     }
     (folder / f"{world_size}-{stage}-{rank}.json").write_text(json.dumps(found))
@@ -115,41 +110,25 @@ def rank_main(folder: Path, rank: int, world_size: int, stage: int) -> None:
     dist.destroy_process_group()
 
 
-def alike(table: Any, batch: int, settings: Any) -> tuple[Any, Any]:
-    """Return the windows nearest to `WINDOW_TOKENS`, and a plan of them.
-
-    One worker and two take steps of different windows; of unequal ones, their lengths would be
-    compared.
-    """
+def alike(work: Any, batch: int, settings: Any) -> Any:
+    """Keep the windows nearest to `WINDOW_TOKENS`, so that all workers' steps are alike."""
     import numpy as np
     import pyarrow as pa
 
     from qa_lib import training, windows
 
-    distance = np.abs(windows.lengths(table) - WINDOW_TOKENS)
+    distance = np.abs(windows.lengths(work.table) - WINDOW_TOKENS)
     nearest = np.sort(np.argsort(distance, kind="stable")[: batch * settings.train.max_steps])
-    table = table.take(pa.array(nearest))
-    return table, training.plan_of(settings, windows.lengths(table))
-
-
-def take_step(engine: Any, table: Any, plan: Any, pad: Any, rank: int, world_size: int) -> None:
-    """Take the plan's next step with this rank's share of it."""
-    import pyarrow as pa
-
-    from qa_lib.training.worker import weighted_batch
-
-    step = engine.step_number
-    indices, weights = plan.share(step, rank, world_size, WINDOWS_PER_RANK)
-    rows = table.take(pa.array(indices)).append_column("weight", pa.array(weights))
-    engine.step([weighted_batch(rows, pad)], num_real=len(plan.batch(step)))
+    table = work.table.take(pa.array(nearest))
+    return work._replace(table=table, plan=training.plan_of(settings, windows.lengths(table)))
 
 
 def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, float]:
-    """Return the bytes a step of each collective, from DeepSpeed's logger.
+    """Return each collective's bytes per step, from DeepSpeed's logger.
 
     Args:
         logged: Operation to message bytes to [count, ...].
-        num_steps: That were logged.
+        num_steps: Steps logged.
     """
     return {
         operation: sum(size * entry[0] for size, entry in sizes.items()) / num_steps
@@ -158,7 +137,7 @@ def collectives(logged: dict[str, Any], num_steps: int) -> dict[str, float]:
 
 
 def all_reduce_seconds(num_elements: int) -> float:
-    """Return the median seconds of an all-reduce of so many float32, with nothing beside it."""
+    """Return the median seconds of an all-reduce of float32 gradients alone."""
     import torch
     import torch.distributed as dist
 
@@ -187,19 +166,20 @@ def measure(folder: Path, world_size: int, stage: int) -> dict[str, Any]:
 
 
 def delivery_rate(settings: Any) -> float:
-    """Return the windows per second that Ray Data delivers to one rank that does nothing."""
+    """Return the windows per second that Ray Data delivers to one rank that does not train."""
     from qa_lib import training, windows
     from qa_lib.data import load_questions
-    from qa_lib.machines import resources
+    from qa_lib.machines.ray_session import start_ray
     from qa_lib.training import dataset
+    from qa_lib.training.planned_data import PlannedData
 
-    resources.start_ray()
+    start_ray()
     questions = load_questions(settings.data, "train")
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = training.plan_of(settings, window_set.lengths)
     with tempfile.TemporaryDirectory() as checkpoints:
-        planned = dataset.PlannedData(plan, window_set, WINDOWS_PER_RANK, checkpoints)
+        planned = PlannedData(plan, window_set, WINDOWS_PER_RANK, checkpoints)
         (shard,) = planned.configure({"windows": None}, 1)  # type: ignore[dict-item]
         count, started = 0, 0.0
         for batch in shard["windows"].iter_batches(
@@ -208,9 +188,6 @@ def delivery_rate(settings: Any) -> float:
             started = started or time.perf_counter()  # the first batch has Ray Data's start in it
             count += batch.num_rows
     return (count - WINDOWS_PER_RANK) / (time.perf_counter() - started)
-
-
-# -- on paper
 
 
 def step_seconds(
@@ -237,7 +214,7 @@ def step_seconds(
 
 
 def on_paper(num_windows: int, window_flops: float, num_parameters: int) -> str:
-    """Return the table of what 1, 8, 64 and 512 GPUs would do, in Markdown."""
+    """Return the calculated table for 1, 8, 64 and 512 GPUs, in Markdown."""
     from cluster.submit import dollars_per_hour
 
     lines = [
@@ -274,7 +251,7 @@ def main() -> None:
         folder, rank, world_size, stage = sys.argv[2:]
         rank_main(Path(folder), int(rank), int(world_size), int(stage))
         return
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config, models
 
     flags = with_real_squad([*FLAGS, *sys.argv[1:]])
@@ -295,7 +272,7 @@ def main() -> None:
 
 
 def measured_table(turns: dict[tuple[int, int], list[dict[str, Any]]]) -> str:
-    """Return what was measured, in Markdown: medians of the turns and their range."""
+    """Return the measured table, in Markdown: medians of the turns and their range."""
     alone = statistics.median(each["windows_per_s"] for each in turns[1, 0])
     alone_s = statistics.median(each["seconds"] for each in turns[1, 0])
     lines = [

@@ -2,11 +2,12 @@
 
     python -m benchmarks.scores [--data.source FOLDER]
     python -m benchmarks.scores --model.name runs/mine     # a run that answered these questions
-    python -m benchmarks.scores --pairs                    # what docs/scores.md claims of itself
+    python -m benchmarks.scores --pairs                    # what docs/results/scores.md shows
 
 Without a run, the predictions of published systems in FOLDER/predictions are scored, under the
 rules of the questions they answer, and their EM and F1 are checked against the official ones.
-Prints the scores with their intervals, and the seconds that all of it takes beyond the predictions.
+Prints the scores with their intervals, the seconds that all of it takes beyond the predictions, and
+how many answers each rule of the value reader decides.
 With --pairs: how well scores tell right from wrong answers on written pairs, which they get wrong,
 and how often intervals cover the true mean of simulated articles.
 """
@@ -19,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import _evidence
@@ -27,6 +30,7 @@ from qa_lib import config
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions
 from qa_lib.evaluation import analysis, metrics
+from qa_lib.evaluation.values.agreement import Verdict
 from qa_lib.runs.run_folder import RunFolder
 
 # The official scripts' figures.
@@ -52,9 +56,11 @@ def main(argv: list[str]) -> None:
             continue
         predictions = metrics.parse_predictions(path.read_bytes(), str(path))
         data = settings.data.model_copy(update={"version": version})
-        seconds, result = analysed(settings, load_questions(data, "eval"), predictions, None)
+        questions = load_questions(data, "eval")
+        seconds, result = analysed(settings, questions, predictions, None)
         assert abs(result["em"] - em) < 5e-5 and abs(result["f1"] - f1) < 5e-5, "not as published"
         show(name, seconds, result)
+        show_rules(name, wrong_answers(questions, predictions))
 
 
 def of_run(settings: Settings) -> tuple[float, dict[str, Any]]:
@@ -100,12 +106,31 @@ def show(name: str, seconds: float, result: dict[str, Any]) -> None:
             print(f"  {key} {value if isinstance(value, int) else format(value, '.4f')}")
 
 
+def wrong_answers(questions: Questions, predictions: dict[str, str]) -> list[tuple[list[str], str]]:
+    """Return gold answers and answer where values are asked: no exact match, and neither empty."""
+    scored = metrics.score(questions.table, predictions)
+    golds = pc.struct_field(questions.table["answers"], "text").to_pylist()
+    answers = [predictions.get(key, "") for key in questions.table["id"].to_pylist()]
+    rows = np.flatnonzero(scored.em == 0)
+    return [(golds[row], answers[row]) for row in rows if golds[row] and answers[row]]
+
+
+def show_rules(name: str, rows: list[tuple[list[str], str]]) -> None:
+    """Print how many answers the value reader decides, and how many change without each rule."""
+    num_decided = sum(verdict is not Verdict.OPEN for verdict in _evidence.decided(rows))
+    print(f"{name}: values decide {num_decided} of {len(rows):,} answers; without a rule change:")
+    for rule in _evidence.RULES:
+        print(f"  {_evidence.changed_without(rule, rows):4}  {rule}")
+
+
 def show_evidence(num_simulations: int = 1000) -> None:
     """Print how well the scores tell right from wrong, and how often intervals cover the truth."""
     encoder = analysis.semantic.Encoder("embedded")
     for name, value in _evidence.aucs(encoder).items():
         print(f"AUC {value:.2f}  {name}")
     print("| gold | right, in other words | | wrong | |", *_evidence.inversions(encoder), sep="\n")
+    rows = [([pair["gold"]], pair[key]) for pair in _evidence.PAIRS for key in _evidence.ANSWERS]
+    show_rules("pairs", rows)
     for kind in ("article", "plain", "question"):
         for num_articles in (12, 48):
             found = _evidence.coverage(num_articles, kind, num_simulations)

@@ -3,12 +3,11 @@
     python -m benchmarks.trainer
     python -m benchmarks.trainer --data.source ~/squad --data.train-limit 1600
 
-Same model, rows, batch, precision, optimizer and schedule for all. The standard recipe prepares
+Model, rows, batch, precision, optimizer and schedule are the same. The standard recipe prepares
 features with `datasets.map` and trains with `Trainer`: padded to the window length, or padded by
-the batch and sampled by `group_by_length`. It trains with the model's own dropout, which our recipe
-for CPUs turns off; so it runs without dropout too, which says what the rest is worth. They take
-turns of as many steps. Windows per second count the steps alone: no start of Ray, no loading, no
-preparation, no checkpoint.
+batch and sampled by `group_by_length`. It trains with the model's own dropout, which our recipe for
+CPUs turns off, and without dropout, to separate that effect. They take turns. Windows per second
+count the steps alone: no start of Ray, no loading, no preparation, no checkpoint.
 
 Then the same batches are trained padded and unpadded, and the losses of every step compared.
 """
@@ -23,11 +22,10 @@ from typing import Any
 
 from benchmarks._squad import with_real_squad
 from benchmarks.training import plain_loop, suite
-from jobs import _entry
+from jobs import _runner
 
 NUM_TURNS = 2
-# Whole groups of sorted lengths: fifty batches of ours, twenty-five of Trainer's at so many rows.
-# Padded, the speed does not depend on the rows.
+# Whole groups of sorted lengths: 50 batches of ours, 25 of Trainer's. Padded, any rows are alike.
 NUM_STEPS, NUM_PADDED_STEPS = 50, 10
 COMPARED_STEPS = 6
 LOSS_TOLERANCE = 1e-3
@@ -91,7 +89,7 @@ def trainer(
 
 
 def compare_losses(settings: Any, table: Any, plan: Any, precision: str) -> float:
-    """Train the plan's first steps padded and unpadded; the largest difference of a loss."""
+    """Train the first steps padded and unpadded; return the largest difference of a loss."""
     _, padded = plain_loop(
         settings, table, plan, precision, num_steps=COMPARED_STEPS, width=settings.data.max_length
     )
@@ -100,7 +98,7 @@ def compare_losses(settings: Any, table: Any, plan: Any, precision: str) -> floa
 
 
 def race(settings: Any, work: Any, precision: str) -> dict[str, list[float]]:
-    """Train with all, in turns; windows per second of each turn, by who trained."""
+    """Train with all in turns; return windows per second of each turn, by contender."""
     import datasets
 
     from benchmarks._recipe import standard_recipe
@@ -132,18 +130,18 @@ def race(settings: Any, work: Any, precision: str) -> dict[str, list[float]]:
 
 def main(argv: list[str]) -> None:
     """Run all in turns and print the table."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     import torch
 
     from benchmarks._work import prepare
     from qa_lib import config, windows
-    from qa_lib.machines import devices, resources
+    from qa_lib.machines import devices
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "1600"]
     flags += ["--train.max-steps", str(NUM_STEPS)]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])
     precision = devices.resolve_precision(settings.train.precision, "cpu")
-    torch.set_num_threads(resources.num_local_cpus())
+    torch.set_num_threads(devices.num_local_cpus())
     work = prepare(settings)
     speeds = race(settings, work, precision)
     furthest = compare_losses(settings, work.table, work.plan, precision)

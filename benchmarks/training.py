@@ -3,9 +3,9 @@
     python -m benchmarks.training
     python -m benchmarks.training --data.source ~/squad --train.max-steps 40
 
-Both train the same windows in the same batches at the same precision, without dropout, taking
-turns in one run; the losses of every step must agree. Windows per second count the steps alone: not
-the start of Ray, nor loading the model, nor the checkpoint at the end, which the loop has not.
+Both train the same windows in the same batches at the same precision, without dropout, in turns;
+the losses of every step must agree. Windows per second count the steps alone: not the start of Ray,
+not loading the model, not the job's checkpoint at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 import time
 from typing import Any
 
-from jobs import _entry
+from jobs import _runner
 
 NUM_TURNS = 3
 LOSS_TOLERANCE = 1e-3
@@ -36,16 +36,16 @@ def plain_loop(
     Args:
         settings: Of the run.
         table: Windows.
-        plan: Whose batches are trained.
+        plan: The batch plan.
         precision: fp32 or bf16.
-        num_steps: So many of the plan's steps; all where None.
-        width: Pad every window to so many tokens; to the longest of its batch where None.
+        num_steps: Steps of the plan; None takes all.
+        width: Tokens to pad every window to; None pads to the longest of its batch.
     """
     import torch
 
     from qa_lib import models, windows
-    from qa_lib.training.engine import learning_rate
     from qa_lib.training.losses import window_losses
+    from qa_lib.training.optimizer import learning_rate
 
     train = settings.train
     model = models.load(settings.model.name, seed=settings.seed, dropout=0.0).train()
@@ -81,30 +81,28 @@ def plain_loop(
 
 def suite(settings: Any, questions: Any, folder: str, turn: int) -> tuple[float, list[float]]:
     """Train as the job does; windows per second and the losses."""
-    from qa_lib import training
-    from qa_lib.runs.run_folder import RunFolder
+    from benchmarks._work import train_job
 
     named = settings.model_copy(update={"storage": folder, "run_name": f"turn-{turn}"})
-    with RunFolder.open(named, "train") as run:
-        result = training.fine_tune(named, run, questions)
-        assert result["steps"] == (settings.train.max_steps or result["steps"])
-        steps = run.read_metrics()
-        return steps[-1]["windows_per_s"], [row["loss"] for row in steps]
+    run, result = train_job(named, questions)
+    assert result["steps"] == (settings.train.max_steps or result["steps"])
+    steps = run.read_metrics()
+    return steps[-1]["windows_per_s"], [row["loss"] for row in steps]
 
 
 def main() -> None:
     """Run both in turns and print the table."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     import torch
 
     from benchmarks._work import prepare
     from qa_lib import config
-    from qa_lib.machines import devices, resources
+    from qa_lib.machines import devices
 
     flags = ["--train.max-steps", "40", "--train.dropout", "0", *sys.argv[1:]]
     settings = config.parse("train", flags)
     precision = devices.resolve_precision(settings.train.precision, "cpu")
-    torch.set_num_threads(resources.num_local_cpus())
+    torch.set_num_threads(devices.num_local_cpus())
     questions, table, plan, *_ = prepare(settings)
     speeds: dict[str, list[float]] = {"plain PyTorch loop": [], "this suite": []}
     furthest = 0.0

@@ -3,17 +3,16 @@
     python -m benchmarks.zero
     python -m benchmarks.zero --data.source ~/squad --train.max-steps 20
 
-Every line is a whole run of the job's path through Ray: Ray Data delivers, DeepSpeed trains. All
-runs have the same global batches, without dropout, in fp32. Compared with one worker without ZeRO:
-the loss of every step, the logits of 64 fixed windows after the last one, and, in a second run
-under plain SGD, every weight. Bytes are those of rank 0, as `--dry-run` predicts them and as they
-are measured. With QA_SQUAD_DIR (or ../shared/squad) the questions are SQuAD's, else the embedded
-ones.
+Every line is a run of the training job through Ray, with the same global batches, without dropout,
+in fp32. Compared with one worker without ZeRO: the loss of every step, the logits of 64 fixed
+windows after the last one, and, in a second run under plain SGD, every weight. Bytes are rank 0's,
+as `--dry-run` predicts them and as measured. With QA_SQUAD_DIR (or ../shared/squad) the questions
+are SQuAD's, else the embedded ones.
 
-The loss does not see a constant added to all logits of a window: the gradient of the head's bias
+A constant added to all logits of a window does not change the loss: the gradient of the head's bias
 is only rounding, which AdamW with its usual epsilon of 1e-8 scales to whole steps. So epsilon is
-BERT's own 1e-6 here; with `--train.adam-epsilon 1e-8` the logits differ by up to 1e-3, all of a
-window alike, and the log-probabilities, shown too, do not.
+BERT's own 1e-6 here; with `--train.adam-epsilon 1e-8` a window's logits all differ by the same, up
+to 1e-3, and the log-probabilities, printed too, do not.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import tempfile
 from typing import Any
 
 from benchmarks._squad import with_real_squad
-from jobs import _entry
+from jobs import _runner
 
 FLAGS = """
     --data.train-limit 400 --train.max-steps 20 --train.dropout 0 --train.precision fp32
@@ -37,13 +36,10 @@ MEBIBYTE = 2**20
 
 def train(settings: Any, questions: Any, name: str, **changes: Any) -> tuple[Any, dict[str, Any]]:
     """Run the job's training with other settings; the run folder and its result."""
-    from qa_lib import training
-    from qa_lib.runs.run_folder import RunFolder
+    from benchmarks._work import train_job
 
     trained = settings.train.model_copy(update=changes)
-    named = settings.model_copy(update={"run_name": name, "train": trained})
-    with RunFolder.open(named, "train") as run:
-        return run, training.fine_tune(named, run, questions)
+    return train_job(settings.model_copy(update={"run_name": name, "train": trained}), questions)
 
 
 def fixed_logits(run: Any, table: Any) -> Any:
@@ -90,8 +86,8 @@ def speed(run: Any) -> float:
 
 
 def compare(settings: Any, questions: Any, table: Any) -> list[dict[str, Any]]:
-    """Train one worker, and two at every stage; a row of figures for each."""
-    from qa_lib.machines.resources import memory_per_rank
+    """Train one worker, and two at every stage; return a row of figures per stage."""
+    from qa_lib.machines.memory import memory_per_rank
 
     one, _ = train(settings, questions, "one", num_workers=1, zero_stage=0)
     sgd = {"optimizer": "sgd", "learning_rate": 0.05}
@@ -144,7 +140,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Train, compare and print."""
-    _entry.quiet_libraries()
+    _runner.quiet_libraries()
     from qa_lib import config, windows
     from qa_lib.data import load_questions
     from qa_lib.models import load_tokenizer

@@ -1,1 +1,1 @@
-"""How the same jobs reach machines: cluster files, submission, and a cluster on this machine."""
+"""How jobs reach machines: cluster files, submission, and a cluster on this machine."""

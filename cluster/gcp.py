@@ -1,11 +1,11 @@
-"""Start and end the cluster of gcp-t4.yaml; thin over `ray up`, `ray dashboard` and `ray down`.
+"""Start and delete the cluster of gcp-t4.yaml, with `ray up`, `ray dashboard` and `ray down`.
 
     PROJECT=my-project python -m cluster.gcp up      # make cluster-up
     PROJECT=my-project python -m cluster.gcp down    # make cluster-down
 
-From the environment: PROJECT; REGION (us-central1), ZONE (a), IMAGE (by the version in
-pyproject.toml), SPOT=1 for spot machines. What was filled in stands in
-~/.cache/qa-suite/gcp-t4.yaml.
+Read from the environment: PROJECT, and with defaults REGION (us-central1), ZONE (a), IMAGE (by the
+version in pyproject.toml), SPOT=1 for spot machines. The configuration that Ray's launcher gets is
+kept in ~/.cache/qa-suite/gcp-t4.yaml.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from typing import Any
 
 import yaml
 
-from qa_lib.errors import EXIT_USER_ERROR, ConfigError, UserError
+from jobs import _runner
+from qa_lib.errors import ConfigError
 
 HERE = Path(__file__).resolve().parent
-# Its driver (580) runs CUDA 13, for which the locked torch is built.
+# With driver 580, which runs CUDA 13: the locked torch is built for that.
 MACHINE_IMAGE = (
     "projects/deeplearning-platform-release/global/images/family/"
     "common-cu129-ubuntu-2204-nvidia-580"
@@ -36,17 +37,17 @@ TOKEN = Path("~/.ray/auth_token").expanduser()
 _PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
 
 
-def filled_in(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the cluster's configuration with what the user's environment says.
+def cluster_config(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the cluster's configuration, filled in from the user's environment variables.
 
     Raises:
-        ConfigError: PROJECT is missing, or no such project can exist.
+        ConfigError: PROJECT is missing, or is not a valid project id.
     """
     name = environment.get("PROJECT", "")
     if not re.fullmatch(_PROJECT, name):
         raise ConfigError(
-            f"PROJECT is {name!r}, which is no id of a project." if name else "PROJECT is not set.",
-            "Use `make cluster-up PROJECT=my-project`; docs/clusters.md says what to prepare.",
+            f"PROJECT is {name!r}, which is not a project id." if name else "PROJECT is not set.",
+            "Use `make cluster-up PROJECT=my-project`; see docs/guide/clusters.md first.",
         )
     region = environment.get("REGION", "us-central1")
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -62,31 +63,29 @@ def filled_in(environment: Mapping[str, str]) -> dict[str, Any]:
     }
     text = (HERE / "gcp-t4.yaml").read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    found: dict[str, Any] = yaml.safe_load(Template(body).safe_substitute(values))
-    return found
+    config: dict[str, Any] = yaml.safe_load(Template(body).safe_substitute(values))
+    return config
 
 
 def main() -> None:
-    """Do what the command line says; exit with `ray`'s code."""
-    try:
-        action = sys.argv[1] if len(sys.argv) > 1 else ""
-        if action not in ("up", "down", "dashboard"):
-            raise ConfigError(
-                f"{action or 'nothing'} cannot be done.", "Say up, dashboard or down."
-            )
-        sys.exit(run(action))
-    except UserError as error:
-        print(f"error: {error.problem}\n  {error.remedy}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+    """Run the action of the command line; exit with `ray`'s code."""
+    action = " ".join(sys.argv[1:2])
+    sys.exit(_runner.exit_code(lambda: run(action)))
 
 
 def run(action: str) -> int:
-    """Call `ray up`, `ray dashboard` or `ray down` with the filled-in configuration."""
-    config = filled_in(os.environ)
+    """Call `ray up`, `ray dashboard` or `ray down` with the configuration; return its exit code.
+
+    Raises:
+        ConfigError: There is no such action, PROJECT is not valid, or a package is missing.
+    """
+    if action not in ("up", "down", "dashboard"):
+        raise ConfigError(f"{action!r} is not an action.", "Give up, dashboard or down.")
+    config = cluster_config(os.environ)
     if importlib.util.find_spec("googleapiclient") is None:
         raise ConfigError(
-            "Ray's launcher needs Google's API client, which is not part of the environment.",
-            f"Run `{sys.executable} -m pip install google-api-python-client`, once.",
+            "Ray's launcher needs Google's API client, which is not installed.",
+            f"Run `{sys.executable} -m pip install google-api-python-client`.",
         )
     path = Path("~/.cache/qa-suite/gcp-t4.yaml").expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,8 +99,8 @@ def run(action: str) -> int:
     code = subprocess.run([ray, action, "--yes", str(path)]).returncode
     if action == "up" and code == 0:
         print(
-            "The head is up. In another terminal `make cluster-dashboard` holds the tunnel that\n"
-            f"`make submit` uses; RAY_AUTH_MODE=token, the token is in {TOKEN}.\n"
+            "The head is up. In another terminal, `make cluster-dashboard` keeps the tunnel open\n"
+            f"that `make submit` uses; RAY_AUTH_MODE=token, the token is in {TOKEN}.\n"
             "The head costs money until `make cluster-down`."
         )
     return code

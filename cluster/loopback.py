@@ -1,16 +1,17 @@
-"""A real Ray cluster of several nodes on this machine, with token authentication on.
+"""A real Ray cluster of several nodes on this machine, with token authentication.
 
     python -m cluster.loopback --num-nodes 3        # until Ctrl-C; prints what to export
     make loopback-cluster
 
-Each node is a raylet of its own with resources of its own, as machines have. Jobs are sent to it
-with `make submit`, as to any cluster. Everything listens on 127.0.0.1 as far as Ray lets one say
-so; its GCS and raylet ports listen on all interfaces, behind the token.
+Each node has its own raylet and resources, as a machine has. `make submit` sends jobs to it, as to
+any cluster. The dashboard listens on 127.0.0.1 only; Ray does not let one choose that for the GCS
+and raylet ports, which listen on all interfaces, behind the token.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import signal
@@ -33,11 +34,11 @@ _OBJECT_STORE_BYTES = 300 * 2**20
 
 
 class LoopbackCluster:
-    """The nodes while the block lasts.
+    """A context manager whose nodes run inside the block.
 
     Attributes:
-        dashboard: Where jobs are submitted: http://127.0.0.1:PORT.
-        gcs: What a driver joins: 127.0.0.1:PORT.
+        dashboard: Address that jobs are submitted to: http://127.0.0.1:PORT.
+        gcs: Address that a driver joins: 127.0.0.1:PORT.
         token_path: File with the token, readable by this user only.
     """
 
@@ -46,7 +47,7 @@ class LoopbackCluster:
 
         Args:
             num_nodes: The head, which runs the jobs' drivers, and the workers.
-            cpus_per_node: Logical CPUs of each.
+            cpus_per_node: Logical CPUs of a node.
         """
         self.num_nodes, self.cpus_per_node = num_nodes, cpus_per_node
         ports = _free_ports(2)
@@ -56,7 +57,7 @@ class LoopbackCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client of this cluster sets."""
+        """Environment variables for a client of this cluster."""
         return {
             "RAY_ADDRESS": self.dashboard,
             "RAY_AUTH_MODE": "token",
@@ -64,7 +65,7 @@ class LoopbackCluster:
         }
 
     def __enter__(self) -> LoopbackCluster:
-        """Start the head, then the workers, and wait until all of them have joined."""
+        """Start the head, then the workers, and wait until all have joined."""
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="qa-ray-")))
         self.folder = folder
         self.token_path = folder / "token"
@@ -90,9 +91,9 @@ class LoopbackCluster:
         self.stop()
 
     def stop(self) -> None:
-        """Stop the nodes that this object started, the head last, and no other."""
+        """Stop the nodes that this object started, the head last."""
         for node in reversed(self._nodes):
-            # `ray start` leads a process group of its own: raylet, workers, dashboard.
+            # `ray start` leads its own process group: raylet, workers, dashboard.
             for number in (signal.SIGTERM, signal.SIGKILL):
                 with suppress(ProcessLookupError):
                     os.killpg(node.pid, number)
@@ -113,10 +114,10 @@ class LoopbackCluster:
         self._wait(1)
 
     def add_node(self, **variables: str) -> None:
-        """Start one more worker, with variables of its environment, and wait until it has joined.
+        """Start one more worker, and wait until it has joined.
 
         Args:
-            variables: What is different there.
+            variables: Environment variables of that node.
         """
         num_alive = self.num_alive()
         self._start_worker(**variables)
@@ -134,10 +135,10 @@ class LoopbackCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_path),
             "RAY_USAGE_STATS_ENABLED": "0",
-            # What a job's command calls `python` is the one with the locked environment.
+            # So that `python` in a job's command is the one of the locked environment.
             "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
+            **variables,
         }
-        environment |= variables
         environment.pop("RAY_ADDRESS", None)
         node = subprocess.Popen(
             [
@@ -159,7 +160,7 @@ class LoopbackCluster:
         self._nodes.append(node)
 
     def _wait(self, num_nodes: int) -> None:
-        """Wait until so many nodes are alive, as the dashboard counts them."""
+        """Wait until the dashboard counts this many nodes alive."""
         deadline = time.monotonic() + _READY_S
         while self.num_alive() < num_nodes:
             ended = [node for node in self._nodes if node.poll() is not None]
@@ -170,9 +171,7 @@ class LoopbackCluster:
             time.sleep(_POLL_S)
 
     def num_alive(self) -> int:
-        """Count the nodes that are alive; 0 while the dashboard does not answer."""
-        import json
-
+        """Return how many nodes are alive; 0 while the dashboard does not answer."""
         request = urllib.request.Request(
             f"{self.dashboard}/nodes?view=summary",
             headers={"Authorization": f"Bearer {self.token_path.read_text()}"},
@@ -186,19 +185,19 @@ class LoopbackCluster:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that are free now, each once."""
+    """Return distinct ports that are free now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+        for sock in sockets:
+            sock.bind((HOST, 0))
+        return [sock.getsockname()[1] for sock in sockets]
 
 
 def main() -> None:
     """Keep a cluster until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--num-nodes", type=int, default=3, help="head and workers")
-    parser.add_argument("--cpus-per-node", type=float, default=2, help="logical CPUs of each")
+    parser.add_argument("--cpus-per-node", type=float, default=2, help="logical CPUs of a node")
     options = parser.parse_args()
 
     def interrupt(*_: object) -> None:

@@ -1,16 +1,18 @@
-"""Send a job to a cluster: check it here, say what it asks for, submit it, follow it to its end.
+"""Send a job to a cluster: check it here, print what it needs, submit it, follow it to its end.
 
     RAY_ADDRESS=http://127.0.0.1:8265 python -m cluster.submit train --recipe gcp \
         --storage gs://bucket/runs --data.source gs://bucket/squad
     make submit JOB=train RECIPE=gcp ARGS="--storage gs://bucket/runs"      # the same
     make submit JOB=train RECIPE=gcp ARGS="..." NO_WAIT=1                   # prints the id and ends
 
-The exit code is the job's own. Only code is sent (cluster/runtime_env.yaml); the environment is the
-image's. RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH name the token where the cluster wants one.
+The exit code is the job's own. Only code is sent (cluster/runtime_env.yaml); the environment comes
+from the image. RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH name the token of a cluster that needs
+one.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -24,10 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from jobs import _entry
-from qa_lib import config
+from jobs import _runner
 from qa_lib.config import Settings
-from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
+from qa_lib.errors import ConfigError, ResourceError
 from qa_lib.runs import storage
 
 if TYPE_CHECKING:
@@ -42,13 +43,9 @@ _SECONDS_PER_HOUR = 3600
 
 
 def main() -> None:
-    """Submit what the command line says; exit with the job's code."""
-    _entry.quiet_libraries()
-    try:
-        sys.exit(submit(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {error.problem}\n  {error.remedy}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+    """Submit the job of the command line; exit with its code."""
+    _runner.quiet_libraries()
+    sys.exit(_runner.exit_code(lambda: submit(sys.argv[1:])))
 
 
 def submit(argv: list[str]) -> int:
@@ -58,29 +55,29 @@ def submit(argv: list[str]) -> int:
         argv: Name of the job, then its flags.
 
     Returns:
-        The job's exit code; 0 as soon as it is submitted where NO_WAIT is set.
+        The job's exit code; with NO_WAIT set, 0 as soon as it is submitted.
 
     Raises:
         ConfigError: A setting is wrong, or a path would not be found on the cluster.
-        ResourceError: Nothing answers, or it refuses us.
+        ResourceError: The cluster does not answer, or refuses the request.
     """
     jobs = sorted(path.stem for path in (REPOSITORY / "jobs").glob("[a-z]*.py"))
     if not argv or argv[0] not in jobs:
         raise ConfigError(
-            f"{argv[0] if argv else 'nothing'} is no job.", f"Submit one of {', '.join(jobs)}."
+            f"{argv[0] if argv else 'nothing'} is not a job.", f"Submit one of {', '.join(jobs)}."
         )
     job, flags = argv[0], argv[1:]
-    settings = config.parse(job, flags)
+    settings = importlib.import_module(f"jobs.{job}").JOB.parse(flags)
     problems = list(local_paths(settings, job))
     if problems:
         raise ConfigError(
             "\n".join(problems),
-            "The working directory of a job vanishes with it: name a bucket (gs://...), a hub id, "
-            "or an absolute path that every node has.",
+            "The working directory of a job is deleted when it ends: name a bucket (gs://...), a "
+            "hub id, or an absolute path that every node has.",
         )
     if not os.environ.get("SKIP_DRY_RUN"):
         plan = dry_run(job, flags)
-        print(asked_for(settings, plan), flush=True)
+        print(requirements(settings, plan), flush=True)
     client = connect()
     identity = client.submit_job(
         entrypoint=shlex.join(["python", "-m", f"jobs.{job}", *flags]),
@@ -95,7 +92,7 @@ def submit(argv: list[str]) -> int:
 
 
 def local_paths(settings: Settings, job: str) -> Iterator[str]:
-    """Yield what is wrong with each path that would vanish, or not be found, on a cluster."""
+    """Yield a message for every path that would be lost, or not be found, on a cluster."""
     named: dict[str, str | None] = {
         "--storage": settings.storage,
         "--model.name": settings.model.name,
@@ -119,14 +116,14 @@ def local_paths(settings: Settings, job: str) -> Iterator[str]:
             continue
         # `a/b` is a hub id, unless there is such a folder here.
         if flag in writes or value.startswith((".", "~")) or (REPOSITORY / path).exists():
-            yield f"{flag} {value} is a path of this machine's working directory"
+            yield f"{flag} {value} is a path in this machine's working directory"
 
 
 def dry_run(job: str, flags: list[str]) -> dict[str, Any]:
-    """Run the job's own dry-run here; return the plan that it prints, as far as it prints one.
+    """Run the job's own dry-run here; return the JSON that it prints, {} where it prints none.
 
     Raises:
-        ConfigError: It fails: so would the job, at a cost.
+        ConfigError: The dry-run fails, as the job would.
     """
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     done = subprocess.run(
@@ -139,8 +136,8 @@ def dry_run(job: str, flags: list[str]) -> dict[str, Any]:
     if done.returncode != 0:
         raise ConfigError(
             f"the dry-run of jobs.{job} fails here:\n{done.stderr.strip()}",
-            "Mend that. Where only the cluster has what it names, --cluster.gpu T4 plans for a GPU "
-            "and SKIP_DRY_RUN=1 leaves the dry-run out.",
+            "Fix that. For what only the cluster has, --cluster.gpu T4 plans for a GPU, and "
+            "SKIP_DRY_RUN=1 leaves the dry-run out.",
         )
     start = done.stdout.rfind("\n{\n")
     try:
@@ -149,19 +146,19 @@ def dry_run(job: str, flags: list[str]) -> dict[str, Any]:
         return {}
 
 
-def asked_for(settings: Settings, plan: dict[str, Any]) -> str:
-    """Say what the job asks of the cluster, and what that costs by cluster/prices.yaml."""
+def requirements(settings: Settings, plan: dict[str, Any]) -> str:
+    """Return what the job needs of the cluster, and what that costs by cluster/prices.yaml."""
     train, cluster = settings.train, settings.cluster
     on_gpu = cluster.gpu != "none" and train.device != "cpu"
     devices = f"{train.num_workers} {cluster.gpu} GPUs" if on_gpu else "CPUs only"
     lines = [f"asks for {train.num_workers} workers, {devices}"]
     seconds = plan.get("estimated_train_seconds")
     if seconds is None:
-        return "\n".join([*lines, "no estimate of its time: this job's dry-run makes none"])
+        return "\n".join([*lines, "no estimate of its time: the dry-run of this job has none"])
     hours = seconds / _SECONDS_PER_HOUR
-    steps = f"{plan['steps']:,} steps"
     lines.append(
-        f"training: {steps}, some {hours:.2f} hours by arithmetic; start and scoring extra"
+        f"training: {plan['steps']:,} steps, some {hours:.2f} hours by arithmetic; "
+        "start and scoring extra"
     )
     if on_gpu:
         lines.append(_cost(settings, hours))
@@ -182,10 +179,10 @@ def _cost(settings: Settings, hours: float) -> str:
 
 
 def dollars_per_hour(gpu: str, num_gpus: int, num_nodes: int) -> dict[str, float] | None:
-    """Return what a head and so many workers cost an hour, on demand and on spot machines.
+    """Return what a head, worker nodes and their GPUs cost per hour.
 
     Returns:
-        `on_demand` and `spot`; None where prices.yaml does not know the GPU.
+        US dollars `on_demand` and on `spot` machines; None where prices.yaml lacks the GPU.
     """
     prices = yaml.safe_load((HERE / "prices.yaml").read_text(encoding="utf-8"))
     if gpu not in prices["gpu"]:
@@ -197,16 +194,16 @@ def dollars_per_hour(gpu: str, num_gpus: int, num_nodes: int) -> dict[str, float
 
 
 def runtime_env() -> dict[str, Any]:
-    """Return what a job brings along, its working directory absolute."""
-    found: dict[str, Any] = yaml.safe_load((HERE / "runtime_env.yaml").read_text(encoding="utf-8"))
-    return found | {"working_dir": str(REPOSITORY / found["working_dir"])}
+    """Return what is sent with a job: the working directory, as an absolute path."""
+    env: dict[str, Any] = yaml.safe_load((HERE / "runtime_env.yaml").read_text(encoding="utf-8"))
+    return env | {"working_dir": str(REPOSITORY / env["working_dir"])}
 
 
 def connect() -> JobSubmissionClient:
     """Return a client of the cluster at RAY_ADDRESS.
 
     Raises:
-        ResourceError: Nothing answers there, or it refuses us.
+        ResourceError: Nothing answers there, or it refuses the request.
     """
     from ray.job_submission import JobSubmissionClient
 
@@ -216,19 +213,19 @@ def connect() -> JobSubmissionClient:
     if not address.startswith(("http://", "https://")):
         raise ResourceError(
             f"RAY_ADDRESS {address} is not the address of a dashboard.",
-            f"Jobs are sent to http://HOST:PORT, such as {DEFAULT_ADDRESS}.",
+            f"Jobs are sent to http://HOST:PORT, for example {DEFAULT_ADDRESS}.",
         )
-    logging.getLogger("ray").setLevel(logging.WARNING)  # it lists every file that it ignores
-    for finding in doctor.contact(address):
+    logging.getLogger("ray").setLevel(logging.WARNING)  # Ray lists every file that it ignores
+    for finding in doctor.check_address(address):
         if finding.verdict == "fault":
             raise ResourceError(finding.message + ".", finding.remedy)
     return JobSubmissionClient(address)
 
 
 def follow(client: JobSubmissionClient, identity: str) -> int:
-    """Print a job's log as it grows, until it ends; return its exit code.
+    """Print a job's log as it grows, until the job ends; return its exit code.
 
-    Ctrl-C leaves the job running and says how to stop it.
+    Ctrl-C leaves the job running and prints how to stop it.
     """
     printed = 0
     try:
@@ -242,13 +239,13 @@ def follow(client: JobSubmissionClient, identity: str) -> int:
                 break
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
-        print(f"\n{identity} goes on; `make logs ID={identity}`, `make stop ID={identity}`")
-        return _entry.EXIT_INTERRUPTED
-    found = client.get_job_info(identity)
-    if found.driver_exit_code is not None:
-        code = int(found.driver_exit_code)
+        print(f"\n{identity} keeps running; `make logs ID={identity}`, `make stop ID={identity}`")
+        return _runner.EXIT_INTERRUPTED
+    info = client.get_job_info(identity)
+    if info.driver_exit_code is not None:
+        code = int(info.driver_exit_code)
     else:
-        code = 0 if found.status == "SUCCEEDED" else _entry.EXIT_BUG
+        code = 0 if info.status == "SUCCEEDED" else _runner.EXIT_BUG
     if code:
         print(f"{identity} ended with exit code {code}", file=sys.stderr)
     return code

@@ -1,1 +1,1 @@
-"""One thin module per job; run one with ``python -m jobs.NAME --recipe RECIPE``."""
+"""One declaration per job; run one with ``python -m jobs.NAME --recipe RECIPE``."""

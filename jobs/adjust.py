@@ -1,4 +1,4 @@
-"""Cut a model's layers and widths, every dependent tensor with them, and win the accuracy back.
+"""Cut a model's layers and widths, with every tensor that depends on them, and recover accuracy.
 
     python -m jobs.adjust --model.name runs/train-quickstart-001 --adjust.intermediate-size 768
     python -m jobs.adjust --model.name runs/mine --adjust.num-layers 4 --adjust.recover
@@ -11,34 +11,46 @@ parameters, bytes, latencies).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobs import _entry
+from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
-
-
-def adjust(settings: Settings) -> None:
-    """Adjust, recover where asked to, and say where the result is."""
-    from qa_lib import doctor, reporting
-    from qa_lib.adjust import pipeline
-    from qa_lib.models import card
     from qa_lib.runs.run_folder import RunFolder
 
-    if settings.dry_run:
-        RunFolder.check(settings, "adjust")
-        print(settings.to_yaml())
-        print(pipeline.describe(settings))
-        return
-    doctor.require(settings, scores_answers=True)
-    with RunFolder.open(settings, "adjust") as run:
-        result = pipeline.adjust_and_recover(settings, run)
-        run.write_result(result)
-        print(pipeline.summary(result))
-        print(card.how_to_load(run))
-    print(reporting.draw(run))
 
+def describe(settings: Settings) -> str:
+    """Return the table of sizes, before and after."""
+    from qa_lib.adjust import prune
+
+    return prune.describe(settings)
+
+
+def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+    """Adjust the model, and recover its accuracy where the settings say so."""
+    from qa_lib.adjust import pipeline
+
+    return pipeline.adjust_and_recover(settings, folder)
+
+
+def summary(result: dict[str, Any], folder: RunFolder) -> str:
+    """Return sizes, latencies and scores, and what loads the model."""
+    from qa_lib.adjust import pipeline
+    from qa_lib.models import card
+
+    return f"{pipeline.summary(result)}\n{card.how_to_load(folder)}"
+
+
+JOB = Job(
+    "adjust",
+    run,
+    describe,
+    summary,
+    scores_answers=True,
+    draws_report=True,
+    first_groups=("adjust",),
+)
 
 if __name__ == "__main__":
-    _entry.main("adjust", adjust)
+    JOB.main()

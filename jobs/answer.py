@@ -5,30 +5,25 @@
     python -m jobs.answer --model.name runs/mine --answer.input in.jsonl --answer.output out.jsonl
 
 One question prints JSON: score, start, end, answer. A file holds a JSON object with question and
-context on every line; it comes out with a `prediction` in each.
+context on every line; the output has the same lines with a `prediction` each.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from jobs import _entry
+from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
 
 
-def answer(settings: Settings) -> None:
-    """Answer what the settings ask."""
-    import json
-
-    if settings.dry_run:
-        print(settings.to_yaml())
-        return
-    from qa_lib import doctor, serving
+def run(settings: Settings) -> None:
+    """Answer a file, a question, or what is typed at a prompt."""
+    from qa_lib import serving
 
     if settings.answer.input is not None:
-        doctor.require(settings)
         result = serving.answer_file(settings)
         print(
             f"{result['num_questions']:,} questions answered, {result['questions_per_s']} a second"
@@ -40,5 +35,13 @@ def answer(settings: Settings) -> None:
         serving.converse(settings)
 
 
+JOB = Job(
+    "answer",
+    run,
+    has_run_folder=False,
+    needs_doctor=lambda settings: settings.answer.input is not None,
+    first_groups=("answer",),
+)
+
 if __name__ == "__main__":
-    _entry.main("answer", answer)
+    JOB.main()

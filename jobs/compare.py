@@ -8,32 +8,36 @@ Prints a table, and writes the same as a page into --storage.
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs import _entry
+from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
 
 
-def compare(settings: Settings) -> None:
-    """Print the comparison, and say where its page is."""
-    if settings.dry_run:
-        print(settings.to_yaml())
-        return
-    import shutil
-    from pathlib import Path
-
+def run(settings: Settings) -> None:
+    """Print the comparison, write its page, and open that where there is a screen."""
     from qa_lib.reporting import compare, pages
     from qa_lib.runs import storage
 
-    found = compare.compare(settings.compare.runs or (), seed=settings.seed)
-    print(compare.table(found, shutil.get_terminal_size((100, 24)).columns))
-    place = compare.write(found, settings.storage)
-    print(f"{place} shows it")
-    if storage.is_local(place):
-        pages.open_in_browser(Path(place).as_uri())
+    comparison = compare.compare(settings.compare.runs or (), seed=settings.seed)
+    print(compare.table(comparison, shutil.get_terminal_size((100, 24)).columns))
+    page = compare.write(comparison, settings.storage)
+    print(f"{page} shows it")
+    if storage.is_local(page):
+        pages.open_in_browser(Path(page).as_uri())
 
+
+JOB = Job(
+    "compare",
+    run,
+    has_run_folder=False,
+    first_groups=("compare",),
+    positional="--compare.runs",
+)
 
 if __name__ == "__main__":
-    _entry.main("compare", compare)
+    JOB.main()

@@ -4,24 +4,21 @@
     python -m jobs.demo runs/adjust-quickstart-001 --demo.port 0
     python -m jobs.demo runs/mine --demo.beside runs/other
 
-It listens on 127.0.0.1 alone; Ctrl-C ends it.
+It listens on 127.0.0.1 only; Ctrl-C stops it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs import _entry
+from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
 
 
-def demo(settings: Settings) -> None:
+def run(settings: Settings) -> None:
     """Serve the page until Ctrl-C."""
-    if settings.dry_run:
-        print(settings.to_yaml())
-        return
     from qa_lib.reporting import pages
     from qa_lib.reporting.demo_page import demo_page
     from qa_lib.serving import demo
@@ -35,5 +32,13 @@ def demo(settings: Settings) -> None:
             print()
 
 
+JOB = Job(
+    "demo",
+    run,
+    has_run_folder=False,
+    first_groups=("demo", "answer"),
+    positional="--model.name",
+)
+
 if __name__ == "__main__":
-    _entry.main("demo", demo)
+    JOB.main()

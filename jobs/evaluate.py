@@ -5,47 +5,56 @@
     python -m jobs.evaluate --predictions predictions.json --data.source ~/squad
 
 The run folder gets result.json (EM, F1, semantic score, intervals, counts, speed), scores.parquet
-and analysis.json (docs/scores.md), predictions.json in the official form, for SQuAD 2.0
+and analysis.json (docs/guide/scores.md), predictions.json in the official form, for SQuAD 2.0
 null_odds.json, answers.parquet and report.html.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobs import _entry
+from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
-
-
-def evaluate(settings: Settings) -> None:
-    """Score, and say where the result is."""
-    from qa_lib import doctor, evaluation, reporting
-    from qa_lib.data import load_questions
     from qa_lib.runs.run_folder import RunFolder
-    from qa_lib.runs.storage import to_json
 
-    if settings.dry_run:
-        RunFolder.check(settings, "evaluate")
-        print(settings.to_yaml())
-        print(
-            to_json(evaluation.describe(settings, load_questions(settings.data, "eval")), indent=2)
-        )
-        return
-    if settings.predictions is None:  # a file is scored without Ray
-        doctor.require(settings)
-    with RunFolder.open(settings, "evaluate") as run:
-        questions = load_questions(settings.data, "eval", quarantine_dir=run.path)
-        if settings.predictions is not None:
-            result = evaluation.score_file(settings, run, questions, settings.predictions)
-        else:
-            result = evaluation.evaluate(settings, run, settings.model.name, questions)
-        run.write_result(result)
-        print(evaluation.summary(result))
-        print(f"{run.url('result.json')} holds every figure")
-    print(reporting.draw(run))
 
+def describe(settings: Settings) -> dict[str, Any]:
+    """Return what would be scored, and by how many actors."""
+    from qa_lib import evaluation
+    from qa_lib.data import load_questions
+
+    return evaluation.describe(settings, load_questions(settings.data, "eval"))
+
+
+def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+    """Score the model, or the file of predictions."""
+    from qa_lib import evaluation
+    from qa_lib.data import load_questions
+
+    questions = load_questions(settings.data, "eval", quarantine_dir=folder.path)
+    if settings.predictions is not None:
+        return evaluation.score_file(settings, folder, questions, settings.predictions)
+    return evaluation.evaluate(settings, folder, settings.model.name, questions)
+
+
+def summary(result: dict[str, Any], folder: RunFolder) -> str:
+    """Return the scores, and where all figures are."""
+    from qa_lib import evaluation
+
+    return f"{evaluation.summary(result)}\n{folder.url('result.json')} holds every figure"
+
+
+JOB = Job(
+    "evaluate",
+    run,
+    describe,
+    summary,
+    needs_doctor=lambda settings: settings.predictions is None,  # a file is scored without Ray
+    draws_report=True,
+    first_groups=("evaluate",),
+)
 
 if __name__ == "__main__":
-    _entry.main("evaluate", evaluate)
+    JOB.main()

@@ -10,34 +10,44 @@ latency of each file beside PyTorch's, sizes. 1,000 questions are answered, or -
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobs import _entry
+from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
-
-
-def export(settings: Settings) -> None:
-    """Export, compare, and say where the files are."""
-    from qa_lib import doctor
     from qa_lib.runs.run_folder import RunFolder
-    from qa_lib.runs.storage import to_json
+
+
+def complete(settings: Settings) -> Settings:
+    """Limit the questions to a sample, unless the settings do."""
     from qa_lib.serving import onnx
 
-    settings = onnx.with_sample(settings)
-    if settings.dry_run:
-        RunFolder.check(settings, "export")
-        print(settings.to_yaml())
-        print(to_json(onnx.describe(settings), indent=2))
-        return
-    doctor.require(settings)
-    with RunFolder.open(settings, "export") as run:
-        result = onnx.export(settings, run)
-        run.write_result(result)
-        print(onnx.summary(result))
-        print(f"{run.url('model', 'onnx')} holds what onnxruntime loads")
+    return onnx.with_sample(settings)
 
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """Return what would be exported and compared."""
+    from qa_lib.serving import onnx
+
+    return onnx.describe(settings)
+
+
+def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+    """Export, and compare."""
+    from qa_lib.serving import onnx
+
+    return onnx.export(settings, folder)
+
+
+def summary(result: dict[str, Any], folder: RunFolder) -> str:
+    """Return the comparison, and where the files are."""
+    from qa_lib.serving import onnx
+
+    return f"{onnx.summary(result)}\n{folder.url('model', 'onnx')} holds what onnxruntime loads"
+
+
+JOB = Job("export", run, describe, summary, complete, first_groups=("export",))
 
 if __name__ == "__main__":
-    _entry.main("export", export)
+    JOB.main()

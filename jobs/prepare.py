@@ -9,45 +9,49 @@ reason. `--data.train-limit` and `--data.eval-limit` apply; articles are held ou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobs import _entry
+from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
-
-
-def prepare(settings: Settings) -> None:
-    """Validate the source's splits and write them to RUN/data."""
-    from qa_lib import doctor
-    from qa_lib.data import load_splits, write_shards
     from qa_lib.runs.run_folder import RunFolder
 
-    if settings.dry_run:
-        RunFolder.check(settings, "prepare")
-        print(settings.to_yaml())
-        for questions in load_splits(settings.data):
-            print(f"{questions}: nothing is written")
-        return
-    doctor.require(settings)
-    with RunFolder.open(settings, "prepare") as run:
-        splits = load_splits(settings.data, quarantine_dir=run.path)
-        manifest = write_shards(splits, run.url("data"))
-        result = {}
-        for questions in splits:
-            shards = manifest["splits"][questions.split]["shards"]
-            print(f"{questions}, in {len(shards)} shards")
-            result[questions.split] = {
-                "num_questions": len(questions),
-                "num_articles": len(questions.titles),
-                "num_quarantined": questions.num_quarantined,
-                "num_shards": len(shards),
-                "num_bytes": sum(shard["num_bytes"] for shard in shards),
-                "fingerprint": questions.fingerprint,
-            }
-        run.write_result({"data": run.url("data"), "splits": result})
-        print(f"Use them with --data.source {run.url('data')}")
 
+def describe(settings: Settings) -> str:
+    """Return the counts of every split of the source."""
+    from qa_lib.data import load_splits
+
+    return "\n".join(f"{questions}: nothing is written" for questions in load_splits(settings.data))
+
+
+def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+    """Validate the source's splits, and write them to RUN/data."""
+    from qa_lib.data import load_splits, write_shards
+
+    splits = load_splits(settings.data, quarantine_dir=folder.path)
+    manifest = write_shards(splits, folder.url("data"))
+    result = {}
+    for questions in splits:
+        shards = manifest["splits"][questions.split]["shards"]
+        print(f"{questions}, in {len(shards)} shards")
+        result[questions.split] = {
+            "num_questions": len(questions),
+            "num_articles": len(questions.titles),
+            "num_quarantined": questions.num_quarantined,
+            "num_shards": len(shards),
+            "num_bytes": sum(shard["num_bytes"] for shard in shards),
+            "fingerprint": questions.fingerprint,
+        }
+    return {"data": folder.url("data"), "splits": result}
+
+
+def summary(result: dict[str, Any], folder: RunFolder) -> str:
+    """Return the flag that trains on the shards."""
+    return f"Use them with --data.source {result['data']}"
+
+
+JOB = Job("prepare", run, describe, summary)
 
 if __name__ == "__main__":
-    _entry.main("prepare", prepare)
+    JOB.main()

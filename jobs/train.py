@@ -10,41 +10,54 @@ predictions.json, result.json and report.html.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobs import _entry
+from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
+    from qa_lib.runs.run_folder import RunFolder
 
 
-def train(settings: Settings) -> None:
-    """Train, evaluate, and say where the result is."""
-    from qa_lib import doctor, evaluation, reporting, training
+def describe(settings: Settings) -> dict[str, Any]:
+    """Return steps, batches and memory of the training."""
+    from qa_lib import training
+    from qa_lib.data import load_questions
+
+    return training.describe(settings, load_questions(settings.data, "train"))
+
+
+def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+    """Train, and score the model."""
+    from qa_lib import evaluation, training
     from qa_lib.data import load_questions
     from qa_lib.models import card
-    from qa_lib.runs.run_folder import RunFolder
-    from qa_lib.runs.storage import to_json
 
-    if settings.dry_run:
-        RunFolder.check(settings, "train")
-        print(settings.to_yaml())
-        print(
-            to_json(training.describe(settings, load_questions(settings.data, "train")), indent=2)
-        )
-        return
-    doctor.require(settings, scores_answers=True)
-    with RunFolder.open(settings, "train") as run:
-        questions = load_questions(settings.data, "train", quarantine_dir=run.path)
-        result = training.fine_tune(settings, run, questions)
-        run.write_result(result, status="running")
-        result |= evaluation.evaluate_held_out(settings, run, run.url("model"))
-        card.write_card(run, settings, result)
-        run.write_result(result)
-        print(evaluation.summary(result))
-        print(card.how_to_load(run))
-    print(reporting.draw(run))
+    questions = load_questions(settings.data, "train", quarantine_dir=folder.path)
+    result = training.fine_tune(settings, folder, questions)
+    folder.write_result(result, status="running")
+    result |= evaluation.evaluate_held_out(settings, folder, folder.url("model"))
+    card.write_card(folder, settings, result)
+    return result
 
+
+def summary(result: dict[str, Any], folder: RunFolder) -> str:
+    """Return scores and counts, and what loads the model."""
+    from qa_lib import evaluation
+    from qa_lib.models import card
+
+    return f"{evaluation.summary(result)}\n{card.how_to_load(folder)}"
+
+
+JOB = Job(
+    "train",
+    run,
+    describe,
+    summary,
+    scores_answers=True,
+    draws_report=True,
+    first_groups=("data", "model", "train"),
+)
 
 if __name__ == "__main__":
-    _entry.main("train", train)
+    JOB.main()

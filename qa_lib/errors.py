@@ -1,7 +1,7 @@
-"""What a user can cause, and what to do about it.
+"""Errors that a user can fix.
 
-Every error here carries two sentences: what is wrong, and the remedy. The job entry points print
-both without a traceback and exit with code 2; anything else that escapes is a bug and exits 1.
+Each consists of a problem and its remedy. Jobs print these two lines without a traceback and exit
+with code 2; any other exception is a bug and exits with 1.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ class UserError(Exception):
     """A problem that the user can fix.
 
     Args:
-        problem: What is wrong, naming the setting, file or row that causes it.
-        remedy: What to do about it, as an instruction.
+        problem: What is wrong, with the name of the setting, file or row.
+        remedy: What to do, as an instruction.
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
-        """Keep both halves, so that a caller can show them apart."""
+        """Keep both parts, so that a caller can show them separately."""
         super().__init__(problem, remedy)
         self.problem = problem
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """Return both halves, the remedy indented on a line of its own."""
+        """Return the problem, and the remedy indented on a second line."""
         return f"{self.problem}\n  {self.remedy}"
 
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
-        """Survive a process boundary: Ray pickles what a worker raises."""
+        """Pickle both parts: Ray sends the errors of workers to the driver."""
         return type(self), (self.problem, self.remedy)
 
 
@@ -37,28 +37,28 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Questions that cannot be found, read or trusted."""
+    """Questions that are missing, unreadable or faulty."""
 
 
 class ModelError(UserError):
-    """A model or tokenizer that cannot be found, read or used for question answering."""
+    """A model or tokenizer that is missing, unreadable or not for question answering."""
 
 
 class ResourceError(UserError):
-    """A machine or cluster that cannot hold what was asked of it."""
+    """A machine or cluster that is too small for the settings, or not reachable."""
 
 
 class TrainError(UserError):
-    """A training run that cannot go on as it is."""
+    """A training run that cannot continue."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint that is damaged, incomplete or of another run."""
+    """A checkpoint that is damaged, incomplete or from another run."""
 
 
 class AdjustError(UserError):
-    """An adjustment that the model's architecture or configuration cannot express."""
+    """An adjustment that the model's architecture or configuration does not allow."""
 
 
 class ExportError(UserError):
-    """A model that another format cannot express as it is."""
+    """A model that the target format cannot represent."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from jobs import _entry
-from qa_lib.machines import resources
+from jobs import _runner
+from qa_lib.machines.ray_session import start_ray
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-_entry.quiet_libraries()  # before any test module imports Ray or transformers
+_runner.quiet_libraries()  # before any test module imports Ray or transformers
 
 # Many small groups of workers start and end: their controller looks after them more often.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
@@ -42,7 +42,7 @@ def ray_session() -> Iterator[None]:
         yield
         return
     # Four logical CPUs whatever the machine has: two workers, Ray Data, and one to spare.
-    resources.start_ray(num_cpus=4)
+    start_ray(num_cpus=4)
     yield
     ray.shutdown()
 

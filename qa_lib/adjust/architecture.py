@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from qa_lib.adjust.families import Family, family_of
+from qa_lib.adjust.families import family_of
 from qa_lib.adjust.groups import Role
 from qa_lib.models import build
 from qa_lib.models.ragged import blocks_of, mark
@@ -16,21 +16,12 @@ from qa_lib.models.ragged import blocks_of, mark
 Shapes = dict[str, tuple[int, ...]]
 
 
-def width(config: Any, key: str) -> int:
-    """Return an integer of a configuration."""
-    return int(getattr(config, key))
-
-
-def tied_keys(config: Any, family: Family) -> tuple[str, ...]:
-    """Return the configuration keys that must follow the hidden size in this configuration."""
-    hidden_size = config.hidden_size
-    return tuple(key for key in family.tied_to_hidden if getattr(config, key, None) == hidden_size)
-
-
 def resized(config: Any, hidden_size: int, num_heads: int) -> Any:
-    """Return a copy of a configuration with another hidden size, heads, and what follows them."""
+    """Return a copy of a configuration with another hidden size and heads, and what they imply."""
     family = family_of(config)
-    values = dict.fromkeys(tied_keys(config, family), hidden_size)
+    before = config.hidden_size
+    tied = [key for key in family.tied_to_hidden if getattr(config, key, None) == before]
+    values = dict.fromkeys(tied, hidden_size)
     if hasattr(config, family.head_size_key or "-"):
         values[family.head_size_key] = hidden_size // num_heads
     return changed(config, hidden_size=hidden_size, num_attention_heads=num_heads, **values)
@@ -46,7 +37,7 @@ def with_layers(config: Any, layers: Sequence[int]) -> Any:
 
 
 def with_vocabulary(config: Any, size: int) -> Any:
-    """Return a copy of a configuration with so many tokens, the padding's among them."""
+    """Return a copy of a configuration with this many tokens, its padding token among them."""
     pad = config.pad_token_id
     return changed(config, vocab_size=size, pad_token_id=pad if pad is None else min(pad, size - 1))
 

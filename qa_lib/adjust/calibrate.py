@@ -1,9 +1,9 @@
-"""What a model's units do on calibration windows: means, magnitudes, first-order effects."""
+"""Statistics of a model's units on calibration windows: means, magnitudes, gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +27,14 @@ _WINDOWS_PER_BATCH = 8
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the units at one place of a model do, over the real tokens of the calibration windows.
+    """Statistics of the units at one place of a model, over the windows' real tokens; float64.
 
     Attributes:
-        mean: Mean activation, float64 of shape (units,).
-        magnitude: Mean absolute activation, float64 of shape (units,).
-        products: Sum over a window's tokens of activation x gradient of the window's loss, float64
-            of shape (windows, units); empty where no gradients were asked for.
-        gradients: The same sum of the gradient alone.
+        mean: Mean activation, of shape (units,).
+        magnitude: Mean absolute activation, of shape (units,).
+        products: Sum over a window's tokens of activation x gradient of the window's loss, of shape
+            (windows, units); empty without gradients.
+        gradients: Sum of the gradients alone, of the same shape.
     """
 
     mean: torch.Tensor
@@ -43,13 +43,9 @@ class Statistics:
     gradients: torch.Tensor
 
     def first(self, num_units: int) -> Statistics:
-        """Return those of the first units: a fused map writes the queries first."""
-        return Statistics(
-            self.mean[:num_units],
-            self.magnitude[:num_units],
-            self.products[:, :num_units],
-            self.gradients[:, :num_units],
-        )
+        """Return the first units' statistics: a fused map writes the queries first."""
+        values = self.mean, self.magnitude, self.products, self.gradients
+        return Statistics(*(value[..., :num_units] for value in values))
 
 
 def draw_windows(
@@ -60,15 +56,15 @@ def draw_windows(
     num_windows: int,
     seed: int,
 ) -> list[Batch]:
-    """Draw calibration windows, no two of one question, and batch them by length.
+    """Draw calibration windows, one for a question, and batch them by length.
 
-    Of a long context it is the window that holds the answer, if one does.
+    Of a long context the window with the answer is taken, if there is one.
 
     Args:
         questions: Of `qa_lib.data.SCHEMA`.
         tokenizer: The model's.
         spec: How windows are cut.
-        num_windows: How many to draw; there are fewer where the questions are.
+        num_windows: Windows to draw, at most one for each question.
         seed: Of the draw.
 
     Raises:
@@ -105,42 +101,42 @@ def calibrate(
     *,
     gradients: bool,
 ) -> dict[str, Statistics]:
-    """Run the model over calibration windows and summarise what flows through some of its modules.
+    """Run the model over calibration windows, and summarise inputs and outputs of its modules.
 
     Args:
         model: In evaluation mode.
-        inputs: Names of modules to observe what they read.
-        outputs: Names of modules to observe what they write.
+        inputs: Names of the modules whose inputs to observe.
+        outputs: Names of the modules whose outputs to observe.
         batches: What `qa_lib.windows.collate` returns, labels included.
-        gradients: Whether to take the loss's gradients too.
+        gradients: Whether to compute gradients of the loss too.
 
     Returns:
-        Statistics by module name; of what a module writes, by `written(name)`.
+        Statistics of inputs by the module's name; of outputs by `written(name)`.
     """
     import torch
 
-    sums = {name: _Sums() for name in (*inputs, *map(written, outputs))}
+    parts: dict[str, list[tuple[int, Statistics]]] = {}
     for batch in batches:
         batch = {key: value.to(model.device) for key, value in batch.items()}
         mask = batch["attention_mask"]
         with observe(model, inputs, outputs) as seen, torch.set_grad_enabled(gradients):
             loss = span_loss(model, batch)
-        # Queries, keys and values read one tensor: its gradient is the same for all of them.
+        # Queries, keys and values read one tensor, whose gradient is the same for all of them.
         tensors = {
             id(tensor): tensor
             for passes in seen.values()
             for tensor in passes
             if of_tokens(tensor, mask)
         }
-        found = torch.autograd.grad(loss, list(tensors.values())) if gradients else ()
-        by_id = dict(zip(tensors, found, strict=gradients))
+        values = torch.autograd.grad(loss, list(tensors.values())) if gradients else ()
+        by_id = dict(zip(tensors, values, strict=gradients))
         for name, passes in seen.items():
-            sums[name].add(passes, [by_id.get(id(tensor)) for tensor in passes], mask)
-    return {name: each.statistics() for name, each in sums.items()}
+            parts.setdefault(name, []).append(_of_batch(passes, by_id, mask))
+    return {name: _merged(of_module) for name, of_module in parts.items()}
 
 
 def span_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Return the loss summed over windows, so that each one's gradient is its own."""
+    """Return the loss summed over windows, so that each window's gradient is its own."""
     from qa_lib.training.losses import window_losses
 
     output = model(**model_inputs(batch))
@@ -148,12 +144,12 @@ def span_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 
 def model_inputs(batch: Batch) -> dict[str, torch.Tensor]:
-    """Return what a model takes of a batch to give logits."""
+    """Return the parts of a batch that a model needs for logits."""
     return {key: value for key, value in batch.items() if not key.endswith("_positions")}
 
 
 def written(name: str) -> str:
-    """Name what a module writes: a fused map both reads one group and writes another."""
+    """Name a module's output, as distinct from its input."""
     return f"{name} writes"
 
 
@@ -161,38 +157,38 @@ def written(name: str) -> str:
 def observe(
     model: nn.Module, inputs: Iterable[str], outputs: Iterable[str] = ()
 ) -> Iterator[dict[str, list[torch.Tensor]]]:
-    """Collect what modules read and write while the model runs, pass by pass.
+    """Collect inputs and outputs of modules while the model runs, pass by pass.
 
-    It is found by the module's name; what it writes, by `written(name)`.
+    Inputs are keyed by the module's name, outputs by `written(name)`.
     """
     seen: dict[str, list[torch.Tensor]] = {name: [] for name in (*inputs, *map(written, outputs))}
 
-    def reads(name: str) -> Any:
+    def keep_input(name: str) -> Any:
         return lambda _, arguments: seen[name].append(arguments[0])
 
-    def writes(name: str) -> Any:
+    def keep_output(name: str) -> Any:
         return lambda _, __, output: seen[written(name)].append(output)
 
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(reads(name)) for name in inputs
-    ] + [model.get_submodule(name).register_forward_hook(writes(name)) for name in outputs]
-    try:
+    with ExitStack() as stack:
+        for name in inputs:
+            module = model.get_submodule(name)
+            stack.callback(module.register_forward_pre_hook(keep_input(name)).remove)
+        for name in outputs:
+            module = model.get_submodule(name)
+            stack.callback(module.register_forward_hook(keep_output(name)).remove)
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def of_tokens(tensor: torch.Tensor, mask: torch.Tensor) -> bool:
-    """Say whether a tensor holds units of a batch's tokens, not of relative positions."""
+    """Say whether a tensor of shape (..., units) belongs to tokens, not to relative positions."""
     return tensor.shape[:-1] == mask.shape
 
 
 def rows_of(passes: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
-    """Return the units of the real tokens, or where a module sees none, of all that it sees.
+    """Return the units of the real tokens, or all rows of a module that sees no tokens.
 
     Args:
-        passes: What a module read or wrote, each of shape (windows, tokens, units) or (..., units).
+        passes: Inputs or outputs of a module, of shape (windows, tokens, units) or (..., units).
         mask: 1 for the real tokens, of shape (windows, tokens).
 
     Returns:
@@ -205,43 +201,39 @@ def rows_of(passes: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
     return torch.cat(rows).detach().double()
 
 
-class _Sums:
-    def __init__(self) -> None:
-        self.count = 0
-        self.total: Any = 0.0
-        self.absolute: Any = 0.0
-        self.products: list[torch.Tensor] = []
-        self.gradients: list[torch.Tensor] = []
+def _of_batch(
+    passes: list[torch.Tensor], gradients: dict[int, torch.Tensor], mask: torch.Tensor
+) -> tuple[int, Statistics]:
+    """Return the number of rows of a batch, and sums in place of means."""
+    import torch
 
-    def add(
-        self,
-        passes: list[torch.Tensor],
-        gradients: list[torch.Tensor | None],
-        mask: torch.Tensor,
-    ) -> None:
-        """Add a batch; a module that is passed several times loses its units in all passes."""
-        rows = rows_of(passes, mask)
-        self.count += len(rows)
-        self.total = self.total + rows.sum(0)
-        self.absolute = self.absolute + rows.abs().sum(0)
-        pairs = [
-            (tensor.detach().double(), gradient.double() * mask[..., None])
-            for tensor, gradient in zip(passes, gradients, strict=True)
-            if gradient is not None
-        ]
-        if pairs:
-            products = [(units * gradient).sum(1) for units, gradient in pairs]
-            self.products.append(sum(products[1:], products[0]))
-            sums = [gradient.sum(1) for _, gradient in pairs]
-            self.gradients.append(sum(sums[1:], sums[0]))
+    rows = rows_of(passes, mask)
+    pairs = [
+        (tensor.detach().double(), gradients[id(tensor)].double() * mask[..., None])
+        for tensor in passes
+        if id(tensor) in gradients
+    ]
+    # A module that runs several times loses a unit in all passes: their effects add up.
+    # (windows, tokens, units) -> (windows, units)
+    products = [(units * gradient).sum(1) for units, gradient in pairs]
+    sums = [gradient.sum(1) for _, gradient in pairs]
+    none = torch.zeros(0, rows.shape[1], dtype=torch.float64, device=rows.device)
+    return len(rows), Statistics(
+        mean=rows.sum(0),
+        magnitude=rows.abs().sum(0),
+        products=sum(products[1:], products[0]) if pairs else none,
+        gradients=sum(sums[1:], sums[0]) if pairs else none,
+    )
 
-    def statistics(self) -> Statistics:
-        import torch
 
-        none = torch.zeros(0, len(self.total), dtype=torch.float64)
-        return Statistics(
-            mean=self.total.cpu() / self.count,
-            magnitude=self.absolute.cpu() / self.count,
-            products=torch.cat(self.products).cpu() if self.products else none,
-            gradients=torch.cat(self.gradients).cpu() if self.gradients else none,
-        )
+def _merged(batches: list[tuple[int, Statistics]]) -> Statistics:
+    """Return the statistics of all batches."""
+    import torch
+
+    counts, parts = zip(*batches, strict=True)
+    return Statistics(
+        mean=sum(part.mean for part in parts).cpu() / sum(counts),
+        magnitude=sum(part.magnitude for part in parts).cpu() / sum(counts),
+        products=torch.cat([part.products for part in parts]).cpu(),
+        gradients=torch.cat([part.gradients for part in parts]).cpu(),
+    )

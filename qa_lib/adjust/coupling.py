@@ -1,15 +1,15 @@
-"""Which dimension of which tensor is which, found by labels.
+"""The coupling of tensor dimensions: which of them must be cut together.
 
 The architecture is built on the meta device with one configuration value changed at a time; the
-dimensions that change with it carry its name. `qa_lib.adjust.tracing` finds the same another way.
+dimensions that change with it form a group.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import Any
 
 from qa_lib.adjust.architecture import (
@@ -19,36 +19,35 @@ from qa_lib.adjust.architecture import (
     resized,
     shapes_of,
     split,
-    width,
     with_layers,
 )
 from qa_lib.adjust.families import Family, family_of
-from qa_lib.adjust.groups import Axis, Dimensions, Group, LayerGroups
+from qa_lib.adjust.groups import Axis, Group, Groups, LayerGroups
 from qa_lib.errors import AdjustError
 from qa_lib.models.ragged import blocks_of
 
-Places = dict[tuple[str, int], int]
+Places = dict[tuple[str, int], int]  # units in each (tensor, dimension), in multiples of a step
 
-REPORT = "Adjust another checkpoint, and report this one: its family needs a declaration."
+_REPORT = "Adjust another checkpoint, and report this one: its family needs a declaration."
 
 
-def label(config: Any) -> Dimensions:
-    """Find the groups of a configuration's architecture by labels alone.
+def groups_of(config: Any) -> Groups:
+    """Return the groups of a configuration's architecture.
 
     Raises:
-        AdjustError: Its family is not declared, it is ragged, or a value's effect cannot be told
-            apart.
+        AdjustError: The family is not supported, the model is ragged, or the effect of a
+            configuration value is ambiguous.
     """
     if blocks_of(config) is not None:
         raise AdjustError(
             "The model is ragged already: its layers have different widths.",
             "Adjust the model that it was cut from, by all that is to go at once.",
         )
-    return _label(family_of(config), type(config), config.to_json_string(use_diff=False))  # type: ignore[arg-type]
+    return _groups_of(family_of(config), type(config), config.to_json_string(use_diff=False))  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=64)
-def _label(family: Family, config_class: Any, text: str) -> Dimensions:
+def _groups_of(family: Family, config_class: Any, text: str) -> Groups:
     config = config_class.from_dict(json.loads(text))
     shapes, roles = architecture(config)
     prefix = _layer_prefix(config, family, shapes)
@@ -56,7 +55,7 @@ def _label(family: Family, config_class: Any, text: str) -> Dimensions:
     layers, queries = zip(
         *(
             _layer(config, family, prefix, index, growth, roles)
-            for index in range(width(config, family.layers_key))
+            for index in range(getattr(config, family.layers_key))
         ),
         strict=True,
     )
@@ -67,7 +66,7 @@ def _label(family: Family, config_class: Any, text: str) -> Dimensions:
         _group("heads", config.num_attention_heads, growth["heads"], roles),
         _group("vocabulary", config.vocab_size, growth["vocabulary"], roles),
     )
-    return Dimensions(
+    return Groups(
         layer_prefix=prefix,
         num_layers=config.num_hidden_layers,
         num_heads=config.num_attention_heads,
@@ -80,60 +79,51 @@ def _label(family: Family, config_class: Any, text: str) -> Dimensions:
 
 
 def _growth(config: Any, family: Family, shapes: Shapes) -> dict[str, Places]:
-    """Return what grows with the hidden size, the feed-forward part, the heads, the vocabulary."""
+    """Return the places that grow with hidden size, feed-forward width, heads, vocabulary."""
     num_heads, hidden_size = config.num_attention_heads, config.hidden_size
-    head_size, inner_size = hidden_size // num_heads, width(config, family.intermediate_key)
-    hidden = _grown(
-        config,
-        shapes,
-        lambda n: resized(config, hidden_size + n * num_heads, num_heads),
-        step=num_heads,
-    )
-    heads = _grown(
-        config, shapes, lambda n: resized(config, hidden_size + n * head_size, num_heads + n)
-    )
+    head_size, inner = hidden_size // num_heads, family.intermediate_key
+    inner_size, vocab_size = getattr(config, inner), config.vocab_size
+    grown = partial(_grown, config, shapes)
+    hidden = grown(lambda n: resized(config, hidden_size + n * num_heads, num_heads), num_heads)
+    heads = grown(lambda n: resized(config, hidden_size + n * head_size, num_heads + n))
     return {
         "hidden": hidden,
-        "intermediate": _grown(
-            config, shapes, lambda n: changed(config, **{family.intermediate_key: inner_size + n})
-        ),
+        "intermediate": grown(lambda n: changed(config, **{inner: inner_size + n})),
         "heads": {place: 1 for place in heads if place not in hidden},
-        "vocabulary": _grown(
-            config, shapes, lambda n: changed(config, vocab_size=config.vocab_size + n)
-        ),
+        "vocabulary": grown(lambda n: changed(config, vocab_size=vocab_size + n)),
     }
 
 
 def _layer(
     config: Any, family: Family, prefix: str, index: int, growth: dict[str, Places], roles: Any
 ) -> tuple[LayerGroups, tuple[str, ...]]:
-    """Take a layer's groups out of what grows; return them, and the maps that write queries."""
+    """Take a layer's groups out of `growth`; return them, and the maps that write queries."""
     at, hidden_size = f"{prefix}{index}.", config.hidden_size
     query_key = [at + name for name in (*family.queries, *family.keys)]
     writers = [*query_key, at + family.value]
     fused = len(set(writers)) == 1
     blocks = [(name, block) for block, name in enumerate(writers)] if fused else []
     own = {place: n for place, n in growth["intermediate"].items() if place[0].startswith(at)}
-    # A head's units read "hidden" in these families: hidden = heads x head size.
+    # The rows of an attention grow with the hidden size: hidden = heads x head size.
     rows = _take(growth["hidden"], *((name, 0) for name in query_key), keep=fused)
     values = _take(growth["hidden"], (at + family.value, 0), (at + family.output, 1))
     groups = LayerGroups(
         _group(f"{index}.query_key", hidden_size, rows, roles, *blocks[:-1]),
         _group(f"{index}.value", hidden_size, values, roles, *blocks[-1:]),
-        _group(f"{index}.intermediate", width(config, family.intermediate_key), own, roles),
+        _group(f"{index}.intermediate", getattr(config, family.intermediate_key), own, roles),
     )
-    found = {split(name)[0] for name, _ in rows}
-    return groups, tuple(at + name for name in family.queries if at + name in found)
+    present = {split(name)[0] for name, _ in rows}
+    return groups, tuple(at + name for name in family.queries if at + name in present)
 
 
 def _take(places: Places, *inside: tuple[str, int], keep: bool = False) -> Places:
-    """Take the places of these modules (dimension 0: rows, 1: columns) out of others."""
+    """Take the places of these modules (dimension 0: rows, 1: columns) out of `places`."""
     wanted = [place for place in places if (split(place[0])[0], place[1]) in inside]
     return {place: places[place] if keep else places.pop(place) for place in wanted}
 
 
 def _group(name: str, size: int, places: Places, roles: Any, *blocks: tuple[str, int]) -> Group:
-    """Make a group of places; `blocks` lists the blocks of modules that write several kinds."""
+    """Make a group of places; `blocks` are those of a module that writes several groups."""
 
     def of(module: str, dim: int, number: int) -> tuple[int, ...]:
         own = tuple(block for writer, block in blocks if writer == module)
@@ -147,8 +137,8 @@ def _group(name: str, size: int, places: Places, roles: Any, *blocks: tuple[str,
 
 
 def _layer_prefix(config: Any, family: Family, shapes: Shapes) -> str:
-    """Find what the layers' tensors start with: a model with one layer more has them once more."""
-    index = width(config, family.layers_key)
+    """Return the start of the layers' tensor names, from a model with one layer more."""
+    index = getattr(config, family.layers_key)
     last = config.num_hidden_layers - 1
     larger = (
         changed(config, **{family.layers_key: index + 1})
@@ -159,22 +149,23 @@ def _layer_prefix(config: Any, family: Family, shapes: Shapes) -> str:
     prefixes = {re.sub(rf"(?<=\.){index}\..*", "", name) for name in more}
     if len(prefixes) != 1:
         raise AdjustError(
-            f"The layers of this {config.model_type} model are not told apart: {some(prefixes)}.",
-            REPORT,
+            f"The layers of this {config.model_type} model cannot be distinguished:"
+            f" {_some(prefixes)}.",
+            _REPORT,
         )
     return prefixes.pop()
 
 
 def _grown(config: Any, shapes: Shapes, grow: Callable[[int], Any], step: int = 1) -> Places:
-    """Return the (tensor, dimension) pairs that grow, and by how many units each.
+    """Return the (tensor, dimension) pairs that grow, and by how many units per unit of the value.
 
     Args:
-        config: Of the shapes.
-        shapes: To compare with.
+        config: The configuration that `shapes` belong to.
+        shapes: Shapes before the growth.
         grow: Makes a configuration that is larger by n steps.
         step: Units in a step.
     """
-    # A value that happens to meet another one can change the architecture: then take a bigger step.
+    # A value that happens to equal another one can change the architecture: then grow further.
     for n in (1, 2):
         grown = shapes_of(grow(n))
         if grown.keys() == shapes.keys():
@@ -186,13 +177,12 @@ def _grown(config: Any, shapes: Shapes, grow: Callable[[int], Any], step: int = 
             }
     raise AdjustError(
         f"Growing this {config.model_type} model adds or removes tensors:"
-        f" {some(grown.keys() ^ shapes.keys())}.",
-        REPORT,
+        f" {_some(grown.keys() ^ shapes.keys())}.",
+        _REPORT,
     )
 
 
-def some(names: Any, limit: int = 3) -> str:
-    """List a few names, and count the rest."""
-    ordered = sorted(names)
-    rest = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
-    return ", ".join(ordered[:limit]) + rest
+def _some(names: Iterable[str]) -> str:
+    """List three names, and count the rest."""
+    first, rest = sorted(names)[:3], sorted(names)[3:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")

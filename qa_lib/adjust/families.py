@@ -1,13 +1,13 @@
-"""What the adjustment must be told about an architecture; everything else is found from the model.
+"""What must be declared about an architecture; everything else is derived from the model.
 
-A family is added by a line of `FAMILIES` that names the linear maps of its attention. What its
-configuration does beyond the common case is declared here too, and nowhere else.
+A family is added by an entry of `FAMILIES` that names the linear maps of its attention, and what
+its configuration does beyond the common case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qa_lib.errors import AdjustError
@@ -18,27 +18,23 @@ class Family:
     """The declared part of an architecture. Module names are relative to a layer.
 
     Attributes:
-        queries: Linear maps that write what is divided by the root of the head size: the tokens'
-            queries first, then any others.
-        keys: Linear maps that write what queries meet in a dot product.
-        value: Linear map that writes the values. Where one map is named in all three, it writes
-            them one after the other.
-        output: Linear map that reads what the heads gathered, and writes the residual stream.
+        queries: Linear maps that write queries, which are divided by the root of the head size: the
+            tokens' queries first, then any others.
+        keys: Linear maps that write keys, the other side of the dot product.
+        value: Linear map that writes the values. A map named in all three writes queries, keys and
+            values in this order.
+        output: Linear map that reads the heads' outputs, and writes the residual stream.
         intermediate_key: Configuration key of the feed-forward width.
         tied_to_hidden: Configuration keys that, where they equal the hidden size, must stay equal
             to it, because the architecture then leaves out a projection.
-        head_size_key: Configuration key of the head size, in families whose configurations may
-            hold one.
-        layers_key: Configuration key that counts the layers whose tensors are stored. Where it is
-            not `num_hidden_layers`, one stored layer is passed through that many times.
+        head_size_key: Configuration key of the head size, where configurations may hold one.
+        layers_key: Configuration key that counts the stored layers. Where it is not
+            `num_hidden_layers`, a token passes one stored layer that many times.
         per_layer: Configuration keys that hold a list with a value for each layer.
-        rotary: Whether a unit's place in its head decides how it turns with the position: then
-            heads go whole, and the head size stays.
-        head: Modules after the encoder whose units are their own: what writes them first, then
-            what reads them and normalises over them.
-        untraced: Ends of the names of modules that the trace does not see: the labels alone find
-            them, and the permutation proof tests them.
-        only: Configuration keys that this surgery knows with one value only.
+        rotary: Whether positions rotate a unit by its place in its head: then the head size stays.
+        head: Modules after the encoder with units of their own: the module that writes them first,
+            then those that normalise over them and read them.
+        only: Configuration keys that are supported with one value only.
     """
 
     queries: tuple[str, ...]
@@ -52,12 +48,11 @@ class Family:
     per_layer: tuple[str, ...] = ()
     rotary: bool = False
     head: tuple[str, ...] = ()
-    untraced: tuple[str, ...] = ()
     only: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def shares_layers(self) -> bool:
-        """Whether one stored layer is passed through several times."""
+        """Whether a token passes one stored layer several times."""
         return self.layers_key != "num_hidden_layers"
 
 
@@ -66,6 +61,7 @@ _BERT = Family(
     ("attention.self.key",),
     "attention.self.value",
     "attention.output.dense",
+    only={"add_cross_attention": False},
 )
 
 FAMILIES = {
@@ -85,12 +81,6 @@ FAMILIES = {
         "attention.output.dense",
         tied_to_hidden=("embedding_size", "pooler_hidden_size"),
         head_size_key="attention_head_size",
-        untraced=(
-            "encoder.rel_embeddings",
-            "encoder.LayerNorm",
-            "attention.self.pos_query_proj",
-            "attention.self.pos_key_proj",
-        ),
         only={"conv_kernel_size": 0},
     ),
     "distilbert": Family(
@@ -100,9 +90,7 @@ FAMILIES = {
         "attention.out_lin",
         intermediate_key="hidden_dim",
     ),
-    "electra": Family(
-        _BERT.queries, _BERT.keys, _BERT.value, _BERT.output, tied_to_hidden=("embedding_size",)
-    ),
+    "electra": replace(_BERT, tied_to_hidden=("embedding_size",)),
     "modernbert": Family(
         ("attn.Wqkv",),
         ("attn.Wqkv",),
@@ -124,8 +112,8 @@ def family_of(config: Any) -> Family:
     """Return the declared part of a configuration's architecture.
 
     Raises:
-        AdjustError: The architecture is not declared, or the configuration uses a part of it that
-            this surgery does not know.
+        AdjustError: The architecture is not declared, or the configuration uses an unsupported
+            part of it.
     """
     name = config.model_type
     if name not in FAMILIES:
@@ -137,12 +125,12 @@ def family_of(config: Any) -> Family:
     only = dict(family.only)
     if family.head_size_key:
         only[family.head_size_key] = config.hidden_size // config.num_attention_heads
-    for key, known in only.items():
-        found = getattr(config, key, known)
-        if found != known:
+    for key, supported in only.items():
+        value = getattr(config, key, supported)
+        if value != supported:
             raise AdjustError(
-                f"A {name} model with {key} {found} cannot be adjusted.",
-                f"Adjust a {name} model with {key} {known}, or one of another family:"
+                f"A {name} model with {key} {value} cannot be adjusted.",
+                f"Adjust a {name} model with {key} {supported}, or one of another family:"
                 f" {', '.join(sorted(FAMILIES))}.",
             )
     return family

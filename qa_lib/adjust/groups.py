@@ -1,4 +1,4 @@
-"""Groups of dimensions that must be cut together, and the layers that they belong to."""
+"""Groups of tensor dimensions that must be cut together, and the layers that they belong to."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class Group:
-    """Units that every one of these tensors must keep or lose together.
+    """Units that all of these tensors must keep or lose together.
 
     Attributes:
         name: `hidden`, or `LAYER.query_key`, `LAYER.value`, `LAYER.intermediate`; `head` for the
-            units between the encoder and the classifier, where a family has such; `heads` where
-            one tensor holds something for the heads of all layers; `vocabulary` for the tokens.
+            units between encoder and classifier, in families that have them; `heads` where one
+            tensor holds something for the heads of all layers; `vocabulary` for the tokens.
         width: Number of units.
-        axes: The dimensions that they make up.
+        axes: The dimensions that index them.
     """
 
     name: str
@@ -74,7 +74,7 @@ class LayerGroups:
 
 
 @dataclass(frozen=True)
-class Dimensions:
+class Groups:
     """The groups of a model.
 
     Attributes:
@@ -82,7 +82,7 @@ class Dimensions:
         num_layers: Layers that a token passes; as many are stored unless they share their tensors.
         num_heads: Attention heads of each layer.
         hidden: The units of the residual stream, model-wide.
-        others: Other model-wide groups: `head` and `heads`, where there are such; `vocabulary`.
+        others: Other model-wide groups: `head` and `heads`, in models that have them; `vocabulary`.
         layers: The groups inside each stored layer.
         queries: By stored layer, names of the modules that write queries, the tokens' first.
         shapes: Shape of every tensor of the state dict.
@@ -97,10 +97,12 @@ class Dimensions:
     queries: tuple[tuple[str, ...], ...]
     shapes: Mapping[str, tuple[int, ...]]
 
-    @property
-    def groups(self) -> list[Group]:
-        """All groups: `hidden` first, then layer by layer, then the others."""
-        return [self.hidden, *(group for layer in self.layers for group in layer), *self.others]
+    def __iter__(self) -> Iterator[Group]:
+        """Iterate over all groups: `hidden` first, then layer by layer, then the others."""
+        yield self.hidden
+        for layer in self.layers:
+            yield from layer
+        yield from self.others
 
     @property
     def ties_heads(self) -> bool:
@@ -110,11 +112,11 @@ class Dimensions:
     @cached_property
     def axes(self) -> dict[str, list[tuple[Group, Axis]]]:
         """The groups and axes that each tensor takes part in, by the tensor's name."""
-        found: dict[str, list[tuple[Group, Axis]]] = {name: [] for name in self.shapes}
-        for group in self.groups:
+        by_tensor: dict[str, list[tuple[Group, Axis]]] = {name: [] for name in self.shapes}
+        for group in self:
             for axis in group.axes:
-                found[axis.tensor].append((group, axis))
-        return found
+                by_tensor[axis.tensor].append((group, axis))
+        return by_tensor
 
     def rename(self, name: str, layers: Mapping[int, int]) -> str | None:
         """Give a module or tensor the layer index that `layers` maps its own to.

@@ -1,4 +1,4 @@
-"""How much each unit matters, and which ones stay."""
+"""The importance of units, and the choice of those that stay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Statistics, written
-from qa_lib.adjust.groups import Dimensions, Group
+from qa_lib.adjust.groups import Group, Groups
 from qa_lib.adjust.plan import Indices, Keep
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.config import ImportanceMethod
@@ -17,16 +17,8 @@ if TYPE_CHECKING:
 Scores = dict[str, "torch.Tensor"]
 
 
-def places(dimensions: Dimensions, group: Group) -> list[str]:
-    """Name where a group's units are seen: what modules read, or for queries what they write."""
-    queries = {names[0] for names in dimensions.queries}
-    return group.modules("reads") or [
-        written(name) for name in group.modules("writes") if name in queries
-    ]
-
-
 def score(
-    dimensions: Dimensions,
+    groups: Groups,
     method: ImportanceMethod,
     *,
     weights: Mapping[str, torch.Tensor],
@@ -42,7 +34,7 @@ def score(
     `random` draws.
 
     Args:
-        dimensions: The groups.
+        groups: The model's.
         method: One of the above.
         weights: The state dict; only `magnitude` reads it.
         statistics: By module; only `taylor` and `activation` read them.
@@ -57,79 +49,74 @@ def score(
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-
-    def effects(group: Group) -> torch.Tensor:
-        """Score units as (windows, units), so that a head can add up its own before |.|."""
-        if method == "random":
-            return torch.rand(1, group.width, dtype=torch.float64, generator=generator)
-        if method == "magnitude":
-            return _weight_norms(group, weights)[None]
-        seen = {name: statistics[name].first(group.width) for name in places(dimensions, group)}
-        if method == "activation":
-            return torch.stack([each.magnitude for each in seen.values()]).mean(0, keepdim=True)
-        # Where there is no bias to fold into, what is removed is held at zero.
-        return torch.cat(
-            [
-                _first_order(each, folds and f"{name}.bias" in dimensions.shapes)
-                for name, each in _distinct(seen).items()
-            ]
-        )
-
     scores: Scores = {}
-    for group in [each for each in dimensions.groups if places(dimensions, each)]:
-        found = effects(group)
-        scores[group.name] = found.abs().mean(0)
+    for group in groups:
+        names = _observed(groups, group)
+        if not names:
+            continue
+        if method == "random":
+            effects = torch.rand(1, group.width, dtype=torch.float64, generator=generator)
+        elif method == "magnitude":
+            effects = _weight_norms(group, weights)[None]
+        else:
+            seen = {name: statistics[name].first(group.width) for name in names}
+            effects = _magnitudes(seen) if method == "activation" else _taylor(seen, groups, folds)
+        scores[group.name] = effects.abs().mean(0)
         if group.name.endswith(".value"):
-            # What a head contributes is what the output map reads of it: its values.
-            whole = found.unflatten(1, (dimensions.num_heads, -1)).sum(2)
-            scores[group.name.replace("value", "heads")] = whole.abs().mean(0)
+            # A head contributes its values, as the output map reads them.
+            heads = effects.unflatten(1, (groups.num_heads, -1)).sum(2)  # (windows, heads)
+            scores[group.name.replace("value", "heads")] = heads.abs().mean(0)
     return scores
 
 
-def choose(
-    dimensions: Dimensions, scores: Scores, sizes: Sizes, vocabulary: Indices | None = None
-) -> Keep:
+def choose(groups: Groups, scores: Scores, sizes: Sizes, vocabulary: Indices | None = None) -> Keep:
     """Keep the best units of each group.
 
     Args:
-        dimensions: The groups of the kept layers.
+        groups: Those of the kept layers.
         scores: What `score` returns.
         sizes: Which layers, and how many units, to keep.
         vocabulary: Which tokens to keep; all where None.
     """
-    heads: list[Indices] = []
-    query_key: list[Indices] = []
-    value: list[Indices] = []
-    intermediate: list[Indices] = []
-    by_layer = [scores[f"{index}.heads"] for index in range(len(dimensions.layers))]
-    if dimensions.ties_heads:
-        by_layer = [sum(by_layer[1:], by_layer[0])] * len(by_layer)
-    for index, layer in enumerate(dimensions.layers):
-        num_heads, intermediate_size = sizes.of_layer(index)
-        kept = _best(by_layer[index], num_heads)
-        heads.append(kept)
-        for group, chosen in ((layer.query_key, query_key), (layer.value, value)):
-            by_head = scores[group.name].unflatten(0, (dimensions.num_heads, -1))
-            head_size = by_head.shape[1]
-            chosen.append(
-                tuple(
-                    head * head_size + unit
-                    for head in kept
-                    for unit in _best(by_head[head], sizes.head_size)
-                )
-            )
-        intermediate.append(_best(scores[layer.intermediate.name], intermediate_size))
+    num_stored = len(groups.layers)
+    by_layer = [scores[f"{index}.heads"] for index in range(num_stored)]
+    if groups.ties_heads:
+        by_layer = [sum(by_layer[1:], by_layer[0])] * num_stored
+    counts = [sizes.of_layer(index) for index in range(num_stored)]
+    heads = tuple(
+        _best(of_layer, count) for of_layer, (count, _) in zip(by_layer, counts, strict=True)
+    )
+
+    def in_heads(index: int, kind: str) -> Indices:
+        """Return the best units of each kept head of a layer."""
+        by_head = scores[f"{index}.{kind}"].unflatten(0, (groups.num_heads, -1))
+        return tuple(
+            head * by_head.shape[1] + unit
+            for head in heads[index]
+            for unit in _best(by_head[head], sizes.head_size)
+        )
+
     return Keep(
         layers=sizes.layers,
         hidden=_best(scores["hidden"], sizes.hidden_size),
         head=_best(scores["head"], sizes.hidden_size) if "head" in scores else (),
-        heads=tuple(heads),
-        query_key=tuple(query_key),
-        value=tuple(value),
-        intermediate=tuple(intermediate),
+        heads=heads,
+        query_key=tuple(in_heads(index, "query_key") for index in range(num_stored)),
+        value=tuple(in_heads(index, "value") for index in range(num_stored)),
+        intermediate=tuple(
+            _best(scores[f"{index}.intermediate"], count) for index, (_, count) in enumerate(counts)
+        ),
         vocabulary=vocabulary,
         ragged=sizes.blocks is not None,
     )
+
+
+def _observed(groups: Groups, group: Group) -> list[str]:
+    """Name where a group's units are observed: at their readers, or where queries are written."""
+    queries = {names[0] for names in groups.queries}
+    return group.modules("reads") or [
+        written(name) for name in group.modules("writes") if name in queries
+    ]
 
 
 def _best(scores: torch.Tensor, num_kept: int) -> Indices:
@@ -139,27 +126,41 @@ def _best(scores: torch.Tensor, num_kept: int) -> Indices:
     return tuple(sorted(order[:num_kept].tolist()))
 
 
-def _first_order(statistics: Statistics, folds: bool) -> torch.Tensor:
-    if not folds:
-        return statistics.products
-    return statistics.products - statistics.mean * statistics.gradients
+def _magnitudes(seen: Mapping[str, Statistics]) -> torch.Tensor:
+    """Return the mean absolute activation, of shape (1, units)."""
+    import torch
+
+    return torch.stack([each.magnitude for each in seen.values()]).mean(0, keepdim=True)
 
 
-def _distinct(statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
-    """Drop repeats: the maps that read one tensor saw the same."""
+def _taylor(seen: Mapping[str, Statistics], groups: Groups, folds: bool) -> torch.Tensor:
+    """Return the first-order effects on the loss, of shape (windows, units), signed.
+
+    A head adds up its units' effects before it takes the absolute value.
+    """
     import torch
 
     distinct: dict[str, Statistics] = {}
-    for name, each in statistics.items():
+    for name, each in seen.items():  # maps that read one tensor saw the same
         if not any(torch.equal(each.products, other.products) for other in distinct.values()):
             distinct[name] = each
-    return distinct
+    return torch.cat(
+        [
+            # Without a bias to fold into, a removed unit is held at zero.
+            each.products - each.mean * each.gradients
+            if folds and f"{name}.bias" in groups.shapes
+            else each.products
+            for name, each in distinct.items()
+        ]
+    )
 
 
 def _weight_norms(group: Group, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the norm of all weights of each unit, of shape (units,)."""
     squares: Any = 0.0
     for axis in group.axes:
         weight = weights[axis.tensor].double().movedim(axis.dim, 0)
+        # (blocks x units, ...) -> (blocks, units)
         norms = weight.reshape(len(weight), -1).square().sum(1).unflatten(0, (-1, group.width))
         squares = squares + norms[list(axis.blocks)].sum(0).cpu()
     return squares.sqrt()

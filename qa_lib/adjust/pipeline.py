@@ -1,26 +1,33 @@
-"""From a parent to a smaller model that is scored, and distilled where the settings say so."""
+"""The pipeline of an adjustment: prune, prove, recover, score.
+
+`adjust_and_recover` runs it whole. A search takes its parts: it plans and cuts its trials, recovers
+them rung by rung, and prunes and recovers its choice.
+"""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import adjust, evaluation, models, training
-from qa_lib.adjust.prune import cut, describe, sizes_of, write_model
+from qa_lib import evaluation, models, training
+from qa_lib.adjust.prune import obtain_plan, write_pruned
 from qa_lib.config import Settings
-from qa_lib.data import load_held_out, load_questions
+from qa_lib.data import Questions, load_held_out, load_questions
 from qa_lib.models import card
-from qa_lib.runs import storage
+from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.run_folder import RunFolder
-
-__all__ = ["adjust_and_recover", "compare", "describe", "sizes_of", "summary", "write_model"]
+from qa_lib.runs.run_names import RESULT, read_result
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+ADJUSTED, MODEL = "adjusted", "model"  # folders of a run: right after surgery, and at the end
 
 
 def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
@@ -31,48 +38,59 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
         run: Receives plan.json and `model/`. A run that holds a plan replays it.
 
     Returns:
-        Fields for result.json: the scores before, right after surgery and at the end, parameters,
-        bytes, latencies, what was proved, and where recovered those of `train.fine_tune`.
+        Fields for result.json: the scores before, right after surgery and at the end; parameters,
+        bytes, latencies and proof; and those of `train.fine_tune` after a recovery.
 
     Raises:
-        AdjustError: The model cannot be adjusted so; nothing is written.
+        AdjustError: The model cannot be adjusted as the settings say; nothing is written then.
     """
-    started = time.monotonic()
-    name = settings.model.name
-    folder = "adjusted" if settings.adjust.recover else "model"
-    parent = models.load(name, seed=settings.seed)
-    child, result = cut(settings, run, parent, folder)
-    result |= compare(settings, parent, child)
-    result["adjust_seconds"] = round(time.monotonic() - started, 2)
+    recovers = settings.adjust.recover
+    result = _prune_and_compare(settings, run, ADJUSTED if recovers else MODEL)
     run.write_result(result, status="running")
-    del parent, child
-
     result |= _named(_parent_score(settings, run), "before")
     run.write_result(result, status="running")
-    final = evaluation.evaluate_held_out(
-        settings, run, run.url(folder), final=not settings.adjust.recover
-    )
+    pruned = run.url(ADJUSTED if recovers else MODEL)
+    final = evaluation.evaluate_held_out(settings, run, pruned, final=not recovers)
     result |= _named(final, "surgery")
-    if settings.adjust.recover:
+    if recovers:
         run.write_result(result, status="running")
-        student = settings.model_copy(
-            update={
-                "model": settings.model.model_copy(update={"name": run.url(folder)}),
-                "train": settings.train.model_copy(update={"teacher": _teacher(settings)}),
-            }
-        )
         questions = load_questions(settings.data, "train", quarantine_dir=run.path)
-        result |= training.fine_tune(student, run, questions)
-        run.write_result(result, status="running")
-        final = evaluation.evaluate_held_out(settings, run, run.url("model"))
+        final = recover_and_score(settings, run, questions)
     result |= final
-    made = "adjusted and distilled" if settings.adjust.recover else "adjusted (not retrained)"
+    made = "adjusted and distilled" if recovers else "adjusted (not retrained)"
     card.write_card(run, settings, result, made=made)
     return result
 
 
+def recover(
+    settings: Settings, run: RunFolder, questions: Questions, *, last_step: int | None = None
+) -> dict[str, Any]:
+    """Train the pruned model of a run, taught by its parent.
+
+    Args:
+        settings: `model.name` is the parent; `train` says how to train.
+        run: Holds `adjusted/`; receives `model/`.
+        questions: To train on.
+        last_step: As of `training.fine_tune`.
+
+    Returns:
+        What `training.fine_tune` returns.
+    """
+    model = settings.model.model_copy(update={"name": run.url(ADJUSTED)})
+    train = settings.train.model_copy(update={"teacher": _teacher(settings)})
+    student = settings.model_copy(update={"model": model, "train": train})
+    return training.fine_tune(student, run, questions, last_step=last_step)
+
+
+def recover_and_score(settings: Settings, run: RunFolder, questions: Questions) -> dict[str, Any]:
+    """Recover the pruned model of a run, and evaluate it; arguments as of `recover`."""
+    result = recover(settings, run, questions)
+    run.write_result(result, status="running")
+    return result | evaluation.evaluate_held_out(settings, run, run.url(MODEL))
+
+
 def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel) -> dict[str, Any]:
-    """Measure what the adjusted model costs beside its parent.
+    """Measure the costs of the adjusted model and of its parent.
 
     Latencies are those of a forward pass, the two models in turns: in float32 on a CPU, in float16
     on a GPU.
@@ -90,10 +108,9 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
     if on_gpu:
         pair = {key: copy.deepcopy(model).half().to(device) for key, model in pair.items()}
     latencies = []
-    for num_windows, num_tokens in tracked(
-        adjust.LATENCY_SHAPES, "shapes", "measuring latency", quiet_s=QUIET_S
-    ):
-        seconds = adjust.measure_latency(pair, batch=num_windows, num_tokens=num_tokens)
+    shapes = tracked(LATENCY_SHAPES, "shapes", "measuring latency", quiet_s=QUIET_S)
+    for num_windows, num_tokens in shapes:
+        seconds = measure_latency(pair, batch=num_windows, num_tokens=num_tokens)
         latencies.append(
             {
                 "windows": num_windows,
@@ -103,10 +120,9 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
                 "speedup": round(seconds["parent"] / seconds["child"], 3),
             }
         )
-    counts = {key: models.num_parameters(model) for key, model in pair.items()}
     return {
-        "num_parameters": counts["child"],
-        "num_parent_parameters": counts["parent"],
+        "num_parameters": models.num_parameters(child),
+        "num_parent_parameters": models.num_parameters(parent),
         "num_parent_layers": parent.config.num_hidden_layers,
         "weight_bytes": _weight_bytes(child),
         "parent_weight_bytes": _weight_bytes(parent),
@@ -118,7 +134,7 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Return the lines that a job ends with."""
+    """Return the last lines that a job prints."""
     lines = [
         f"{result['num_parent_parameters']:,} -> {result['num_parameters']:,} parameters,"
         f" {result['speedup']:.2f}x as fast (1 window of 384 tokens,"
@@ -130,15 +146,33 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _teacher(settings: Settings) -> str | None:
-    """Return who teaches the recovery: the parent, unless its head is a random one.
+def _prune_and_compare(settings: Settings, run: RunFolder, folder: str) -> dict[str, Any]:
+    started_s = time.monotonic()
+    name = settings.model.name
+    parent = models.load(name, seed=settings.seed)
+    if not models.has_answering_head(name):
+        print(
+            f"note: {name} has no question-answering head: units are scored against a random one,"
+            " and it will not teach. Fine-tune it first (`make train`).",
+            file=sys.stderr,
+        )
+    plan, texts = obtain_plan(settings, run, parent)
+    child, pruned = write_pruned(settings, run, parent, plan, folder, texts=texts)
+    result = {"parent": name, "parent_sha256": plan.parent_sha256, **pruned}
+    result |= {"vocabulary_size": child.config.vocab_size} | compare(settings, parent, child)
+    return result | {"adjust_seconds": round(time.monotonic() - started_s, 2)}
 
-    A teacher without weight in the loss is not asked.
+
+def _teacher(settings: Settings) -> str | None:
+    """Return the teacher of the recovery: the parent, unless its head is random.
+
+    A teacher without weight in the loss is not computed.
     """
     if not settings.train.distill_weight:
         return None
-    name = settings.train.teacher or settings.model.name
-    return name if settings.train.teacher or models.has_answering_head(name) else None
+    if settings.train.teacher is not None:
+        return settings.train.teacher
+    return settings.model.name if models.has_answering_head(settings.model.name) else None
 
 
 def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
@@ -151,23 +185,20 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     if questions is None:
         return {}
     name, data = settings.model.name, settings.data
-    decides = [models.fingerprint(name), questions.fingerprint, data.max_length, data.stride]
-    decides += [
-        settings.evaluate.model_dump_json(exclude={"semantic_model"}),
-        settings.train.precision,
-    ]
-    key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:24]
-    cache = RunFolder(f"{settings.storage}/cache/score-{key}", run.job)
-    found = cache.read_result()
-    if not found:
-        found = evaluation.evaluate(settings, run, name, questions, final=False)
-        cache.filesystem.create_dir(cache.root, recursive=True)
-        cache.write_text("result.json", storage.to_json(found, indent=2))
-    return found
+    inputs = [models.fingerprint(name), questions.fingerprint, data.max_length, data.stride]
+    inputs.append(settings.evaluate.model_dump_json(exclude={"semantic_model"}))
+    inputs.append(settings.train.precision)
+    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:24]
+    cache = Folder(f"{settings.storage}/cache/score-{key}")
+    scores = read_result(cache)
+    if not scores:
+        scores = evaluation.evaluate(settings, run, name, questions, final=False)
+        cache.write_json(RESULT, scores, indent=2)
+    return scores
 
 
 def _weight_bytes(model: PreTrainedModel) -> int:
-    return sum(each.numel() * each.element_size() for each in model.state_dict().values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
 def _named(result: dict[str, Any], moment: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The plan: which units of which dimension stay, and what is folded. Replayable, as plan.json."""
+"""The pruning plan: which units stay, and what is folded. Replayable, as plan.json."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pydantic import (
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.errors import AdjustError
 from qa_lib.models.ragged import Blocks
+from qa_lib.runs.run_folder import PLAN, RunFolder
 
 if TYPE_CHECKING:
     from qa_lib.adjust.groups import Group
@@ -42,7 +43,7 @@ def _from_bits(value: Any) -> Any:
     return tuple(np.flatnonzero(np.unpackbits(data, bitorder="little")).tolist())
 
 
-# Many indices, in JSON as base64 of one bit for each, the lowest bit of the first byte for 0.
+# Many indices; in JSON a bitmap in base64, the lowest bit of the first byte for index 0.
 Bits = Annotated[Indices, BeforeValidator(_from_bits), PlainSerializer(_to_bits, when_used="json")]
 
 
@@ -51,19 +52,19 @@ class _Record(BaseModel):
 
 
 class Keep(_Record):
-    """Indices of the parent's units that stay, ascending. Per kept layer where nested.
+    """Indices of the parent's units that stay, ascending; nested ones are per kept layer.
 
     Attributes:
         layers: Layers.
         hidden: Units of the residual stream.
-        head: Units between the encoder and the classifier, in families with such.
+        head: Units between encoder and classifier, in families that have them.
         heads: Attention heads.
         query_key: Rows of the query and key maps: units of the kept heads.
-        value: Rows of the value map, and columns of the map that reads it: likewise.
+        value: Rows of the value map, and columns of the map that reads it: units of the kept heads.
         intermediate: Feed-forward units.
         vocabulary: Tokens; all where None.
-        ragged: Whether layers differ in heads and intermediate units; without any of them, a layer
-            has lost its attention, or its feed-forward part, but for a constant.
+        ragged: Whether layers differ in heads and intermediate units. A layer without heads has
+            lost its attention, one without units its feed-forward part, but for a constant.
     """
 
     layers: Indices = Field(min_length=1)
@@ -80,13 +81,11 @@ class Keep(_Record):
         """Return the kept units of a group (`hidden`, `LAYER.KIND`, ...) of the kept layers."""
         if group.name == "heads":
             return self.heads[0]
-        if group.name in ("hidden", "head"):
-            return self.head if group.name == "head" else self.hidden
-        if group.name == "vocabulary":
-            return tuple(range(group.width)) if self.vocabulary is None else self.vocabulary
-        layer, kind = group.name.split(".")
-        indices: Indices = getattr(self, kind)[int(layer)]
-        return indices
+        if group.name == "vocabulary" and self.vocabulary is None:
+            return tuple(range(group.width))
+        layer, _, kind = group.name.rpartition(".")
+        indices: Any = getattr(self, kind)
+        return indices[int(layer)] if layer else indices
 
     @property
     def sizes(self) -> Sizes:
@@ -108,21 +107,18 @@ class Keep(_Record):
 
 
 class Norm(_Record):
-    """Gain and shift of a LayerNorm over the kept dimensions, refitted on calibration windows.
-
-    There is no shift in families whose norms have none.
-    """
+    """Gain of a LayerNorm over the kept dimensions, refitted, and its shift where it has one."""
 
     weight: tuple[float, ...]
     bias: tuple[float, ...] | None
 
 
 class Fold(_Record):
-    """What the cut model takes over from what it lost. Modules carry the adjusted model's names.
+    """What the cut model takes over from what it lost. Modules have the adjusted model's names.
 
     Attributes:
-        held: The removed units' mean, in the order of their indices, by the linear map that reads
-            them: its weights on them times this is added to its bias.
+        held: The removed units' means, in the order of their indices, by the linear map that reads
+            them: its weights on them times these are added to its bias.
         norms: The LayerNorms that are refitted.
     """
 
@@ -131,12 +127,9 @@ class Fold(_Record):
 
 
 class Coupling(_Record):
-    """One group of the parent: dimensions that must be cut together.
+    """One group of the parent: how many units it had, how many stay, and what it couples.
 
-    Attributes:
-        width: Units before the cut.
-        kept: Units after it.
-        dimensions: The dimensions it ties, as `TENSOR[DIMENSION]`.
+    `dimensions` are written as `TENSOR[DIMENSION]`.
     """
 
     width: int
@@ -145,7 +138,7 @@ class Coupling(_Record):
 
 
 class Plan(_Record):
-    """Everything that the surgery needs beside the parent.
+    """All that surgery needs apart from the parent.
 
     Attributes:
         version: Of this format.
@@ -154,7 +147,7 @@ class Plan(_Record):
         importance: How the units were scored.
         keep: What stays.
         scores: The scores behind it, by group of the kept layers; `LAYER.heads` for heads.
-        groups: What each group ties, by its name in the kept layers.
+        groups: What each group couples, by its name in the kept layers.
         fold: What is folded.
         changed: Tensors that are not a plain selection of the parent's values, with the reason.
     """
@@ -175,10 +168,10 @@ class Plan(_Record):
 
     @classmethod
     def from_json(cls, text: str, name: str = "plan.json") -> Plan:
-        """Read a plan.
+        """Parse a plan; `name` is used in errors.
 
         Raises:
-            AdjustError: It is no plan, or one of another version.
+            AdjustError: The text is no plan, or has another version.
         """
         remedy = "Pass a plan.json that `make adjust` wrote, unchanged."
         try:
@@ -186,37 +179,44 @@ class Plan(_Record):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
-            raise AdjustError(f"{name} is no plan: {place}: {first['msg']}.", remedy) from None
+            raise AdjustError(
+                f"{name} is no pruning plan: {place}: {first['msg']}.", remedy
+            ) from None
         if plan.version != _VERSION:
             raise AdjustError(f"{name} has version {plan.version}, not {_VERSION}.", remedy)
         return plan
 
+    @classmethod
+    def read(cls, folder: RunFolder) -> Plan:
+        """Read the plan of a run or of a trial."""
+        return cls.from_json(folder.read_text(PLAN), folder.url(PLAN))
+
+    def write(self, folder: RunFolder) -> None:
+        """Write the plan into the folder of a run or of a trial."""
+        folder.write_text(PLAN, self.to_json())
+
     def check_parent(self, parent_sha256: str, name: str) -> None:
-        """Refuse to cut a checkpoint that the plan was not made for.
+        """Check that the plan was made for this checkpoint.
 
         Raises:
-            AdjustError: It was made for another one.
+            AdjustError: The plan was made for another checkpoint.
         """
-        if parent_sha256 != self.parent_sha256:
-            raise AdjustError(
-                f"The plan was made for another checkpoint than {name}: its parent has the"
-                f" fingerprint {self.parent_sha256[:12]}, this one {parent_sha256[:12]}.",
-                "Name the plan's parent with --model.name, or make a plan for this model with"
-                f" sizes of your own: this plan's are {_flags(self.keep.sizes)}.",
-            )
-
-
-def _flags(sizes: Sizes) -> str:
-    heads, width = sizes.means
-    return (
-        f"--adjust.num-layers {len(sizes.layers)} --adjust.intermediate-size {width}"
-        f" --adjust.hidden-size {sizes.hidden_size} --adjust.num-heads {heads}"
-        f"{'' if sizes.blocks is None else ' --adjust.ragged'}"
-    )
+        if parent_sha256 == self.parent_sha256:
+            return
+        sizes = self.keep.sizes
+        heads, width = sizes.means
+        raise AdjustError(
+            f"The plan was made for another checkpoint than {name}: its parent has the"
+            f" fingerprint {self.parent_sha256[:12]}, this one {parent_sha256[:12]}.",
+            "Name the plan's parent with --model.name, or make a plan for this model with sizes"
+            f" of your own: this plan's are --adjust.num-layers {len(sizes.layers)}"
+            f" --adjust.intermediate-size {width} --adjust.hidden-size {sizes.hidden_size}"
+            f" --adjust.num-heads {heads}{'' if sizes.blocks is None else ' --adjust.ragged'}.",
+        )
 
 
 def _lines(value: Any, indent: str = "") -> str:
-    """Format JSON with dictionaries over several lines and lists of numbers on one."""
+    """Format JSON: a line for each entry of a dictionary, one line for a list of numbers."""
     inner = indent + "  "
     if isinstance(value, dict) and value:
         items = [f"{inner}{json.dumps(key)}: {_lines(item, inner)}" for key, item in value.items()]

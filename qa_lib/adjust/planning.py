@@ -1,20 +1,20 @@
-"""From sizes to a plan: score every unit on calibration windows, keep the best, measure folds."""
+"""From sizes to a pruning plan: units scored, the best kept, folds measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qa_lib.adjust import importance
 from qa_lib.adjust.calibrate import Batch, Statistics, calibrate
-from qa_lib.adjust.coupling import label
-from qa_lib.adjust.fold import fold
-from qa_lib.adjust.groups import Dimensions
-from qa_lib.adjust.plan import Coupling, Fold, Indices, Plan
-from qa_lib.adjust.ragged_sizes import distribute
+from qa_lib.adjust.coupling import groups_of
+from qa_lib.adjust.fold import measure_fold
+from qa_lib.adjust.groups import Groups
+from qa_lib.adjust.plan import Coupling, Fold, Indices, Keep, Plan
+from qa_lib.adjust.ragged_sizes import redistribute
 from qa_lib.adjust.sizes import Sizes
-from qa_lib.adjust.surgery import changes, drop_layers
-from qa_lib.config import ImportanceMethod
+from qa_lib.adjust.surgery import changed_tensors, drop_layers
+from qa_lib.config import AdjustSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,77 +23,76 @@ if TYPE_CHECKING:
 def make_plan(
     model: PreTrainedModel,
     sizes: Sizes,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
+    settings: AdjustSettings | None = None,
     *,
-    parent_sha256: str,
+    parent_sha256: str = "",
     vocabulary: Indices | None = None,
-    method: ImportanceMethod = "taylor",
-    folds: bool = True,
-    round_to: int = 8,
     seed: int = 0,
 ) -> Plan:
-    """Decide which units stay.
+    """Decide which units stay, and what the rest takes over from those that go.
 
-    Layers go first; the units of those that stay are scored, and their folds measured, without
-    them.
+    Layers go first; units are scored, and folds measured, on the layers that stay.
 
     Args:
         model: The parent, in evaluation mode.
-        sizes: What it is to be cut to.
-        batches: Calibration windows, as `qa_lib.windows.collate` returns them, labels included.
-        parent_sha256: Its fingerprint.
+        sizes: The sizes to cut it to.
+        batches: Calibration windows, as `qa_lib.windows.collate` returns them, labels included;
+            iterated over several times.
+        settings: How to score (`importance`), whether to `fold`, and in steps of how many units
+            (`round_to`) ragged layers share them; the defaults where None.
+        parent_sha256: The parent's fingerprint.
         vocabulary: The tokens that stay; all where None.
-        method: How units are scored.
-        folds: Whether to fold removed units' means into biases, and to refit LayerNorms.
-        round_to: Where a ragged model's layers share their units out, they do in steps of so many.
         seed: Of `random` importance.
 
     Raises:
-        AdjustError: The model's family is not declared.
+        AdjustError: The model's family is not supported.
     """
+    settings = settings or AdjustSettings()
     short = drop_layers(model, sizes.layers)
-    dimensions = label(short.config)
-    statistics = _statistics(short, dimensions, batches, method, folds)
+    groups = groups_of(short.config)
+    statistics = _statistics(short, groups, batches, settings)
     scores = importance.score(
-        dimensions,
-        method,
+        groups,
+        settings.importance,
         weights=short.state_dict(),
         statistics=statistics,
-        folds=folds,
+        folds=settings.fold,
         seed=seed,
     )
-    shared = distribute(scores, sizes, round_to)
-    keep = importance.choose(dimensions, scores, shared, vocabulary)
-    folded = fold(short, dimensions, keep, statistics, batches) if folds else Fold()
+    sizes = redistribute(scores, sizes, settings.round_to)
+    keep = importance.choose(groups, scores, sizes, vocabulary)
+    fold = measure_fold(short, groups, keep, statistics, batches) if settings.fold else Fold()
     return Plan(
         family=model.config.model_type,
         parent_sha256=parent_sha256,
-        importance=method,
+        importance=settings.importance,
         keep=keep,
         scores={name: tuple(values.float().tolist()) for name, values in scores.items()},
-        groups={
-            group.name: Coupling(
-                width=group.width,
-                kept=len(keep.of(group)),
-                dimensions=tuple(f"{axis.tensor}[{axis.dim}]" for axis in group.axes),
-            )
-            for group in dimensions.groups
-        },
-        fold=folded,
-        changed=changes(dimensions, keep, folded),
+        groups=_couplings(groups, keep),
+        fold=fold,
+        changed=changed_tensors(groups, keep, fold),
     )
 
 
 def _statistics(
-    model: PreTrainedModel,
-    dimensions: Dimensions,
-    batches: Sequence[Batch],
-    method: ImportanceMethod,
-    folds: bool,
+    model: PreTrainedModel, groups: Groups, batches: Iterable[Batch], settings: AdjustSettings
 ) -> dict[str, Statistics]:
-    """Run the calibration windows where scores or folds need them."""
-    if method in ("magnitude", "random") and not folds:
+    """Run the calibration windows if scores or folds need them."""
+    method = settings.importance
+    if method in ("magnitude", "random") and not settings.fold:
         return {}
-    readers = [name for group in dimensions.groups for name in group.modules("reads")]
-    queries = [names[0] for names in dimensions.queries]
+    readers = [name for group in groups for name in group.modules("reads")]
+    queries = [names[0] for names in groups.queries]
     return calibrate(model, readers, queries, batches, gradients=method == "taylor")
+
+
+def _couplings(groups: Groups, keep: Keep) -> dict[str, Coupling]:
+    return {
+        group.name: Coupling(
+            width=group.width,
+            kept=len(keep.of(group)),
+            dimensions=tuple(f"{axis.tensor}[{axis.dim}]" for axis in group.axes),
+        )
+        for group in groups
+    }

@@ -1,4 +1,4 @@
-"""What proofs are made on: windows of random tokens, and the logits that a model gives them."""
+"""Windows of random tokens for proofs, and the logits that a model gives them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def probe(
 ) -> Batch:
     """Draw windows of random tokens, the last one padded.
 
-    Equality of two functions does not ask for windows that make sense, and needs no questions.
+    The equality of two models shows on any tokens, so that a proof needs no questions.
 
     Args:
-        config: Of the model.
+        config: The model's.
         vocabulary: Tokens to draw from; all where None.
-        num_windows: How many.
-        num_tokens: Of each, or as many as the model has positions for.
+        num_windows: Windows to draw.
+        num_tokens: Tokens of each window, or as many as the model has positions for.
     """
     import torch
 
@@ -42,7 +42,7 @@ def probe(
 
 
 def renumbered(batch: Batch, plan: Plan) -> Batch:
-    """Return a batch of the parent's tokens with the numbers that the child knows them by."""
+    """Return a batch of the parent's token ids with the child's ids of the same tokens."""
     import torch
 
     if plan.keep.vocabulary is None:
@@ -52,7 +52,7 @@ def renumbered(batch: Batch, plan: Plan) -> Batch:
 
 
 def logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Return start and end logits of the real tokens, of shape (2, tokens)."""
+    """Return start and end logits of the real tokens, of shape (2, real tokens)."""
     import torch
 
     inputs = {key: value.to(model.device) for key, value in model_inputs(batch).items()}
@@ -63,10 +63,10 @@ def logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 
 def require(holds: bool, otherwise: str) -> None:
-    """Refuse a model of which something does not hold.
+    """Check one part of a proof.
 
     Raises:
-        AdjustError: It does not.
+        AdjustError: The part does not hold.
     """
     if not holds:
         raise AdjustError(

@@ -1,8 +1,8 @@
 """The proof that an adjusted model is what its plan says, made before anything is written.
 
-Four parts: the shapes are those of a model built anew from the written configuration; kept tensors
-are the parent's, bit for bit; the logits are the parent's with the removed units held at what was
-folded; and the groups are complete, because reordering each one's units changes no logit.
+Four parts: shapes are those of a model built from the new configuration; kept tensors equal the
+parent's bit for bit; logits equal the parent's with the removed units held at their folded values;
+and groups are complete, because permuting the units of each changes no logit.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.architecture import shapes_of
 from qa_lib.adjust.calibrate import Batch
-from qa_lib.adjust.coupling import label
+from qa_lib.adjust.coupling import groups_of
 from qa_lib.adjust.fold import complement, normalise
-from qa_lib.adjust.groups import Dimensions, Group
+from qa_lib.adjust.groups import Group, Groups
 from qa_lib.adjust.permutation import check_permutation
-from qa_lib.adjust.plan import Indices, Plan
+from qa_lib.adjust.plan import Fold, Indices, Norm, Plan
 from qa_lib.adjust.probe_batch import logits, probe, renumbered, require
 from qa_lib.adjust.surgery import take
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-LOGIT_TOLERANCE = 1e-5  # of float64 logits: folded biases are rounded to the weights' float32
+LOGIT_TOLERANCE = 1e-5  # of float64 logits: folded biases are rounded to float32
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was shown.
+    """The figures of a proof.
 
     Attributes:
-        num_tensors: Tensors whose shape is the configuration's.
-        num_identical: Tensors that are the parent's at the plan's indices, bit for bit.
-        max_logit_error: Largest distance to the parent with its removed units held.
-        max_permutation_error: Largest change of the parent's logits when groups are reordered,
+        num_tensors: Tensors with the configuration's shapes.
+        num_identical: Tensors that equal the parent's at the plan's indices, bit for bit.
+        max_logit_error: Largest difference from the parent with its removed units held.
+        max_permutation_error: Largest change of the parent's logits when groups are permuted,
             relative to the largest logit.
     """
 
@@ -58,41 +58,40 @@ def prove(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> Proof:
         plan: What was cut and folded.
 
     Raises:
-        AdjustError: One part fails; nothing of the child can be trusted then.
+        AdjustError: One part fails; the child cannot be trusted then.
     """
-    dimensions = label(parent.config)
     batch = probe(parent.config, plan.keep.vocabulary)
     num_tensors = check_shapes(child)
     num_identical = check_bits(parent, child, plan)
     parent, child = _double(parent), _double(child)
-    permutation_error = check_permutation(parent, dimensions, batch)
+    permutation_error = check_permutation(parent, groups_of(parent.config), batch)
     logit_error = check_logits(parent, child, plan, batch)
     return Proof(num_tensors, num_identical, logit_error, permutation_error)
 
 
 def check_shapes(child: PreTrainedModel) -> int:
-    """Compare every tensor's shape with a model built anew from the configuration."""
+    """Compare all tensors' shapes with those of a model built from the configuration."""
     expected = shapes_of(child.config)
-    found = {name: tuple(tensor.shape) for name, tensor in child.state_dict().items()}
-    wrong = [name for name in expected | found if expected.get(name) != found.get(name)]
+    shapes = {name: tuple(tensor.shape) for name, tensor in child.state_dict().items()}
+    wrong = [name for name in expected | shapes if expected.get(name) != shapes.get(name)]
     require(not wrong, f"these tensors do not fit the configuration: {wrong[:3]}")
-    return len(found)
+    return len(shapes)
 
 
 def check_bits(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> int:
-    """Compare the tensors that the plan does not name as changed with the parent's, by bits."""
+    """Compare the tensors that the plan does not name as changed with the parent's bits."""
     import torch
 
-    dimensions = label(parent.config)
-    layers = dimensions.stored(plan.keep.layers)
+    groups = groups_of(parent.config)
+    layers = groups.stored(plan.keep.layers)
     source = parent.state_dict()
-    groups = _by_child_layer(dimensions, layers)
+    in_plan = _groups_in_plan(groups, layers)
     num_identical = 0
     for name, tensor in child.state_dict().items():
         if name in plan.changed:
             continue
-        origin = str(dimensions.rename(name, layers))
-        places = [(groups[group.name], axis) for group, axis in dimensions.axes[origin]]
+        origin = str(groups.rename(name, layers))
+        places = [(in_plan[group.name], axis) for group, axis in groups.axes[origin]]
         expected = take(source[origin], places, plan.keep)
         same = torch.equal(expected.cpu(), tensor.cpu())
         require(same, f"{name} is not the parent's {origin} at the plan's indices")
@@ -110,6 +109,9 @@ def check_logits(
         child: In float64.
         plan: What was cut and folded.
         batch: A few windows.
+
+    Returns:
+        The largest difference.
     """
     with held(parent, plan):
         expected = logits(parent, batch)
@@ -123,15 +125,15 @@ def check_logits(
 
 @contextmanager
 def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
-    """Let a whole model compute what the plan's cut model must compute.
+    """Make a whole model compute what the plan's cut model must compute.
 
-    It keeps all its tensors, so that this shares nothing with the surgery: what goes is held at its
-    folded value where it is read, removed layers hand on what they get, and LayerNorms take their
-    statistics over the kept dimensions.
+    The model keeps all its tensors, so that this shares nothing with the surgery: removed units are
+    held at their folded values where they are read, removed layers pass their input on, and
+    LayerNorms take their statistics over the kept dimensions.
     """
-    dimensions = label(parent.config)
-    layers = dimensions.stored(plan.keep.layers)
-    groups = _by_child_layer(dimensions, layers)
+    groups = groups_of(parent.config)
+    layers = groups.stored(plan.keep.layers)
+    in_plan = _groups_in_plan(groups, layers)
     with ExitStack() as stack:
 
         def hook(name: str, function: Any, *, before: bool = False) -> None:
@@ -139,48 +141,54 @@ def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
             register = module.register_forward_pre_hook if before else module.register_forward_hook
             stack.callback(register(function).remove)
 
-        removed_layers = set(range(dimensions.num_layers)) - set(plan.keep.layers)
-        if len(dimensions.layers) < dimensions.num_layers:
-            passes = _hand_on(removed_layers, dimensions.num_layers)
-            hook(f"{dimensions.layer_prefix}0", passes)
+        removed_layers = set(range(groups.num_layers)) - set(plan.keep.layers)
+        if len(groups.layers) < groups.num_layers:
+            hook(f"{groups.layer_prefix}0", _pass_on(removed_layers, groups.num_layers))
         else:
             for index in removed_layers:
-                hook(f"{dimensions.layer_prefix}{index}", _hand_on({0}, 1))
-        names = {name: dimensions.rename(name, layers) for name in plan.fold.held}
-        values = {names[name]: value for name, value in plan.fold.held.items()}
-        queries = {name for layer in dimensions.queries for name in layer}
-        for group in dimensions.groups:
-            if group.name not in groups:
-                continue
-            removed = complement(plan.keep.of(groups[group.name]), group.width)
-            for name in group.modules("reads") if removed else ():
-                value = values.get(name, (0.0,) * len(removed))
-                if dimensions.layer_of(name) in (None, *layers.values()):
-                    hook(name, _hold(removed, value, reads=True), before=True)
-            for name in group.modules("writes") if removed else ():
-                if group.name.endswith("query_key") and name in queries:
-                    hook(name, _hold(removed, (0.0,) * len(removed), reads=False))
-            inverse = {layer: index for index, layer in layers.items()}
-            for name in group.modules("normalises") if removed else ():
-                norm = plan.fold.norms.get(str(dimensions.rename(name, inverse)))
-                hook(name, _restrict(plan.keep.of(group), norm))
+                hook(f"{groups.layer_prefix}{index}", _pass_on({0}, 1))
+        for group in groups:
+            if group.name in in_plan:
+                kept = plan.keep.of(in_plan[group.name])
+                _hold_group(hook, groups, group, kept, plan.fold, layers)
         yield
 
 
-def _hand_on(removed: set[int], num_passes: int) -> Any:
-    """Return a hook that lets a layer hand on what it gets in some of its passes."""
+def _hold_group(
+    hook: Any, groups: Groups, group: Group, kept: Indices, fold: Fold, layers: Mapping[int, int]
+) -> None:
+    """Register the hooks that hold a group's removed units."""
+    removed = complement(kept, group.width)
+    if not removed:
+        return
+    zeros = (0.0,) * len(removed)
+    values = {groups.rename(name, layers): held for name, held in fold.held.items()}
+    for name in group.modules("reads"):
+        if groups.layer_of(name) in (None, *layers.values()):
+            hook(name, _hold(removed, values.get(name, zeros), reads=True), before=True)
+    if group.name.endswith("query_key"):
+        queries = {name for names in groups.queries for name in names}
+        for name in set(group.modules("writes")) & queries:
+            hook(name, _hold(removed, zeros, reads=False))
+    norms = {groups.rename(name, layers): norm for name, norm in fold.norms.items()}
+    for name in group.modules("normalises"):
+        hook(name, _restrict(kept, norms.get(name)))
+
+
+def _pass_on(removed: set[int], num_passes: int) -> Any:
+    """Return a hook by which a layer passes its input on in the removed ones of its passes."""
     count = itertools.count()
 
-    def handing(_: Any, arguments: Any, output: Any) -> Any:
+    def passing(_: Any, arguments: Any, output: Any) -> Any:
         if next(count) % num_passes not in removed:
             return output
         return (arguments[0], *output[1:]) if isinstance(output, tuple) else arguments[0]
 
-    return handing
+    return passing
 
 
 def _hold(removed: Indices, value: tuple[float, ...], *, reads: bool) -> Any:
-    """Return a hook that holds units of what a module reads or writes."""
+    """Return a hook that holds units of a module's input or output."""
 
     def holding(units: torch.Tensor) -> torch.Tensor:
         units = units.clone()
@@ -192,8 +200,8 @@ def _hold(removed: Indices, value: tuple[float, ...], *, reads: bool) -> Any:
     return lambda _, __, output: holding(output)
 
 
-def _restrict(kept: Indices, norm: Any) -> Any:
-    """Return a hook that lets a LayerNorm normalise over the kept dimensions only."""
+def _restrict(kept: Indices, norm: Norm | None) -> Any:
+    """Return a hook by which a LayerNorm normalises over the kept dimensions only."""
     index = list(kept)
 
     def restricted(module: Any, arguments: Any, output: torch.Tensor) -> torch.Tensor:
@@ -208,11 +216,11 @@ def _restrict(kept: Indices, norm: Any) -> Any:
     return restricted
 
 
-def _by_child_layer(dimensions: Dimensions, layers: Mapping[int, int]) -> dict[str, Group]:
-    """Return the parent's groups under the name that the plan knows them by, by their own name."""
-    found = {group.name: group for group in (dimensions.hidden, *dimensions.others)}
+def _groups_in_plan(groups: Groups, layers: Mapping[int, int]) -> dict[str, Group]:
+    """Return the parent's groups by their names, named as in the plan."""
+    found = {group.name: group for group in (groups.hidden, *groups.others)}
     for child, parent in layers.items():
-        for group in dimensions.layers[parent]:
+        for group in groups.layers[parent]:
             kind = group.name.split(".")[1]
             found[group.name] = Group(f"{child}.{kind}", group.width, group.axes)
     return found

@@ -1,16 +1,27 @@
-"""From settings to a cut model: the plan is made or read, the cut proved, and only then written."""
+"""From settings to a pruned model: the plan is read or made, the parent cut, the cut proved."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qa_lib import adjust, models, windows
+from qa_lib import models, windows
+from qa_lib.adjust import vocabulary
+from qa_lib.adjust.calibrate import Batch, draw_windows
+from qa_lib.adjust.from_settings import resolve
+from qa_lib.adjust.plan import Indices, Plan
+from qa_lib.adjust.planning import make_plan
+from qa_lib.adjust.proof import Proof, prove
+from qa_lib.adjust.ragged_sizes import spread_evenly
+from qa_lib.adjust.sizes import Sizes
+from qa_lib.adjust.surgery import apply
+from qa_lib.adjust.table import table
+from qa_lib.adjust.targets import find_sizes
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError
@@ -21,78 +32,107 @@ from qa_lib.runs.run_folder import PLAN, RunFolder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from qa_lib.adjust.calibrate import Batch
-    from qa_lib.adjust.plan import Indices
-
 
 def describe(settings: Settings) -> str:
     """Return the table of what would become of the model's dimensions, groups and costs.
 
     Raises:
-        AdjustError: The model cannot be adjusted so.
+        AdjustError: The model cannot be adjusted as the settings say.
     """
     parent = models.load(settings.model.name, seed=settings.seed)
-    dimensions = adjust.trace(parent)
-    replayed = _read_plan(settings)
-    if replayed:
-        sizes = replayed.keep.sizes
-    else:
-        kept = _vocabulary(settings, parent, _corpus(settings))
-        sizes = _sizes(settings, parent, _LazyWindows(settings), kept)
-    return adjust.table(parent.config, dimensions, sizes)
+    plan = _read_plan(settings)
+    if plan is not None:
+        return table(parent.config, plan.keep.sizes)
+    kept, _ = _vocabulary(settings, parent)
+    return table(parent.config, _sizes(settings, parent, _CalibrationWindows(settings), kept))
 
 
-def cut(
-    settings: Settings, run: RunFolder, parent: PreTrainedModel, folder: str
-) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Make or read the plan, show the table, cut, prove, and only then write."""
-    dimensions = adjust.trace(parent)
-    if not models.has_answering_head(settings.model.name):
-        print(
-            f"note: {settings.model.name} has no question-answering head: units are scored against"
-            " a random one, and it will not teach. Fine-tune it first (`make train`).",
-            file=sys.stderr,
-        )
-    parent_sha256 = models.fingerprint(settings.model.name)
+def obtain_plan(
+    settings: Settings, run: RunFolder, parent: PreTrainedModel
+) -> tuple[Plan, pa.StringArray | None]:
+    """Read the plan that the settings name or a resumed run has, or make one; print its table.
+
+    Returns:
+        The plan; and the texts that a shorter vocabulary must cover, unless the plan is replayed.
+
+    Raises:
+        AdjustError: The settings or the plan do not fit the parent.
+    """
+    name = settings.model.name
+    parent_sha256 = models.fingerprint(name)
     plan = _read_plan(settings, run)
-    if plan is None:
-        batches = _LazyWindows(settings, run)
-        texts = _corpus(settings, run)
-        kept = _vocabulary(settings, parent, texts)
-        sizes = _sizes(settings, parent, batches, kept)
-        print(adjust.table(parent.config, dimensions, sizes), flush=True)
-        plan = adjust.make_plan(
-            parent,
-            sizes,
-            batches,
-            parent_sha256=parent_sha256,
-            vocabulary=kept,
-            method=settings.adjust.importance,
-            folds=settings.adjust.fold,
-            round_to=settings.adjust.round_to,
-            seed=settings.seed,
-        )
-        if plan.keep.ragged:
-            print(f"the layers' shares: {_shares(plan.keep.sizes)}", flush=True)
-    else:
-        texts = None
-        plan.check_parent(parent_sha256, settings.model.name)
-        print(adjust.table(parent.config, dimensions, plan.keep.sizes), flush=True)
-    child = adjust.apply(parent, plan)
-    proof = adjust.prove(parent, child, plan)
-    tokenizer, vocabulary = _shorten(settings, plan, texts)
+    if plan is not None:
+        plan.check_parent(parent_sha256, name)
+        print(table(parent.config, plan.keep.sizes), flush=True)
+        return plan, None
+    batches = _CalibrationWindows(settings, run)
+    kept, texts = _vocabulary(settings, parent, run)
+    sizes = _sizes(settings, parent, batches, kept)
+    print(table(parent.config, sizes), flush=True)
+    plan = make_plan(
+        parent,
+        sizes,
+        batches,
+        settings.adjust,
+        parent_sha256=parent_sha256,
+        vocabulary=kept,
+        seed=settings.seed,
+    )
+    if plan.keep.ragged:
+        units = plan.keep.heads, plan.keep.intermediate
+        heads, widths = (" ".join(str(len(kept)) for kept in layers) for layers in units)
+        print(f"the layers' shares: heads {heads}; intermediate size {widths}", flush=True)
+    return plan, texts
+
+
+def prune(parent: PreTrainedModel, plan: Plan) -> tuple[PreTrainedModel, Proof]:
+    """Cut a parent as a plan says, and prove the cut.
+
+    Raises:
+        AdjustError: The plan does not fit the parent, or the proof fails.
+    """
+    child = apply(parent, plan)
+    return child, prove(parent, child, plan)
+
+
+def write_pruned(
+    settings: Settings,
+    run: RunFolder,
+    parent: PreTrainedModel,
+    plan: Plan,
+    folder: str,
+    *,
+    texts: pa.StringArray | None = None,
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Prune a parent, prove it, and only then write the model and the plan into a run.
+
+    Args:
+        settings: `model.name` is the parent.
+        run: Receives plan.json and the folder.
+        parent: The plan's parent.
+        plan: What stays.
+        folder: Name of the model's folder in the run.
+        texts: Must become the same tokens as before, where the vocabulary is shorter.
+
+    Returns:
+        The adjusted model; and sizes and proof as fields for result.json.
+
+    Raises:
+        AdjustError: As of `prune`; nothing is written then.
+    """
+    child, proof = prune(parent, plan)
+    tokenizer, kept = models.load_tokenizer(settings.model.name), plan.keep.vocabulary
+    shown = vars(proof)
+    if kept is not None:
+        whole, tokenizer = tokenizer, vocabulary.shorten(tokenizer, kept)
+        if texts is not None:
+            shown = shown | {"num_tokens": vocabulary.check(whole, tokenizer, kept, texts)}
     write_model(run, child, tokenizer, folder)
-    run.write_text(PLAN, plan.to_json())
-    return child, {
-        "parent": settings.model.name,
-        "parent_sha256": plan.parent_sha256,
-        **sizes_of(plan),
-        "vocabulary_size": child.config.vocab_size,
-        "proof": vars(proof) | vocabulary,
-    }
+    plan.write(run)
+    return child, sizes_of(plan) | {"proof": shown}
 
 
-def sizes_of(plan: adjust.Plan) -> dict[str, Any]:
+def sizes_of(plan: Plan) -> dict[str, Any]:
     """Return the sizes of a plan's model as fields for result.json.
 
     Where layers differ, `num_heads` and `intermediate_size` are means, and `blocks` has each
@@ -109,99 +149,68 @@ def sizes_of(plan: adjust.Plan) -> dict[str, Any]:
     }
 
 
-def write_model(run: RunFolder, child: PreTrainedModel, tokenizer: Any, folder: str) -> None:
-    """Write a checkpoint into a folder of the run, wherever that is."""
+def write_model(
+    run: RunFolder, child: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: str
+) -> None:
+    """Write a checkpoint into a folder of the run, local or in a bucket."""
     with tempfile.TemporaryDirectory() as local:
         models.save(child, tokenizer, local)
         run.put_folder(local, folder)
 
 
-def _corpus(settings: Settings, run: RunFolder | None = None) -> pa.StringArray | None:
-    """Return the texts whose tokens stay, each once, where the settings ask for a vocabulary."""
-    if settings.adjust.vocabulary is None:
-        return None
-    questions = load_questions(settings.data, "train", quarantine_dir=run.path if run else None)
-    columns = [questions.table[name].unique() for name in ("question", "context")]
-    return pa.concat_arrays([column.cast(pa.string()) for column in columns])
+class _CalibrationWindows:
+    """Calibration windows, drawn from the training questions when the first is needed.
 
-
-def _vocabulary(
-    settings: Settings, parent: PreTrainedModel, texts: pa.StringArray | None
-) -> Indices | None:
-    """Return the tokens to keep, or None for all."""
-    if texts is None:
-        return None
-    tokenizer = models.load_tokenizer(settings.model.name)
-    return adjust.vocabulary.used(tokenizer, texts, parent.config)
-
-
-def _shorten(
-    settings: Settings, plan: adjust.Plan, texts: pa.StringArray | None
-) -> tuple[PreTrainedTokenizerFast, dict[str, int]]:
-    """Return the tokenizer of the adjusted model, and what was proved of it.
-
-    A replayed plan has no corpus at hand, on which it was proved when it was made.
-    """
-    tokenizer, kept = models.load_tokenizer(settings.model.name), plan.keep.vocabulary
-    if kept is None:
-        return tokenizer, {}
-    short = adjust.vocabulary.shorten(tokenizer, kept)
-    if texts is None:
-        return short, {}
-    return short, {"num_tokens": adjust.vocabulary.check(tokenizer, short, kept, texts)}
-
-
-def _shares(sizes: adjust.Sizes) -> str:
-    found = [sizes.of_layer(place) for place in range(len(sizes.layers))]
-    heads, widths = (" ".join(map(str, each)) for each in zip(*found, strict=True))
-    return f"heads {heads}; intermediate size {widths}"
-
-
-class _LazyWindows(Sequence["Batch"]):
-    """Calibration windows that are drawn when the first one is needed.
-
-    Replaying a plan, or sizes that are given, need no questions at all.
+    Replaying a plan, or given sizes, need no questions at all.
     """
 
     def __init__(self, settings: Settings, run: RunFolder | None = None) -> None:
         self._settings, self._run = settings, run
-        self._drawn: list[Batch] | None = None
 
+    @cached_property
     def _batches(self) -> list[Batch]:
-        if self._drawn is None:
-            settings = self._settings
-            questions = load_questions(
-                settings.data, "train", quarantine_dir=self._run.path if self._run else None
-            )
-            self._drawn = adjust.draw_windows(
-                questions.table,
-                models.load_tokenizer(settings.model.name),
-                windows.WindowSpec(settings.data.max_length, settings.data.stride),
-                num_windows=settings.adjust.calibration_windows,
-                seed=settings.seed,
-            )
-        return self._drawn
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._batches()[index]
+        settings = self._settings
+        return draw_windows(
+            _train_questions(settings, self._run),
+            models.load_tokenizer(settings.model.name),
+            windows.WindowSpec(settings.data.max_length, settings.data.stride),
+            num_windows=settings.adjust.calibration_windows,
+            seed=settings.seed,
+        )
 
     def __iter__(self) -> Iterator[Batch]:
-        return tracked(self._batches(), "batches", "calibrating", quiet_s=QUIET_S)
+        return tracked(self._batches, "batches", "calibrating", quiet_s=QUIET_S)
 
-    def __len__(self) -> int:
-        return len(self._batches())
+
+def _train_questions(settings: Settings, run: RunFolder | None) -> pa.Table:
+    quarantine_dir = None if run is None else run.path
+    return load_questions(settings.data, "train", quarantine_dir=quarantine_dir).table
+
+
+def _vocabulary(
+    settings: Settings, parent: PreTrainedModel, run: RunFolder | None = None
+) -> tuple[Indices | None, pa.StringArray | None]:
+    """Return the tokens to keep and the distinct texts that use them; None for all tokens."""
+    if settings.adjust.vocabulary is None:
+        return None, None
+    questions = _train_questions(settings, run)
+    columns = [questions[name].unique() for name in ("question", "context")]
+    texts = pa.concat_arrays([column.cast(pa.string()) for column in columns])
+    tokenizer = models.load_tokenizer(settings.model.name)
+    return vocabulary.used(tokenizer, texts, parent.config), texts
 
 
 def _sizes(
-    settings: Settings, parent: PreTrainedModel, batches: Sequence[Batch], kept: Indices | None
-) -> adjust.Sizes:
+    settings: Settings, parent: PreTrainedModel, batches: Iterable[Batch], kept: Indices | None
+) -> Sizes:
+    """Return the sizes that the settings give, or that reach their target."""
     wish = settings.adjust
     count = None if kept is None else len(kept)
     if wish.target_speedup is not None or wish.target_parameters is not None:
-        return adjust.find(parent, wish, batches, vocabulary_size=count, seed=settings.seed)
-    sizes = replace(adjust.resolve(parent.config, wish), vocabulary_size=count)
-    whole = adjust.Sizes.of(parent.config)
-    if sizes in (whole, adjust.even(whole, whole.num_heads)):
+        return find_sizes(parent, wish, batches, vocabulary_size=count, seed=settings.seed)
+    sizes = replace(resolve(parent.config, wish), vocabulary_size=count)
+    whole = Sizes.of(parent.config)
+    if sizes in (whole, spread_evenly(whole, whole.num_heads)):
         raise AdjustError(
             "Nothing is to be adjusted: every size is the model's own.",
             "Pass a size, for example --adjust.intermediate-size"
@@ -210,10 +219,10 @@ def _sizes(
     return sizes
 
 
-def _read_plan(settings: Settings, run: RunFolder | None = None) -> adjust.Plan | None:
+def _read_plan(settings: Settings, run: RunFolder | None = None) -> Plan | None:
     """Return the plan that the settings name, or that a resumed run has already made."""
     if run is not None and run.resumed and run.exists(PLAN):
-        return adjust.Plan.from_json(run.read_text(PLAN), run.url(PLAN))
+        return Plan.read(run)
     name = settings.adjust.plan
     if name is None:
         return None
@@ -224,4 +233,4 @@ def _read_plan(settings: Settings, run: RunFolder | None = None) -> adjust.Plan 
             f"The plan {name} cannot be read: {storage.first_line(error)}.",
             f"Pass the {PLAN} of a run of `make adjust`.",
         ) from None
-    return adjust.Plan.from_json(text, name)
+    return Plan.from_json(text, name)

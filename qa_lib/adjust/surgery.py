@@ -1,4 +1,4 @@
-"""The cut: every dependent tensor of a parent sliced as a plan says, and its config rewritten."""
+"""Surgery: every dependent tensor of a parent sliced as a plan says, its config rewritten."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import models
-from qa_lib.adjust.coupling import label
+from qa_lib.adjust.coupling import groups_of
 from qa_lib.adjust.fold import complement
-from qa_lib.adjust.groups import Axis, Dimensions, Group
+from qa_lib.adjust.groups import Axis, Group, Groups
 from qa_lib.adjust.plan import Fold, Keep, Plan
 from qa_lib.adjust.sizes import Sizes, check_layers, check_ragged_family
 from qa_lib.adjust.vocabulary import renumber
@@ -26,12 +26,12 @@ def apply(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     """Cut a model as a plan says.
 
     Args:
-        model: The plan's parent; it is left as it is.
+        model: The plan's parent; it is not changed.
         plan: What stays, and what is folded.
 
     Returns:
-        A model of the same class on the same device, in evaluation mode, built anew from the
-        rewritten configuration.
+        A model of the same class on the same device, in evaluation mode, built from the rewritten
+        configuration.
 
     Raises:
         AdjustError: The plan does not fit the model.
@@ -39,9 +39,9 @@ def apply(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     if plan.keep.ragged:
         check_ragged_family(model.config)
     short = drop_layers(model, plan.keep.layers)
-    dimensions = label(short.config)
-    check(plan, dimensions)
-    state = cut(short.state_dict(), dimensions, plan.keep, plan.fold)
+    groups = groups_of(short.config)
+    check(plan, groups)
+    state = cut(short.state_dict(), groups, plan.keep, plan.fold)
     kept = plan.keep.vocabulary
     config = model.config if kept is None else renumber(model.config, kept)
     return build(plan.keep.sizes.apply(config), state)
@@ -51,17 +51,17 @@ def drop_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedMo
     """Return the model with these of its layers only, sharing the tensors of the original.
 
     Raises:
-        AdjustError: There are no such layers.
+        AdjustError: The model has no such layers.
     """
-    dimensions = label(model.config)
-    if not layers or max(layers) >= dimensions.num_layers:
+    groups = groups_of(model.config)
+    if not layers or max(layers) >= groups.num_layers:
         raise AdjustError(
-            f"The plan keeps layers {list(layers)} of a model of {dimensions.num_layers}.",
+            f"The plan keeps layers {list(layers)} of a model of {groups.num_layers}.",
             "Replay a plan on the checkpoint that it was made for.",
         )
     check_layers(model.config, layers)
-    position = {layer: index for index, layer in dimensions.stored(layers).items()}
-    renamed = {dimensions.rename(name, position): t for name, t in model.state_dict().items()}
+    position = {layer: index for index, layer in groups.stored(layers).items()}
+    renamed = {groups.rename(name, position): t for name, t in model.state_dict().items()}
     state = {name: tensor for name, tensor in renamed.items() if name is not None}
     whole = Sizes.of(model.config)
     sizes = Sizes(layers, whole.hidden_size, whole.num_heads, whole.intermediate_size)
@@ -69,45 +69,43 @@ def drop_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedMo
 
 
 def build(config: Any, state: Mapping[str, torch.Tensor]) -> PreTrainedModel:
-    """Build a model from its configuration, and load every one of its tensors, no more, no less."""
+    """Build a model from its configuration, and load exactly its tensors."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         model = models.build(config)
     model.load_state_dict(state, strict=True, assign=True)
-    # The tensors bring their device; buffers that no checkpoint holds are on the CPU still.
+    # The loaded tensors keep their device; buffers outside of checkpoints are still on the CPU.
     model.to(next(iter(state.values())).device)  # type: ignore[arg-type]
     return model.eval()
 
 
-def cut(state: State, dimensions: Dimensions, keep: Keep, fold: Fold) -> State:
+def cut(state: State, groups: Groups, keep: Keep, fold: Fold) -> State:
     """Slice a state dict.
 
     Args:
         state: Of the model without the layers that go.
-        dimensions: Its groups.
-        keep: What stays of them.
+        groups: Its groups.
+        keep: What stays.
         fold: What is folded.
     """
-    state = {name: tensor.clone() for name, tensor in state.items()}  # the parent's stay its own
-    for group in dimensions.groups:
+    state = {name: tensor.clone() for name, tensor in state.items()}  # nothing is shared
+    for group in groups:
         removed = complement(keep.of(group), group.width)
         for name in group.modules("reads"):
             if name in fold.held:
                 state[f"{name}.bias"] = _folded(state, name, removed, fold.held[name])
-    for name, places in dimensions.axes.items():
+    for name, places in groups.axes.items():
         state[name] = take(state[name], places, keep)
-    for name, factor in query_scales(dimensions, keep).items():
-        for parameter in ("weight", "bias"):
-            if f"{name}.{parameter}" in state:
-                state[f"{name}.{parameter}"] = state[f"{name}.{parameter}"] * factor
+    for name, factor in query_scales(groups, keep).items():
+        for tensor in state.keys() & {f"{name}.weight", f"{name}.bias"}:
+            state[tensor] = state[tensor] * factor
     for name, norm in fold.norms.items():
-        for parameter in ("weight", "bias"):
-            values = getattr(norm, parameter)
+        for parameter, values in norm:
             if values is not None:
-                like = state[f"{name}.{parameter}"]
-                state[f"{name}.{parameter}"] = like.new_tensor(values)
-    return {name: tensor for name, tensor in state.items() if tensor.numel()}  # no units, no tensor
+                tensor = f"{name}.{parameter}"
+                state[tensor] = state[tensor].new_tensor(values)
+    return {name: tensor for name, tensor in state.items() if tensor.numel()}
 
 
 def take(tensor: torch.Tensor, places: Sequence[tuple[Group, Axis]], keep: Keep) -> torch.Tensor:
@@ -126,41 +124,41 @@ def take(tensor: torch.Tensor, places: Sequence[tuple[Group, Axis]], keep: Keep)
     return tensor
 
 
-def query_scales(dimensions: Dimensions, keep: Keep) -> dict[str, float]:
+def query_scales(groups: Groups, keep: Keep) -> dict[str, float]:
     """Return the factor of each query map: attention divides by the root of the new head size."""
-    before = dimensions.hidden.width // dimensions.num_heads
+    before = groups.hidden.width // groups.num_heads
     after = keep.sizes.head_size
     factor = math.sqrt(after / before)
-    names = [name for layer in dimensions.queries for name in layer]
+    names = [name for layer in groups.queries for name in layer]
     return {} if after == before else dict.fromkeys(names, factor)
 
 
-def changes(dimensions: Dimensions, keep: Keep, fold: Fold) -> dict[str, str]:
-    """Name the tensors that are more than a selection of the parent's values, with the reason."""
-    found = {f"{name}.bias": "removed units folded in" for name in fold.held}
-    found |= {
+def changed_tensors(groups: Groups, keep: Keep, fold: Fold) -> dict[str, str]:
+    """Name the tensors that are not a plain selection of the parent's values, with the reason."""
+    reasons = {f"{name}.bias": "removed units folded in" for name in fold.held}
+    reasons |= {
         f"{name}.{parameter}": "refitted to the kept dimensions"
         for name, norm in fold.norms.items()
-        for parameter in ("weight", "bias")
-        if getattr(norm, parameter) is not None
+        for parameter, values in norm
+        if values is not None
     }
-    for name, factor in query_scales(dimensions, keep).items():
+    for name, factor in query_scales(groups, keep).items():
         for tensor in (f"{name}.weight", f"{name}.bias"):
-            if tensor in dimensions.shapes:
-                reasons = [found[tensor]] if tensor in found else []
-                found[tensor] = "; ".join([*reasons, f"times {factor:.6f} for the new head size"])
-    return found
+            if tensor in groups.shapes:
+                before = f"{reasons[tensor]}; " if tensor in reasons else ""
+                reasons[tensor] = f"{before}times {factor:.6f} for the new head size"
+    return reasons
 
 
-def check(plan: Plan, dimensions: Dimensions) -> None:
-    """Refuse a plan that does not fit the groups of the kept layers.
+def check(plan: Plan, groups: Groups) -> None:
+    """Check that a plan fits the groups of the kept layers.
 
     Raises:
-        AdjustError: It does not.
+        AdjustError: The plan does not fit.
     """
-    problems = _problems(plan.keep, plan.fold, dimensions)
-    if not problems and plan.changed != changes(dimensions, plan.keep, plan.fold):
-        problems = ["it names other changed tensors than it changes"]
+    problems = _problems(plan.keep, plan.fold, groups)
+    if not problems and plan.changed != changed_tensors(groups, plan.keep, plan.fold):
+        problems = ["the changed tensors that it names are not those that it changes"]
     for problem in problems:
         raise AdjustError(
             f"The plan does not fit the model: {problem}.",
@@ -168,13 +166,13 @@ def check(plan: Plan, dimensions: Dimensions) -> None:
         )
 
 
-def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
+def _problems(keep: Keep, fold: Fold, groups: Groups) -> list[str]:
     nested = (keep.heads, keep.query_key, keep.value, keep.intermediate)
-    num_stored = len(dimensions.layers)
+    num_stored = len(groups.layers)
     if any(len(lists) != num_stored for lists in nested):
         return [f"it does not list units for each of its {num_stored} layers"]
-    kept = [(group.name, keep.of(group), group.width) for group in dimensions.groups]
-    kept += [(f"{i}.heads", heads, dimensions.num_heads) for i, heads in enumerate(keep.heads)]
+    kept = [(group.name, keep.of(group), group.width) for group in groups]
+    kept += [(f"{i}.heads", heads, groups.num_heads) for i, heads in enumerate(keep.heads)]
     problems = [
         f"the indices of {name} are not ascending and below {width}"
         for name, indices, width in kept
@@ -183,45 +181,48 @@ def _problems(keep: Keep, fold: Fold, dimensions: Dimensions) -> list[str]:
     ]
     if problems:
         return problems
-    problems += _ragged_problems(keep, dimensions) if keep.ragged else _stock_problems(keep)
-    if dimensions.ties_heads and len(set(keep.heads)) > 1:
-        problems.append("it keeps other heads in one layer than in another")
-    if any(g.name == "head" and len(keep.head) != len(keep.hidden) for g in dimensions.others):
+    problems = _width_problems(keep, groups)
+    if groups.ties_heads and len(set(keep.heads)) > 1:
+        problems.append("it keeps different heads in different layers")
+    if any(g.name == "head" and len(keep.head) != len(keep.hidden) for g in groups.others):
         problems.append("its head is not as wide as the hidden size")
-    readers = {
+    return problems + _fold_problems(keep, fold, groups)
+
+
+def _fold_problems(keep: Keep, fold: Fold, groups: Groups) -> list[str]:
+    problems = []
+    num_removed = {
         name: group.width - len(keep.of(group))
-        for group in dimensions.groups
+        for group in groups
         for name in group.modules("reads")
-        if f"{name}.bias" in dimensions.shapes
+        if f"{name}.bias" in groups.shapes
     }
-    if any(len(held) != readers.get(name) for name, held in fold.held.items()):
-        problems.append("it folds other units than it removes")
-    norms = {name for group in dimensions.groups for name in group.modules("normalises")}
+    if any(len(held) != num_removed.get(name) for name, held in fold.held.items()):
+        problems.append("the units that it folds are not those that it removes")
+    norms = {name for group in groups for name in group.modules("normalises")}
     if not fold.norms.keys() <= norms or any(
         {len(values) for values in (norm.weight, norm.bias) if values is not None}
         != {len(keep.hidden)}
-        or (norm.bias is not None) != (f"{name}.bias" in dimensions.shapes)
+        or (norm.bias is not None) != (f"{name}.bias" in groups.shapes)
         for name, norm in fold.norms.items()
     ):
-        problems.append("it refits other LayerNorms than there are")
+        problems.append("the LayerNorms that it refits are not the model's")
     return problems
 
 
-def _stock_problems(keep: Keep) -> list[str]:
+def _width_problems(keep: Keep, groups: Groups) -> list[str]:
+    """Check the widths of layers against each other, and against the hidden size."""
+    num_hidden, head_size = len(keep.hidden), groups.hidden.width // groups.num_heads
     nested = (keep.heads, keep.query_key, keep.value, keep.intermediate)
-    widths = {tuple(len(lists[i]) for lists in nested) for i in range(len(keep.heads))}
-    widths.add((len(keep.heads[0]), len(keep.hidden), len(keep.hidden), len(keep.intermediate[0])))
-    if len(widths) == 1 and not len(keep.hidden) % len(keep.heads[0]):
-        return []
-    return ["its widths are not the same in every layer, or no multiple of the heads"]
-
-
-def _ragged_problems(keep: Keep, dimensions: Dimensions) -> list[str]:
-    head_size = dimensions.hidden.width // dimensions.num_heads
-    attention = zip(keep.heads, keep.query_key, keep.value, strict=True)
-    if len(keep.hidden) % head_size or any(
-        {len(query_key), len(value)} != {len(heads) * head_size}
-        for heads, query_key, value in attention
+    widths = {tuple(map(len, layer)) for layer in zip(*nested, strict=True)}
+    if not keep.ragged:
+        num_heads, query_key, value, _ = next(iter(widths))
+        is_even = len(widths) == 1 and {query_key, value} == {num_hidden}
+        if is_even and num_hidden % num_heads == 0:
+            return []
+        return ["its widths are not the same in every layer, or no multiple of the heads"]
+    if num_hidden % head_size or any(
+        {query_key, value} != {num_heads * head_size} for num_heads, query_key, value, _ in widths
     ):
         return [f"its heads do not have {head_size} units each, as the hidden size does"]
     if not any(keep.heads) or not any(keep.intermediate):
@@ -232,7 +233,7 @@ def _ragged_problems(keep: Keep, dimensions: Dimensions) -> list[str]:
 def _folded(
     state: State, name: str, removed: tuple[int, ...], held: tuple[float, ...]
 ) -> torch.Tensor:
-    """Return the bias of a linear map that takes its removed inputs for constant."""
+    """Return the bias of a linear map whose removed inputs are held constant."""
     weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
     gone = weight[:, list(removed)].double()
     return (bias.double() + gone @ gone.new_tensor(held)).to(bias.dtype)

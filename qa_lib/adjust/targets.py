@@ -1,21 +1,20 @@
-"""Sizes found for a target: so many times the parent's speed, or so much of its parameters.
+"""Sizes for a target: a speed-up over the parent, or a fraction of its parameters.
 
-Sizes that reach the target are compared by the loss right after surgery on the calibration windows,
-except that the residual stream is cut only where nothing else reaches the target: it is the dearest
-of all to lose.
+Sizes that reach the target are compared by the loss right after surgery on the calibration windows.
+The residual stream is cut only where nothing else reaches the target: cutting it costs the most.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import cost
 from qa_lib.adjust.calibrate import Batch, span_loss
 from qa_lib.adjust.planning import make_plan
-from qa_lib.adjust.ragged_sizes import even
+from qa_lib.adjust.ragged_sizes import spread_evenly
 from qa_lib.adjust.sizes import Sizes, check_ragged_family, is_expressible
 from qa_lib.adjust.surgery import apply
 from qa_lib.errors import AdjustError
@@ -28,54 +27,48 @@ if TYPE_CHECKING:
 _NARROWEST = 8  # no feed-forward part below an eighth of the parent's
 
 
-def find(
+def find_sizes(
     model: PreTrainedModel,
     settings: AdjustSettings,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     *,
     vocabulary_size: int | None = None,
     seed: int = 0,
 ) -> Sizes:
-    """Find the sizes for the settings' target.
+    """Find the sizes that reach the settings' target with the lowest loss.
 
     Args:
         model: The parent, in evaluation mode.
         settings: With `target_speedup` or `target_parameters`.
-        batches: Calibration windows.
-        vocabulary_size: Tokens that stay, where they are not all.
+        batches: Calibration windows, iterated over several times.
+        vocabulary_size: Number of tokens that stay, where not all do.
         seed: Of `random` importance.
 
     Raises:
-        AdjustError: No sizes reach the target; the nearest that can be reached is named.
+        AdjustError: No sizes reach the target; the nearest possible one is named.
     """
     if settings.ragged:
         check_ragged_family(model.config)
-    reaches = _reaches(model.config, settings)
-    parent = replace(Sizes.of(model.config), vocabulary_size=vocabulary_size)
-    for hidden in _hidden_steps(model.config, parent, settings.round_to):
+    config = model.config
+    parent = replace(Sizes.of(config), vocabulary_size=vocabulary_size)
+
+    def reaches(sizes: Sizes) -> bool:
+        parameters, speedup = settings.target_parameters, settings.target_speedup
+        if parameters is not None and _parameters(config, sizes) > parameters:
+            return False
+        return speedup is None or _speedup(config, sizes) >= speedup
+
+    for hidden in _hidden_steps(config, parent, settings.round_to):
         candidates = [
             sizes
             for count in range(len(hidden.layers), 0, -1)
             if (sizes := _widest(hidden, count, settings.round_to, reaches)) is not None
         ]
         if settings.ragged:
-            candidates = [even(sizes, sizes.num_heads) for sizes in candidates]
+            candidates = [spread_evenly(sizes, sizes.num_heads) for sizes in candidates]
         if candidates:
-            losses = [_loss(model, sizes, settings, batches, seed) for sizes in candidates]
-            return candidates[losses.index(min(losses))]
-    raise _unreachable(model.config, parent, settings)
-
-
-def _reaches(config: Any, settings: AdjustSettings) -> Callable[[Sizes], bool]:
-    """Return the test of whether sizes meet the targets."""
-    parameters, speedup = settings.target_parameters, settings.target_speedup
-
-    def reaches(sizes: Sizes) -> bool:
-        if parameters is not None and _parameters(config, sizes) > parameters:
-            return False
-        return speedup is None or _speedup(config, sizes) >= speedup
-
-    return reaches
+            return min(candidates, key=lambda sizes: _loss(model, sizes, settings, batches, seed))
+    raise _unreachable(config, parent, settings)
 
 
 def _parameters(config: Any, sizes: Sizes) -> float:
@@ -84,7 +77,7 @@ def _parameters(config: Any, sizes: Sizes) -> float:
 
 
 def _speedup(config: Any, sizes: Sizes) -> float:
-    """Return how many times the parent's speed the model is predicted to have."""
+    """Return the predicted speed-up over the parent."""
     before, after = cost.predict_latencies([config, sizes.apply(config)])
     return before / after
 
@@ -127,23 +120,13 @@ def _loss(
     model: PreTrainedModel,
     sizes: Sizes,
     settings: AdjustSettings,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     seed: int,
 ) -> float:
     """Return the loss on the calibration windows right after surgery."""
     import torch
 
-    plan = make_plan(
-        model,
-        sizes,
-        batches,
-        parent_sha256="",
-        method=settings.importance,
-        folds=settings.fold,
-        round_to=settings.round_to,
-        seed=seed,
-    )
-    child = apply(model, plan)
+    child = apply(model, make_plan(model, sizes, batches, settings, seed=seed))
     with torch.inference_mode():
         return sum(float(span_loss(child, batch)) for batch in batches)
 
@@ -153,13 +136,12 @@ def _unreachable(config: Any, parent: Sizes, settings: AdjustSettings) -> Adjust
     narrowest = _widths(smallest, settings.round_to)[0]
     smallest = replace(smallest, layers=smallest.layers[:1], intermediate_size=narrowest)
     if settings.target_speedup is not None:
-        wanted = f"--adjust.target-speedup {settings.target_speedup}"
-        reached = math.floor(_speedup(config, smallest) * 10) / 10
-        nearest = f"--adjust.target-speedup {reached}"
+        flag, wanted = "target-speedup", f"{settings.target_speedup}"
+        nearest = math.floor(_speedup(config, smallest) * 10) / 10
     else:
-        wanted = f"--adjust.target-parameters {settings.target_parameters}"
-        reached = math.ceil(_parameters(config, smallest) * 1000) / 1000
-        nearest = f"--adjust.target-parameters {reached}"
+        flag, wanted = "target-parameters", f"{settings.target_parameters}"
+        nearest = math.ceil(_parameters(config, smallest) * 1000) / 1000
     return AdjustError(
-        f"No sizes of this model reach {wanted}.", f"The nearest that can be reached: {nearest}."
+        f"No sizes of this model reach --adjust.{flag} {wanted}.",
+        f"The nearest possible: --adjust.{flag} {nearest}.",
     )

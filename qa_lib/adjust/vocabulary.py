@@ -1,7 +1,7 @@
 """A vocabulary of the tokens that a corpus uses, and the tokenizer that goes with it.
 
-Text that the corpus covers becomes the same tokens as before; a word never seen falls back to
-pieces, down to single characters or bytes, or to the unknown token, as it did before.
+The corpus becomes the same tokens as before; other words fall back to smaller pieces, down to
+single characters or bytes, or to the unknown token.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def used(tokenizer: PreTrainedTokenizerFast, texts: pa.StringArray, config: Any)
     """Return the tokens that must stay for these texts to become the same tokens, ascending.
 
     Special and added tokens stay, and every single character, byte or continuation character, so
-    that what was no unknown word is none afterwards.
+    that no known word becomes unknown.
 
     Args:
         tokenizer: The model's.
@@ -39,7 +39,7 @@ def used(tokenizer: PreTrainedTokenizerFast, texts: pa.StringArray, config: Any)
         config: The model's configuration, whose special tokens stay too.
 
     Raises:
-        AdjustError: The tokenizer is of a kind that cannot be shortened.
+        AdjustError: The vocabulary of this kind of tokenizer cannot be shortened.
     """
     scheme = _scheme(tokenizer)
     with untruncated(tokenizer) as backend:
@@ -47,7 +47,7 @@ def used(tokenizer: PreTrainedTokenizerFast, texts: pa.StringArray, config: Any)
     pieces = _pieces(scheme)
     found |= _floor(scheme["model"], pieces)
     if scheme["model"]["type"] == "BPE":
-        found |= _derivations(scheme["model"], [pieces[i] for i in found if i in pieces])
+        found |= _intermediates(scheme["model"], [pieces[i] for i in found if i in pieces])
     found |= {token["id"] for token in scheme["added_tokens"]}
     found |= {id for ids in _special_ids(config).values() for id in ids}
     if positions_follow_padding(config):
@@ -62,11 +62,11 @@ def used(tokenizer: PreTrainedTokenizerFast, texts: pa.StringArray, config: Any)
 
 
 def shorten(tokenizer: PreTrainedTokenizerFast, kept: Indices) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of the kept tokens, which are numbered anew in their order.
+    """Return a tokenizer of the kept tokens, renumbered in their order.
 
     Raises:
-        AdjustError: The tokenizer's class does not take it over as it is, or a special token is
-            not kept.
+        AdjustError: The tokenizer's class changes the shorter vocabulary, or a special token is not
+            kept.
     """
     from transformers import AutoTokenizer
 
@@ -82,7 +82,7 @@ def shorten(tokenizer: PreTrainedTokenizerFast, kept: Indices) -> PreTrainedToke
     expected = {token: number[i] for token, i in tokenizer.get_vocab().items() if i in number}
     if short.get_vocab() != expected:
         raise AdjustError(
-            f"A {type(tokenizer).__name__} does not take over a shorter vocabulary.",
+            f"A {type(tokenizer).__name__} does not keep a shorter vocabulary as it is.",
             "Leave out --adjust.vocabulary.",
         )
     return short  # type: ignore[return-value]
@@ -100,7 +100,7 @@ def check(
         Number of tokens compared.
 
     Raises:
-        AdjustError: They do not.
+        AdjustError: A text becomes other tokens.
     """
     with untruncated(tokenizer) as whole, untruncated(short) as shorter:
         one, other = tokenise(whole, texts), tokenise(shorter, texts)
@@ -122,7 +122,7 @@ def check(
 
 
 def renumber(config: Any, kept: Indices) -> Any:
-    """Return a configuration with the ids that the kept tokens give its special tokens.
+    """Return a configuration with the new ids of its special tokens.
 
     Raises:
         AdjustError: A special token is not kept.
@@ -140,14 +140,14 @@ def _numbers(kept: Indices, special: list[int]) -> dict[int, int]:
     """Return the new id of each kept token, if the special ones are among them."""
     if not set(special) <= set(kept):
         raise AdjustError(
-            "The plan leaves out special tokens, without which no window can be laid out.",
+            "The plan removes special tokens, which every window needs.",
             "Replay a plan on the checkpoint that it was made for, unchanged.",
         )
     return {old: new for new, old in enumerate(kept)}
 
 
 def _special_ids(config: Any) -> dict[str, list[int]]:
-    """Return the token ids that a configuration names, by key; those of no token are left out."""
+    """Return the token ids in a configuration by key, without those outside of the vocabulary."""
     found = {}
     for key, value in config.to_dict().items():
         ids = value if isinstance(value, list) else [value]
@@ -159,7 +159,7 @@ def _special_ids(config: Any) -> dict[str, list[int]]:
 
 
 def _scheme(tokenizer: PreTrainedTokenizerFast) -> Scheme:
-    """Return the tokenizer as JSON, if it is of a kind that can be shortened."""
+    """Return the tokenizer as JSON, if its vocabulary can be shortened."""
     scheme: Scheme = json.loads(tokenizer.backend_tokenizer.to_str())
     model = scheme["model"]
     kind = model["type"]
@@ -168,14 +168,14 @@ def _scheme(tokenizer: PreTrainedTokenizerFast) -> Scheme:
         kind = "BPE with affixes"
     if kind not in ("WordPiece", "BPE", "Unigram"):
         raise AdjustError(
-            f"The vocabulary of a tokenizer of the kind {kind} cannot be shortened.",
+            f"The vocabulary of a {kind} tokenizer cannot be shortened.",
             "Leave out --adjust.vocabulary; WordPiece, BPE and Unigram tokenizers can be.",
         )
     return scheme
 
 
 def _pieces(scheme: Scheme) -> dict[int, str]:
-    """Return the model's tokens by id; added tokens that it does not hold are left out."""
+    """Return the tokens of the tokenizer's model by id; added tokens may be outside of it."""
     vocab = scheme["model"]["vocab"]
     if isinstance(vocab, list):  # (piece, score)
         return {id: piece for id, (piece, _) in enumerate(vocab)}
@@ -183,7 +183,7 @@ def _pieces(scheme: Scheme) -> dict[int, str]:
 
 
 def _floor(model: Scheme, pieces: Mapping[int, str]) -> set[int]:
-    """Return what every text falls back to: single characters and bytes, and the unknown token."""
+    """Return the fallback of every text: single characters and bytes, and the unknown token."""
     prefix = model.get("continuing_subword_prefix") or ""
     found = {
         id
@@ -193,18 +193,18 @@ def _floor(model: Scheme, pieces: Mapping[int, str]) -> set[int]:
         or (model.get("byte_fallback") and piece.startswith("<0x"))
     }
     if model["type"] == "Unigram":
-        # An unknown character costs so much more than the least likely piece.
+        # The score of an unknown character is relative to the lowest one.
         scores = [score for _, score in model["vocab"]]
         found |= {scores.index(min(scores)), model["unk_id"]} - {None}
     return found
 
 
-def _derivations(model: Scheme, tokens: Iterable[str]) -> set[int]:
-    """Return what the merges pass through on the way to tokens.
+def _intermediates(model: Scheme, tokens: Iterable[str]) -> set[int]:
+    """Return the tokens that merges pass through on the way to the given ones.
 
-    Inside a token they are the same whatever stands around it: merges are taken by rank, and none
-    crosses the token's ends, or it would not be a token. So the merges between kept tokens, in
-    their order, make the same tokens again.
+    They do not depend on the text around a token: merges apply by rank, and none crosses the
+    token's ends, or it would not be a token. So the merges between kept tokens, in their order,
+    make the same tokens again.
     """
     ranks = {pair: rank for rank, pair in enumerate(_pairs(model))}
     found = set()
@@ -221,12 +221,12 @@ def _derivations(model: Scheme, tokens: Iterable[str]) -> set[int]:
 
 
 def _pairs(model: Scheme) -> list[tuple[str, str]]:
-    """Return the merges of byte pairs by rank; older files write a pair as one string."""
+    """Return the merges by rank; older files write a pair as one string."""
     return [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]]
 
 
 def _shortened(scheme: Scheme, number: Mapping[int, int]) -> Scheme:
-    """Return a tokenizer's JSON with the numbered tokens only."""
+    """Return a tokenizer's JSON with the tokens of `number` only."""
     model = dict(scheme["model"])
     if model["type"] == "Unigram":
         model["vocab"] = [entry for id, entry in enumerate(model["vocab"]) if id in number]
@@ -251,9 +251,9 @@ def _shortened(scheme: Scheme, number: Mapping[int, int]) -> Scheme:
 
 
 def _renumbered(part: Any, number: Mapping[int, int]) -> Any:
-    """Give a post-processor's special tokens their new ids: `ids` lists, `sep` and `cls` pairs."""
+    """Renumber a post-processor's special tokens: lists `ids`, pairs `sep` and `cls`."""
     if isinstance(part, list):
-        return [_renumbered(each, number) for each in part]
+        return [_renumbered(element, number) for element in part]
     if not isinstance(part, dict):
         return part
     new = {key: _renumbered(value, number) for key, value in part.items()}

@@ -7,18 +7,21 @@ Precedence: defaults < recipe < flags. Every problem is reported at once, as one
 
 from __future__ import annotations
 
-from qa_lib.config.adjusting import AdjustSettings, ImportanceMethod, SearchSettings, SpaceSettings
+from qa_lib.config.adjusting import AdjustSettings, ImportanceMethod
 from qa_lib.config.cli import parse
+from qa_lib.config.data import DataSettings, ModelSettings
 from qa_lib.config.recipes import RECIPES_FOLDER, recipe_names
-from qa_lib.config.schema import (
+from qa_lib.config.schema import Settings
+from qa_lib.config.search import SearchSettings, SpaceSettings
+from qa_lib.config.tasks import (
     AnswerSettings,
     ClusterSettings,
     CompareSettings,
     DemoSettings,
+    EvaluateSettings,
     ExportSettings,
-    Settings,
 )
-from qa_lib.config.training import DataSettings, EvaluateSettings, ModelSettings, TrainSettings
+from qa_lib.config.training import TrainSettings
 
 __all__ = [
     "RECIPES_FOLDER",

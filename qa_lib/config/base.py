@@ -1,27 +1,51 @@
-"""What all groups of settings share, and the kinds of values that several fields have."""
+"""What every group of settings has, and the kinds of values that several fields share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from collections.abc import Iterator
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(min_length=1)]
-# "auto" is what a user writes for "decide for me"; code reads None.
+# A user writes "auto" for "decide for me"; code reads None.
 Auto = BeforeValidator(lambda value: None if value == "auto" else value)
-
 # YAML reads an unquoted 1.1 as a number.
 Text = BeforeValidator(lambda value: str(value) if isinstance(value, float) else value)
-
 Memory = Annotated[str, Field(pattern=r"^(\d+|cpu)=\d+(\.\d+)?[KMG]i?B$")]
+
+BrokenRules = Iterator[tuple[tuple[str, ...], str]]
+"""The settings that a rule concerns and what is wrong, for every rule that does not hold."""
+
+
+class RuleError(ValueError):
+    """Rules between settings that do not hold; pydantic collects it with all other errors.
+
+    Attributes:
+        rules: The settings concerned, such as ("data.stride", "data.max_length"), and the message.
+    """
+
+    def __init__(self, *rules: tuple[tuple[str, ...], str]) -> None:
+        """Join the messages, for whoever prints the error itself."""
+        super().__init__("; ".join(message for _, message in rules))
+        self.rules = rules
 
 
 class Group(BaseModel):
-    """What all groups share: immutable, no unknown keys, no NaN or infinity."""
+    """A group of settings: immutable, no unknown keys, no NaN or infinity.
+
+    A bound on one field stands on the field; what several fields must satisfy together stands in
+    `broken_rules` of their group. What only the model, the data or the machine can decide is
+    checked where those are known.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
     )
+
+    def broken_rules(self) -> BrokenRules:
+        """Yield the rules between fields that do not hold."""
+        yield from ()
 
     @model_validator(mode="before")
     @classmethod
@@ -38,3 +62,11 @@ class Group(BaseModel):
                 value = {}
             plain[name] = value
         return plain
+
+    @model_validator(mode="after")
+    def _obey_rules(self) -> Self:
+        """Report all broken rules at once; a plain validator would stop at the first."""
+        broken = [*self.broken_rules()]
+        if broken:
+            raise RuleError(*broken)
+        return self

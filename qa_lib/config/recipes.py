@@ -14,7 +14,7 @@ RECIPES_FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "recipes"
 
 @dataclass
 class Recipe:
-    """What a recipe file says.
+    """The content of a recipe file.
 
     Attributes:
         values: Settings as the file gives them, not validated.
@@ -49,7 +49,7 @@ def read(name_or_path: str) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         recipe.problems.append(f"recipe {path} cannot be read: {error}")
     except yaml.YAMLError as error:
-        recipe.problems.append(f"recipe {path} is no valid YAML: {_one_line(error)}")
+        recipe.problems.append(f"recipe {path} is not valid YAML: {_one_line(error)}")
     else:
         if values is None or isinstance(values, dict):
             recipe.values = _text_keys(values or {})
@@ -77,7 +77,7 @@ def _find(name_or_path: str) -> tuple[Path, str | None]:
 
 
 def _collect_lines(node: yaml.Node | None, prefix: str, recipe: Recipe) -> None:
-    """Note the line of every key, and keys given twice, which YAML loaders pass over."""
+    """Record the line of every key, and keys given twice, which YAML loaders accept."""
     if not isinstance(node, yaml.MappingNode):
         return
     for key_node, value_node in node.value:
@@ -85,7 +85,7 @@ def _collect_lines(node: yaml.Node | None, prefix: str, recipe: Recipe) -> None:
         line = key_node.start_mark.line + 1
         if key in recipe.lines:
             recipe.problems.append(
-                f"{key} stands twice in {recipe.origin} (lines {recipe.lines[key]} and {line})"
+                f"{key} appears twice in {recipe.origin} (lines {recipe.lines[key]} and {line})"
             )
         recipe.lines[key] = line
         _collect_lines(value_node, f"{key}.", recipe)
@@ -101,5 +101,5 @@ def _text_keys(values: dict[Any, Any]) -> dict[str, Any]:
 
 def _one_line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or str(error)
-    return f"line {mark.line + 1}: {what}" if mark else what
+    problem = getattr(error, "problem", None) or str(error)
+    return f"line {mark.line + 1}: {problem}" if mark else problem

@@ -1,35 +1,31 @@
-"""The settings tree: every field with its meaning, unit and bound.
-
-A bound that concerns one field stands on the field; what concerns several stands in
-`qa_lib.config.rules`. What needs the model, the data or the
-machine to decide (is there a GPU? does the plan fit this checkpoint?) is checked where that is
-known.
-"""
+"""The settings tree that all jobs share."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import (
-    Field,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from qa_lib.config.adjusting import AdjustSettings, SearchSettings
-from qa_lib.config.base import Group, Name
-from qa_lib.config.rules import conflicts
-from qa_lib.config.training import DataSettings, EvaluateSettings, ModelSettings, TrainSettings
+from qa_lib.config.adjusting import AdjustSettings
+from qa_lib.config.base import Group, Name, RuleError
+from qa_lib.config.data import DataSettings, ModelSettings
+from qa_lib.config.search import SearchSettings
+from qa_lib.config.tasks import (
+    AnswerSettings,
+    ClusterSettings,
+    CompareSettings,
+    DemoSettings,
+    EvaluateSettings,
+    ExportSettings,
+)
+from qa_lib.config.training import TrainSettings
 from qa_lib.errors import ConfigError
 
 RUN_NAME_PATTERN = r"[A-Za-z0-9._-]+"
 
-FIELDS_ONLY = "fields only"
-"""Validation context that skips the rules between fields; the caller then asks `conflicts`."""
-
-# What a command asked for, and not what the run is: a config.yaml that held them could not be
-# used as the recipe of another run.
+# Settings of one command rather than of the run: a config.yaml that held them could not be used as
+# the recipe of another run.
 _OF_ONE_COMMAND = {
     "run_name",
     "resume",
@@ -39,79 +35,6 @@ _OF_ONE_COMMAND = {
     "compare",
     "demo",
 }
-
-
-class AnswerSettings(Group):
-    """Answering questions: one, many at a prompt, or a file of them."""
-
-    question: Name | None = Field(
-        default=None, description="The question; none: a prompt asks for them."
-    )
-    context: Name | None = Field(
-        default=None, description="The passage to answer from; @FILE reads it from a file."
-    )
-    input: Name | None = Field(
-        default=None,
-        description="Path or URL of JSON lines with question and context, answered by Ray Data.",
-    )
-    output: Name | None = Field(
-        default=None, description="Path or URL of the lines of input with their predictions."
-    )
-    top_k: int = Field(default=1, ge=1, le=1000, description="Answers per question.")
-    max_answer_length: int = Field(
-        default=15, ge=1, le=512, description="Longest answer, in tokens."
-    )
-    max_question_length: int = Field(
-        default=64, ge=1, le=8192, description="Question tokens; the rest of a longer one is cut."
-    )
-    handle_impossible_answer: bool = Field(
-        default=False, description="Whether the empty answer is among the candidates."
-    )
-    align_to_words: bool = Field(default=True, description="Widen answers to whole words.")
-
-
-class ExportSettings(Group):
-    """A model as ONNX files."""
-
-    quantize: bool = Field(
-        default=False, description="Also write a file with weights in int8 (dynamic quantisation)."
-    )
-
-
-class ClusterSettings(Group):
-    """The machines that a cluster can grow to, where they are not there yet."""
-
-    gpu: Literal["none", "T4", "V100", "L4", "A10", "A100", "H100", "H200"] = Field(
-        default="none",
-        description="GPU of its worker nodes: plans are made for it, wherever they are made; none: "
-        "only what is there counts.",
-    )
-    num_nodes: int = Field(
-        default=1, ge=1, le=4096, description="Most worker nodes that it can grow to."
-    )
-    gpus_per_node: int = Field(default=1, ge=1, le=16, description="GPUs of a worker node.")
-    cpus_per_node: float = Field(default=8.0, gt=0.0, le=1024, description="CPUs of a worker node.")
-
-
-class CompareSettings(Group):
-    """Runs side by side."""
-
-    runs: tuple[Name, ...] | None = Field(
-        default=None, min_length=2, description="Run folders, or their URLs, from left to right."
-    )
-
-
-class DemoSettings(Group):
-    """A page that asks a model, on this machine."""
-
-    port: int = Field(
-        default=8321, ge=0, le=65535, description="Port of 127.0.0.1; 0: one that is free."
-    )
-    beside: Name | None = Field(
-        default=None,
-        description="Model that is asked beside it; none: the parent of an adjusted run.",
-    )
-    n_best: int = Field(default=5, ge=1, le=50, description="Answers shown per model.")
 
 
 class Settings(Group):
@@ -134,14 +57,12 @@ class Settings(Group):
     )
     overwrite: bool = Field(default=False, description="Replace the run folder if it exists.")
     dry_run: bool = Field(
-        default=False, description="Print settings and plan, and do nothing else."
+        default=False, description="Print the settings and what the job would do, then stop."
     )
     skip_doctor: bool = Field(
         default=False, description="Start without checking machine, cluster and storage first."
     )
-    seed: int = Field(
-        default=0, ge=0, le=2**32 - 1, description="Seed of everything that is drawn."
-    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of all random draws.")
     predictions: Name | None = Field(
         default=None,
         description="Score this predictions.json (evaluate), without Ray or the model.",
@@ -158,13 +79,24 @@ class Settings(Group):
     compare: CompareSettings = Field(default_factory=CompareSettings)
     demo: DemoSettings = Field(default_factory=DemoSettings)
 
-    @model_validator(mode="after")
-    def _refuse_conflicts(self, info: ValidationInfo) -> Settings:
-        if info.context != FIELDS_ONLY:
-            problems = [message for _, message in conflicts(self)]
-            if problems:
-                raise ConfigError("\n".join(problems), "Change one of the settings named.")
-        return self
+    # The rules between the fields of the tree itself are validators of the later field: validators
+    # of the whole tree would not run where one of its groups has a fault.
+
+    @field_validator("run_name")
+    @classmethod
+    def _refuse_dots(cls, name: str | None) -> str | None:
+        if name in (".", ".."):
+            message = f"run_name {name!r} is not a name: use letters and digits"
+            raise RuleError((("run_name",), message))
+        return name
+
+    @field_validator("overwrite")
+    @classmethod
+    def _refuse_overwrite_and_resume(cls, overwrite: bool, info: ValidationInfo) -> bool:
+        if overwrite and info.data.get("resume"):
+            message = "--resume and --overwrite exclude each other"
+            raise RuleError((("resume", "overwrite"), message))
+        return overwrite
 
     def to_yaml(self) -> str:
         """Return what defines the run as YAML, which is a recipe again."""
@@ -173,5 +105,20 @@ class Settings(Group):
 
     @classmethod
     def from_yaml(cls, text: str) -> Settings:
-        """Read back what `to_yaml` wrote."""
-        return cls.model_validate(yaml.safe_load(text))
+        """Read back what `to_yaml` wrote.
+
+        Raises:
+            ConfigError: The text was edited, and is not valid.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            problem = str(error)
+        except ValidationError as error:
+            problem = "; ".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+            )
+        raise ConfigError(
+            f"The settings of a run (its config.yaml) are not valid: {problem}",
+            "Restore the file as the run wrote it, or start the run again.",
+        )

@@ -1,4 +1,4 @@
-"""Settings of the data, the model, its training and its evaluation."""
+"""Settings of the training."""
 
 from __future__ import annotations
 
@@ -6,74 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from qa_lib.config.base import Auto, Group, Memory, Name, Text
-
-
-class DataSettings(Group):
-    """Which questions, and how they are cut into token windows."""
-
-    source: Name = Field(
-        default="embedded",
-        description="Where training questions come from: embedded, a hub id, a folder, a file "
-        "(Parquet, JSON lines, official SQuAD JSON), or an fsspec URL.",
-    )
-    eval_source: Name | None = Field(
-        default=None,
-        description="Where evaluation questions come from; none: the dev split of source.",
-    )
-    version: Annotated[Literal["1.1", "2.0"], Text] = Field(
-        default="1.1", description="SQuAD version, where file names carry v1.1 or v2.0."
-    )
-    train_limit: int | None = Field(
-        default=None, ge=1, description="Train on a fixed sample of so many questions; none: all."
-    )
-    eval_limit: int | None = Field(
-        default=None, ge=1, description="Evaluate a fixed sample of so many questions; none: all."
-    )
-    holdout_articles: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="Fraction of train articles set aside by a hash of their title, never "
-        "trained on.",
-    )
-    max_length: int = Field(
-        default=384,
-        ge=16,
-        le=8192,
-        description="Tokens in a window: question, context, special tokens.",
-    )
-    stride: int = Field(
-        default=128,
-        ge=0,
-        description="Context tokens that consecutive windows of a question share.",
-    )
-    bad_row_limit: float = Field(
-        default=0.001,
-        ge=0.0,
-        le=1.0,
-        description="Fraction of quarantined rows above which the run stops.",
-    )
-
-
-class ModelSettings(Group):
-    """Which model is trained, evaluated or adjusted."""
-
-    name: Name = Field(
-        default="embedded",
-        description="embedded (all-MiniLM-L6-v2), a hub id, a folder, a URL, or a run folder.",
-    )
-    placement: Literal["single", "auto", "cpu", "disk"] = Field(
-        default="single",
-        description="Where the weights lie while a model answers or is evaluated: on one device; "
-        "auto: over all GPUs of a machine, then its memory, then its disk; or in its memory or on "
-        "its disk, and on the device only while they are used.",
-    )
-    max_memory: tuple[Memory, ...] | None = Field(
-        default=None,
-        description="Most that placement auto puts where: 0=10GiB 1=10GiB cpu=30GiB; none: what is "
-        "free.",
-    )
+from qa_lib.config.base import Auto, BrokenRules, Group, Name
 
 
 class TrainSettings(Group):
@@ -93,7 +26,7 @@ class TrainSettings(Group):
     max_steps: int | None = Field(
         default=None,
         ge=1,
-        description="Stop after so many optimizer steps; none: after all epochs.",
+        description="Stop after this many optimizer steps; none: after all epochs.",
     )
     micro_batch: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = Field(
         default=16,
@@ -138,7 +71,7 @@ class TrainSettings(Group):
         default=None, ge=1, description="Optimizer steps between checkpoints; none: once per epoch."
     )
     bucket_batches: int = Field(
-        default=50, ge=1, description="Windows are bucketed by length over so many global batches."
+        default=50, ge=1, description="Windows are bucketed by length over this many batches."
     )
     offload_optimizer: bool = Field(
         default=False, description="Keep the optimizer state in CPU memory (GPU training)."
@@ -181,30 +114,31 @@ class TrainSettings(Group):
             object.__setattr__(self, "micro_batch", share)
         return self
 
-
-class EvaluateSettings(Group):
-    """From logits to answers and scores."""
-
-    batch_size: int = Field(default=64, ge=1, le=65536, description="Windows per forward pass.")
-    num_actors: Annotated[int | None, Auto] = Field(
-        default=None,
-        ge=1,
-        le=4096,
-        description="Actors that hold a copy of the model; none: derived.",
-    )
-    max_answer_length: int = Field(
-        default=30, ge=1, le=512, description="Longest answer, in tokens."
-    )
-    n_best: int = Field(
-        default=20, ge=1, le=1000, description="Candidate answers kept per question."
-    )
-    no_answer_threshold: float = Field(
-        default=0.0,
-        description="SQuAD 2.0: a question is left unanswered where the null score beats the best "
-        "span by more than this, in logits.",
-    )
-    semantic_model: Name | None = Field(
-        default="embedded",
-        description="Sentence encoder that compares answers in meaning at the final evaluation: "
-        "embedded (all-MiniLM-L6-v2), a sentence-transformers checkpoint; none: no such score.",
-    )
+    def broken_rules(self) -> BrokenRules:
+        """Yield the rules that do not hold."""
+        batch, workers = self.global_batch, self.num_workers
+        share = batch // workers
+        if batch % workers:
+            nearest = max(workers, round(batch / workers) * workers)
+            yield (
+                ("train.global_batch", "train.num_workers"),
+                f"train.global_batch ({batch}) must be divisible by train.num_workers "
+                f"({workers}); the nearest such batch is {nearest}",
+            )
+        elif self.micro_batch != "auto" and share % min(self.micro_batch, share):
+            fitting = max(n for n in range(1, self.micro_batch + 1) if share % n == 0)
+            yield (
+                ("train.micro_batch", "train.global_batch", "train.num_workers"),
+                f"train.micro_batch ({self.micro_batch}) must divide a worker's share of the "
+                f"global batch ({batch} / {workers} = {share}): {fitting} does",
+            )
+        if self.precision == "fp16" and self.device == "cpu":
+            yield (
+                ("train.precision", "train.device"),
+                "train.precision fp16 needs a GPU: on train.device cpu use fp32 or bf16",
+            )
+        if self.offload_optimizer and self.zero_stage == 0:
+            yield (
+                ("train.offload_optimizer", "train.zero_stage"),
+                "train.offload_optimizer needs train.zero_stage 1, 2 or 3",
+            )

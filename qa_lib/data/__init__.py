@@ -3,14 +3,15 @@
     questions = load_questions(settings.data, "train")
     questions.table    # columns of SCHEMA; answers lie at their offsets, ids are unique
 
-Rows that cannot be trusted are quarantined with their reason and counted; too many stop the run.
+Faulty rows are quarantined: left out, counted, and written to a file with the reason. Too many of
+them stop the run.
 """
 
 from __future__ import annotations
 
 from qa_lib.data.loading import load_held_out, load_questions, load_splits, splits_of
 from qa_lib.data.schema import SCHEMA, Questions, Split, fingerprint
-from qa_lib.data.shards import context_edges, read_manifest, write_shards
+from qa_lib.data.shards import context_edges, write_shards
 
 __all__ = [
     "SCHEMA",
@@ -21,7 +22,6 @@ __all__ = [
     "load_questions",
     "load_splits",
     "load_held_out",
-    "read_manifest",
     "splits_of",
     "write_shards",
 ]

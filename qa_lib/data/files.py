@@ -1,4 +1,4 @@
-"""Files of questions: where they are, which of them make a split, and what is in them."""
+"""Files of questions: where they are, which of them are a split, and how they are read."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from qa_lib.data import json_files
 from qa_lib.data.schema import conform
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 
 SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json")
 PREFIXES = {"train": ("train",), "eval": ("dev", "validation")}
-_FIRST_CONTACT_S = 2.0  # a bucket that cannot be reached is reported before anything starts
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})$")
 
 
@@ -27,62 +25,8 @@ class SplitNotFound(DataError):
     """No file of a folder has the name of the split."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """A file or a folder, local or at a URL.
-
-    Attributes:
-        name: What the user called it.
-        filesystem: The pyarrow filesystem that it is on.
-        path: Its path there.
-    """
-
-    name: str
-    filesystem: fs.FileSystem
-    path: str
-
-    @classmethod
-    def of(cls, name: str) -> Place:
-        """Return the place of a local path or URL; whether anything is there is not asked."""
-        return cls(name, *storage.resolve(name))
-
-    def child(self, name: str) -> Place:
-        """Return the file or folder of that name in this folder."""
-        return Place(f"{self.name.rstrip('/')}/{name}", self.filesystem, f"{self.path}/{name}")
-
-    def kind(self) -> fs.FileType:
-        """Return whether it is a file, a folder, or not found; an unreachable one soon says so."""
-        with _naming(self.name):
-            filesystem, path = storage.resolve(self.name, _FIRST_CONTACT_S)
-            return filesystem.get_file_info(path).type
-
-    def file_names(self) -> list[str]:
-        """Return the names of the files of this folder, sorted."""
-        with _naming(self.name):
-            entries = self.filesystem.get_file_info(fs.FileSelector(self.path))
-        return sorted(entry.base_name for entry in entries if entry.type == fs.FileType.File)
-
-    def read_bytes(self) -> pa.Buffer:
-        """Read the file."""
-        with _naming(self.name), self.filesystem.open_input_file(self.path) as file:
-            return file.read_buffer()
-
-    def write_bytes(self, content: pa.Buffer) -> None:
-        """Write the file, and make the folder that it is in."""
-        with _naming(self.name):
-            self.filesystem.create_dir(self.path.rpartition("/")[0], recursive=True)
-            with self.filesystem.open_output_stream(self.path, compression=None) as file:
-                file.write(content)
-
-    def delete(self) -> None:
-        """Delete the file, if it is there."""
-        with _naming(self.name):
-            if self.filesystem.get_file_info(self.path).type == fs.FileType.File:
-                self.filesystem.delete_file(self.path)
-
-
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def naming(name: str) -> Iterator[None]:
     """Turn what a filesystem raises into a DataError that names the file."""
     try:
         yield
@@ -95,12 +39,12 @@ def _naming(name: str) -> Iterator[None]:
         ) from None
 
 
-def find(folder: Place, split: str, version: str) -> list[Place]:
+def find(folder: Folder, split: str, version: str) -> list[Folder]:
     """Find the files of a split in a folder, by name.
 
-    Names begin with `train`, or with `dev` or `validation`. Those that carry another version
-    (`v1.1`, `v2.0`) are left out; Parquet goes before JSON. Files `NAME-00000-of-00018.*` are one
-    candidate, and all of them must be there.
+    Names begin with `train`, or with `dev` or `validation`. Those that name another version
+    (`v1.1`, `v2.0`) are left out; Parquet is preferred to JSON. Files `NAME-00000-of-00018.*` are
+    one candidate, and all of them must exist.
 
     Returns:
         The files in the order of their shards.
@@ -110,7 +54,8 @@ def find(folder: Place, split: str, version: str) -> list[Place]:
         DataError: There are several, or a shard is missing.
     """
     candidates: dict[str, list[str]] = {}
-    names = folder.file_names()
+    with naming(folder.path):
+        names = [entry.base_name for entry in folder.entries() if entry.is_file]
     for name in names:
         stem, suffix = os.path.splitext(name)
         if suffix.lower() in SUFFIXES and stem.lower().startswith(PREFIXES[split]):
@@ -126,31 +71,32 @@ def find(folder: Place, split: str, version: str) -> list[Place]:
         found = ", ".join(candidates or names) or "no files"
         why = f" of version {version}" if candidates else ""
         raise SplitNotFound(
-            f"{folder.name} holds no {wanted} file{why}; it holds {found}.",
+            f"{folder.path} holds no {wanted} file{why}; it holds {found}.",
             f"Name the file with {flag}, or choose the version with --data.version.",
         )
     if len(best) > 1:
         raise DataError(
-            f"{folder.name} holds several candidates for {split}: {', '.join(best)}.",
+            f"{folder.path} holds several candidates for {split}: {', '.join(best)}.",
             f"Name one of them with {flag}, or choose the version with --data.version.",
         )
     return [folder.child(name) for name in _complete(folder, best[0], candidates[best[0]])]
 
 
-def read(file: Place) -> pa.Table:
+def read(file: Folder) -> pa.Table:
     """Read a file of Parquet, JSON lines, or official nested JSON as `schema.conform` leaves it.
 
     Raises:
         DataError: It is missing, truncated, of another format, or holds other columns.
     """
-    content = file.read_bytes()
+    with naming(file.path):
+        content = file.read_bytes()
     suffix = os.path.splitext(file.path)[1].lower()
     if suffix == ".parquet":
-        return parquet(content, file.name)
+        return parquet(content, file.path)
     if suffix in SUFFIXES:
-        return conform(json_files.read(content, file.name), file.name)
+        return conform(json_files.read(content, file.path), file.path)
     raise DataError(
-        f"{file.name} is of no known format.", f"Known are files that end in {', '.join(SUFFIXES)}."
+        f"The format of {file.path} is unknown.", f"Use a file of {', '.join(SUFFIXES)}."
     )
 
 
@@ -175,8 +121,8 @@ def _is_of_other_version(name: str, version: str) -> bool:
     return bool(tags) and version not in tags
 
 
-def _complete(folder: Place, pattern: str, names: list[str]) -> list[str]:
-    """Return the shards of a candidate, all of them."""
+def _complete(folder: Folder, pattern: str, names: list[str]) -> list[str]:
+    """Return the shards of a candidate in order, and check that none is missing."""
     stem, star, rest = pattern.partition("-*-of-")
     if not star:
         return names
@@ -185,7 +131,7 @@ def _complete(folder: Place, pattern: str, names: list[str]) -> list[str]:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise DataError(
-            f"{folder.name} lacks {len(missing)} of {count} shards: {', '.join(missing[:3])}"
+            f"{folder.path} lacks {len(missing)} of {count} shards: {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}.",
             "Fetch or write them again.",
         )

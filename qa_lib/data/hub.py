@@ -1,4 +1,4 @@
-"""Questions of the Hugging Face hub, through `datasets`."""
+"""Questions from the Hugging Face hub, read with `datasets`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(repo_id: str, split: str) -> pa.Table:
         As `schema.conform` leaves it.
 
     Raises:
-        DataError: The hub cannot be reached or has no such dataset, or it holds no such split.
+        DataError: The hub cannot be reached, or it lacks the dataset or the split.
     """
     _check_reachable(repo_id)
     import datasets
@@ -39,7 +39,7 @@ def read(repo_id: str, split: str) -> pa.Table:
         datasets.disable_progress_bars()
     try:
         splits = datasets.load_dataset(repo_id)
-    except Exception as error:  # from transport, cache, builder or parser: no common base class
+    except Exception as error:  # of transport, cache, builder or parser, without a common base
         raise DataError(
             f"The hub dataset {repo_id} does not load: {storage.first_line(error)}.", ALTERNATIVES
         ) from error
@@ -68,7 +68,7 @@ def _check_reachable(repo_id: str) -> None:
     try:
         HfApi().dataset_info(repo_id, timeout=_TIMEOUT_S)
     except OfflineModeIsEnabled:
-        return  # asked for: the cache has it or not
+        return  # the user wants the cache only
     except GatedRepoError as error:
         raise DataError(
             f"The hub dataset {repo_id} is gated: {storage.first_line(error)}.",
@@ -76,7 +76,7 @@ def _check_reachable(repo_id: str) -> None:
         ) from None
     except (RepositoryNotFoundError, HFValidationError):
         raise DataError(f"{here}, and no such dataset on the hub.", ALTERNATIVES) from None
-    except Exception as error:  # whatever the transport raises
+    except Exception as error:  # of the transport: httpx, sockets
         raise DataError(
             f"{here}, and the hub does not answer: {storage.first_line(error)}.", ALTERNATIVES
         ) from None

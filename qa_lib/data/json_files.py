@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from qa_lib.data.schema import EXPECTED, TEXT_COLUMNS
+from qa_lib.data.schema import EXPECTED, RAW, UNCHECKED
 from qa_lib.errors import DataError
 
 _BLOCK_BYTES = 1 << 24  # of pyarrow's reader: no line may be longer
-_LINE_SCHEMA = pa.schema(
-    [(column, pa.string()) for column in TEXT_COLUMNS]
-    + [
-        pa.field(
-            "answers",
-            pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int64()))]),
-        )
-    ]
-)
 
 
 def read(content: pa.Buffer, name: str) -> pa.Table:
     """Read a JSON file of either form; its first line tells which one it is.
 
     Args:
-        content: Of the file.
-        name: Of the file, for messages.
+        content: The bytes of the file.
+        name: The name of the file, for messages.
 
     Returns:
-        The columns that the file has, for `schema.conform`. A text that is not UTF-8 is kept as it
-        is: it is that row's fault.
+        The columns that the file has, for `schema.conform`. A text that is not UTF-8 is kept, so
+        that only its row is rejected.
 
     Raises:
         DataError: It is of neither form, or cut off.
     """
-    data = content.to_pybytes().removeprefix(b"\xef\xbb\xbf").lstrip()  # some editors mark UTF-8
+    data = content.to_pybytes().removeprefix(b"\xef\xbb\xbf").lstrip()  # a byte-order mark
     try:
         document = json.loads(_decode(data[: (data.find(b"\n") + 1) or None]))
         if isinstance(document, dict) and "data" not in document:
@@ -55,72 +43,33 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
     return _read_nested(document, name)
 
 
-@dataclass
-class _Columns:
-    """Questions as Python lists, with each context once, on their way to Arrow."""
-
-    texts: dict[str, list[str | None]] = field(
-        default_factory=lambda: {column: [] for column in TEXT_COLUMNS}
-    )
-    paragraph: list[int] = field(default_factory=list)  # of each question: its context and title
-    num_answers: list[int | None] = field(default_factory=list)  # None: there is no such list
-    num_starts: list[int | None] = field(default_factory=list)
-    answers: list[str | None] = field(default_factory=list)
-    starts: list[int | None] = field(default_factory=list)
-
-    def add_paragraph(self, title: str | None, context: str | None) -> None:
-        self.texts["title"].append(title)
-        self.texts["context"].append(context)
-
-    def add_question(self, question: dict[str, Any], texts: Any, starts: Any) -> None:
-        """Add a question on the last paragraph, with its answers' texts and offsets."""
-        self.paragraph.append(len(self.texts["context"]) - 1)
-        self.texts["id"].append(question.get("id"))
-        self.texts["question"].append(question.get("question"))
-        for values, counts, new in (
-            (self.answers, self.num_answers, texts),
-            (self.starts, self.num_starts, starts),
-        ):
-            counts.append(None if new is None else len(new))
-            values.extend(new or ())
-
-    def table(self, name: str) -> pa.Table:
-        """Return them as Arrow; a column that is null everywhere is left out: the file lacks it."""
-        try:
-            columns = {column: _text_array(values) for column, values in self.texts.items()}
-            answers = _list_array(self.num_answers, _text_array(self.answers))
-            starts = _list_array(self.num_starts, pa.array(self.starts, pa.int64()))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            raise DataError(f"{name} holds a value of a wrong type: {error}.", EXPECTED) from None
-        for column in ("title", "context"):
-            columns[column] = columns[column].take(pa.array(self.paragraph, pa.int64()))
-        columns["answers"] = pa.StructArray.from_arrays([answers, starts], ["text", "answer_start"])
-        return _without_null_columns(pa.table(columns))
-
-
 def _read_nested(document: Any, name: str) -> pa.Table:
-    columns = _Columns()
+    rows = []
     where = "the document"
     try:
         for number, article in enumerate(document["data"]):
             where = f"article {number}"
             for paragraph in article["paragraphs"]:
-                columns.add_paragraph(article.get("title"), paragraph.get("context"))
                 for question in paragraph["qas"]:
-                    answers = question.get("answers")
-                    if answers is None:
-                        columns.add_question(question, None, None)
-                        continue
-                    texts = [answer.get("text") for answer in answers]
-                    starts = [answer.get("answer_start") for answer in answers]
-                    columns.add_question(question, texts, starts)
+                    row = {
+                        "id": question.get("id"),
+                        "title": article.get("title"),
+                        "context": paragraph.get("context"),
+                        "question": question.get("question"),
+                    }
+                    if (answers := question.get("answers")) is not None:
+                        row["answers"] = {
+                            "text": [answer.get("text") for answer in answers],
+                            "answer_start": [answer.get("answer_start") for answer in answers],
+                        }
+                    rows.append(row)
     except (KeyError, TypeError, AttributeError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f"{name} is not in the official SQuAD form: {where}: {why}.",
             "Expected data -> paragraphs -> context and qas -> id, question, answers.",
         ) from None
-    return columns.table(name)
+    return _table(rows, name)
 
 
 def _read_lines(data: bytes, name: str) -> pa.Table:
@@ -129,66 +78,70 @@ def _read_lines(data: bytes, name: str) -> pa.Table:
             pa.BufferReader(data),
             pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES),
             pyarrow.json.ParseOptions(
-                explicit_schema=_LINE_SCHEMA, unexpected_field_behavior="ignore"
+                explicit_schema=UNCHECKED, unexpected_field_behavior="ignore"
             ),
         )
-    except pa.ArrowInvalid:  # which counts lines from the start of a block
+    except pa.ArrowInvalid:  # whose message counts lines from the start of a block
         return _read_line_by_line(data, name)
     return _without_null_columns(table)
 
 
 def _read_line_by_line(data: bytes, name: str) -> pa.Table:
-    """Read JSON lines that pyarrow refuses: find the line at fault, or take the odd text as it is.
+    """Read JSON lines that pyarrow rejects: name the faulty line, or keep a text that is not UTF-8.
 
     Raises:
         DataError: A line is not JSON, or not a question.
     """
-    columns = _Columns()
+    rows = []
     for number, line in enumerate(_decode(data).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            columns.add_paragraph(row.get("title"), row.get("context"))
-            answers = row.get("answers") or {}
-            columns.add_question(row, answers.get("text"), answers.get("answer_start"))
-        except (json.JSONDecodeError, AttributeError, TypeError) as error:
+            if not isinstance(row, dict) or not isinstance(row.get("answers") or {}, dict):
+                raise ValueError("it or its answers are not a JSON object")
+            rows.append(row)
+        except ValueError as error:  # a JSONDecodeError is one
             raise DataError(
                 f"{name}, line {number}: not a question: {error}.",
                 f"Each line must be one JSON object. {EXPECTED}",
             ) from None
-    return columns.table(name)
+    return _table(rows, name)
+
+
+def _table(rows: list[dict[str, Any]], name: str) -> pa.Table:
+    """Return rows as Arrow; lone surrogates become bytes that are not UTF-8."""
+    try:
+        try:
+            table = pa.Table.from_pylist(rows, UNCHECKED)
+        except UnicodeEncodeError:
+            table = pa.Table.from_pylist(_encoded(rows), RAW).cast(UNCHECKED, safe=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise DataError(f"{name} holds a value of a wrong type: {error}.", EXPECTED) from None
+    return _without_null_columns(table)
 
 
 def _decode(data: bytes) -> str:
-    """Decode bytes; those that are not UTF-8 become lone surrogates, for `_text_array`."""
+    """Decode bytes; what is not UTF-8 becomes lone surrogates, for `_encoded`."""
     return data.decode("utf-8", "surrogateescape")
 
 
-def _text_array(texts: Sequence[str | None]) -> pa.StringArray:
-    """Return texts as Arrow; lone surrogates, which no UTF-8 can hold, as bytes that are not."""
+def _encoded(value: Any) -> Any:
+    """Encode all texts of a JSON value."""
+    if isinstance(value, dict):
+        return {key: _encoded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_encoded(part) for part in value]
+    if not isinstance(value, str):
+        return value
     try:
-        return pa.array(texts, pa.string())
+        return value.encode("utf-8", "surrogateescape")  # the bytes that the file had
     except UnicodeEncodeError:
-        encoded = [None if text is None else _encode(text) for text in texts]
-        return pa.array(encoded, pa.binary()).view(pa.string())
-
-
-def _encode(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")  # the bytes that the file had
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")  # an escape such as \\ud800
-
-
-def _list_array(counts: Sequence[int | None], values: pa.Array) -> pa.ListArray:
-    lengths = [count or 0 for count in counts]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    missing = pa.array([count is None for count in counts], pa.bool_())
-    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=missing)
+        return value.encode("utf-8", "surrogatepass")  # an escape such as \\ud800
 
 
 def _without_null_columns(table: pa.Table) -> pa.Table:
+    """Leave out columns that are null everywhere: the file lacks them."""
     if table.num_rows == 0:
         return table
     return table.select([n for n in table.column_names if table[n].null_count < table.num_rows])

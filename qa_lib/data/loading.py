@@ -1,4 +1,4 @@
-"""Loading: find the source, read it, quarantine what cannot be trusted, choose the split's rows."""
+"""Find the source, read it, quarantine faulty rows, choose the rows of the split."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
-from qa_lib.data import files, hub, shards, validation
-from qa_lib.data.files import Place
+from qa_lib.data import embedded, files, hub, shards, validation
 from qa_lib.data.schema import SCHEMA, Questions, Split, conform
 from qa_lib.errors import DataError
-from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 
 if TYPE_CHECKING:
     from qa_lib.config import DataSettings
@@ -28,21 +27,21 @@ def load_questions(
 ) -> Questions:
     """Load the questions of a split, validated.
 
-    `train` and `holdout` part the articles of `data.source`: a fraction `data.holdout_articles` of
-    them, chosen by a hash of the title alone, is never in `train`. A limit then takes a sample
+    `train` and `holdout` divide the articles of `data.source`: the fraction `data.holdout_articles`
+    of them, chosen by a hash of the title alone, is never in `train`. A limit then takes a sample
     (`train_limit` of `train`, `eval_limit` of `eval` and `holdout`). `eval` comes from
-    `data.eval_source` where that is given. A single file is whatever split is asked of it: a job
-    that both trains and evaluates asks `splits` first.
+    `data.eval_source` if that is given. A single file is any split: a job that both trains and
+    evaluates calls `splits_of` first.
 
     Args:
-        data: Where from, and which.
+        data: The source, and which of its rows.
         split: `train`, `eval` or `holdout`.
         quarantine_dir: Local folder or URL for `quarantine-SPLIT.jsonl`: the rows left out, with
             reasons. Without it they are only counted.
 
     Raises:
         DataError: The questions cannot be found or read, or more than `data.bad_row_limit` of the
-            rows are bad. The quarantine is written all the same.
+            rows are faulty; the quarantine is written even then.
     """
     source = _source_of(data, split)
     base: Base = "eval" if split == "eval" else "train"
@@ -61,16 +60,16 @@ def load_questions(
 
 
 def load_splits(data: DataSettings, *, quarantine_dir: str | None = None) -> list[Questions]:
-    """Load every split that the sources hold, as `load` does, with no article set aside.
+    """Load every split that the sources hold, as `load_questions` does, with no articles held out.
 
-    Which articles are held out is decided by whoever trains, from titles alone, so that the data
-    need not be prepared again.
+    A job that trains decides which articles to hold out, from titles alone, so that the data need
+    not be prepared again.
 
     Raises:
         DataError: There is no split, or one cannot be loaded.
     """
     data = data.model_copy(update={"holdout_articles": 0.0})
-    # Asked of a source that holds neither, `load` says what it holds instead.
+    # Where the source holds neither, the error of loading `train` says what it holds instead.
     return [
         load_questions(data, split, quarantine_dir=quarantine_dir)
         for split in splits_of(data) or ("train",)
@@ -86,34 +85,24 @@ def splits_of(data: DataSettings) -> tuple[Split, ...]:
     Raises:
         DataError: A folder is missing, or holds several candidates for a split.
     """
-    found: list[Split] = []
     bases: tuple[Base, ...] = ("train", "eval")
-    for split in bases:
-        source = _source_of(data, split)
-        if split == "eval" and data.eval_source is None and _is_single_file(source):
-            continue
-        if _holds(source, split, data.version):
-            found.append(split)
-    if "train" in found and data.holdout_articles > 0:
-        found.append("holdout")
-    return tuple(found)
+    splits: list[Split] = [split for split in bases if _holds(data, split)]
+    if "train" in splits and data.holdout_articles > 0:
+        splits.append("holdout")
+    return tuple(splits)
 
 
 def load_held_out(data: DataSettings, *, quarantine_dir: str | None = None) -> Questions | None:
-    """Load what a job that trains may evaluate: the `eval` split, or the articles held out.
-
-    Args:
-        data: Where from, and which.
-        quarantine_dir: As of `load`.
+    """Load what a job that trains may evaluate: the `eval` split, or the held-out articles.
 
     Returns:
-        The questions, or None where the source has no such.
+        The questions, or None if the source has neither.
 
     Raises:
-        DataError: As of `load`.
+        DataError: As `load_questions`.
     """
-    found = [split for split in splits_of(data) if split != "train"]
-    return load_questions(data, found[0], quarantine_dir=quarantine_dir) if found else None
+    held_out = [split for split in splits_of(data) if split != "train"]
+    return load_questions(data, held_out[0], quarantine_dir=quarantine_dir) if held_out else None
 
 
 def _source_of(data: DataSettings, split: str) -> str:
@@ -121,30 +110,38 @@ def _source_of(data: DataSettings, split: str) -> str:
 
 
 def _is_on_hub(source: str) -> bool:
-    """Whether a name can only be a hub id: neither a URL nor here, nor spelt as a path."""
+    """Whether a name can only be a hub id: not a URL, nor a path by its spelling or on the disk."""
     if "://" in source or os.path.exists(os.path.expanduser(source)):
         return False
     looks_like_path = source.startswith((".", "/", "~")) or source.lower().endswith(files.SUFFIXES)
     return not looks_like_path and source.count("/") <= 1
 
 
-def _is_single_file(source: str) -> bool:
-    if source == "embedded" or _is_on_hub(source):
-        return False
-    return Place.of(source).kind() == fs.FileType.File
+def _locate(source: str) -> tuple[Folder, bool]:
+    """Return a folder or file of questions, and whether it is a file; fail soon if unreachable.
+
+    Raises:
+        DataError: Nothing is there.
+    """
+    with files.naming(source):
+        kind = Folder(source, patient=False).info().type
+    if kind == fs.FileType.NotFound:
+        raise DataError(f"There is no file or folder {source}.", hub.ALTERNATIVES)
+    return Folder(source), kind == fs.FileType.File
 
 
-def _holds(source: str, split: str, version: str) -> bool:
+def _holds(data: DataSettings, split: Base) -> bool:
+    source = _source_of(data, split)
     if source == "embedded" or _is_on_hub(source):
         return True
-    folder = _existing(source)
-    if folder.kind() == fs.FileType.File:
-        return True
-    manifest = shards.manifest_of(folder)
+    folder, is_file = _locate(source)
+    if is_file:
+        return split == "train" or data.eval_source is not None
+    manifest = shards.read_manifest(folder)
     if manifest is not None:
         return split in manifest["splits"]
     try:
-        files.find(folder, split, version)
+        files.find(folder, split, data.version)
     except files.SplitNotFound:
         return False
     return True
@@ -153,25 +150,17 @@ def _holds(source: str, split: str, version: str) -> bool:
 def _read(source: str, split: Base, version: str) -> list[tuple[str, pa.Table]]:
     """Return (name, table as `schema.conform` leaves it) of each file of a split."""
     if source == "embedded":
-        from qa_lib import embedded
-
         return [(source, conform(embedded.corpus(split), source))]
     if _is_on_hub(source):
         return [(source, hub.read(source, split))]
-    place = _existing(source)
-    if place.kind() == fs.FileType.File:
-        return [(place.name, files.read(place))]
-    manifest = shards.manifest_of(place)
+    folder, is_file = _locate(source)
+    if is_file:
+        return [(source, files.read(folder))]
+    manifest = shards.read_manifest(folder)
     if manifest is not None:
-        return shards.read_shards(place, manifest, split)
-    return [(file.name, files.read(file)) for file in files.find(place, split, version)]
-
-
-def _existing(source: str) -> Place:
-    place = Place.of(source)
-    if place.kind() == fs.FileType.NotFound:
-        raise DataError(f"There is no file or folder {source}.", hub.ALTERNATIVES)
-    return place
+        return shards.read_shards(folder, manifest, split)
+    found = files.find(folder, split, version)
+    return [(f"{source.rstrip('/')}/{file.name}", files.read(file)) for file in found]
 
 
 def _quarantine(
@@ -182,10 +171,10 @@ def _quarantine(
     split: str,
     directory: str | None,
 ) -> pa.Table:
-    """Set the bad rows aside and return the others.
+    """Write the faulty rows to the quarantine and return the others.
 
     Raises:
-        DataError: There are more of them than `data.bad_row_limit` allows.
+        DataError: There are more faulty rows than `data.bad_row_limit` allows.
     """
     ends = np.cumsum([len(part) for _, part in parts])
     located = []
@@ -194,10 +183,10 @@ def _quarantine(
         located.append((parts[part][0], row - int(ends[part]) + len(parts[part][1]), reason))
     where = ""
     if directory is not None:
-        file = Place.of(directory).child(f"quarantine-{split}.jsonl")
+        name = f"quarantine-{split}.jsonl"
         rows = table.take([row for row, _ in bad])
-        storage.write_text(file.filesystem, file.path, "".join(validation.records(rows, located)))
-        where = f" All of them are in {file.name}."
+        Folder(directory).write_text(name, "".join(validation.records(rows, located)))
+        where = f" All of them are in {directory}/{name}."
     if len(bad) > data.bad_row_limit * table.num_rows:
         counts = Counter(reason for _, reason in bad)
         examples = "; ".join(f"{name} row {row}: {reason}" for name, row, reason in located[:3])
@@ -215,10 +204,10 @@ def _quarantine(
 
 
 def _sample(table: pa.Table, limit: int | None) -> pa.Table:
-    """Take so many rows from all over the file, in its order.
+    """Take `limit` rows from the whole table, in its order.
 
-    The first rows of SQuAD are a few articles: 8,000 of them teach and tell less than 8,000 of all
-    442. The sample is the same for everybody, and a larger one holds the smaller ones.
+    The first 8,000 rows of SQuAD are of a few articles, and teach and measure less than 8,000 of
+    all 442. The sample is the same in every run, and a larger one contains the smaller ones.
     """
     if limit is None or limit >= table.num_rows:
         return table
@@ -227,16 +216,16 @@ def _sample(table: pa.Table, limit: int | None) -> pa.Table:
 
 
 def _round_up(fraction: float) -> float:
-    """Return a fraction with two significant digits that is no smaller."""
+    """Round a fraction up to two significant digits."""
     digits = 1 - int(np.floor(np.log10(fraction)))
     return min(1.0, round(float(np.ceil(fraction * 10**digits)) / 10**digits, digits))
 
 
 def _part_articles(table: pa.Table, fraction: float, split: str, source: str) -> pa.Table:
-    """Keep the rows of the articles that are held out, or (`train`) of those that are not."""
+    """Keep the rows of the held-out articles, or for `train` those of the others."""
     titles = table["title"].combine_chunks().dictionary_encode()
     held_out = np.array([_share(title) < fraction for title in titles.dictionary.to_pylist()])
-    mask = held_out[titles.indices.to_numpy()]
+    mask = held_out[titles.indices.to_numpy()]  # (rows,)
     part = table.filter(pa.array(mask if split == "holdout" else ~mask))
     if part.num_rows == 0:
         raise DataError(
@@ -248,5 +237,5 @@ def _part_articles(table: pa.Table, fraction: float, split: str, source: str) ->
 
 
 def _share(title: str) -> float:
-    """Map a title to [0, 1), evenly, and by itself: other articles do not matter."""
+    """Map a title to [0, 1), uniformly, and independently of other titles."""
     return int.from_bytes(hashlib.sha256(title.encode()).digest()[:8], "big") / 2**64

@@ -1,8 +1,9 @@
-"""The one schema that all questions have, whatever they were read from."""
+"""The schema of all questions, whatever they were read from."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,37 +14,36 @@ import pyarrow.compute as pc
 
 from qa_lib.errors import DataError
 
-ANSWERS = pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int32()))])
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("title", pa.string()),
-        ("context", pa.string()),
-        ("question", pa.string()),
-        ("answers", ANSWERS),
-    ]
-)
+TEXT_COLUMNS = ("id", "title", "context", "question")
+
+
+def _schema(text: pa.DataType, offset: pa.DataType) -> pa.Schema:
+    answers = pa.struct([("text", pa.list_(text)), ("answer_start", pa.list_(offset))])
+    return pa.schema([*((column, text) for column in TEXT_COLUMNS), ("answers", answers)])
+
+
+SCHEMA = _schema(pa.string(), pa.int32())
 """`answer_start` counts Unicode characters of the context; an unanswerable question has no answers.
 """
-TEXT_COLUMNS = ("id", "title", "context", "question")
+UNCHECKED = _schema(pa.string(), pa.int64())  # as `conform` returns it
+RAW = _schema(pa.binary(), pa.int64())  # also texts that are not UTF-8
 EXPECTED = (
     "The columns are id, title, context, question (text) and answers, a struct of the lists text "
     "and answer_start (integers). Official SQuAD JSON is read as it is."
 )
-
 
 Split = Literal["train", "eval", "holdout"]
 
 
 @dataclass(frozen=True)
 class Questions:
-    """The questions of a split, all of them sound.
+    """The validated questions of a split.
 
     Attributes:
         table: Rows of SCHEMA in the order of the source, limits applied.
         split: Which split they are.
         source: The name that they were loaded by.
-        num_quarantined: Rows of the source that were left out because something is wrong with them.
+        num_quarantined: Rows of the source that were left out as faulty.
     """
 
     table: pa.Table
@@ -56,7 +56,7 @@ class Questions:
         return self.table.num_rows
 
     def __str__(self) -> str:
-        """Say how many there are."""
+        """Return the counts, for people."""
         return (
             f"{self.split}: {len(self):,} questions of {len(self.titles):,} articles "
             f"({self.num_quarantined:,} rows quarantined)"
@@ -64,7 +64,7 @@ class Questions:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the content, whatever file format it came in."""
+        """SHA-256 of the content, see `schema.fingerprint`."""
         return fingerprint(self.table)
 
     @cached_property
@@ -82,62 +82,54 @@ class Questions:
 def conform(table: pa.Table, name: str) -> pa.Table:
     """Bring a table to the columns and types of SCHEMA, whatever its encodings and widths.
 
-    Offsets become int64 here and int32 once checked, so that one beyond int32 is that row's fault
-    and not the file's. Columns that SCHEMA does not have are dropped.
+    Offsets become int64, and int32 only once checked: one beyond int32 spoils its row, not the
+    file. Columns that SCHEMA does not have are dropped.
 
     Args:
         table: As read: strings may be large, viewed or dictionary-encoded, integers of any width.
-        name: What was read, for the message.
+        name: What was read, for messages.
 
     Raises:
-        DataError: Columns are missing or hold another type; all of them are named.
+        DataError: Columns are missing or have other types; all of them are named.
     """
-    problems: list[str] = []
-    columns = {}
+    if problems := list(_problems(table.schema)):
+        raise DataError(f"{name} is not a table of questions: {'; '.join(problems)}.", EXPECTED)
+    texts = pc.struct_field(table["answers"], "text").cast(pa.list_(pa.string()))
+    starts = pc.struct_field(table["answers"], "answer_start")
+    starts = starts.cast(pa.list_(pa.int64()), safe=False)
+    chunks = [
+        pa.StructArray.from_arrays(pair, ["text", "answer_start"])
+        for pair in zip(texts.chunks, starts.chunks, strict=True)
+    ]
+    answers = pa.chunked_array(chunks, UNCHECKED.field("answers").type)
+    columns = {column: table[column].cast(pa.string()) for column in TEXT_COLUMNS}
+    return pa.table({**columns, "answers": answers})
+
+
+def _problems(schema: pa.Schema) -> Iterator[str]:
+    """Say what a table lacks, or has of another type."""
     for column in TEXT_COLUMNS:
-        if column not in table.column_names:
-            problems.append(f"{column} is missing")
-        elif not _is_text(table.schema.field(column).type):
-            problems.append(f"{column} is {table.schema.field(column).type}, not text")
-        else:
-            columns[column] = table[column]
-    lists = {}
-    if "answers" not in table.column_names:
-        problems.append("answers is missing")
-    elif not pa.types.is_struct(kind := table.schema.field("answers").type):
-        problems.append(f"answers is {kind}, not a struct of lists")
+        if column not in schema.names:
+            yield f"{column} is missing"
+        elif not _is_text(schema.field(column).type):
+            yield f"{column} is {schema.field(column).type}, not text"
+    if "answers" not in schema.names:
+        yield "answers is missing"
+    elif not pa.types.is_struct(answers := schema.field("answers").type):
+        yield f"answers is {answers}, not a struct of lists"
     else:
         for field, is_wanted, wanted in (
             ("text", _is_text, "text"),
             ("answer_start", pa.types.is_integer, "integers"),
         ):
-            if kind.get_field_index(field) < 0:
-                problems.append(f"answers.{field} is missing")
-            elif not _is_list(found := kind.field(field).type) or not is_wanted(found.value_type):
-                problems.append(f"answers.{field} is {found}, not a list of {wanted}")
-            else:
-                lists[field] = pc.struct_field(table["answers"], field)
-    if problems:
-        raise DataError(f"{name} is not a table of questions: {'; '.join(problems)}.", EXPECTED)
-    texts = lists["text"].cast(pa.list_(pa.string()))
-    starts = lists["answer_start"].cast(pa.list_(pa.int64()), safe=False)
-    chunks = [
-        pa.StructArray.from_arrays(pair, ["text", "answer_start"])
-        for pair in zip(texts.chunks, starts.chunks, strict=True)
-    ]
-    answers = pa.chunked_array(
-        chunks, pa.struct([("text", texts.type), ("answer_start", starts.type)])
-    )
-    texts_of = {column: values.cast(pa.string()) for column, values in columns.items()}
-    return pa.table({**texts_of, "answers": answers})
+            if answers.get_field_index(field) < 0:
+                yield f"answers.{field} is missing"
+            elif not _is_list(kind := answers.field(field).type) or not is_wanted(kind.value_type):
+                yield f"answers.{field} is {kind}, not a list of {wanted}"
 
 
 def fingerprint(table: pa.Table) -> str:
-    """Return the SHA-256 of the content of a table of SCHEMA.
-
-    Equal content gives an equal fingerprint, whatever the file format, the chunks and the slices
-    that it came in.
-    """
+    """Return the SHA-256 of the content of a table of SCHEMA, however it is stored and chunked."""
     lists = {field: pc.struct_field(table["answers"], field) for field in ("text", "answer_start")}
     leaves = [table[column] for column in TEXT_COLUMNS]
     leaves += [values for column in lists.values() for values in (column, pc.list_flatten(column))]
@@ -161,7 +153,8 @@ def text_bytes(strings: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     """View an array of texts without nulls as its UTF-8 bytes.
 
     Returns:
-        The bytes of all texts end to end (uint8), and where each begins there: (texts + 1,) int64.
+        The bytes of all texts end to end, (bytes,) uint8, and the offsets of the texts in them,
+        (texts + 1,) int64.
     """
     _, offsets_buffer, data_buffer = strings.buffers()
     if len(strings) == 0 or data_buffer is None:

@@ -7,27 +7,25 @@ Rows of one context stay in one shard, so that each shard tokenises its contexts
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyarrow import fs
 
-from qa_lib.data.files import Place, parquet
+from qa_lib.data.files import naming, parquet
 from qa_lib.errors import DataError
-from qa_lib.runs import storage
+from qa_lib.runs import manifest
+from qa_lib.runs.folder import Damaged, Folder, StoredFile
 from qa_lib.runs.progress import QUIET_S, Progress
 
 if TYPE_CHECKING:
     from qa_lib.data.schema import Questions
 
-MANIFEST = "manifest.json"
 FORMAT = "squad-shards"
 SCHEMA_VERSION = 1
 FILE_PREFIXES = {"train": "train", "eval": "dev"}
@@ -45,78 +43,82 @@ def write_shards(
         rows_per_shard: At most, but for the rows that keep the last context of a shard whole.
 
     Returns:
-        The manifest: `format`, `schema_version`, and in `splits` for each of them `source`,
-        `num_rows`, `fingerprint` and `shards` (`name`, `num_rows`, `num_bytes`, `sha256`).
+        The manifest's own fields: `format`, `schema_version`, and in `splits`, by split, `source`,
+        `num_rows`, `fingerprint` and `shards` (`name`, `num_bytes`, `sha256`, `num_rows`).
     """
-    folder = Place.of(directory_url)
-    _remove(folder)
-    manifest: dict[str, Any] = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "splits": {}}
+    folder = Folder(directory_url)
+    with naming(directory_url):
+        _remove(folder)
+    fields: dict[str, Any] = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "splits": {}}
+    files: list[StoredFile] = []
     for questions in splits:
-        manifest["splits"][questions.split] = {
+        shards = _write_split(questions, folder, rows_per_shard)
+        files += [file for file, _ in shards]
+        fields["splits"][questions.split] = {
             "source": questions.source,
             "num_rows": len(questions),
             "fingerprint": questions.fingerprint,
-            "shards": _write_split(questions, folder, rows_per_shard),
+            "shards": [asdict(file) | {"num_rows": num_rows} for file, num_rows in shards],
         }
-    file = folder.child(MANIFEST)
-    storage.write_text(file.filesystem, file.path, json.dumps(manifest, indent=2) + "\n")
-    return manifest
+    manifest.write(folder, files, **fields)
+    return fields
 
 
 def _write_split(
-    questions: Questions, folder: Place, rows_per_shard: int
-) -> list[dict[str, str | int]]:
+    questions: Questions, folder: Folder, rows_per_shard: int
+) -> list[tuple[StoredFile, int]]:
+    """Write the shards of a split and return each with its number of rows."""
     edges = context_edges(questions.table["context"], rows_per_shard)
-    shards: list[dict[str, str | int]] = []
+    shards = []
     title = f"writing {questions.split}"
     with Progress(len(questions), "questions", title, quiet_s=QUIET_S) as progress:
         for index, (begin, end) in enumerate(pairwise(edges)):
             name = f"{FILE_PREFIXES[questions.split]}-{index:05d}-of-{len(edges) - 1:05d}.parquet"
-            content = _to_parquet(questions.table.slice(begin, end - begin))
-            folder.child(name).write_bytes(content)
-            shards.append(
-                {
-                    "name": name,
-                    "num_rows": end - begin,
-                    "num_bytes": content.size,
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                }
-            )
+            rows = questions.table.slice(begin, end - begin)
+            with naming(folder.url(name)):
+                shards.append((folder.write_parquet(name, rows, compression="zstd"), end - begin))
             progress.update(end)
     return shards
 
 
-def read_manifest(directory_url: str) -> dict[str, Any] | None:
-    """Return the manifest of a prepared folder, or None if the folder is none.
+def read_manifest(folder: Folder) -> dict[str, Any] | None:
+    """Return the manifest's own fields of a prepared folder, or None if the folder is not one.
 
     Raises:
         DataError: The manifest is damaged, or of a later version of this suite.
     """
-    return manifest_of(Place.of(directory_url))
-
-
-def manifest_of(folder: Place) -> dict[str, Any] | None:
-    """Do what `read_manifest` says, for a folder that is already found."""
-    file = folder.child(MANIFEST)
-    if file.kind() != fs.FileType.File:
-        return None
+    name = folder.url(manifest.MANIFEST)
+    with naming(name):
+        if not folder.info(manifest.MANIFEST).is_file:
+            return None
+        content = folder.read_bytes(manifest.MANIFEST).to_pybytes()
     try:
-        manifest = json.loads(file.read_bytes().to_pybytes())
+        fields = json.loads(content)
     except ValueError:
-        raise DataError(f"{file.name} is damaged: it is not JSON.", _AGAIN) from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        return None  # some other program's
-    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise DataError(f"{name} is damaged: it is not JSON.", _AGAIN) from None
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        return None  # another program's
+    if fields.get("schema_version") != SCHEMA_VERSION:
         raise DataError(
-            f"{file.name} is of schema version {manifest.get('schema_version')}; "
+            f"{name} is of schema version {fields.get('schema_version')}; "
             f"this release reads version {SCHEMA_VERSION}.",
             "Write the folder again with this release's jobs.prepare.",
         )
-    return manifest
+    if not fields.keys() & {"files", "sha256"}:  # of release 0.1, which wrote no hash of its own
+        return fields
+    try:
+        return manifest.parse(content).fields
+    except Damaged:
+        raise DataError(f"{name} is damaged: its SHA-256 differs.", _AGAIN) from None
 
 
-def read_shards(folder: Place, manifest: dict[str, Any], split: str) -> list[tuple[str, pa.Table]]:
+def read_shards(folder: Folder, fields: dict[str, Any], split: str) -> list[tuple[str, pa.Table]]:
     """Read the shards of a split, each verified before it is parsed.
+
+    Args:
+        folder: The prepared folder.
+        fields: What `read_manifest` returned for it.
+        split: `train` or `eval`.
 
     Returns:
         (name, table as `schema.conform` leaves it) of each shard.
@@ -124,38 +126,32 @@ def read_shards(folder: Place, manifest: dict[str, Any], split: str) -> list[tup
     Raises:
         DataError: The split is absent, or a shard is missing, truncated or changed; it is named.
     """
-    if split not in manifest["splits"]:
+    if split not in fields["splits"]:
         raise DataError(
-            f"{folder.name} was prepared without {split} questions; "
-            f"it holds {', '.join(manifest['splits'])}.",
+            f"{folder.path} was prepared without {split} questions; "
+            f"it holds {', '.join(fields['splits'])}.",
             "Prepare it from a source that has them, or name them with --data.eval-source.",
         )
     parts = []
-    for shard in manifest["splits"][split]["shards"]:
-        file = folder.child(shard["name"])
-        if file.kind() != fs.FileType.File:
-            raise DataError(f"The shard {file.name} is missing.", _AGAIN)
-        content = file.read_bytes()
-        if content.size < shard["num_bytes"]:
-            raise DataError(
-                f"The shard {file.name} is truncated: {content.size:,} of "
-                f"{shard['num_bytes']:,} bytes.",
-                _AGAIN,
-            )
-        if hashlib.sha256(content).hexdigest() != shard["sha256"]:
-            raise DataError(f"The shard {file.name} is not the one that was written.", _AGAIN)
-        parts.append((file.name, parquet(content, file.name)))
+    for shard in fields["splits"][split]["shards"]:
+        file = StoredFile(shard["name"], shard["num_bytes"], shard["sha256"])
+        name = folder.url(file.name)
+        try:
+            with naming(name):
+                content = folder.read_checked(file)
+        except Damaged as damage:
+            raise DataError(f"The shard {folder.path}/{damage}.", _AGAIN) from None
+        parts.append((name, parquet(content, name)))
     return parts
 
 
-def _remove(folder: Place) -> None:
+def _remove(folder: Folder) -> None:
     """Delete an earlier manifest and its shards, the manifest first: a folder is whole or none."""
-    manifest = manifest_of(folder)
-    if manifest is None:
-        return
-    shards = [shard["name"] for split in manifest["splits"].values() for shard in split["shards"]]
-    for name in (MANIFEST, *shards):
-        folder.child(name).delete()
+    fields = read_manifest(folder)
+    if fields is not None:
+        shards = [shard for split in fields["splits"].values() for shard in split["shards"]]
+        for name in (manifest.MANIFEST, *(shard["name"] for shard in shards)):
+            folder.remove(name)
 
 
 def context_edges(contexts: pa.ChunkedArray, rows_per_shard: int) -> list[int]:
@@ -178,9 +174,3 @@ def context_edges(contexts: pa.ChunkedArray, rows_per_shard: int) -> list[int]:
         targets - edges[after - 1] < edges[after] - targets, edges[after - 1], edges[after]
     )
     return np.unique(np.concatenate([[0], nearer, [num_rows]])).tolist()
-
-
-def _to_parquet(table: pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()

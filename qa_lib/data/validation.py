@@ -1,7 +1,7 @@
-"""Which questions cannot be trusted, and why: checks over whole Arrow columns, and the quarantine.
+"""Which questions are faulty, and why: checks over whole Arrow columns, and the quarantine.
 
-A row has the first fault of CHECKS that applies; each check sees only rows that passed the ones
-before it, so that it need not ask again (whether a text is null, is UTF-8, has an offset).
+A row has the first fault of CHECKS that applies. A check sees only the rows that passed those
+before it, and so relies on them (no text is null, all are UTF-8, every answer has an offset).
 """
 
 from __future__ import annotations
@@ -13,47 +13,43 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lib.data.schema import TEXT_COLUMNS, text_bytes
+from qa_lib.data.schema import RAW, TEXT_COLUMNS, text_bytes
 
 Mask = np.ndarray  # bool, one per row of the batch
 _ROWS_PER_BATCH = 32_768  # bounds the memory of a check, whatever the size of the table
 
 
 def find(table: pa.Table) -> list[tuple[int, str]]:
-    """Find the rows that cannot be used.
+    """Find the faulty rows.
 
     Args:
         table: As `schema.conform` returns it.
 
     Returns:
-        (row, reason) of each, in the order of the rows. Of several rows with one id, the first is
-        good.
+        Pairs (row, reason) in the order of rows. Of several rows with one id, the first is good.
     """
     reasons = np.zeros(table.num_rows, np.int16)
     first = 0
     for batch in table.to_batches(max_chunksize=_ROWS_PER_BATCH):
         reasons[first : first + len(batch)] = _check(batch)
         first += len(batch)
-    sound = np.flatnonzero(reasons == 0)
-    codes = table["id"].take(sound).combine_chunks().dictionary_encode().indices.to_numpy()
-    repeated = np.ones(len(sound), bool)
-    repeated[np.unique(codes, return_index=True)[1]] = False
-    reasons[sound[repeated]] = len(CHECKS) + 1
+    good = np.flatnonzero(reasons == 0)
+    codes = table["id"].take(good).combine_chunks().dictionary_encode().indices.to_numpy()
+    repeats = np.ones(len(good), bool)
+    repeats[np.unique(codes, return_index=True)[1]] = False
+    reasons[good[repeats]] = len(CHECKS) + 1
     names = [reason for reason, _ in CHECKS] + ["another row has the same id"]
     return [(int(row), names[reasons[row] - 1]) for row in np.flatnonzero(reasons)]
 
 
 def records(rows: pa.Table, located: Sequence[tuple[str, int, str]]) -> Iterator[str]:
-    r"""Yield bad rows as JSON lines.
+    r"""Yield faulty rows as JSON lines.
 
     Args:
-        rows: The bad rows only. Their bytes that are not UTF-8 are written as `\xNN`.
+        rows: The faulty rows only. Bytes that are not UTF-8 are written as `\xNN`.
         located: Of each row: its file, its row number there, and what is wrong.
     """
-    binary = pa.struct([("text", pa.list_(pa.binary())), ("answer_start", pa.list_(pa.int64()))])
-    columns = {name: rows[name].cast(pa.binary()) for name in TEXT_COLUMNS}
-    columns["answers"] = rows["answers"].cast(binary)
-    for (file, row, reason), content in zip(located, pa.table(columns).to_pylist(), strict=True):
+    for (file, row, reason), content in zip(located, rows.cast(RAW).to_pylist(), strict=True):
         record = {"file": file, "row": row, "reason": reason, **content}
         yield json.dumps(record, ensure_ascii=False, default=_readable) + "\n"
 
@@ -63,14 +59,14 @@ def _readable(content: bytes) -> str:
 
 
 def _check(batch: pa.RecordBatch) -> np.ndarray:
-    """Return, per row, 1 + the index in CHECKS of the row's fault, or 0."""
+    """Return 1 + the index in CHECKS of each row's fault, or 0; (rows,) int16."""
     reasons = np.zeros(len(batch), np.int16)
-    alive = np.arange(len(batch))
+    passed = np.arange(len(batch))
     for number, (_, is_at_fault) in enumerate(CHECKS, start=1):
         mask = is_at_fault(batch)
         if mask.any():
-            reasons[alive[mask]] = number
-            alive = alive[~mask]
+            reasons[passed[mask]] = number
+            passed = passed[~mask]
             batch = batch.filter(pa.array(~mask))
     return reasons
 
@@ -80,7 +76,7 @@ def _lists(batch: pa.RecordBatch) -> tuple[pa.ListArray, pa.ListArray]:
 
 
 def _rows_of_elements(lists: pa.ListArray) -> np.ndarray:
-    """Return the row of each element of `lists.flatten()`."""
+    """Return the row of each element of `lists.flatten()`: (elements,) int64."""
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
     return np.repeat(np.arange(len(lists)), lengths)
 
@@ -116,17 +112,10 @@ def _is_not_utf8(batch: pa.RecordBatch) -> Mask:
 def _not_utf8(strings: pa.StringArray) -> Mask:
     try:
         strings.validate(full=True)
-    except pa.ArrowInvalid:  # somewhere in here: ask text by text
-        return np.array([not _decodes(text) for text in strings.cast(pa.binary()).to_pylist()])
+    except pa.ArrowInvalid:  # some text is not: look at all of them
+        texts = strings.cast(pa.binary()).to_pylist()
+        return np.array([text.decode(errors="ignore").encode() != text for text in texts])
     return np.zeros(len(strings), bool)
-
-
-def _decodes(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _is_blank(name: str) -> Callable[[pa.RecordBatch], Mask]:
@@ -144,28 +133,28 @@ def _has_empty_answer(batch: pa.RecordBatch) -> Mask:
 
 
 def _has_misplaced_answer(batch: pa.RecordBatch) -> Mask:
-    """Whether some answer is not what stands in the context at its offset.
+    """Whether the context holds another text than the answer at its offset.
 
-    Offsets count characters and texts are UTF-8 bytes: the bytes at which the characters of each
-    distinct context begin translate one to the other.
+    Offsets count characters and texts are UTF-8 bytes: where the characters of each distinct
+    context begin translates one to the other.
     """
     texts, starts = _lists(batch)
     answers, begin = texts.flatten(), _numpy(starts.flatten())
     contexts = batch["context"].dictionary_encode()
     context = _numpy(contexts.indices)[_rows_of_elements(texts)]  # of each answer
     context_bytes, context_offsets = text_bytes(contexts.dictionary)
-    char_bytes = np.flatnonzero((context_bytes & 0xC0) != 0x80)  # no continuation byte
+    char_bytes = np.flatnonzero((context_bytes & 0xC0) != 0x80)  # (chars,): no continuation byte
     first_char = np.searchsorted(char_bytes, context_offsets)
 
     num_chars = np.diff(first_char)[context]
     wrong = (begin < 0) | (begin > num_chars - _numpy(pc.utf8_length(answers)))
     inside = np.flatnonzero(~wrong)
-    # Answers are not empty here, so that one inside the context begins at one of its characters.
+    # Answers are not empty here, so one inside of the context begins at one of its characters.
     begin_byte = char_bytes[first_char[context[inside]] + begin[inside]]
     answer_bytes, answer_offsets = text_bytes(answers.take(pa.array(inside)))
     counterpart = np.arange(len(answer_bytes))
     counterpart += np.repeat(begin_byte - answer_offsets[:-1], np.diff(answer_offsets))
-    # An answer that has room in characters runs over the last byte only if an earlier one differs.
+    # An answer that fits in characters exceeds the last byte only if an earlier byte differs.
     np.minimum(counterpart, len(context_bytes) - 1, out=counterpart)
     differ = np.flatnonzero(answer_bytes != context_bytes[counterpart])
     wrong[inside[np.searchsorted(answer_offsets, differ, side="right") - 1]] = True

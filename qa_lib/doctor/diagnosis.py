@@ -1,4 +1,4 @@
-"""What the facts mean for a job: findings, by pure functions of settings and facts."""
+"""Findings for a job, from its settings and the facts that probes return."""
 
 from __future__ import annotations
 
@@ -12,45 +12,54 @@ from qa_lib.doctor.finding import Finding
 from qa_lib.doctor.probe import NodeFacts
 from qa_lib.errors import UserError
 from qa_lib.evaluation.analysis import semantic
-from qa_lib.machines import resources
+from qa_lib.machines import memory
+from qa_lib.machines.allocation import allocate, growth
 from qa_lib.machines.devices import BF16_CAPABILITY
 from qa_lib.runs import storage
 
 _NUM_KEPT_CHECKPOINTS = 3  # the newest good one, the one before, and the one being written
-_LEAST_FREE_BYTES = 2 * 2**30
+_MIN_FREE_BYTES = 2 * 2**30
+_REMEDIES = {
+    "DeepSpeed": "Install the locked environment there: `make setup`, cluster/Dockerfile.",
+    "storage": "Give --storage a folder or bucket that every node may write.",
+    "model": "Give --model.name what every node can read: a hub id, a bucket, `embedded`.",
+    "data": "Give --data.source what every node can read: a hub id or a bucket.",
+}
 
 
-def fits(settings: Settings) -> Finding:
-    """Compare what the job asks for with what there is, or can be."""
+def check_resources(settings: Settings) -> Finding:
+    """Compare the workers of a job with what the cluster has, or can grow to."""
     try:
-        found = resources.allocate(settings.train, resources.growth(settings))
+        allocation = allocate(settings.train, growth(settings))
     except UserError as error:
         return Finding("resources", "fault", error.problem, error.remedy)
-    asked = f"{found.num_workers} workers on {found.device}"
-    return Finding("resources", "good", f"{asked}, {found.cpus_per_worker:g} CPUs each")
+    workers = f"{allocation.num_workers} workers on {allocation.device}"
+    return Finding("resources", "good", f"{workers}, {allocation.cpus_per_worker:g} CPUs each")
 
 
-def judge(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
-    """Yield the findings on what the probes brought back; the first is the driver's own."""
-    yield from _judge_versions(facts)
-    yield from _judge_gpus(settings, facts)
-    yield from _judge_disks(facts)
-    yield from judge_storage(settings)
-    for what, remedy in (
-        ("DeepSpeed", "Install the locked environment there: `make setup`, cluster/Dockerfile."),
-        ("storage", "Give --storage a folder or bucket that every node may write."),
-        ("model", "Give --model.name what every node can read: a hub id, a bucket, `embedded`."),
-        ("data", "Give --data.source what every node can read: a hub id or a bucket."),
-    ):
+def diagnose(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
+    """Yield the findings on the facts of all nodes; the first are the driver's own."""
+    yield from _check_versions(facts)
+    yield from _check_gpus(settings, facts)
+    for node in facts:
+        if node.free_bytes < _MIN_FREE_BYTES:
+            yield Finding(
+                "disk",
+                "fault",
+                f"{node.name} has {node.free_bytes / 2**30:.1f} GiB free for temporary files",
+                f"Free {_MIN_FREE_BYTES / 2**30:.0f} GiB, or point TMPDIR to a larger disk.",
+            )
+    yield from check_storage_space(settings)
+    for what, remedy in _REMEDIES.items():
         failed = [node for node in facts if what in node.errors]
         for node in failed:
             problem, own = node.errors[what]
             yield Finding(what, "fault", f"on {node.name}: {problem}", own or remedy)
         if not failed and what in facts[0].checked:
-            yield Finding(what, "good", "works from " + _count(facts))
+            yield Finding(what, "good", f"works from {_count(facts)}")
 
 
-def _judge_versions(facts: list[NodeFacts]) -> Iterator[Finding]:
+def _check_versions(facts: list[NodeFacts]) -> Iterator[Finding]:
     here = facts[0].versions
     for node in facts[1:]:
         differing = [
@@ -65,7 +74,7 @@ def _judge_versions(facts: list[NodeFacts]) -> Iterator[Finding]:
                 f"{node.name} has {', '.join(differing)}",
                 "Build its image from the same requirements.txt (cluster/Dockerfile).",
             )
-    if len({tuple(sorted(node.versions.items())) for node in facts}) == 1:
+    if all(node.versions == here for node in facts):
         yield Finding("versions", "good", f"the same on {_count(facts)}")
 
 
@@ -75,16 +84,16 @@ def _comparable(library: str, version: str | None) -> str:
     return plain.rpartition(".")[0] if library == "python" else plain
 
 
-def _judge_gpus(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
-    wish = settings.train.precision
+def _check_gpus(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
+    precision = settings.train.precision
     for node in facts:
         for name, capability in node.gpus:
-            if wish == "bf16" and capability < BF16_CAPABILITY:
+            if precision == "bf16" and capability < BF16_CAPABILITY:
                 yield Finding(
                     "precision",
                     "fault",
                     f"{name} on {node.name} has compute capability {_dotted(capability)}; bf16 "
-                    f"begins at {_dotted(BF16_CAPABILITY)}",
+                    f"needs {_dotted(BF16_CAPABILITY)}",
                     "Use --train.precision fp16 or auto.",
                 )
         built, driver = node.torch_cuda, node.driver_cuda
@@ -92,8 +101,8 @@ def _judge_gpus(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]
             yield Finding(
                 "driver",
                 "fault",
-                f"{node.name}: the NVIDIA driver runs CUDA {_dotted(driver)} at most, torch was "
-                f"built for {_dotted(built)}",
+                f"{node.name}: the NVIDIA driver supports CUDA {_dotted(driver)} at most, torch "
+                f"was built for {_dotted(built)}",
                 "Update the driver, or install a torch built for that CUDA.",
             )
         elif driver is not None and built is None:
@@ -104,22 +113,11 @@ def _judge_gpus(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]
                 "Install torch from PyPI, without PIP_EXTRA_INDEX_URL.",
             )
     if not any(node.gpus for node in facts) and settings.train.device != "cuda":
-        yield Finding("precision", "good", f"{wish} on CPUs")
+        yield Finding("precision", "good", f"{precision} on CPUs")
 
 
-def _judge_disks(facts: list[NodeFacts]) -> Iterator[Finding]:
-    for node in facts:
-        if node.free_bytes < _LEAST_FREE_BYTES:
-            yield Finding(
-                "disk",
-                "fault",
-                f"{node.name} has {node.free_bytes / 2**30:.1f} GiB free for temporary files",
-                f"Free {_LEAST_FREE_BYTES / 2**30:.0f} GiB, or point TMPDIR to a larger disk.",
-            )
-
-
-def judge_storage(settings: Settings) -> Iterator[Finding]:
-    """Compare what is free in a local storage with what the job will keep there."""
+def check_storage_space(settings: Settings) -> Iterator[Finding]:
+    """Compare the free space of a local storage with what the job will keep there."""
     if not storage.is_local(settings.storage):
         return
     needed = _checkpoint_bytes(settings)
@@ -139,8 +137,8 @@ def judge_storage(settings: Settings) -> Iterator[Finding]:
         yield Finding("disk", "good", f"{free / 2**30:.0f} GiB free in {settings.storage}")
 
 
-def judge_encoder(settings: Settings) -> Iterator[Finding]:
-    """Look for the sentence encoder now: it is not needed before the training is done."""
+def check_encoder(settings: Settings) -> Iterator[Finding]:
+    """Look for the sentence encoder now: it is first needed when training is over."""
     name = settings.evaluate.semantic_model
     if name is None:
         return
@@ -149,17 +147,17 @@ def judge_encoder(settings: Settings) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("sentence encoder", "fault", error.problem, error.remedy)
     else:
-        yield Finding("sentence encoder", "good", f"{name} is there")
+        yield Finding("sentence encoder", "good", f"{name} is available")
 
 
 def _checkpoint_bytes(settings: Settings) -> int:
-    """Bytes of the checkpoints that are kept, and of the model; 0 for a model unseen from here."""
+    """Return the bytes of kept checkpoints and model; 0 where the model's size is unknown."""
     try:
         num_parameters = models.num_stored_parameters(settings.model.name)
     except (UserError, OSError):
         return 0
     train = settings.train
-    states = resources.memory_per_rank(num_parameters, train, "fp32", train.num_workers)
+    states = memory.memory_per_rank(num_parameters, train, "fp32", train.num_workers)
     num_parts = train.num_workers if train.zero_stage > 0 else 1  # without ZeRO one rank writes it
     kept = states["parameters"] + num_parts * states["optimizer"]
     return _NUM_KEPT_CHECKPOINTS * kept + 4 * num_parameters

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["good", "note", "fault"]
+_MARKS: dict[Verdict, str] = {"good": "ok", "note": "note", "fault": "FAULT"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: Name of the check.
-        verdict: good; note: it works, but see; fault: the job would fail.
-        message: What was found.
-        remedy: What to do about it; empty where it is good.
+        what: Name of the check, or the file concerned.
+        verdict: good; note: worth knowing, or not checked; fault: something fails or is wrong.
+        message: What the check saw.
+        remedy: What to do about it; empty where nothing is to be done.
     """
 
     what: str
@@ -25,7 +26,6 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """Return a line, and the remedy on a line of its own."""
-        mark = {"good": "ok   ", "note": "note ", "fault": "FAULT"}[self.verdict]
-        line = f"{mark} {self.what}: {self.message}"
+        """Return one line, and the remedy on a second."""
+        line = f"{_MARKS[self.verdict]:<5} {self.what}: {self.message}"
         return f"{line}\n      {self.remedy}" if self.remedy else line

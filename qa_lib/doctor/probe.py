@@ -1,8 +1,9 @@
-"""What a node has: versions, GPU and driver, disk; and whether it reaches what a job needs."""
+"""Facts of a node: versions, GPU and driver, disk, and access to what a job needs."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import tempfile
@@ -15,28 +16,29 @@ from typing import Any
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.data import splits_of
-from qa_lib.doctor.connectivity import CONTACT_S
 from qa_lib.doctor.finding import Finding
 from qa_lib.errors import DataError, UserError
 from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import versions
 
 PROBE_S = 8.0
-"""How long all nodes together are given, in seconds; what has not answered then is a finding."""
+"""Seconds that all nodes together have to answer; later ones become findings."""
 
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What a probe found on one node.
+    """What a probe reports of one node.
 
     Attributes:
-        name: How messages name the node.
+        name: For messages.
         versions: Of the libraries that must agree.
-        gpus: Of each GPU, its name and compute capability.
-        driver_cuda: Newest CUDA version that the driver runs, such as (12, 4); None without one.
+        gpus: Name and compute capability of each GPU.
+        driver_cuda: Newest CUDA version that the driver supports, such as (12, 4); None without
+            a driver.
         torch_cuda: CUDA version that torch was built for; None for a CPU build.
         free_bytes: Of the disk with temporary files.
-        errors: What could not be done, by the name of the check: the error's two halves.
+        errors: Problem and remedy of each check that failed, by its name.
         checked: Names of the checks that were made.
     """
 
@@ -50,23 +52,23 @@ class NodeFacts:
     checked: tuple[str, ...] = ()
 
 
-def probe(settings: Settings, name: str, token: str, *, thoroughly: bool = False) -> NodeFacts:
-    """Look at the node that this runs on; as a Ray task, at a node of the cluster.
+def probe(settings: Settings, name: str, token: str, *, thorough: bool = False) -> NodeFacts:
+    """Gather the facts of the node that this runs on; nodes of a cluster run it as a Ray task.
 
-    It imports neither torch nor transformers, whose seconds add up over the nodes of one machine.
+    It imports neither torch nor transformers: nodes that share a machine would take seconds each.
 
     Args:
         settings: Of the job that is to run.
-        name: How messages name the node.
-        token: Names the file that is left in the storage, for `shared_storage`.
-        thoroughly: Also import DeepSpeed, and read the model's configuration.
+        name: Of the node, for messages.
+        token: Names the file left in the storage for `check_shared_storage`.
+        thorough: Also import DeepSpeed, and open model and data.
     """
     checks: dict[str, Callable[[], Any]] = {
         "storage": lambda: _leave_mark(settings, token, name),
         "model": lambda: _reach(settings.model.name, "model.name"),
         "data": lambda: _reach(settings.data.source, "data.source"),
     }
-    if thoroughly:
+    if thorough:
         checks["DeepSpeed"] = _import_deepspeed
         checks["model"] = lambda: models.load_config(settings.model.name)
         checks["data"] = lambda: splits_of(settings.data)
@@ -76,9 +78,9 @@ def probe(settings: Settings, name: str, token: str, *, thoroughly: bool = False
             check()
         except UserError as error:
             errors[what] = (error.problem, error.remedy)
-        except Exception as error:  # whatever it is, it is a finding
+        except Exception as error:  # any error becomes a finding
             errors[what] = (f"{type(error).__name__}: {storage.first_line(error)}", "")
-    driver_cuda, gpus = _ask_driver()
+    driver_cuda, gpus = _query_driver()
     return NodeFacts(
         name=name,
         versions=versions(),
@@ -92,27 +94,24 @@ def probe(settings: Settings, name: str, token: str, *, thoroughly: bool = False
 
 
 def _reach(name: str, setting: str) -> None:
-    """Look whether a path or URL is there; what is in the packages or on the hub always is.
+    """Check that a path or URL exists; hub ids and `embedded` pass.
 
     Raises:
-        DataError: It is not.
+        DataError: Nothing is at that path or URL.
     """
     if name == "embedded":
         return
-    filesystem, path = storage.resolve(name, CONTACT_S)
+    place = Folder(name, patient=False)
     is_path = not storage.is_local(name) or name.startswith((".", "~", "/", "file://"))
-    if is_path and not filesystem.get_file_info(path).is_file:
-        from pyarrow.fs import FileSelector
-
-        if not filesystem.get_file_info(FileSelector(path, allow_not_found=True)):
-            raise DataError(
-                f"{name} is not there.",
-                f"Give --{setting} a hub id, or a place that every node can read.",
-            )
+    if is_path and not place.info().is_file and not place.entries():
+        raise DataError(
+            f"{name} does not exist.",
+            f"Give --{setting} a hub id, or a place that every node can read.",
+        )
 
 
-def _ask_driver() -> tuple[tuple[int, int] | None, list[tuple[str, tuple[int, int]]]]:
-    """Return the newest CUDA that the NVIDIA driver runs, and name and capability of each GPU."""
+def _query_driver() -> tuple[tuple[int, int] | None, list[tuple[str, tuple[int, int]]]]:
+    """Return the newest CUDA the NVIDIA driver supports, and each GPU's name and capability."""
     import ctypes
 
     try:
@@ -143,97 +142,83 @@ def _cuda_of_torch() -> tuple[int, int] | None:
     if spec is None or spec.origin is None:
         return None
     text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
-    found = re.search(r"^cuda\b.*=\s*['\"](\d+)\.(\d+)", text, re.MULTILINE)
-    return (int(found[1]), int(found[2])) if found else None
+    match = re.search(r"^cuda\b.*=\s*['\"](\d+)\.(\d+)", text, re.MULTILINE)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _import_deepspeed() -> None:
-    """Import what training imports. No setting of ours uses an op that DeepSpeed has to compile."""
+    """Import what training imports; no setting needs an op that DeepSpeed has to compile."""
+    import torch
+
+    # DeepSpeed prints a warning if it has to detect a CPU itself.
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     import deepspeed  # noqa: F401
 
 
 def start_probes(settings: Settings, token: str) -> dict[Any, str]:
-    """Start a probe on every node at once; return the names of those that are waited for."""
+    """Start a probe on every node at once; return the nodes' names by pending result."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=0)(probe)
-    waiting = {}
+    pending = {}
     for node in ray.nodes():
         if node["Alive"]:
             name = f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})"
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            waiting[task.options(scheduling_strategy=there).remote(settings, name, token)] = name
-    return waiting
+            pending[task.options(scheduling_strategy=there).remote(settings, name, token)] = name
+    return pending
 
 
-def collect(waiting: dict[Any, str]) -> tuple[list[NodeFacts], list[Finding]]:
-    """Return what answered in time, and who did not."""
+def collect(pending: dict[Any, str]) -> tuple[list[NodeFacts], list[Finding]]:
+    """Return the facts that arrived in time, and a finding for each other node."""
     import ray
 
-    done, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=PROBE_S)
-    facts, findings = [], []
+    done, late = ray.wait(list(pending), num_returns=len(pending), timeout=PROBE_S)
+    facts: list[NodeFacts] = []
+    findings: list[Finding] = []
     for answer in done:
         try:
             facts.append(ray.get(answer))
         except ray.exceptions.RayError as error:
-            findings.append(
-                Finding(
-                    "nodes",
-                    "fault",
-                    f"{waiting[answer]} cannot run our code: {_last_line(error)}",
-                    "Start its image with the locked environment (cluster/Dockerfile).",
-                )
-            )
-    findings += [
-        Finding(
-            "nodes",
-            "note",
-            f"{waiting[answer]} has not answered within {PROBE_S:g} s",
-            "Look at its load and its logs (`ray logs`); workers there may start late.",
-        )
-        for answer in late
-    ]
+            cause = str(error).strip().rpartition("\n")[2]  # the last line of a traceback
+            problem = f"{pending[answer]} cannot run this code: {cause}"
+            remedy = "Start its image with the locked environment (cluster/Dockerfile)."
+            findings.append(Finding("nodes", "fault", problem, remedy))
+    for answer in late:
+        problem = f"{pending[answer]} has not answered within {PROBE_S:g} s"
+        remedy = "Look at its load and its logs (`ray logs`); workers there may start late."
+        findings.append(Finding("nodes", "note", problem, remedy))
     return facts, findings
 
 
-def _mark(settings: Settings, token: str, name: str) -> str:
-    safe = "".join(letter if letter.isalnum() else "-" for letter in name)
-    return f"{settings.storage.rstrip('/')}/.doctor-{token}/{safe}"
+def _marks(settings: Settings, token: str) -> Folder:
+    return Folder(f"{settings.storage.rstrip('/')}/.doctor-{token}", patient=False)
+
+
+def _mark(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
 def _leave_mark(settings: Settings, token: str, name: str) -> None:
-    filesystem, path = storage.resolve(_mark(settings, token, name), CONTACT_S)
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    storage.write_text(filesystem, path, name)
+    _marks(settings, token).write_text(_mark(name), name)
 
 
 def remove_marks(settings: Settings, token: str) -> None:
-    """Delete what the probes left in the storage."""
+    """Delete the files that probes left in the storage."""
     with suppress(OSError, UserError):
-        filesystem, path = storage.resolve(_mark(settings, token, ""), CONTACT_S)
-        filesystem.delete_dir(path.rstrip("/"))
+        _marks(settings, token).remove()
 
 
-def shared_storage(settings: Settings, token: str, names: list[str]) -> Finding:
-    """Say whether what every node wrote into the storage is seen from here."""
-    from pyarrow.fs import FileType
-
-    missing = []
-    for name in names:
-        filesystem, path = storage.resolve(_mark(settings, token, name), CONTACT_S)
-        if filesystem.get_file_info(path).type == FileType.NotFound:
-            missing.append(name)
+def check_shared_storage(settings: Settings, token: str, names: list[str]) -> Finding:
+    """Check that the file of every node in the storage is visible from here."""
+    marks = _marks(settings, token)
+    missing = [name for name in names if not marks.exists(_mark(name))]
     if missing:
         return Finding(
             "shared storage",
             "fault",
-            f"what {', '.join(missing)} wrote to {settings.storage} is not seen here",
+            f"files that {', '.join(missing)} wrote to {settings.storage} are not visible here",
             "Give --storage a bucket, or a folder that all nodes mount.",
         )
     return Finding("shared storage", "good", f"{len(names)} nodes write to {settings.storage}")
-
-
-def _last_line(error: BaseException) -> str:
-    """Return the end of a traceback as text, where its cause stands."""
-    return str(error).strip().split("\n")[-1]

@@ -1,30 +1,35 @@
 """Scoring a model, or a file of predictions, on all questions.
 
-    result = evaluate.evaluate(settings, run, "runs/mine", squad.load(settings.data, "eval"))
-    print(evaluate.summary(result))     # EM, F1, counts
+    questions = load_questions(settings.data, "eval")
+    result = evaluation.evaluate(settings, run, "runs/mine", questions)
+    print(evaluation.summary(result))     # EM, F1, counts
 
-Windows are dealt to a pool of model actors on Ray Data; the driver merges the spans that come back
-over each question's windows, checks that nothing is missing or double, and scores.
+A pool of model actors finds spans in windows; the driver merges them over the windows of each
+question, checks that none is missing or repeated, and scores.
 """
 
 from __future__ import annotations
 
-from qa_lib.evaluation.evaluate import describe, evaluate, evaluate_held_out
-from qa_lib.evaluation.pool import device_of, find_spans, num_gpus_of, pool_size
-from qa_lib.evaluation.scoring import PREDICTIONS, merge, score, score_file, summary, write_answers
+from qa_lib.evaluation.evaluate import (
+    PREDICTIONS,
+    describe,
+    evaluate,
+    evaluate_held_out,
+    merge,
+    score,
+    score_file,
+    summary,
+)
+from qa_lib.evaluation.pool import find_spans
 
 __all__ = [
     "PREDICTIONS",
     "describe",
-    "device_of",
     "evaluate",
     "evaluate_held_out",
     "find_spans",
     "merge",
-    "num_gpus_of",
-    "pool_size",
     "score",
     "score_file",
     "summary",
-    "write_answers",
 ]

@@ -1,21 +1,32 @@
-"""From a model and questions to the fields of result.json."""
+"""A model, or a file of predictions, to the fields of result.json."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qa_lib import windows
-from qa_lib.config import Settings
+from qa_lib import models, windows
+from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.data import load_held_out
-from qa_lib.evaluation import analysis, metrics, pool
-from qa_lib.evaluation.scoring import fields, merge, origin, write_answers
+from qa_lib.errors import DataError
+from qa_lib.evaluation import analysis, metrics
+from qa_lib.evaluation.answers import Answers, merge_spans
+from qa_lib.evaluation.pool import find_all_spans
+from qa_lib.machines.actors import device_of
+from qa_lib.machines.ray_session import start_ray
+from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training import dataset
 
 if TYPE_CHECKING:
     from qa_lib.data import Questions
+
+PREDICTIONS, NULL_ODDS, ANSWERS = "predictions.json", "null_odds.json", "answers.parquet"
 
 
 def evaluate(
@@ -31,41 +42,37 @@ def evaluate(
     The folder gets `predictions.json` (official form) and `answers.parquet` (a row per question:
     `id`, `answer`, its characters, its `score` among the question's n best, and `null_odds`); under
     SQuAD 2.0 rules also `null_odds.json` (official form). A final evaluation adds what
-    `scores.analyse` writes.
+    `analysis.analyse` writes.
 
     Args:
         settings: How to cut windows and decode; `train.device` and `train.precision` hold here too.
         run: Receives the answers.
-        model_name: What `model.load` takes.
-        questions: To answer, all of them.
-        final: Whether to analyse the scores too; false where the model is one of several on the
-            way, and EM and F1 will do.
+        model_name: What `models.load` takes.
+        questions: All of them are answered.
+        final: Whether to analyse the scores too; False for a model on the way to another, where EM
+            and F1 will do.
 
     Returns:
         Fields for result.json: `em`, `f1`, `num_questions`, `num_windows`, `windows_per_s` (from
-        the first forward pass to the last), those of `scores.analyse`, and more.
+        the first forward pass to the last), those of `analysis.analyse`, and more.
 
     Raises:
         ConfigError, ResourceError: The settings do not fit the model, the machine or the cluster.
         ModelError: The model cannot be loaded, or its logits are not finite.
         DataError: No question fits a window.
     """
-    from qa_lib import models
-    from qa_lib.machines import resources
-    from qa_lib.training import dataset
-
     _check(settings, model_name, final=final)
-    resources.start_ray()
+    start_ray()
     started = time.monotonic()
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)
-    candidates, facts = pool.read_all(settings, model_name, window_set)
+    candidates, facts = find_all_spans(settings, model_name, window_set)
     return {
         **_merge_and_score(settings, run, questions, candidates, final),
         **facts,
         "model_fingerprint": models.fingerprint(model_name),
         "num_eval_too_long": len(window_set.too_long),
-        **origin(questions),
+        **_origin(questions),
         "eval_seconds": round(time.monotonic() - started, 2),
     }
 
@@ -77,11 +84,13 @@ def _merge_and_score(
     predictions, answered = write_answers(run, questions, answers)
     scored = metrics.score(questions.table, predictions)
     if not final:
-        return fields(scored)
+        return _fields(scored)
     contexts = questions.table["context"].to_pylist()
     best_spans = answers.best_spans(contexts) if questions.has_unanswerable else None
     decoded = analysis.Decoded(answered, best_spans)
-    return fields(scored) | analysis.analyse(settings, run, questions, predictions, scored, decoded)
+    return _fields(scored) | analysis.analyse(
+        settings, run, questions, predictions, scored, decoded
+    )
 
 
 def evaluate_held_out(
@@ -104,11 +113,9 @@ def evaluate_held_out(
 
 
 def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
-    """Return what evaluating would do, without Ray, reading no file of predictions."""
+    """Preview an evaluation, without Ray and without reading a file of predictions."""
     if settings.predictions is not None:
         return {"num_questions": len(questions), "predictions": settings.predictions}
-    from qa_lib import models
-
     _check(settings, settings.model.name, final=True)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     tokenizer = models.load_tokenizer(settings.model.name)
@@ -119,15 +126,166 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "num_eval_too_long": len(cut.too_long),
         "mean_window_tokens": round(float(windows.lengths(cut.table).mean()), 1),
         "num_parameters": models.num_parameters(models.load_empty(settings.model.name)),
-        "eval_device": pool.device_of(settings),
+        "eval_device": device_of(settings),
     }
 
 
 def _check(settings: Settings, model_name: str, *, final: bool) -> None:
-    """Refuse, before Ray starts, what this model cannot do, or a missing sentence encoder."""
-    from qa_lib import models
-
+    """Reject, before Ray starts, windows too long for the model, or a missing sentence encoder."""
     models.check_length(model_name, settings.data.max_length)
     if final and settings.evaluate.semantic_model is not None:
         analysis.semantic.find(settings.evaluate.semantic_model)
-    pool.device_of(settings)
+    device_of(settings)
+
+
+def score(questions: Questions, predictions: Mapping[str, str]) -> dict[str, Any]:
+    """Score answers as `metrics.score` does.
+
+    Returns:
+        The means (0 to 100), `num_questions` (all), `rules`, and where predictions are missing or
+        superfluous their numbers, the missing ids, and the first superfluous ones.
+    """
+    return _fields(metrics.score(questions.table, predictions))
+
+
+def _fields(scored: metrics.Scores) -> dict[str, Any]:
+    """Return the fields of result.json about scores: see `score`."""
+    result = scored.summary() | {"num_questions": len(scored.em), "rules": scored.version}
+    if scored.missing_ids:
+        result |= {"num_missing": len(scored.missing_ids), "missing_ids": scored.missing_ids}
+    if scored.extra_ids:
+        result |= {"num_extra": len(scored.extra_ids), "extra_ids": scored.extra_ids[:20]}
+    return result
+
+
+def _origin(questions: Questions) -> dict[str, Any]:
+    """Return the fields of result.json about the questions that were scored."""
+    return {
+        "num_eval_quarantined": questions.num_quarantined,
+        "eval_split": questions.split,
+        "eval_fingerprint": questions.fingerprint,
+    }
+
+
+def score_file(
+    settings: Settings, run: RunFolder, questions: Questions, path: str
+) -> dict[str, Any]:
+    """Score a predictions file, and copy it to the run folder.
+
+    This takes no Ray, and no model but the sentence encoder of the settings.
+
+    Args:
+        settings: Name the encoder.
+        run: Receives `predictions.json`, and what `analysis.analyse` writes.
+        questions: What it answers.
+        path: Local path or URL of a JSON object of question id to answer text.
+
+    Returns:
+        Fields for result.json, among them `missing_ids`, all of them, where there are any.
+
+    Raises:
+        DataError: The file cannot be read, or is not such an object.
+        ModelError: The sentence encoder is not available.
+    """
+    if settings.evaluate.semantic_model is not None:
+        analysis.semantic.find(settings.evaluate.semantic_model)
+    try:
+        content = Folder(path).read_bytes().to_pybytes()
+    except OSError as error:
+        raise DataError(
+            f"The predictions {path} cannot be read: {storage.first_line(error)}",
+            "Give --predictions a JSON file of question id to answer text.",
+        ) from None
+    predictions = metrics.parse_predictions(content, path)
+    scored = metrics.score(questions.table, predictions)
+    run.write_text(PREDICTIONS, json.dumps(predictions))
+    return {
+        **_fields(scored),
+        **analysis.analyse(settings, run, questions, predictions, scored),
+        "predictions": path,
+        **_origin(questions),
+    }
+
+
+def merge(candidates: pa.Table, questions: Questions, settings: EvaluateSettings) -> Answers:
+    """Merge the spans of all windows into one answer per question, by the rules of the data."""
+    return merge_spans(
+        candidates,
+        len(questions),
+        n_best=settings.n_best,
+        no_answer_threshold=settings.no_answer_threshold if questions.has_unanswerable else None,
+    )
+
+
+def write_answers(
+    run: RunFolder, questions: Questions, answers: Answers
+) -> tuple[dict[str, str], pa.Table]:
+    """Write predictions.json, answers.parquet and, for SQuAD 2.0, null_odds.json.
+
+    Returns:
+        The predictions, question id to answer text, one for each question; and the other columns
+        of answers.parquet.
+    """
+    ids = questions.table["id"].to_pylist()
+    table = answers.table(questions.table["context"].to_pylist())
+    predictions = dict(zip(ids, table["answer"].to_pylist(), strict=True))
+    assert len(predictions) == len(questions), "a question was answered twice"
+    run.write_text(PREDICTIONS, json.dumps(predictions))
+    if answers.null_odds is not None:
+        odds = dict(zip(ids, answers.null_odds.tolist(), strict=True))
+        run.write_text(NULL_ODDS, json.dumps(odds))
+    run.write_parquet(ANSWERS, table.add_column(0, "id", questions.table["id"]))
+    return predictions, table
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """Return in a few lines what `evaluate` or `score_file` measured."""
+    if not result["num_questions"]:
+        return "nothing was evaluated: the source has no eval split and no articles were held out"
+    lines = [
+        f"{_means(result)} of {result['num_questions']:,} questions (SQuAD {result['rules']} rules)"
+    ]
+    if "intervals" in result:
+        lines += _intervals(result)
+    if "calibration_error" in result:
+        lines.append(
+            f"  calibration error {result['calibration_error']:.3f}, AURC {result['aurc']:.3f}"
+        )
+    if "best_threshold" in result:
+        lines.append(
+            f"  best F1 {result['best_f1']:.2f} at --evaluate.no-answer-threshold "
+            f"{result['best_threshold']!r}"  # rounded, it may answer one question less
+        )
+    for prefix, name in (("has_ans_", "answerable"), ("no_ans_", "unanswerable")):
+        if f"{prefix}em" in result:
+            lines.append(f"  {name}: {_means(result, prefix)}")
+    if "num_missing" in result:
+        effect = "score 0" if result["rules"] == "1.1" else "are left out of the means"
+        ids = _some(result["missing_ids"], result["num_missing"])
+        lines.append(
+            f"  {result['num_missing']:,} questions have no prediction and {effect}: {ids}"
+        )
+    if "num_extra" in result:
+        ids = _some(result["extra_ids"], result["num_extra"])
+        lines.append(f"  {result['num_extra']:,} predictions belong to no question: {ids}")
+    return "\n".join(lines)
+
+
+def _means(result: Mapping[str, Any], prefix: str = "") -> str:
+    em, f1, total = (result[f"{prefix}{name}"] for name in ("em", "f1", "total"))
+    return f"EM {em:.2f}  F1 {f1:.2f}  over {total:,}"
+
+
+def _intervals(result: Mapping[str, Any]) -> list[str]:
+    ends = {name: f"{low:.2f} to {high:.2f}" for name, (low, high) in result["intervals"].items()}
+    lines = [f"  95 % intervals by {result['interval_unit']}: EM {ends['em']}, F1 {ends['f1']}"]
+    if "semantic" in result:
+        lines.append(
+            f"  semantic {result['semantic']:.2f} ({ends['semantic']}): "
+            f"{result['num_right_in_other_words']:,} answers of low F1 are near in meaning"
+        )
+    return lines
+
+
+def _some(ids: tuple[str, ...], count: int, show: int = 10) -> str:
+    return ", ".join(ids[:show]) + (f" and {count - show:,} more" if count > show else "")

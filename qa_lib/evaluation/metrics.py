@@ -92,8 +92,7 @@ def score(questions: pa.Table, predictions: Mapping[str, str]) -> Scores:
         The scores of every question. `summary()` gives the means.
 
     Raises:
-        DataError: There are no questions; or, under 2.0 rules, none of them has a prediction, and
-            the official mean is over nothing.
+        DataError: There are no questions; or, under 2.0 rules, none of them has a prediction.
 
     Source:
         Rajpurkar et al. 2016 and 2018, evaluate-v1.1.py and evaluate-v2.0.py.
@@ -146,7 +145,7 @@ def parse_predictions(content: str | bytes, name: str) -> dict[str, str]:
         name: The file's name, for the error.
 
     Raises:
-        DataError: It is anything else.
+        DataError: The content is not such an object.
     """
     remedy = 'Give one JSON object of question id to answer text: {"56be...": "Denver Broncos"}.'
     try:
@@ -159,13 +158,14 @@ def parse_predictions(content: str | bytes, name: str) -> dict[str, str]:
     for key, text in predictions.items():
         if not isinstance(text, str):
             raise DataError(
-                f"{name}: the answer of {key} is {json.dumps(text)[:60]}, which is no text.", remedy
+                f"{name}: the answer of {key} is {json.dumps(text)[:60]}, which is not a text.",
+                remedy,
             )
     return predictions
 
 
 class _Tokens(dict[str, list[str]]):
-    """Normalised tokens of each distinct text, worked out once: gold answers repeat."""
+    """Normalised tokens of distinct texts, computed once: gold answers repeat."""
 
     def __missing__(self, text: str) -> list[str]:
         self[text] = normalize(text).split()

@@ -1,4 +1,4 @@
-"""A pool of actors, each with the model: windows in, the best spans of every window out.
+"""Windows to spans: one model over a table, or a pool of actors over all windows of a split.
 
 Windows are dealt longest first, in batches of similar length. Only spans come back: Arrow tables of
 some hundred bytes per window.
@@ -6,28 +6,28 @@ some hundred bytes per window.
 
 from __future__ import annotations
 
-import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from qa_lib.config import EvaluateSettings, Settings
-from qa_lib.errors import ResourceError, UserError
 from qa_lib.evaluation import spans
-from qa_lib.runs.progress import Progress
+from qa_lib.machines import devices
+from qa_lib.machines.actors import ActorPool
+from qa_lib.models.inference import Forward
+from qa_lib.training import dataset
 
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-    from qa_lib.models.inference import Forward
     from qa_lib.training.dataset import WindowSet
 
 # A task of an actor: long enough to hide what a task costs, short enough to see progress.
 _BATCHES_PER_TASK = {"cpu": 1, "cuda": 16}
-_ERROR = "error"
 
 
 def find_spans(forward: Forward, table: pa.Table, settings: EvaluateSettings) -> Iterator[pa.Table]:
@@ -46,7 +46,7 @@ def find_spans(forward: Forward, table: pa.Table, settings: EvaluateSettings) ->
         ModelError: A logit is not finite.
     """
     for rows, start_logits, end_logits in forward(table):
-        found = spans.decode(
+        candidates = spans.decode(
             rows,
             start_logits,
             end_logits,
@@ -54,175 +54,78 @@ def find_spans(forward: Forward, table: pa.Table, settings: EvaluateSettings) ->
             max_answer_length=settings.max_answer_length,
         )
         if "window_index" in rows.column_names:
-            found = found.append_column("window_index", rows["window_index"])
-        yield found
+            candidates = candidates.append_column("window_index", rows["window_index"])
+        yield candidates
 
 
-def read_all(
+def find_all_spans(
     settings: Settings, model_name: str, window_set: WindowSet
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """Return the best spans of all windows, and facts for result.json."""
-    import ray
+    """Return the best spans of every window, found by a pool of actors, and facts for result.json.
 
-    from qa_lib.machines import resources
-
-    device = device_of(settings)
-    num_actors, num_threads = pool_size(settings, device)
-    batch_size = settings.evaluate.batch_size
-    options = {
-        "model_name": model_name,
-        "device": device,
-        "precision": settings.train.precision,
-        "batch_size": batch_size,
-        "num_threads": num_threads,
-        "seed": settings.seed,
-        **settings.model.model_dump(include={"placement", "max_memory"}),
-    }
-    tasks = ray.data.from_arrow(_tasks(window_set, batch_size * _BATCHES_PER_TASK[device]))
-    found = tasks.map_batches(
-        _Reader,
-        fn_constructor_args=[options, settings.evaluate, window_set.blocks, window_set.starts],
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=num_actors),
-        num_cpus=resources.MODEL_ACTOR_CPUS,
-        num_gpus=num_gpus_of(settings, device),
+    Raises:
+        ResourceError: More actors are asked for than fit.
+        ModelError: The model cannot be loaded, or its logits are not finite.
+    """
+    pool = ActorPool.of(settings)
+    load = partial(
+        _load_reader, settings, model_name, pool.device, window_set.blocks, window_set.starts
     )
-    candidates, seconds = _collect(found, window_set.num_windows)
+    order = np.argsort(-window_set.lengths, kind="stable")
+    size = settings.evaluate.batch_size * _BATCHES_PER_TASK[pool.device]
+    tasks = [
+        pa.table({"window_index": order[first : first + size]})
+        for first in range(0, len(order), size)
+    ]
+    candidates = pa.concat_tables(pool.run(load, tasks, title="evaluating", unit="windows"))
+    seconds = time.time() - float(candidates["began_s"].to_numpy().min())
+    index = np.sort(candidates["window_index"].to_numpy())
+    assert np.array_equal(index, np.arange(window_set.num_windows)), "windows missed or repeated"
     return candidates, {
         "num_windows": window_set.num_windows,
         "windows_per_s": round(window_set.num_windows / seconds, 2),
-        "num_eval_actors": num_actors,
-        "eval_device": device,
+        "num_eval_actors": pool.num_actors,
+        "eval_device": pool.device,
         "eval_precision": candidates["precision"][0].as_py(),
         "eval_peak_memory_bytes": int(candidates["peak_memory_bytes"].to_numpy().max()),
     }
 
 
-def _collect(found: Any, num_windows: int) -> tuple[pa.Table, float]:
-    """Return what the actors found, every window once, and the seconds since the first began."""
-    parts: list[pa.Table] = []
-    done, began_s = 0, np.inf
-    with Progress(num_windows, "windows", "evaluating") as progress:
-        part: pa.Table
-        for part in found.iter_batches(batch_size=None, batch_format="pyarrow"):
-            if _ERROR in part.column_names:
-                raise pickle.loads(part[_ERROR][0].as_py())
-            parts.append(part)
-            done += part.num_rows
-            began_s = min(began_s, part["began_s"].to_numpy().min())
-            progress.update(done, windows_per_s=done / (time.time() - began_s))
-    seconds = time.time() - began_s
-    candidates = pa.concat_tables(parts)
-    index = np.sort(candidates["window_index"].to_numpy())
-    assert np.array_equal(index, np.arange(num_windows)), "windows missed or repeated"
-    return candidates, seconds
-
-
-def device_of(settings: Settings) -> str:
-    """Return cpu or cuda, judged by this machine before Ray starts and by the cluster after it."""
-    from qa_lib.machines import resources
-
-    # The training group's size does not matter here.
-    alone = settings.train.model_copy(update={"num_workers": 1, "cpus_per_worker": None})
-    return resources.allocate(alone, resources.growth(settings)).device
-
-
-def num_gpus_of(settings: Settings, device: str) -> int:
-    """Return the GPUs of one actor: placement auto spreads a model over all that a node has."""
+def _load_reader(
+    settings: Settings,
+    model_name: str,
+    device: str,
+    blocks: list[ObjectRef],
+    starts: np.ndarray,
+    num_threads: int,
+) -> Callable[[pa.Table], pa.Table]:
+    """Load the model in an actor; return what finds the spans of windows, given their indices."""
     import ray
 
-    if device == "cpu":
-        return 0
-    if settings.model.placement != "auto":
-        return 1
-    return max(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
+    forward = Forward(
+        model_name,
+        device=device,
+        precision=settings.train.precision,
+        batch_size=settings.evaluate.batch_size,
+        num_threads=num_threads,
+        seed=settings.seed,
+        placement=settings.model.placement,
+        max_memory=settings.model.max_memory,
+    )
+    tables = ray.get(blocks)
 
-
-def pool_size(settings: Settings, device: str) -> tuple[int, int]:
-    """Return how many actors hold the model, and the CPU threads of each.
-
-    Raises:
-        ResourceError: More are asked for than there is room for: Ray would wait for ever.
-    """
-    from qa_lib.machines import resources
-
-    cluster = resources.growth(settings)
-    num_cpus, num_gpus = resources.totals(cluster)
-    room = num_gpus if device == "cuda" else num_cpus / resources.MODEL_ACTOR_CPUS
-    if settings.model.placement == "auto":  # one model has a machine to itself
-        room = 1
-    derived = min(room, resources.num_model_actors(device, cluster))
-    num_actors = settings.evaluate.num_actors or max(1, int(derived))
-    if num_actors > room:
-        raise ResourceError(
-            f"--evaluate.num-actors {num_actors} is too many: there is room for {int(room)} "
-            f"({device}).",
-            f"Use --evaluate.num-actors {int(room)} or fewer, or leave it out.",
-        )
-    return num_actors, max(1, int(num_cpus / num_actors))
-
-
-class _Reader:
-    """An actor of Ray Data: window indices in, the best spans of those windows out.
-
-    Ray Data forgets the class of what an actor raises, and starts one that could not load its model
-    again and again. So what the user can mend goes to the driver as a row.
-    """
-
-    def __init__(
-        self,
-        options: dict[str, Any],
-        settings: EvaluateSettings,
-        blocks: list[ObjectRef],
-        starts: np.ndarray,
-    ) -> None:
-        import ray
-
-        from qa_lib.machines import resources
-        from qa_lib.models.inference import Forward
-
-        self._settings = settings
-        self._blocks = ray.get(blocks)
-        self._starts = starts
-        num_threads = min(options["num_threads"], resources.num_local_cpus())
-        try:
-            self._forward = Forward(**options | {"num_threads": num_threads})
-            self._error = None
-        except UserError as error:
-            self._error = error
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        try:
-            if self._error is not None:
-                raise self._error
-            return self._read(batch["window_index"])
-        except UserError as error:
-            return pa.table({_ERROR: [pickle.dumps(error)]})
-
-    def _read(self, window_index: pa.ChunkedArray) -> pa.Table:
-        from qa_lib.machines import devices
-        from qa_lib.training import dataset
-
+    def read(task: pa.Table) -> pa.Table:
         began_s = time.time()
-        table = dataset.take(self._blocks, self._starts, window_index.to_numpy())
-        table = table.append_column("window_index", window_index)
-        found = pa.concat_tables(find_spans(self._forward, table, self._settings))
-        # What the driver wants to know of the actors travels with their rows.
-        facts = {
+        table = dataset.take(tables, starts, task["window_index"].to_numpy())
+        table = table.append_column("window_index", task["window_index"])
+        candidates = pa.concat_tables(find_spans(forward, table, settings.evaluate))
+        facts = {  # about this actor; they travel with its rows
             "began_s": began_s,
-            "precision": self._forward.precision,
-            "peak_memory_bytes": devices.peak_memory_bytes(str(self._forward.device)),
+            "precision": forward.precision,
+            "peak_memory_bytes": devices.peak_memory_bytes(str(forward.device)),
         }
         for name, value in facts.items():
-            found = found.append_column(name, pa.repeat(value, found.num_rows))
-        return found
+            candidates = candidates.append_column(name, pa.repeat(value, candidates.num_rows))
+        return candidates
 
-
-def _tasks(window_set: WindowSet, num_windows: int) -> list[pa.Table]:
-    """Deal the windows, longest first, into tasks of so many."""
-    order = np.argsort(-window_set.lengths, kind="stable")
-    return [
-        pa.table({"window_index": order[first : first + num_windows]})
-        for first in range(0, len(order), num_windows)
-    ]
+    return read

@@ -1,1 +1,1 @@
-"""What a job runs on: devices and what they can do, Ray, and what is asked of a cluster."""
+"""What jobs run on: devices and what they can do, Ray, allocation and memory."""

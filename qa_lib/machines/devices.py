@@ -1,7 +1,10 @@
-"""What a device can do: its precisions, how it multiplies best, and how fast."""
+"""What a device can do: its precisions, its fastest matrix products, and its speed."""
 
 from __future__ import annotations
 
+import os
+import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ class Gpu:
     Attributes:
         teraflops: Peak of its tensor cores in half precision, without sparsity, in 1e12 per second.
         capability: CUDA compute capability.
-        memory_gb: Of one.
+        memory_gb: Memory, in 1e9 bytes.
     """
 
     teraflops: float
@@ -29,7 +32,7 @@ class Gpu:
     memory_gb: int
 
 
-# A name that holds another's stands before it.
+# A name that contains another stands before it.
 GPUS = {
     "T4": Gpu(65, (7, 5), 16),
     "V100": Gpu(125, (7, 0), 16),
@@ -41,51 +44,53 @@ GPUS = {
 }
 
 
-def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
-    """Return fp32, bf16 or fp16 for a wish of `auto`, judged on the machine that computes.
+def num_local_cpus() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    Compute capability decides on a GPU: `torch.cuda.is_bf16_supported()` says yes on a T4, which
-    only emulates it.
+
+def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
+    """Return fp32, bf16 or fp16; `auto` is judged on the machine that computes.
+
+    Compute capability decides on a GPU: `torch.cuda.is_bf16_supported()` is true on a T4, which
+    only emulates bf16.
 
     Args:
         wish: `train.precision`.
         device: cpu or cuda.
-        gpu: One of `GPUS`, to plan for another machine's; none: this machine's.
+        gpu: One of `GPUS` in a preview of another machine; none is this machine's.
     """
     import torch
 
     if wish != "auto":
         return wish
     if device == "cuda":
-        found = torch.cuda.get_device_capability() if gpu == "none" else GPUS[gpu].capability
-        return "bf16" if found >= BF16_CAPABILITY else "fp16"
+        capability = torch.cuda.get_device_capability() if gpu == "none" else GPUS[gpu].capability
+        return "bf16" if capability >= BF16_CAPABILITY else "fp16"
     # AVX512 alone has bf16 instructions too, and is slower with them than with fp32 [measured].
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
 
 
 def set_up_cpu(num_threads: int) -> None:
-    """Give this process its threads, and its float32 matrix products the faster library.
+    """Set torch's threads, and the faster library for its float32 matrix products.
 
-    torch multiplies float32 with Intel's MKL, which knows AMD's processors up to AVX2 only. Where
-    they have AVX-512, oneDNN takes them at twice the speed [measured on Zen 5]. torch's way to ask
-    for it is to permit rounding to bf16, of which oneDNN makes use with AMX alone: without AMX the
-    arithmetic stays float32, and with it nothing is changed here.
+    torch multiplies float32 with Intel's MKL, which uses AVX2 at most on AMD's processors. On those
+    with AVX-512, oneDNN is twice as fast [measured on Zen 5]. torch's switch for oneDNN permits
+    rounding to bf16, which oneDNN does with AMX only: without AMX the arithmetic stays float32, and
+    with AMX nothing is changed here.
 
-    People run models as torch comes: latencies are measured so (`as_torch_comes`).
-
-    Args:
-        num_threads: Of torch.
+    Latencies are measured without it, as users run models: see `as_torch_comes`.
     """
     import torch
 
     torch.set_num_threads(num_threads)
-    if prefers_onednn():
+    if _prefers_onednn():
         torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
 
 
 @contextmanager
 def as_torch_comes() -> Iterator[None]:
-    """Undo what `set_up_cpu` asked of matrix products, for the latencies that are taken inside."""
+    """Restore torch's default matrix products, for latencies that are measured inside."""
     import torch
 
     products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -96,8 +101,8 @@ def as_torch_comes() -> Iterator[None]:
         products.fp32_precision = before
 
 
-def prefers_onednn() -> bool:
-    """Say whether this is a processor of AMD's with AVX-512 and without AMX."""
+def _prefers_onednn() -> bool:
+    """Say whether this is an AMD processor with AVX-512 and without AMX."""
     import torch
 
     can = torch.cpu.get_capabilities()
@@ -108,28 +113,20 @@ def prefers_onednn() -> bool:
 def flops_per_second(device: str, precision: str, gpu: str = "none") -> float:
     """Estimate the floating-point operations per second that training reaches on one device.
 
-    Args:
-        device: On a CPU a matrix product is timed; on a GPU the published peak of its model counts.
-        precision: fp32, bf16 or fp16.
-        gpu: One of `GPUS`, to plan for another machine's; none: this machine's.
+    On a CPU a matrix product is timed; on a GPU (`gpu` as in `resolve_precision`) the published
+    peak of its model counts.
     """
     if device == "cuda":
         import torch
 
         name = torch.cuda.get_device_name() if gpu == "none" else gpu
-        peak = next((found.teraflops for key, found in GPUS.items() if key in name), 50.0)
+        peak = next((sheet.teraflops for key, sheet in GPUS.items() if key in name), 50.0)
         return peak * 1e12 * _GPU_UTILISATION / (8 if precision == "fp32" else 1)
     return _CPU_UTILISATION * matrix_flops_per_second(precision)
 
 
 def matrix_flops_per_second(precision: str) -> float:
-    """Time a large matrix product on this machine's CPU; floating-point operations per second.
-
-    Args:
-        precision: fp32 or bf16.
-    """
-    import time
-
+    """Time a large fp32 or bf16 matrix product on this CPU; floating-point operations a second."""
     import torch
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -144,13 +141,7 @@ def matrix_flops_per_second(precision: str) -> float:
 
 
 def peak_memory_bytes(device: str) -> int:
-    """Return the most memory that this process has taken: of the GPU where it has one.
-
-    Args:
-        device: cpu, cuda or cuda:N.
-    """
-    import resource
-
+    """Return the most memory this process has used: on cuda or cuda:N the GPU's, else its RAM."""
     import torch
 
     if device.startswith("cuda"):

@@ -1,4 +1,4 @@
-"""Models: where they come from, how they are read and written, what they weigh."""
+"""Models: where they come from, how they are read and written, and their sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card: what a model was trained on and what it scored, from the run's own figures."""
+"""The model card: what a model was trained on and how it scored, from the run's result."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ tokenizer = models.load_tokenizer("model")
 def write_card(
     run: RunFolder, settings: Settings, result: Mapping[str, Any], *, made: str = "fine-tuned"
 ) -> None:
-    """Write `model/README.md` in the hub's format; every figure is from `result`.
+    """Write `model/README.md` in the hub's format.
 
     Args:
-        run: Its `model/` holds the checkpoint.
-        settings: That the model was made with.
-        result: The fields of result.json; what is absent is left out of the card.
+        run: The run folder, whose `model/` holds the checkpoint.
+        settings: Those of the run.
+        result: The fields of result.json; the card leaves out absent ones.
         made: How it was made from the model that the settings name.
     """
     data = settings.data.source
@@ -91,11 +91,9 @@ The exact settings are in the run's config.yaml, the versions of all libraries i
 
 
 def how_to_load(run: RunFolder) -> str:
-    """Say what loads the model of a run."""
-    by = (
-        "qa_lib.models.load" if _is_ragged(run) else "AutoModelForQuestionAnswering.from_pretrained"
-    )
-    return f"{run.url('model')} loads with {by}"
+    """Return a line that says how to load the model of a run."""
+    stock = "AutoModelForQuestionAnswering.from_pretrained"
+    return f"{run.url('model')} loads with {'qa_lib.models.load' if _is_ragged(run) else stock}"
 
 
 def _is_ragged(run: RunFolder) -> bool:

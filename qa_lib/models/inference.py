@@ -1,4 +1,4 @@
-"""One model on one device, turning token windows into logits: for answers and for teaching."""
+"""A model that turns token windows into logits, for answers and for distillation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import pyarrow as pa
 
 from qa_lib import models, windows
 from qa_lib.errors import ModelError
-from qa_lib.machines import devices, resources
+from qa_lib.machines import devices
 from qa_lib.models.placement import Placement, place
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
 
 class Forward:
-    """A loaded model; cheap to call, costly to make: an actor holds one."""
+    """A loaded model: cheap to call and slow to construct, so an actor keeps one."""
 
     def __init__(
         self,
@@ -35,17 +36,17 @@ class Forward:
         """Load the model.
 
         Args:
-            model_name: What `model.load` takes.
+            model_name: What `models.load` takes.
             precision: fp32, bf16, fp16 or auto, for the arithmetic; weights stay float32.
             device: cpu or cuda.
             batch_size: Windows per forward pass.
-            num_threads: Of torch on a CPU; all cores where None.
+            num_threads: Of torch on a CPU; None: all cores.
             seed: Initialises a head that the checkpoint lacks.
-            placement: Where the weights lie, see `placement.place`.
-            max_memory: For the placement `auto`.
+            placement: Where the weights are kept, see `placement.place`.
+            max_memory: Limits for the placement `auto`.
         """
         if device == "cpu":
-            devices.set_up_cpu(num_threads or resources.num_local_cpus())
+            devices.set_up_cpu(num_threads or devices.num_local_cpus())
         self.precision = devices.resolve_precision(precision, device)
         self.model = models.load(model_name, seed=seed)
         self.device = place(self.model, device, placement, max_memory)
@@ -62,16 +63,16 @@ class Forward:
             table: Of `windows.build`.
 
         Yields:
-            A batch of the table's rows, and their start and end logits, each float32 of shape
-            (windows, tokens) with position 0 at the window's first real token; what follows a
-            window's last token is -inf.
+            Rows of the table, and their start and end logits, each float32 of shape
+            (windows, tokens). Position 0 is the window's first real token; past its last one
+            logits are -inf.
 
         Raises:
             ModelError: A logit is not finite.
         """
         import torch
 
-        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
         order = np.argsort(-windows.lengths(table), kind="stable")
         for first in range(0, len(order), self.batch_size):
             rows = table.take(pa.array(order[first : first + self.batch_size]))
@@ -85,32 +86,31 @@ class Forward:
                 torch.inference_mode(),
                 torch.autocast(
                     self.device.type,
-                    kinds.get(self.precision, torch.bfloat16),
-                    enabled=self.precision in kinds,
+                    dtypes.get(self.precision),
+                    enabled=self.precision in dtypes,
                 ),
             ):
                 output = self.model(**inputs)
             real = batch["attention_mask"].numpy().astype(bool)
             start_logits = _aligned(output.start_logits, real)
             end_logits = _aligned(output.end_logits, real)
-            self._refuse_nan(start_logits, end_logits)
+            self._check_finite(start_logits, end_logits)
             yield rows, start_logits, end_logits
 
-    def _refuse_nan(self, *all_logits: NDArray[np.float32]) -> None:
-        for logits in all_logits:
-            if not (logits < np.inf).all():  # -inf is padding; NaN compares as false
-                raise ModelError(
-                    "The model's logits are not finite: its weights hold NaN, or the precision "
-                    f"{self.precision} overflows.",
-                    "Try --train.precision fp32; if that fails too, train it again with a lower "
-                    "--train.learning-rate.",
-                )
+    def _check_finite(self, *all_logits: NDArray[np.float32]) -> None:
+        if not all((logits < np.inf).all() for logits in all_logits):  # -inf is padding; NaN fails
+            raise ModelError(
+                "The model's logits are not finite: its weights hold NaN, or the precision "
+                f"{self.precision} overflows.",
+                "Try --train.precision fp32; if that fails too, train it again with a lower "
+                "--train.learning-rate.",
+            )
 
 
-def _aligned(logits: object, real: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Move every window's real tokens to the left, whatever side was padded."""
-    values = logits.float().cpu().numpy()  # type: ignore[attr-defined]
-    counts = real.sum(axis=1)
+def _aligned(logits: torch.Tensor, real: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Move every window's real tokens to the left, whichever side was padded: (windows, tokens)."""
+    values = logits.float().cpu().numpy()
+    counts = real.sum(axis=1)  # (windows,)
     aligned = np.full(values.shape, -np.inf, np.float32)
     aligned[np.arange(values.shape[1]) < counts[:, None]] = values[real]
     return aligned

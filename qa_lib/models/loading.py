@@ -1,4 +1,4 @@
-"""Models, configurations and tokenizers read from their folders, and written.
+"""Read models, configurations and tokenizers from their folders, and write them.
 
 Weights are read from safetensors only and remote code is never run, whatever the source.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,69 +30,62 @@ def load(
     """Load a model for extractive question answering, in evaluation mode, on the CPU.
 
     A checkpoint without a question-answering head (an encoder) gets one initialised from `seed`,
-    the same on every machine. A ragged checkpoint (`qa_lib.models.ragged`) holds every weight, and
-    no other one is accepted.
+    the same on every machine. A ragged checkpoint (`qa_lib.models.ragged`) must hold every weight.
 
     Args:
         name: What `resolve` takes.
         seed: Seeds the initialisation of weights that the checkpoint lacks.
         dropout: Probability for every dropout of the model; None keeps the model's own.
-        dtype: Of the weights; float32 where None.
+        dtype: Of the weights; float32 if None.
 
     Raises:
-        ModelError: It cannot be had, has no safetensors, or is no question-answering architecture.
+        ModelError: It is not available or not for question answering, or it lacks safetensors.
     """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForQuestionAnswering
 
-    path = resolve(name)
-    config = load_config(name)
+    path, config = resolve(name), load_config(name)
     if dropout is not None:
         for key in [key for key in config.to_dict() if key.endswith(("dropout", "dropout_prob"))]:
             setattr(config, key, dropout)
-    if ragged.blocks_of(config) is not None:
-        return _load_ragged(name, config, dtype or torch.float32)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         try:
-            model = AutoModelForQuestionAnswering.from_pretrained(
-                path,
-                config=config,
-                dtype=dtype or torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-            )
+            if ragged.blocks_of(config) is not None:
+                model = _read_ragged(path, config).to(dtype or torch.float32)  # type: ignore[arg-type]
+            else:
+                model = AutoModelForQuestionAnswering.from_pretrained(
+                    path,
+                    config=config,
+                    dtype=dtype or torch.float32,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{name} does not load: {first_line(error)}", ALTERNATIVES) from None
+            # The first line of what torch says on missing weights names none of them.
+            problem = " ".join(line.strip() for line in str(error).splitlines()[:2])
+            raise ModelError(f"{name} does not load: {problem}", ALTERNATIVES) from None
     return model.eval()
 
 
-def _load_ragged(name: str, config: Any, dtype: torch.dtype) -> PreTrainedModel:
-    """Build a ragged model, and load all of its weights."""
-    import torch
-    from safetensors import SafetensorError
+def _read_ragged(folder: str, config: Any) -> PreTrainedModel:
+    """Build a ragged model, and read all of its weights."""
     from safetensors.torch import load_file
 
-    files = sorted(Path(resolve(name)).glob("*.safetensors"))
+    files = sorted(Path(folder).glob("*.safetensors"))
     if not files:
-        raise ModelError(f"{name} has no *.safetensors weights.", ALTERNATIVES)
-    with torch.random.fork_rng(devices=[]):
-        model = build(config)
-    try:
-        state = {key: each for file in files for key, each in load_file(file).items()}
-        model.load_state_dict(state, strict=True, assign=True)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        problem = " ".join(lines[:2])
-        raise ModelError(f"{name} does not load: {problem}", ALTERNATIVES) from None
-    return model.to(dtype).eval()  # type: ignore[arg-type]
+        raise FileNotFoundError("it has no *.safetensors weights.")
+    model = build(config)
+    weights = {key: tensor for file in files for key, tensor in load_file(file).items()}
+    model.load_state_dict(weights, strict=True, assign=True)
+    return model
 
 
 def build(config: Any) -> PreTrainedModel:
-    """Build the question-answering model that a configuration describes, ragged or stock.
+    """Build the question-answering model of a configuration, ragged or stock.
 
-    Its weights are drawn from torch's generator: fork that, or load others.
+    Its weights are drawn from torch's global generator.
     """
     from transformers import AutoModelForQuestionAnswering
 
@@ -100,7 +95,7 @@ def build(config: Any) -> PreTrainedModel:
 
 
 def is_ragged(name: str) -> bool:
-    """Say whether a model's layers have different widths, which stock transformers cannot load."""
+    """Whether a model's layers have different widths, which stock transformers cannot load."""
     return ragged.blocks_of(load_config(name)) is not None
 
 
@@ -108,7 +103,7 @@ def load_config(name: str) -> Any:
     """Load a model's transformers configuration.
 
     Raises:
-        ModelError: It cannot be had, or belongs to no question-answering architecture.
+        ModelError: It is not available, or its architecture has no question-answering form.
     """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
@@ -119,7 +114,7 @@ def load_config(name: str) -> Any:
     try:
         config = AutoConfig.from_pretrained(resolve(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{name} cannot be loaded: {first_line(error)}", ALTERNATIVES) from None
+        raise ModelError(f"{name} does not load: {first_line(error)}", ALTERNATIVES) from None
     if config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
         raise ModelError(
             f"{name} is a {config.model_type} model, which has no extractive question-answering "
@@ -134,24 +129,21 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """Load a model's fast tokenizer.
 
     Raises:
-        ModelError: There is none; windows need character offsets, which slow tokenizers lack.
+        ModelError: It has none. Windows need character offsets, which slow tokenizers lack.
     """
     from transformers import AutoTokenizer
 
-    # Where there is none, transformers makes one of special tokens only, to which all is unknown.
     folder = Path(resolve(name))
-    if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
-        raise ModelError(
-            f"{name} has no tokenizer.",
-            "Put tokenizer.json and tokenizer_config.json beside the weights.",
-        )
     try:
+        # Without these files, transformers makes a tokenizer of special tokens only.
+        if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
+            raise FileNotFoundError("it has no tokenizer files.")
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=ragged.read_config(folder), trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"{name} has no tokenizer that loads: {first_line(error)}",
+            f"The tokenizer of {name} does not load: {first_line(error)}",
             "Put tokenizer.json and tokenizer_config.json beside the weights.",
         ) from None
     if not tokenizer.is_fast:
@@ -159,15 +151,15 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
             f"{name} has only a slow tokenizer, which gives no character offsets.",
             "Convert it to a fast tokenizer (tokenizer.json) and save it beside the weights.",
         )
-    # A published sentence encoder carries its own truncation (128 tokens for the embedded one),
-    # which would cut contexts silently: windows decide their own length.
+    # A sentence encoder may truncate (the embedded one at 128 tokens), which would cut contexts
+    # silently: windows have their own length.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer  # type: ignore[return-value]
 
 
 def load_empty(name: str) -> PreTrainedModel:
-    """Build a model's architecture on the meta device: shapes, and no weights."""
+    """Build a model on the meta device: shapes without weights."""
     import torch
 
     with torch.device("meta"):
@@ -175,10 +167,10 @@ def load_empty(name: str) -> PreTrainedModel:
 
 
 def has_answering_head(name: str) -> bool:
-    """Say whether a checkpoint holds the weights of its question-answering head.
+    """Whether a checkpoint holds the weights of its question-answering head.
 
     Raises:
-        ModelError: It cannot be had, or belongs to no question-answering architecture.
+        ModelError: It is not available, or its architecture has no question-answering form.
     """
     from safetensors import safe_open
 
@@ -197,14 +189,12 @@ def save(
     directory: str | Path,
     state_dict: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write a checkpoint: config.json, model.safetensors and the tokenizer's files.
-
-    It is a stock one, unless the model is ragged.
+    """Write a checkpoint, stock unless the model is ragged, with its tokenizer.
 
     Args:
-        model: Gives the architecture, and the weights where `state_dict` is None.
+        model: The architecture, and the weights if `state_dict` is None.
         tokenizer: Written beside it.
-        directory: A local folder; made where absent.
+        directory: A local folder, created if absent.
         state_dict: Weights to write in place of the model's own (gathered from ZeRO shards).
     """
     with quiet():
@@ -217,7 +207,7 @@ def fingerprint(name: str) -> str:
     """Return the SHA-256 of a model's configuration and weights: its identity in caches and plans.
 
     Raises:
-        ModelError: It cannot be had, or has no safetensors.
+        ModelError: It is not available, or has no safetensors.
     """
     path = Path(resolve(name))
     digest = hashlib.sha256()
@@ -230,22 +220,17 @@ def fingerprint(name: str) -> str:
     return digest.hexdigest()
 
 
-class quiet:  # noqa: N801 - reads as a statement: `with quiet():`
-    """Silence transformers' load reports, which tell users what we already know."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the load reports and progress bars of transformers."""
+    from transformers.utils import logging
 
-    def __enter__(self) -> None:
-        """Silence them."""
-        from transformers.utils import logging
-
-        self.verbosity = logging.get_verbosity()
-        self.bars = logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        """Let them speak as before."""
-        from transformers.utils import logging
-
-        logging.set_verbosity(self.verbosity)
-        if self.bars and not os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS"):
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars and not os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS"):
             logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""Where a model's weights lie while it answers, so that one larger than a device still does."""
+"""Where the weights of a model are kept: on one device, or spread if it is larger than one."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ def place(
     placement: Placement = "single",
     max_memory: Sequence[str] | None = None,
 ) -> torch.device:
-    """Put a model where it shall lie. Its logits are the same wherever that is.
+    """Place a model's weights; its logits are the same under every placement.
 
     Args:
         model: On the CPU, in evaluation mode; changed in place.
-        device: cpu or cuda, where is computed.
+        device: cpu or cuda, for the arithmetic.
         placement: `single`: all of it on the device. `auto`: layer by layer over all GPUs of this
-            machine, then its memory, then its disk. `cpu`, `disk`: in its memory or on its disk,
-            each layer on the device only while it is used.
-        max_memory: For `auto`, the most that goes where: `0=10GiB`, `cpu=30GiB`; None: what is
-            free.
+            machine, then its memory, then its disk. `cpu`, `disk`: in memory or on disk, and a
+            layer is on the device only while it is used.
+        max_memory: Limits for `auto`, such as `0=10GiB` and `cpu=30GiB`; None: what is free.
 
     Returns:
-        Where the model's inputs belong.
+        The device of the model's inputs.
     """
     import accelerate
     import torch
@@ -46,12 +45,12 @@ def place(
     elif placement == "disk":
         accelerate.disk_offload(model, _folder_of(model), execution_device=first)
     else:
-        whole = model._no_split_modules
-        limits = _limits(max_memory)
         devices = accelerate.infer_auto_device_map(
-            model, max_memory=limits, no_split_module_classes=list(whole or [])
+            model,
+            max_memory=_limits(max_memory),
+            no_split_module_classes=list(model._no_split_modules or []),
         )
-        if set(devices.values()) == {"disk"}:  # which dispatch_model takes for a single device
+        if set(devices.values()) == {"disk"}:  # dispatch_model would treat it as a single device
             accelerate.disk_offload(model, _folder_of(model), execution_device=first)
         else:
             accelerate.dispatch_model(model, devices, offload_dir=_folder_of(model))
@@ -59,7 +58,7 @@ def place(
 
 
 def _limits(max_memory: Sequence[str] | None) -> dict[int | str, int | str] | None:
-    """Return accelerate's limits: what is not named gets nothing, but for the disk."""
+    """Return the limits as accelerate takes them; only the disk is used without a limit."""
     if max_memory is None:
         return None
     pairs = (entry.split("=") for entry in max_memory)
@@ -67,7 +66,7 @@ def _limits(max_memory: Sequence[str] | None) -> dict[int | str, int | str] | No
 
 
 def _folder_of(model: Any) -> str:
-    """Make a temporary folder that goes when the model does."""
+    """Make a temporary folder that is deleted with the model."""
     folder = tempfile.mkdtemp(prefix="qa-offload-")
     weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
     return folder

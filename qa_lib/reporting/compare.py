@@ -1,4 +1,4 @@
-"""Runs side by side: what was set differently, what they score, how sure the difference is."""
+"""Runs side by side: settings that differ, scores, and how certain their difference is."""
 
 from __future__ import annotations
 
@@ -11,25 +11,12 @@ from typing import Any
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.evaluation import analysis
 from qa_lib.reporting import charts, pages
-from qa_lib.reporting.content import SCORES, leaves
+from qa_lib.reporting.content import COSTS, LABELS, SCORES, leaves
 from qa_lib.reporting.facts import Facts, look_up, read
 from qa_lib.reporting.pages.text import figure
-from qa_lib.reporting.placing import place
 from qa_lib.runs.run_folder import RunFolder
 
-_COSTS = (
-    ("speed-up", "speedup"),
-    ("windows trained per second", "windows_per_s"),
-    ("windows scored per second", "eval_windows_per_s"),
-    ("parameters", "num_parameters"),
-    ("bytes of weights", "weight_bytes"),
-    ("most bytes a worker took, training", "peak_memory_bytes"),
-    ("most bytes an actor took, scoring", "eval_peak_memory_bytes"),
-    ("questions trained on", "num_train_questions"),
-    ("questions scored", "num_questions"),
-    ("seconds in all", "seconds"),
-)
-_MOST_OF_NAME = 120
+_MAX_NAME = 120
 
 
 def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
@@ -40,27 +27,29 @@ def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
         seed: Of the resampling.
 
     Returns:
-        `runs` (Facts), `labels`; `scores` and `costs`: rows of `name`, `path` and `texts`, one for
-        each run; `pairs`: of each two runs and score, `first`, `second`, `name` and the fields of
-        `scores.Comparison`; `settings`: rows of `name` and `texts` where they differ; `notes`.
+        `runs` (Facts) and their `labels`; `scores` and `costs`: rows of `name`, `path` and `texts`,
+        one for each run; `pairs`: for every two runs and score, `first`, `second`, `name` and the
+        fields of `analysis.Comparison`; `settings`: rows of `name` and `texts` where they differ;
+        `notes`.
 
     Raises:
-        ConfigError: A folder is no run's, or there are fewer than two.
+        ConfigError: A folder is not a run's, or there are fewer than two.
     """
     if len(names) < 2:
         raise ConfigError(
             "Fewer than two runs are named.", 'Name two or more: make compare RUNS="runs/a runs/b".'
         )
     runs = [read(RunFolder(name, "compare")) for name in names]
-    labels = _labels(runs)
+    short = [run.name for run in runs]
+    labels = short if len(set(short)) == len(short) else [run.path for run in runs]
     pairs, notes = _pairs(runs, labels, seed)
     if len({run.result.get("eval_fingerprint") for run in runs}) > 1:
-        notes.append("The runs were not scored on the same questions: see the paired differences.")
+        notes.append("The runs were scored on different questions: see the paired differences.")
     return {
         "runs": runs,
         "labels": labels,
         "scores": _score_rows(runs),
-        "costs": _rows(runs, [*_COSTS, *_latencies(runs)]),
+        "costs": _rows(runs, {name: LABELS[name] for name in COSTS} | _latencies(runs)),
         "pairs": pairs,
         "settings": _settings(runs),
         "notes": [*(note for run in runs for note in run.notes), *notes],
@@ -74,14 +63,13 @@ def table(comparison: dict[str, Any], width: int = 100) -> str:
 
     # A label may be a path, and a path may read as markup: /d/[/x], :smile:.
     out = Console(width=width, markup=False, emoji=False, highlight=False, color_system=None)
-    labels = comparison["labels"]
     with out.capture() as captured:
         for title, key in ((None, "scores"), (None, "costs"), ("settings that differ", "settings")):
             if not comparison[key]:
                 continue
             shown = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
             shown.add_column("")
-            for label in labels:
+            for label in comparison["labels"]:
                 shown.add_column(label, justify="right", overflow="fold")
             for row in comparison[key]:
                 shown.add_row(row["name"], *row["texts"])
@@ -94,47 +82,41 @@ def table(comparison: dict[str, Any], width: int = 100) -> str:
 
 
 def write(comparison: dict[str, Any], storage: str) -> str:
-    """Write the comparison as a page beside the runs, and return its path or URL.
+    """Write the comparison as a page into the storage, and return its path or URL.
 
     Raises:
         ConfigError: The storage cannot be written.
     """
     runs = comparison["runs"]
-    names = "-".join(run.name for run in runs)[:_MOST_OF_NAME]
-    # Other runs may have these names: the page is that of these folders.
+    names = "-".join(run.name for run in runs)[:_MAX_NAME]
+    # Other runs may have the same names, so the page's name depends on the paths.
     digest = hashlib.sha256("\n".join(run.path for run in runs).encode()).hexdigest()[:8]
-    points = _points(comparison)
+    scores = comparison["scores"]
     html = pages.render(
         "compare.html",
-        scripts=pages.report_scripts(has_charts=bool(points)),
+        scripts=pages.report_scripts(has_charts=bool(scores)),
         title=" · ".join(comparison["labels"]),
-        chart=charts.intervals(points) if points else None,
+        chart=charts.intervals(comparison["labels"], scores) if scores else None,
         **comparison,
     )
-    return place(RunFolder(storage, "compare"), f"compare-{names}-{digest}.html", html)
-
-
-def _labels(runs: Sequence[Facts]) -> list[str]:
-    """Return the runs' names, or where two share one, their paths."""
-    names = [run.name for run in runs]
-    return names if len(set(names)) == len(names) else [run.path for run in runs]
+    return pages.write(RunFolder(storage, "compare"), f"compare-{names}-{digest}.html", html)
 
 
 def _score_rows(runs: Sequence[Facts]) -> list[dict[str, Any]]:
-    rows = _rows(runs, [(name, key) for key, name in SCORES])
+    rows = _rows(runs, SCORES)
     for row in rows:
-        ends = [look_up(run.result, f"intervals.{row['path']}") for run in runs]
-        row["intervals"] = ends
+        row["intervals"] = [look_up(run.result, f"intervals.{row['path']}") for run in runs]
         row["texts"] = [
-            f"{text} ({end[0]:.2f}–{end[1]:.2f})" if end else text
-            for text, end in zip(row["texts"], ends, strict=True)
+            f"{text} ({ends[0]:.2f}–{ends[1]:.2f})" if ends else text
+            for text, ends in zip(row["texts"], row["intervals"], strict=True)
         ]
     return rows
 
 
-def _rows(runs: Sequence[Facts], wanted: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def _rows(runs: Sequence[Facts], names: dict[str, str]) -> list[dict[str, Any]]:
+    """Return a row for each field, by its path, that some run has."""
     rows = []
-    for name, path in wanted:
+    for path, name in names.items():
         values = [look_up(run.result, path) for run in runs]
         if any(value is not None for value in values):
             texts = [figure(value) for value in values]
@@ -142,42 +124,41 @@ def _rows(runs: Sequence[Facts], wanted: Sequence[tuple[str, str]]) -> list[dict
     return rows
 
 
-def _latencies(runs: Sequence[Facts]) -> list[tuple[str, str]]:
-    """Return the measured latencies; shapes stand in the same order in every run."""
+def _latencies(runs: Sequence[Facts]) -> dict[str, str]:
+    """Name the measured latencies by path; every run measures the same shapes in order."""
     shapes = max((run.result.get("latencies") or [] for run in runs), key=len)
-    return [
-        (f"ms, {shape['windows']} × {shape['tokens']} tokens", f"latencies.{index}.child_ms")
+    return {
+        f"latencies.{index}.child_ms": f"ms, {shape['windows']} × {shape['tokens']} tokens"
         for index, shape in enumerate(shapes)
-    ]
+    }
 
 
 def _pairs(
     runs: Sequence[Facts], labels: Sequence[str], seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Compare each two runs question by question, where both have the scores of each."""
-    tables: dict[str, Any] = {}
-    notes = []
-    for run, label in zip(runs, labels, strict=True):
-        if run.scores is None:
-            notes.append(
-                f"{label} has no scores of each question to pair: `make evaluate` writes them."
-            )
-        else:
-            tables[label] = run.scores
+    """Compare every two runs question by question; return the differences, and notes."""
+    tables = {
+        label: run.scores for run, label in zip(runs, labels, strict=True) if run.scores is not None
+    }
+    notes = [
+        f"{label} has no scores of single questions to pair: `make evaluate` writes them."
+        for label in labels
+        if label not in tables
+    ]
     pairs = []
     for first, second in combinations(tables, 2):
         try:
-            found = analysis.compare_tables(tables[first], tables[second], seed=seed)
+            differences = analysis.compare_tables(tables[first], tables[second], seed=seed)
         except DataError as error:
             notes.append(f"{first} and {second}: {error.problem}")
             continue
-        why = analysis.why_no_semantic(tables[first], tables[second])
-        if why is not None:
-            notes.append(f"{first} and {second}: {why}")
+        reason = analysis.why_no_semantic(tables[first], tables[second])
+        if reason is not None:
+            notes.append(f"{first} and {second}: {reason}")
         pairs += [
-            {"first": first, "second": second, "name": title, **asdict(found[key])}
-            for key, title in SCORES
-            if key in found
+            {"first": first, "second": second, "name": title, **asdict(differences[key])}
+            for key, title in SCORES.items()
+            if key in differences
         ]
     return pairs, notes
 
@@ -191,27 +172,10 @@ def _sentence(pair: dict[str, Any]) -> str:
 
 
 def _settings(runs: Sequence[Facts]) -> list[dict[str, Any]]:
-    each = [dict(leaves(run.config)) for run in runs]
-    keys = list(dict.fromkeys(key for values in each for key in values))
+    configs = [dict(leaves(run.config)) for run in runs]
+    keys = dict.fromkeys(key for config in configs for key in config)
     return [
-        {"name": key, "texts": [figure(values.get(key), 4) for values in each]}
+        {"name": key, "texts": [figure(config.get(key), 4) for config in configs]}
         for key in keys
-        if any(values.get(key) != each[0].get(key) for values in each)
-    ]
-
-
-def _points(comparison: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "run": label,
-            "name": row["name"],
-            "value": value,
-            "low": ends[0] if ends else None,
-            "high": ends[1] if ends else None,
-        }
-        for row in comparison["scores"]
-        for label, value, ends in zip(
-            comparison["labels"], row["values"], row["intervals"], strict=True
-        )
-        if value is not None
+        if any(config.get(key) != configs[0].get(key) for config in configs)
     ]

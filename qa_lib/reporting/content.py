@@ -1,9 +1,9 @@
-"""What a report shows: facts sorted into the parts of the page."""
+"""The content of a report: labels of the fields of result.json, and facts sorted into sections."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -14,49 +14,78 @@ from qa_lib.reporting.facts import Facts, look_up
 from qa_lib.reporting.pages.text import figure
 from qa_lib.runs.run_folder import CONFIG
 
-_DATA = (
-    ("questions trained on", "num_train_questions"),
-    ("windows trained on", "num_train_windows"),
-    ("windows, all passes", "num_window_passes"),
-    ("questions too long to train on", "num_too_long"),
-    ("quarantined training rows", "num_quarantined"),
-    ("questions scored", "num_questions"),
-    ("windows scored", "num_windows"),
-    ("questions too long to score", "num_eval_too_long"),
-    ("quarantined rows of the scored", "num_eval_quarantined"),
-    ("questions without a prediction", "num_missing"),
-    ("trials", "num_trials"),
-    ("trials that crashed", "num_crashed_trials"),
+SCORES = {"f1": "F1", "em": "EM", "semantic": "Semantic"}
+LABELS = {
+    "num_train_questions": "training questions",
+    "num_train_windows": "training windows",
+    "num_window_passes": "training windows, all epochs",
+    "num_too_long": "training questions that are too long",
+    "num_quarantined": "training rows in quarantine",
+    "num_questions": "evaluated questions",
+    "num_windows": "evaluated windows",
+    "num_eval_too_long": "evaluated questions that are too long",
+    "num_eval_quarantined": "evaluation rows in quarantine",
+    "num_missing": "questions without a prediction",
+    "num_trials": "trials",
+    "num_crashed_trials": "crashed trials",
+    "windows_per_s": "training windows per second",
+    "tokens_per_s": "training tokens per second",
+    "eval_windows_per_s": "evaluated windows per second",
+    "train_seconds": "training, seconds",
+    "eval_seconds": "evaluation, seconds",
+    "seconds": "total, seconds",
+    "steps": "optimizer steps",
+    "num_skipped_steps": "skipped steps",
+    "world_size": "workers",
+    "zero_stage": "ZeRO stage",
+    "precision": "precision",
+    "device": "training device",
+    "eval_device": "evaluation device",
+    "speedup": "speed-up",
+    "num_parameters": "parameters",
+    "num_parent_parameters": "parameters of the parent",
+    "weight_bytes": "bytes of weights",
+    "parent_weight_bytes": "bytes of the parent's weights",
+    "peak_memory_bytes": "peak bytes of a training worker",
+    "eval_peak_memory_bytes": "peak bytes of an evaluation actor",
+}
+DATA = """
+    num_train_questions num_train_windows num_window_passes num_too_long num_quarantined
+    num_questions num_windows num_eval_too_long num_eval_quarantined num_missing num_trials
+    num_crashed_trials
+""".split()
+SPEED = """
+    windows_per_s tokens_per_s eval_windows_per_s train_seconds eval_seconds seconds steps
+    num_skipped_steps world_size zero_stage precision device eval_device num_parameters
+    num_parent_parameters weight_bytes parent_weight_bytes peak_memory_bytes eval_peak_memory_bytes
+""".split()
+COSTS = """
+    speedup windows_per_s eval_windows_per_s num_parameters weight_bytes peak_memory_bytes
+    eval_peak_memory_bytes num_train_questions num_questions seconds
+""".split()
+_KINDS = (  # of an answer: name, label, colour
+    ("right", "exactly right", "k3"),
+    ("partly", "partly right", "k1"),
+    ("wrong", "wrong", "k2"),
 )
-_SPEED = (
-    ("windows trained per second", "windows_per_s"),
-    ("tokens trained per second", "tokens_per_s"),
-    ("windows scored per second", "eval_windows_per_s"),
-    ("seconds of training", "train_seconds"),
-    ("seconds of scoring", "eval_seconds"),
-    ("seconds in all", "seconds"),
-    ("optimizer steps", "steps"),
-    ("steps skipped", "num_skipped_steps"),
-    ("workers", "world_size"),
-    ("ZeRO stage", "zero_stage"),
-    ("precision", "precision"),
-    ("device", "device"),
-    ("device of scoring", "eval_device"),
-    ("parameters", "num_parameters"),
-    ("parameters of the parent", "num_parent_parameters"),
-    ("bytes of weights", "weight_bytes"),
-    ("bytes of the parent's weights", "parent_weight_bytes"),
-    ("most bytes a worker took, training", "peak_memory_bytes"),
-    ("most bytes an actor took, scoring", "eval_peak_memory_bytes"),
+_MISSED = (
+    (
+        "right_in_other_words",
+        "Right in other words?",
+        "Answers that share few words with the gold answer, but are close to it in meaning.",
+    ),
+    (
+        "right_in_tokens_only",
+        "Right in tokens only?",
+        "Answers that share many words with the gold answer, but are far from it in meaning.",
+    ),
 )
-SCORES = (("f1", "F1"), ("em", "EM"), ("semantic", "Semantic"))
-_MEMORY = {"parameters": "k1", "gradients": "k2", "optimizer": "k3"}
-_SHOWN_ARTICLES, _SHOWN_MISSES = 8, 5
-_AROUND = 160  # characters of context around an answer
+_NUM_ARTICLES, _NUM_MISSED = 8, 5  # shown before "more"
+_CONTEXT_CHARACTERS = 160  # around an answer
 
 
 class Figures:
-    """Writes figures of result.json into the page, each with the name of its field."""
+    """Writes fields of result.json into the page, each with its name."""
 
     def __init__(self, result: Mapping[str, Any]) -> None:
         """Take the fields of result.json."""
@@ -66,35 +95,41 @@ class Figures:
         """Return a field by its dotted path, such as `intervals.f1.0`, or None."""
         return look_up(self._result, path)
 
+    def known(self, path: str) -> str | None:
+        """Return the path of a field that has a value, else None."""
+        return None if self.get(path) is None else path
+
     def __call__(self, path: str, digits: int = 2) -> Markup:
-        """Return a field as it is shown."""
+        """Return a field as HTML."""
         text = figure(self.get(path), digits)
         return Markup('<span class="fig" data-field="{}">{}</span>').format(path, text)
 
 
 def of(facts: Facts) -> dict[str, Any]:
-    """Return what the template of the report shows."""
+    """Return the values for report.html."""
     figures = Figures(facts.result)
+    speed = {"speedup": "Speed-up"}
+    if "speedup" not in facts.result:
+        speed = {"windows_per_s": "Windows per second"}
     return {
         "title": f"{facts.name} · {facts.job}",
         "facts": facts,
         "fig": figures,
-        "tiles": _tiles(facts, figures),
-        "scores": _scores(figures),
+        "tiles": _rows(figures, SCORES | speed | {"num_parameters": "Parameters"}),
+        "scores": _rows(figures, SCORES | {"best_f1": "F1 at the best threshold"}),
         "outcomes": _outcomes(facts),
         "charts": _charts(facts),
-        "data": _present(_DATA, figures),
-        "speed": _present(_SPEED, figures),
+        "data": [(LABELS[name], name) for name in DATA if figures.known(name)],
+        "speed": [(LABELS[name], name) for name in SPEED if figures.known(name)],
         "memory": _memory(facts),
         "layers": layers.picture(facts),
         "breakdowns": _breakdowns(facts.analysis),
         "examples": [_case(case) for case in facts.analysis.get("examples") or []],
         "missed": _missed(facts.analysis),
-        "shown_articles": _SHOWN_ARTICLES,
-        "shown_misses": _SHOWN_MISSES,
+        "num_missed": _NUM_MISSED,
         "changed": _changed_settings(facts.config),
         "settings": list(leaves(facts.config)),
-        "again": shlex.join(
+        "command": shlex.join(
             ["python", "-m", f"jobs.{facts.job}", "--recipe", f"{facts.path}/{CONFIG}"]
         ),
         "all_figures": [path for path, _ in leaves(facts.result)],
@@ -102,7 +137,7 @@ def of(facts: Facts) -> dict[str, Any]:
 
 
 def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted path, value) of what is nested; lists of names or whole numbers stay whole."""
+    """Yield (dotted path, value) of nested values; lists of names or whole numbers stay whole."""
     if isinstance(values, Mapping) and values:
         for key, value in values.items():
             yield from leaves(value, f"{path}.{key}" if path else str(key))
@@ -113,45 +148,20 @@ def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, values
 
 
-def _tiles(facts: Facts, figures: Figures) -> list[dict[str, Any]]:
-    tiles = [
-        {
-            "name": name,
-            "path": key,
-            "interval": key if figures.get(f"intervals.{key}.1") is not None else None,
-            "before": f"{key}_before" if figures.get(f"{key}_before") is not None else None,
-        }
-        for key, name in SCORES
-        if figures.get(key) is not None
-    ]
-    more = [("speedup", "Speed-up"), ("num_parameters", "Parameters")]
-    if "speedup" not in facts.result:
-        more = [("windows_per_s", "Windows per second"), *more[1:]]
-    for key, name in more:
-        if figures.get(key) is not None:
-            before = "num_parent_parameters" if key == "num_parameters" else None
-            known = before and figures.get(before) is not None
-            tiles.append(
-                {"name": name, "path": key, "interval": None, "before": before if known else None}
-            )
-    return tiles
-
-
-def _scores(figures: Figures) -> list[dict[str, Any]]:
-    moments = ("before", "surgery")
+def _rows(figures: Figures, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the fields that have a value: with interval, and the paths of earlier values."""
+    parents = {"num_parameters": "num_parent_parameters"}
     return [
         {
             "name": name,
-            "path": key,
-            "value": figures.get(key),
-            "interval": figures.get(f"intervals.{key}"),
-            **{
-                moment: f"{key}_{moment}" if figures.get(f"{key}_{moment}") is not None else None
-                for moment in moments
-            },
+            "path": path,
+            "value": figures.get(path),
+            "interval": figures.get(f"intervals.{path}"),
+            "before": figures.known(parents.get(path, f"{path}_before")),
+            "surgery": figures.known(f"{path}_surgery"),
         }
-        for key, name in (*SCORES, ("best_f1", "F1 at the best threshold"))
-        if figures.get(key) is not None
+        for path, name in names.items()
+        if figures.known(path)
     ]
 
 
@@ -159,102 +169,69 @@ def _outcomes(facts: Facts) -> list[dict[str, Any]]:
     """Count the questions that are exactly right, partly right, and wrong."""
     if facts.scores is None or not {"em", "f1"} <= set(facts.scores.column_names):
         return []
-    pairs = zip(facts.scores["em"].to_pylist(), facts.scores["f1"].to_pylist(), strict=True)
-    kinds = [_kind({"em": em, "f1": f1}) for em, f1 in pairs if f1 is not None]
-    names = (
-        ("right", "exactly right", "k3"),
-        ("partly", "partly right", "k1"),
-        ("wrong", "wrong", "k2"),
-    )
+    rows = facts.scores.select(["em", "f1"]).to_pylist()
+    kinds = [_kind(row) for row in rows if row["f1"] is not None]
     return [
         {"name": name, "colour": colour, "count": kinds.count(kind)}
-        for kind, name, colour in names
+        for kind, name, colour in _KINDS
         if kinds
     ]
 
 
 def _charts(facts: Facts) -> dict[str, Any]:
-    """Return the charts that there is something for, by name."""
-    found: dict[str, Any] = {}
+    """Return by name the charts that the run has data for."""
+    drawn: dict[str, Any] = {}
     if len(facts.metrics) > 1:
-        found["loss"] = charts.losses(facts.metrics)
-        found["learning_rate"] = charts.learning_rates(facts.metrics)
-        speed = charts.speeds(facts.metrics)
-        found |= {"speed": speed} if speed else {}
+        drawn["loss"] = charts.losses(facts.metrics)
+        drawn["learning_rate"] = charts.learning_rates(facts.metrics)
+        drawn["speed"] = charts.speeds(facts.metrics)
     calibration = facts.analysis.get("calibration")
     if calibration:
-        found["reliability"] = charts.reliability(calibration)
-        found["risk_coverage"] = charts.risk_coverage(calibration)
+        drawn["reliability"] = charts.reliability(calibration)
+        drawn["risk_coverage"] = charts.risk_coverage(calibration)
     if facts.analysis.get("no_answer"):
-        found["thresholds"] = charts.thresholds(facts.analysis["no_answer"])
+        drawn["thresholds"] = charts.thresholds(facts.analysis["no_answer"])
     if any(row.get("f1") is not None for row in facts.trials):
-        found["front"] = charts.front(facts.trials, facts.result.get("chosen_trial"))
-    return found
-
-
-def _present(rows: Sequence[tuple[str, str]], figures: Figures) -> list[tuple[str, str]]:
-    return [(name, path) for name, path in rows if figures.get(path) is not None]
+        drawn["front"] = charts.front(facts.trials, facts.result.get("chosen_trial"))
+    return {name: chart for name, chart in drawn.items() if chart}
 
 
 def _memory(facts: Facts) -> list[dict[str, Any]]:
-    """Return the parts of rank 0's state in bytes, with their share of it."""
+    """Return the parts of rank 0's state: name, bytes, share in percent, colour."""
     parts = facts.result.get("state_bytes_per_rank") or {}
     total = sum(parts.values())
-    colours = iter(("k1", "k2", "k3", "k4"))
     return [
-        {
-            "name": name,
-            "bytes": size,
-            "share": 100 * size / total,
-            "colour": _MEMORY.get(name) or next(colours),
-        }
-        for name, size in parts.items()
+        {"name": name, "bytes": size, "share": 100 * size / total, "colour": colour}
+        for (name, size), colour in zip(parts.items(), ("k1", "k2", "k3", "k4"), strict=False)
         if total
     ]
 
 
 def _breakdowns(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = analysis.get("breakdowns") or {}
     return [
         {
             "name": name,
             "rows": [{"semantic": None, **row} for row in rows],
             "has_semantic": any(row.get("semantic") is not None for row in rows),
-            "is_article": name == "article",
+            "num_shown": _NUM_ARTICLES if name == "article" else len(rows),
         }
-        for name, rows in found.items()
+        for name, rows in (analysis.get("breakdowns") or {}).items()
         if rows
     ]
 
 
 def _missed(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
     missed = analysis.get("missed") or {}
-    words = (
-        (
-            "right_in_other_words",
-            "Right in other words?",
-            "Little overlap with the gold answer, but close to it in meaning.",
-        ),
-        (
-            "right_in_tokens_only",
-            "Right in tokens only?",
-            "Much overlap with the gold answer, but far from it in meaning.",
-        ),
-    )
     return [
-        {
-            "title": title,
-            "words": text,
-            "cases": [_case(case) for case in missed.get(key) or []],
-        }
-        for key, title, text in words
+        {"title": title, "words": words, "cases": [_case(case) for case in missed[key] or []]}
+        for key, title, words in _MISSED
         if key in missed
     ]
 
 
 def _case(case: Mapping[str, Any]) -> dict[str, Any]:
     absent = dict.fromkeys(("semantic", "score", "em", "f1", "title", "answer"))
-    return {**absent, "gold": (), **case, "kind": _kind(case), "around": _AROUND}
+    return {**absent, "gold": (), **case, "kind": _kind(case), "around": _CONTEXT_CHARACTERS}
 
 
 def _kind(case: Mapping[str, Any]) -> str:
@@ -264,6 +241,6 @@ def _kind(case: Mapping[str, Any]) -> str:
 
 
 def _changed_settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return what is not as the defaults say, by dotted name."""
+    """Return the settings that differ from the defaults, by dotted name."""
     defaults = dict(leaves(Settings().model_dump(mode="json")))
     return [(key, value) for key, value in leaves(config) if defaults.get(key) != value]

@@ -1,4 +1,4 @@
-"""The demo's page: a passage, a question, and the models that answer it side by side."""
+"""The page of the demo: a passage, a question, and the models that answer it side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qa_lib.serving.demo.server import MAX_BYTES
 
 
 def demo_page(models: Sequence[DemoModel]) -> str:
-    """Return the page that asks these models, from left to right."""
+    """Return the page for these models, from left to right."""
     return pages.render(
         "demo.html",
         scripts=[pages.script("demo.js")],

@@ -1,4 +1,4 @@
-"""What a run folder tells: every file that is there, and a note about each that cannot be read."""
+"""The facts of a run: every file of its folder, and a note on each that cannot be read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def look_up(values: Any, path: str) -> Any:
-    """Return what is nested by its dotted path, such as `intervals.f1.0`, or None."""
+    """Return a nested value by its dotted path, such as `intervals.f1.0`, or None."""
     for part in path.split("."):
         if isinstance(values, Mapping):
             values = values.get(part)
@@ -32,14 +32,14 @@ def look_up(values: Any, path: str) -> Any:
 
 @dataclass(frozen=True)
 class Facts:
-    """The content of a run folder; what it lacks is empty or None.
+    """The content of a run folder; files that it lacks are empty or None.
 
     Attributes:
         name: Of the run.
         path: Of its folder.
         result: result.json.
-        config: config.yaml, not validated: it may be of an earlier version.
-        metrics: A row for each step, in order; of steps that were taken again, the last.
+        config: config.yaml, not validated: an earlier version may have written it.
+        metrics: A row for each step, in order; the last one of steps that were repeated.
         analysis: analysis.json.
         scores: scores.parquet.
         plan: plan.json.
@@ -72,13 +72,9 @@ def read(run: RunFolder) -> Facts:
     """Read a run folder.
 
     Raises:
-        ConfigError: It is none, or its result.json is damaged.
+        ConfigError: The folder is not a run's, or its result.json is damaged.
     """
-    if not run.exists(RESULT):
-        raise ConfigError(
-            f"{run.path} is no run folder: there is no {RESULT} in it.",
-            "Give the path or URL of a run, such as runs/train-quickstart-001.",
-        )
+    require_files(run, RESULT)
     result = run.read_result()
     notes: list[str] = []
 
@@ -86,13 +82,16 @@ def read(run: RunFolder) -> Facts:
         if not run.exists(name):
             return empty
         try:
-            found = parse()
-            if not isinstance(found, type(empty)) and empty is not None:
-                raise ValueError(f"it holds a {type(found).__name__}")
-            return found
+            content = parse()
+            if not isinstance(content, type(empty)) and empty is not None:
+                raise ValueError(f"it holds a {type(content).__name__}")
+            return content
         except (OSError, ValueError, yaml.YAMLError) as error:
             notes.append(f"{name} cannot be read and is left out: {storage.first_line(error)}")
             return empty
+
+    def parsed(name: str) -> Any:
+        return json.loads(run.read_text(name))
 
     return Facts(
         name=run.name,
@@ -100,14 +99,26 @@ def read(run: RunFolder) -> Facts:
         result=result,
         config=attempt(CONFIG, lambda: yaml.safe_load(run.read_text(CONFIG)), {}),
         metrics=attempt(METRICS, lambda: _steps(run.read_metrics()), []),
-        analysis=attempt(
-            analysis.ANALYSIS, lambda: json.loads(run.read_text(analysis.ANALYSIS)), {}
-        ),
+        analysis=attempt(analysis.ANALYSIS, lambda: parsed(analysis.ANALYSIS), {}),
         scores=attempt(analysis.SCORES, lambda: analysis.read(run), None),
-        plan=attempt(PLAN, lambda: json.loads(run.read_text(PLAN)), {}),
+        plan=attempt(PLAN, lambda: parsed(PLAN), {}),
         trials=attempt(TRIALS, lambda: _rows(run, TRIALS), []),
         notes=notes,
     )
+
+
+def require_files(run: RunFolder, *names: str) -> None:
+    """Check that a folder is a run's.
+
+    Raises:
+        ConfigError: One of the files is missing.
+    """
+    for name in names:
+        if not run.exists(name):
+            raise ConfigError(
+                f"{run.path} is not a run folder: there is no {name} in it.",
+                "Give the path or URL of a run, such as runs/train-quickstart-001.",
+            )
 
 
 def _steps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -115,8 +126,5 @@ def _steps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    with run.filesystem.open_input_file(f"{run.root}/{name}") as file:
-        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    rows: list[dict[str, Any]] = run.read_parquet(name).to_pylist()
     return rows

@@ -1,4 +1,4 @@
-"""The layers of a model before and after an adjustment, as rectangles to draw."""
+"""The layers of a model before and after an adjustment, as rectangles."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ from typing import Any
 from qa_lib.reporting.facts import Facts
 
 _WIDTH, _LABEL, _LAYER, _GAP, _TOP = 340.0, 26.0, 34.0, 8.0, 24.0
-_PART = (_LAYER - 2) / 2  # of a layer there are two, 2 apart
+_PART = (_LAYER - 2) / 2  # two parts of a layer, 2 apart
 _UNITS = {"num_heads": "heads", "attention_size": "value", "intermediate_size": "intermediate"}
 _NAMES = {"attention": "attention", "feed": "feed-forward part"}
+_ROWS = {
+    "num_layers": "layers",
+    "hidden_size": "hidden size",
+    "num_heads": "attention heads",
+    "intermediate_size": "intermediate size",
+    "vocabulary_size": "vocabulary",
+}
 
 
 def picture(facts: Facts) -> dict[str, Any] | None:
-    """Return two drawings of equal scale: all layers of the parent, and what was kept of them.
+    """Return two drawings of equal scale: the layers of the parent, and what was kept of them.
 
     Returns:
         None where the run adjusted nothing; else `width`, `height`, `left`, `layer_height`,
-        `part_height`; `sides` (before, after), each with its `title` and `layers`: the `number`,
-        `y`, and the `parts`, none where it is gone; and `rows` of (name, before, after).
+        `part_height`; `sides` (before, after) of a `title` and `layers` with `number`, `y` and
+        `parts`, empty where the layer was removed; and `rows` of (name, before, after).
     """
-    found = _sizes(facts)
-    if found is None:
+    sizes = _sizes(facts)
+    if sizes is None:
         return None
-    before, after = found
+    before, after = sizes
     kept = facts.result["kept_layers"]
     numbers = range(before["num_layers"])
     widest = max(before["hidden_size"], before["intermediate_size"])
@@ -37,27 +44,21 @@ def picture(facts: Facts) -> dict[str, Any] | None:
         "layer_height": _LAYER,
         "part_height": _PART,
         "sides": [
-            {"title": title, "layers": [_layer(n, sizes.get(n), before, widest) for n in numbers]}
-            for title, sizes in (("before", dict.fromkeys(numbers, before)), ("after", of_layer))
+            {"title": title, "layers": [_layer(n, layers.get(n), before, widest) for n in numbers]}
+            for title, layers in (("before", dict.fromkeys(numbers, before)), ("after", of_layer))
         ],
         "rows": [
             (name, before[key], after[key])
-            for name, key in (
-                ("layers", "num_layers"),
-                ("hidden size", "hidden_size"),
-                ("attention heads", "num_heads"),
-                ("intermediate size", "intermediate_size"),
-                ("vocabulary", "vocabulary_size"),
-            )
+            for key, name in _ROWS.items()
             if before[key] is not None
         ],
     }
 
 
 def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the parent's sizes and the child's, where the run tells both."""
+    """Return the parent's sizes and the child's, or None where the run lacks one of them."""
     result, groups = facts.result, facts.plan.get("groups", {})
-    # Of layers the plan names each: 0.intermediate.
+    # Groups of a layer begin with its number: 0.intermediate.
     widths = {name.rpartition(".")[2]: group["width"] for name, group in groups.items()}
     if not (result.get("kept_layers") and result.get("num_parent_layers")):
         return None
@@ -66,26 +67,20 @@ def _sizes(facts: Facts) -> tuple[dict[str, Any], dict[str, Any]] | None:
     before = {
         "num_layers": result["num_parent_layers"],
         "hidden_size": widths["hidden"],
-        "attention_size": widths["hidden"],
         "num_heads": len(facts.plan.get("scores", {}).get("0.heads", ())) or None,
         "intermediate_size": widths["intermediate"],
         "vocabulary_size": widths.get("vocabulary"),
     }
-    after = {
-        "num_layers": len(result["kept_layers"]),
-        "hidden_size": result["hidden_size"],
-        "attention_size": result["hidden_size"],
-        "num_heads": result.get("num_heads"),
-        "intermediate_size": result["intermediate_size"],
-        "vocabulary_size": result.get("vocabulary_size"),
-    }
+    after = {key: result.get(key) for key in before} | {"num_layers": len(result["kept_layers"])}
+    for sizes in (before, after):
+        sizes["attention_size"] = sizes["hidden_size"]
     return before, after
 
 
 def _of_layer(facts: Facts, after: dict[str, Any], index: int) -> dict[str, Any]:
-    """Return the sizes of a kept layer by its place among them; in a ragged model each has its own.
+    """Return the sizes of a kept layer, by its place among these.
 
-    Its result.json has means, and `blocks`, which say the same as the plan.
+    They come from the plan: result.json of a ragged model has means.
     """
     keep = facts.plan.get("keep", {})
     own = {
@@ -98,8 +93,8 @@ def _of_layer(facts: Facts, after: dict[str, Any], index: int) -> dict[str, Any]
 
 def _range(sizes: Iterable[dict[str, Any]], key: str) -> Any:
     """Return a size that all layers have, or the smallest and the largest as text."""
-    found = {each[key] for each in sizes} - {None}
-    return f"{min(found):,} to {max(found):,}" if len(found) > 1 else next(iter(found), None)
+    values = {layer[key] for layer in sizes} - {None}
+    return f"{min(values):,} to {max(values):,}" if len(values) > 1 else next(iter(values), None)
 
 
 def _layer(

@@ -1,4 +1,4 @@
-"""How far long work has come: a live bar on a terminal, a line now and then elsewhere.
+"""Progress of long work: a live bar on a terminal, a line every 15 seconds elsewhere.
 
 with Progress(10_570, "questions", "evaluating") as progress:
     progress.update(640, windows_per_s=45.2)
@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 QUIET_S = 5.0
-"""Seconds of work that needs no line where there is no terminal."""
+"""Without a terminal, work that takes no longer than this prints nothing."""
 
 _LINE_EVERY_S = 15.0
 
 
 def tracked(items: Sequence[T], unit: str, title: str, *, quiet_s: float = 0.0) -> Iterator[T]:
-    """Yield items, and show how far the work on them has come; arguments as of `Progress`."""
+    """Yield items and show the progress of the work on them; arguments as of `Progress`."""
     with Progress(len(items), unit, title, quiet_s=quiet_s) as progress:
         for done, item in enumerate(items, start=1):
             yield item
@@ -32,7 +31,7 @@ def tracked(items: Sequence[T], unit: str, title: str, *, quiet_s: float = 0.0) 
 
 
 class Progress:
-    """Shows done and total, the time left, and the caller's figures, on standard error."""
+    """Shows units done, their total, the time left and the caller's figures on standard error."""
 
     def __init__(
         self,
@@ -47,12 +46,12 @@ class Progress:
         """Describe the work; nothing is shown before the first update.
 
         Args:
-            total: Units in all.
+            total: Number of units.
             unit: What is counted, in the plural.
             title: What is done.
-            stream: Where to write; standard error where None.
-            line_every_s: Seconds between lines where the stream is no terminal.
-            quiet_s: There, say nothing of work that takes no longer than this.
+            stream: Where to write; standard error if None.
+            line_every_s: Seconds between lines if the stream is not a terminal.
+            quiet_s: If it is not, print nothing for work that takes no longer than this.
         """
         self._total, self._unit, self._title = total, unit, title
         self._stream = stream or sys.stderr
@@ -72,23 +71,18 @@ class Progress:
             self._task = self._bar.add_task(self._title, total=self._total, figures="")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Show the last update, and end the display."""
+    def __exit__(self, *error: object) -> None:
+        """Show the last update and end the display."""
         if self._bar is not None:
             self._bar.stop()
         elif self._waiting is not None and time.monotonic() - self._entered_s >= self._quiet_s:
             self._line(*self._waiting)
 
     def update(self, done: int, **figures: float | str) -> None:
-        """Show where the work stands.
+        """Show the state of the work.
 
         Args:
-            done: Units done so far; work that is resumed begins above 0.
+            done: Units done so far; resumed work begins above 0.
             **figures: Shown beside it by name, such as `loss` or `windows_per_s`.
         """
         now = time.monotonic()
@@ -121,25 +115,17 @@ class Progress:
 
 
 def _bar(stream: TextIO) -> rich.progress.Progress:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import console, progress
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(file=stream),
+    return progress.Progress(
+        "{task.description}",
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        "{task.fields[figures]}",
+        progress.TimeElapsedColumn(),
+        "left",
+        progress.TimeRemainingColumn(),
+        console=console.Console(file=stream),
     )
 
 

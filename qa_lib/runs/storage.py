@@ -1,4 +1,4 @@
-"""Paths and URLs: from what a user writes to a filesystem, and files that are whole on any."""
+"""Paths and URLs as a user writes them, resolved to filesystems; whole files, retries, JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,22 +18,26 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 RETRY_FOR_S = 60.0
-"""An outage of an object store is waited out for so long, in seconds."""
+"""Seconds for which an outage of an object store is waited out."""
+
+FIRST_CONTACT_S = 2.0
+"""Seconds after which an unreachable bucket is reported before anything has started."""
 
 NUM_TRIES = 4
 """How often `retry` tries."""
 
 SCHEMES = ("gs", "gcs", "s3", "abfs", "az", "hdfs", "https", "http", "hf", "memory")
-"""Of URLs that are opened: object stores, web servers, the hub's files, and a process's memory.
+"""URL schemes that are opened: object stores, web servers, the hub's files, process memory.
 
-Others that fsspec knows reach into archives, caches and other machines (`zip`, `ssh`, `github`),
-which a recipe that somebody else wrote should not.
+The others of fsspec reach into archives, caches and other machines (`zip`, `ssh`, `github`); a
+recipe from somebody else should not.
 """
 
 _PERMANENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_PERMANENT_TYPES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _T = TypeVar("_T")
 
-_STORE_EVERY_S = 10.0  # how often a LineLog writes its file to an object store
+_STORE_EVERY_S = 10.0  # between two writes of a LineLog to an object store
 
 
 def is_local(url: str) -> bool:
@@ -49,8 +54,8 @@ def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str
         retry_for_s: How long each gs:// request is tried again, in seconds.
 
     Raises:
-        ConfigError: The scheme is none of `SCHEMES`, no filesystem for it is installed, or the URL
-            climbs (``..``).
+        ConfigError: The scheme is not in `SCHEMES`, no filesystem for it is installed, or the URL
+            contains ``..``.
     """
     from pyarrow import ArrowInvalid, fs
 
@@ -88,8 +93,8 @@ def read_text(url: str) -> str:
     """Return the content of a UTF-8 file, at a local path or a URL.
 
     Raises:
-        OSError: It cannot be read.
-        UnicodeDecodeError: It is no UTF-8.
+        OSError: The file cannot be read.
+        UnicodeDecodeError: The file is not UTF-8.
     """
     filesystem, path = resolve(url)
     with filesystem.open_input_stream(path) as stream:
@@ -97,101 +102,110 @@ def read_text(url: str) -> str:
     return content.decode("utf-8")
 
 
-def write_text(filesystem: FileSystem, path: str, text: str) -> None:
-    """Write a UTF-8 file so that readers see the old one or the new one, never a part.
+@contextmanager
+def open_whole(filesystem: FileSystem, path: str) -> Iterator[Any]:
+    """Open a binary file for writing; readers see the old file or the new one, never a part.
 
     Args:
         filesystem: Where to write.
         path: Path inside `filesystem`; missing folders are created.
-        text: The whole content.
     """
     from pyarrow.fs import LocalFileSystem
 
     if not isinstance(filesystem, LocalFileSystem):  # an object appears when its stream is closed
-        with filesystem.open_output_stream(path) as stream:
-            stream.write(text.encode("utf-8"))
+        with filesystem.open_output_stream(path, compression=None) as stream:
+            yield stream
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def retry(action: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+def retry(action: Callable[[], _T]) -> _T:
     """Run a storage operation up to `NUM_TRIES` times, waiting 0.5, 1, 2 s in between.
 
     Raises:
-        OSError: Of the last try; at once where waiting does not help: a full disk, no permission.
+        OSError: Of the last try; at once where waiting does not help, as with a full disk, missing
+            permission or a missing file.
     """
     for attempt in range(NUM_TRIES):
         try:
-            return action(*args, **kwargs)
+            return action()
         except OSError as error:
-            if attempt == NUM_TRIES - 1 or error.errno in _PERMANENT:
+            permanent = error.errno in _PERMANENT or isinstance(error, _PERMANENT_TYPES)
+            if permanent or attempt == NUM_TRIES - 1:
                 raise
             time.sleep(0.5 * 2**attempt)
     raise AssertionError("the last try returns or raises")
 
 
 class LineLog:
-    """A text file that grows by lines: appended to on a disk, elsewhere written whole now and then.
+    """A file of JSON lines; only one process may write it at a time.
 
-    Object stores cannot append. One process may write a log at a time.
+    Local files are appended to. Object stores cannot append: there the file is rewritten, at most
+    every ten seconds.
     """
 
     def __init__(self, filesystem: FileSystem, path: str) -> None:
         """Attach to the file; nothing is read or written before the first line."""
         from pyarrow.fs import LocalFileSystem
 
-        self.filesystem, self.path = filesystem, path
-        self.appends = isinstance(filesystem, LocalFileSystem)
-        self.before: str | None = None  # what must stand before `pending`; None: not looked yet
-        self.pending = ""
-        self.flushed_s = -math.inf
+        self._filesystem, self._path = filesystem, path
+        self._appends = isinstance(filesystem, LocalFileSystem)
+        self._stored: str | None = None  # what the file holds; None until it is read
+        self._pending = ""
+        self._flushed_s = -math.inf
 
-    def append(self, line: str) -> None:
-        """Add a line, its newline included; a disk has it at once, a store within ten seconds."""
-        if self.before is None:
-            old = self._read()
-            # A line that a crash cut short must not swallow the next one.
-            end = "\n" if old and not old.endswith("\n") else ""
-            self.before = end if self.appends else old + end
-        self.pending += line
-        if self.appends or time.monotonic() - self.flushed_s > _STORE_EVERY_S:
+    def append(self, values: Mapping[str, Any]) -> None:
+        """Add a line."""
+        self._pending += to_json(values) + "\n"
+        if self._appends or time.monotonic() - self._flushed_s > _STORE_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
-        """Write what a store has not got yet."""
-        if not self.pending:
+        """Write the lines that an object store does not have yet."""
+        if not self._pending:
             return
-        text = (self.before or "") + self.pending
-        if self.appends:
-            with open(self.path, "a", encoding="utf-8") as stream:
-                stream.write(text)
+        stored = self._read() if self._stored is None else self._stored
+        # A line that a crash cut short must not swallow the next one.
+        end = "\n" if stored and not stored.endswith("\n") else ""
+        new = (end + self._pending).encode("utf-8")
+        if self._appends:
+            with open(self._path, "ab") as file:
+                file.write(new)
         else:
-            write_text(self.filesystem, self.path, text)
-        self.before = "" if self.appends else text
-        self.pending = ""
-        self.flushed_s = time.monotonic()
+            with open_whole(self._filesystem, self._path) as stream:
+                stream.write(stored.encode("utf-8") + new)
+        self._stored = "" if self._appends else stored + end + self._pending
+        self._pending, self._flushed_s = "", time.monotonic()
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the lines, without one that a crash cut short."""
+        self.flush()
+        records = []
+        for line in self._read().split("\n"):
+            with suppress(json.JSONDecodeError):
+                records.append(json.loads(line))
+        return records
 
     def _read(self) -> str:
-        from pyarrow.fs import FileType
-
-        if self.filesystem.get_file_info(self.path).type == FileType.NotFound:
+        try:
+            with self._filesystem.open_input_stream(self._path) as stream:
+                return stream.readall().decode("utf-8", errors="replace")
+        except FileNotFoundError:
             return ""
-        with self.filesystem.open_input_stream(self.path) as stream:
-            return stream.readall().decode("utf-8", errors="replace")
 
 
 def to_json(values: Mapping[str, Any], indent: int | None = None) -> str:
-    """Return strict JSON: NaN and infinity, which JSON lacks, become null."""
+    """Return strict JSON: NaN and infinity become null."""
     return json.dumps(_plain(values), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
@@ -214,6 +228,6 @@ def short_name(name: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, shortened, or its type if it has none."""
+    """Return the first line of an exception's message, at most 300 characters, or its type."""
     line = (str(error).strip() or type(error).__name__).split("\n")[0]
     return line if len(line) <= 300 else f"{line[:297]}..."

@@ -3,14 +3,14 @@
     settings = search.with_holdout(settings)
     result = search.search(settings, run)
 
-A latency table rules sizes out, Optuna proposes settings, asynchronous halving decides which trials
-go on, Tune runs their rungs, and a journal in the run folder remembers all of it. The chosen model
-is recovered in full and evaluated once.
+`search` obtains the parent (`parent`), prices the sizes of the `space` and rules some out
+(`latency_table`), and runs trials on Tune (`tuner`): a `sampler` draws settings, `halving` decides
+which trials go on, a `searcher` hands their rungs to Tune, a `trial_worker` runs them, and a
+`journal` in the run folder records them all. The model chosen from the front (`results`, `pareto`)
+is recovered in full and evaluated once (`final`).
 """
 
-from __future__ import annotations
-
-from qa_lib.search.driver import describe, search, summary
 from qa_lib.search.parent import with_holdout
+from qa_lib.search.search import describe, search, summary
 
 __all__ = ["describe", "search", "summary", "with_holdout"]

@@ -1,10 +1,9 @@
-"""What a running search shows: a live table on a terminal, a line for each rung elsewhere."""
+"""The display of a running search: a live table on a terminal, a line for each rung elsewhere."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from qa_lib.runs import storage
@@ -15,7 +14,7 @@ from qa_lib.search.results import status_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-_MOST_ROWS = 24  # the trials that changed last, so that the table fits a screen
+_MAX_ROWS = 24  # the trials that changed last, so that the table fits a screen
 
 
 class Display:
@@ -31,25 +30,25 @@ class Display:
         num_concurrent: int,
         stream: TextIO | None = None,
     ) -> None:
-        """Describe the search; nothing is shown before it is entered.
+        """Take what to show; nothing is shown before the display is entered.
 
         Args:
-            run: Receives `tensorboard/`, where it is a local folder.
-            trials: All there are; the list grows.
+            run: Receives `tensorboard/`, if it is a local folder.
+            trials: All so far; the list grows.
             halving: Rungs and budgets.
-            num_trials: How many there will be, the parent not counted.
-            num_concurrent: How many run at a time.
-            stream: Where to write; standard error where None.
+            num_trials: At the end, without the parent.
+            num_concurrent: Trials at a time.
+            stream: None for standard error.
         """
         self._run, self._trials, self._halving = run, trials, halving
         self._num_trials, self._num_concurrent = num_trials, num_concurrent
         self._stream = stream
         self._live: Any = None
-        self._changed: list[int] = []
+        self._changed: list[int] = []  # numbers of trials, the newest change last
         self._running: set[int] = set()
 
     def __enter__(self) -> Display:
-        """Start the live table where there is a terminal."""
+        """Start the live table on a terminal."""
         stream = self._stream or sys.stderr
         if stream.isatty():
             from rich.console import Console
@@ -59,12 +58,7 @@ class Display:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the table as it stands."""
         if self._live is not None:
             self._live.stop()
@@ -73,25 +67,24 @@ class Display:
     def started(self, trial: Trial) -> None:
         """Show a trial whose next rung has begun."""
         self._running.add(trial.number)
-        self._move_down(trial.number)
-        if self._live is not None:
-            self._live.update(self._table())
+        self._update(trial)
 
     def ended(self, trial: Trial) -> None:
         """Show a trial that has finished a rung or crashed."""
         self._running.discard(trial.number)
-        self._move_down(trial.number)
         self._write_curve(trial)
-        if self._live is not None:
-            self._live.update(self._table())
-        else:
+        self._update(trial)
+        if self._live is None:
             print(self._line(trial), file=self._stream or sys.stderr, flush=True)
 
-    def _move_down(self, number: int) -> None:
-        self._changed = [other for other in self._changed if other != number] + [number]
+    def _update(self, trial: Trial) -> None:
+        others = [number for number in self._changed if number != trial.number]
+        self._changed = [*others, trial.number]
+        if self._live is not None:
+            self._live.update(self._table())
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds left; None before each rung has been seen once."""
+        """Estimate the seconds left; None until every rung has finished once."""
         total = 0.0
         expected = self._num_trials
         for rung in range(self._halving.top + 1):
@@ -105,30 +98,28 @@ class Display:
 
     def _line(self, trial: Trial) -> str:
         setting = trial.setting.row()
-        what = (
+        sizes = (
             "the parent"
             if trial.is_parent
             else f"{setting['num_layers']} layers, hidden {setting['hidden_size']}, intermediate"
             f" {setting['intermediate_size']}{' ragged' if setting['ragged'] else ''}"
         )
-        parts = [f"trial {trial.number} ({what}, {trial.speedup:.2f}x)"]
+        title = f"trial {trial.number} ({sizes}, {trial.speedup:.2f}x)"
         if trial.error is not None:
-            return f"{parts[0]}: crashed: {trial.error}"
-        parts.append(
-            f"rung {trial.rung} of {self._halving.top}: F1 {trial.outcomes[-1].f1:.2f}"
-            f" after {trial.outcomes[-1].num_windows:,} windows"
-        )
-        return ", ".join([*parts, *self._left()])
+            return f"{title}: crashed: {trial.error}"
+        outcome = trial.outcomes[-1]
+        state = f"rung {trial.rung} of {self._halving.top}: F1 {outcome.f1:.2f}"
+        return f"{title}, {state} after {outcome.num_windows:,} windows{self._left()}"
 
-    def _left(self) -> list[str]:
-        seconds = self.seconds_left()
-        return [] if not seconds else [f"{round(seconds) // 60}:{round(seconds) % 60:02d} left"]
+    def _left(self) -> str:
+        seconds = round(self.seconds_left() or 0)
+        return f", {seconds // 60}:{seconds % 60:02d} left" if seconds else ""
 
     def _table(self) -> Table:
         from rich.table import Table
 
-        caption = f"{len(self._trials)} of {self._num_trials + 1} trials"
-        table = Table(caption=", ".join([caption, *self._left()]))
+        caption = f"{len(self._trials)} of {self._num_trials + 1} trials{self._left()}"
+        table = Table(caption=caption)
         columns: dict[str, Callable[[Trial], str]] = {
             "trial": lambda trial: str(trial.number),
             "layers": lambda trial: str(len(trial.setting.sizes.layers)),
@@ -143,7 +134,7 @@ class Display:
         }
         for name in columns:
             table.add_column(name, justify="right")
-        for number in self._changed[-_MOST_ROWS:]:
+        for number in self._changed[-_MAX_ROWS:]:
             table.add_row(*(show(self._trials[number]) for show in columns.values()))
         return table
 

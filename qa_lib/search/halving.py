@@ -3,10 +3,10 @@
 Rung 0 trains nothing: it is the F1 right after surgery. Every further rung continues a trial's
 training to a larger number of windows.
 
-Right after surgery, a model that lost layers has lost nearly all of its F1, and wins it back within
-a few hundred windows; one that lost units has not. So rung 0 compares models of one depth: the best
-of every depth go on before the second best of any. And its F1 is the cut's, whatever learning rate
-may follow: of every cut one setting goes on before the second one of any.
+Right after surgery a model that lost layers has lost nearly all of its F1, and regains it within a
+few hundred windows; a model that lost units has not. So rung 0 compares models of one depth: the
+best of every depth go on before the second best of any. And the F1 there is that of the cut,
+whatever learning rate follows: one setting of every cut goes on before the second of any.
 
 Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, algorithm 2.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qa_lib.adjust import Sizes
-from qa_lib.search import dominance
+from qa_lib.search import pareto
 from qa_lib.search.space import Setting
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one rung of a trial gave.
+    """The outcome of one rung of a trial.
 
     Attributes:
         f1: On the held-out articles, 0 to 100.
-        num_windows: Trained by the trial so far, all rungs.
-        seconds: That this rung took.
+        num_windows: Trained so far, over all rungs.
+        seconds: Of this rung.
     """
 
     f1: float
@@ -43,16 +43,16 @@ class Outcome:
 
 @dataclass
 class Trial:
-    """One setting, and how far it has come.
+    """One setting and its outcomes so far.
 
     Attributes:
-        number: From 0; 0 is the parent itself, which is scored and never cut.
+        number: From 0, which is the parent itself: scored, never cut.
         setting: What is tried.
-        latency_ms: From the table of measured layers.
-        speedup: Likewise, times the parent's.
+        latency_ms: From the latency table.
+        speedup: From the latency table, times the parent's speed.
         num_parameters: Of the adjusted model.
-        outcomes: Of its rungs, from rung 0 on.
-        error: Why it crashed, if it did.
+        outcomes: Of its rungs, from rung 0.
+        error: Why it crashed; None if it did not.
     """
 
     number: int
@@ -65,12 +65,12 @@ class Trial:
 
     @property
     def rung(self) -> int:
-        """The highest rung that it has finished; -1 before the first."""
+        """The highest finished rung; -1 before the first."""
         return len(self.outcomes) - 1
 
     @property
     def is_parent(self) -> bool:
-        """Whether this is the parent, the measure of all others."""
+        """Whether this is the parent."""
         return self.number == 0
 
 
@@ -83,21 +83,13 @@ class Job:
 
 
 class Halving:
-    """The rule of promotion."""
+    """The rungs of a search, and the rule that promotes trials to the next one."""
 
     def __init__(self, settings: SearchSettings, global_batch: int) -> None:
-        """Derive the budgets.
-
-        Args:
-            settings: Rungs, reduction factor, objective.
-            global_batch: Windows per optimizer step; budgets are whole steps.
-        """
+        """Derive the budgets: whole optimizer steps of `global_batch` windows."""
         self._settings = settings
         eta, top = settings.reduction_factor, settings.num_rungs
-        if settings.halving:
-            shares = [eta**-i for i in reversed(range(top))]
-        else:
-            shares = [1.0]
+        shares = [eta**-i for i in reversed(range(top))] if settings.halving else [1.0]
         steps = [max(1, int(settings.trial_windows * share) // global_batch) for share in shares]
         self.budgets = [0, *steps]
         """Optimizer steps that a trial has taken after each rung."""
@@ -108,18 +100,18 @@ class Halving:
         return len(self.budgets) - 1
 
     def share(self, num_trials: int) -> int:
-        """Return how many of so many trials go on to the next rung."""
+        """Return how many of `num_trials` go on to the next rung."""
         return num_trials // (self._settings.reduction_factor if self._settings.halving else 1)
 
     def promotion(self, trials: Sequence[Trial], running: Collection[int]) -> Job | None:
-        """Return the rung that some trial has earned, the highest first; None where there is none.
+        """Return the highest rung that a trial has earned, or None.
 
         Of the trials that finished a rung, the best 1 / `reduction_factor` go on; without halving
         all do.
 
         Args:
-            trials: All there are.
-            running: Numbers of those at work.
+            trials: All so far.
+            running: Numbers of the trials that run.
         """
         for rung in reversed(range(self.top)):
             done = [t for t in trials if t.rung >= rung and not t.is_parent and t.error is None]
@@ -133,12 +125,12 @@ class Halving:
             ranked = sorted(trials, key=lambda trial: -trial.outcomes[rung].f1)
         else:
             points = [(trial.outcomes[rung].f1, trial.latency_ms) for trial in trials]
-            ranked = [trials[index] for index in dominance.ranking(points)]
+            ranked = [trials[index] for index in pareto.ranking(points)]
         return _first_of_each(ranked) if rung == 0 else ranked
 
 
 def _first_of_each(ranked: Sequence[Trial]) -> list[Trial]:
-    """Order ranked trials by their places among those of one cut, then of one depth."""
+    """Order ranked trials by their rank among those of one cut, then of one depth."""
     cuts: Counter[tuple[Sizes, str]] = Counter()
     depths: Counter[int] = Counter()
     places = {}

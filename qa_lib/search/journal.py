@@ -1,15 +1,14 @@
-"""The search's memory: a file of events, from which everything can be told after any kill.
+"""The search's journal, from which its state is restored after a kill.
 
-`search.jsonl` in the run folder holds a line for each: what the search is of (the first line), each
-setting that was proposed, each rung that finished, each trial that crashed. One process writes it,
-the driver; a rung counts once its line is there.
+`search.jsonl` in the run folder holds one line per event: the identity of the search (the first
+line), settings proposed, rungs finished, trials crashed. Only the driver writes it; a rung counts
+once its line is there.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -32,24 +31,23 @@ class Journal:
     """
 
     def __init__(self, run: RunFolder) -> None:
-        """Attach to a run, and read what a search before has left there."""
+        """Attach to a run and read the events of an earlier search there."""
         self.trials: list[Trial] = []
         self.entries: list[Entry] = []
         self._identity: dict[str, Any] | None = None
         self._name = run.url(JOURNAL)
-        self._log = storage.LineLog(run.filesystem, f"{run.root}/{JOURNAL}")
-        for line in run.read_text(JOURNAL).splitlines() if run.exists(JOURNAL) else []:
-            with suppress(json.JSONDecodeError):  # a line that a kill cut short
-                self._apply(json.loads(line))
+        self._log = storage.LineLog(run.filesystem, run.at(JOURNAL))
+        for event in self._log.read():
+            self._apply(event)
 
     def begin(self, identity: dict[str, Any]) -> None:
-        """Say what the search is of, or check that it is still the same.
+        """Record the identity of the search, or check that it has not changed.
 
         Args:
-            identity: Settings by flag that the trials' figures depend on, and the parent's hash.
+            identity: Settings by flag that the trials' results depend on, and the parent's hash.
 
         Raises:
-            CheckpointError: It was begun with others.
+            CheckpointError: The search was begun with other settings.
         """
         identity = json.loads(json.dumps(identity))
         if self._identity is None:
@@ -67,7 +65,7 @@ class Journal:
             )
 
     def measured(self, entries: Sequence[Entry]) -> None:
-        """Keep the latency table: a resumed search judges by the same one."""
+        """Record the latency table, which a resumed search uses again."""
         self._add({"event": "measured", "entries": [entry.row() for entry in entries]})
 
     def proposed(self, setting: Setting) -> Trial:
@@ -76,18 +74,18 @@ class Journal:
         return self.trials[-1]
 
     def finished(self, number: int, rung: int, outcome: Outcome) -> None:
-        """Add what a rung gave; a rung that is told of twice counts once."""
+        """Record the outcome of a rung; a second one for the same rung is ignored."""
         if self.trials[number].rung < rung:
             event = {"event": "finished", "number": number, "rung": rung}
             self._add(event | {"outcome": asdict(outcome)})
 
     def crashed(self, number: int, error: str) -> None:
-        """Note why a trial will not go on."""
+        """Record why a trial ended early."""
         self._add({"event": "crashed", "number": number, "error": error})
 
     def _add(self, event: dict[str, Any]) -> None:
         self._apply(event)
-        self._log.append(json.dumps(event) + "\n")
+        self._log.append(event)
         self._log.flush()
 
     def _apply(self, event: dict[str, Any]) -> None:

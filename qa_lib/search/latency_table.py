@@ -1,4 +1,4 @@
-"""The table of measured layer latencies, and the sizes that it rules out before any training."""
+"""The latency table: sizes priced by measured layers, and ruled out before any training."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import Sizes, cost
 from qa_lib.errors import AdjustError
-from qa_lib.machines import resources
+from qa_lib.machines import devices
+from qa_lib.machines.allocation import MODEL_ACTOR_CPUS
+from qa_lib.models.latency import measure_latency
 
 if TYPE_CHECKING:
     from qa_lib.config import SearchSettings
 
 
-# Layers that are added up leave out what whole models lose, 8 % of a speed-up of 2 in one search:
-# sizes whose share of the speed-up asked for lies between these are measured whole.
+# A sum of layers misses what whole models lose, 8 % of a speed-up of 2 in one search: sizes between
+# these multiples of the required speed-up are measured as whole models.
 _CLOSE = (0.9, 1.25)
-_AT_ONCE = 4  # whole models in memory, beside the parent
-_TIMES = 3  # that each is built and measured: between two builds of one shape lie several percent
+_NUM_AT_ONCE = 4  # whole models in memory, beside the parent
+_NUM_BUILDS = 3  # of each model: two builds of one shape differ by several percent
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of sizes before a model of them is made.
+    """Costs of one combination of sizes, known before any model of it is trained.
 
     Attributes:
         sizes: The sizes.
-        latency_ms: Of one window of 384 tokens, from the measured latency of a layer; of the
-            parent's latency and the speed-up where that is of whole models.
-        speedup: How many times the parent's speed that is.
+        latency_ms: Of one window of 384 tokens, summed over measured layers; where whole models
+            were measured, the parent's latency divided by the speed-up.
+        speedup: Times the parent's speed.
         num_parameters: Of the whole model.
-        skipped: Why no trial has these sizes: `too slow`, `dominated`, or nothing.
+        skipped: Why no trial has these sizes: `too slow`, `dominated`, or empty.
     """
 
     sizes: Sizes
@@ -48,106 +50,95 @@ class Entry:
 
     @classmethod
     def from_row(cls, values: dict[str, Any]) -> Entry:
-        """Read back what `row` returned, from JSON too."""
+        """Rebuild an entry from `row`, also after a round trip through JSON."""
         return cls(**values | {"sizes": Sizes.from_dict(values["sizes"])})
 
 
 def measure(config: Any, sizes: Sequence[Sizes], device: str) -> list[Entry]:
-    """Measure, where the trials will run, a layer of each shape that the sizes have.
+    """Measure a layer of every shape that the sizes have, where the trials will run.
 
     Args:
         config: The parent's configuration.
-        sizes: All that the space holds.
+        sizes: Of the space.
         device: cpu or cuda.
 
     Returns:
-        An entry for the parent, and for each of the sizes.
+        An entry for the parent, then one for each of the sizes.
     """
-    parent = Sizes.of(config)
-    milliseconds = _where_trials_run(_predict, config, [parent, *sizes], device)
+    sizes = [Sizes.of(config), *sizes]
+    milliseconds = _run_remotely(_predict, config, sizes, device)
     return [
         Entry(
-            sizes=each,
+            sizes=one,
             latency_ms=round(latency_ms, 4),
             speedup=round(milliseconds[0] / latency_ms, 4),
-            num_parameters=cost.num_parameters(each.apply(config)),
+            num_parameters=cost.num_parameters(one.apply(config)),
         )
-        for each, latency_ms in zip([parent, *sizes], milliseconds, strict=True)
+        for one, latency_ms in zip(sizes, milliseconds, strict=True)
     ]
 
 
 def measure_models(config: Any, sizes: Sequence[Sizes], device: str) -> list[float]:
-    """Measure whole models in turns, where the table only adds up layers.
+    """Measure whole models side by side, where trials run.
 
     Returns:
-        Milliseconds for one window of 384 tokens, in the order of the sizes: the medians of several
+        Milliseconds for one window of 384 tokens, in the order of the sizes; medians of several
         builds.
     """
-    return _where_trials_run(_measure_often, config, list(sizes), device)
+    return _run_remotely(_measure_models, config, list(sizes), device)
 
 
 def confirm(
     entries: Sequence[Entry],
     settings: SearchSettings,
-    compare: Callable[[list[Sizes]], list[float]],
+    measure_whole: Callable[[list[Sizes]], list[float]],
 ) -> list[Entry]:
-    """Put whole models' speed-ups in place of the table's where it is too close to call.
+    """Replace the table's speed-ups by those of whole models where they are too close to call.
 
     Args:
         entries: Of `measure`, the parent's first.
-        settings: With the objective; for the front no speed-up decides, and nothing is measured.
-        compare: Measures whole models: how many times the first one's speed each other has.
+        settings: Where the objective is the front, no speed-up decides and nothing is measured.
+        measure_whole: Measures whole models, as `measure_models`: a few at a time, each time beside
+            the parent.
     """
     low, high = (share * settings.min_speedup for share in _CLOSE)
     parent, *rest = entries
-    close = [each for each in rest if low <= each.speedup <= high]
-    if settings.objective != "f1" or not close:
-        return list(entries)
-    found = compare([parent.sizes, *(each.sizes for each in close)])
-    speedups = {each.sizes: speedup for each, speedup in zip(close, found, strict=True)}
-
-    def confirmed(entry: Entry) -> Entry:
-        if entry.sizes not in speedups:
-            return entry
-        speedup = round(speedups[entry.sizes], 4)
-        return replace(entry, speedup=speedup, latency_ms=round(parent.latency_ms / speedup, 4))
-
-    return [parent, *map(confirmed, rest)]
-
-
-def compare_models(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    """Measure whole models where trials run, a few at a time, each time beside the first.
-
-    Returns:
-        How many times the first one's speed each other has, by the medians of several builds.
-    """
-    return _where_trials_run(_compare, config, sizes, device)
+    close = [entry for entry in rest if low <= entry.speedup <= high]
+    confirmed: dict[Sizes, Entry] = {}
+    for begin in range(0, len(close) if settings.objective == "f1" else 0, _NUM_AT_ONCE):
+        group = close[begin : begin + _NUM_AT_ONCE]
+        whole, *others = measure_whole([parent.sizes, *(entry.sizes for entry in group)])
+        for entry, latency_ms in zip(group, others, strict=True):
+            speedup = round(whole / latency_ms, 4)
+            ms = round(parent.latency_ms / speedup, 4)
+            confirmed[entry.sizes] = replace(entry, speedup=speedup, latency_ms=ms)
+    return [confirmed.get(entry.sizes, entry) for entry in entries]
 
 
 def rule_out(entries: Sequence[Entry], settings: SearchSettings) -> list[Entry]:
     """Mark the sizes that are not worth a trial.
 
-    Sizes are too slow where the objective is the F1 at a speed-up that they do not reach. They are
-    dominated where others have every dimension at least as large and cost nothing: in the front,
-    because they are no slower; at a speed-up, because they reach it too.
+    With the objective f1, sizes that miss the speed-up are too slow. Sizes are dominated if others
+    have every dimension at least as large at no cost: for the front, others that are no slower; for
+    f1, others that reach the speed-up too.
 
     Args:
         entries: Of `measure` or `confirm`, the parent's first, which is never marked.
         settings: With the objective.
 
     Raises:
-        AdjustError: Nothing is left.
+        AdjustError: No sizes are left.
     """
     parent, *rest = entries
     constrained = settings.objective == "f1"
-    fast = [each for each in rest if not constrained or each.speedup >= settings.min_speedup]
+    fast = [entry for entry in rest if not constrained or entry.speedup >= settings.min_speedup]
     rivals = fast if constrained else entries
 
     def reason(entry: Entry) -> str:
         if entry not in fast:
             return "too slow"
-        larger = (each for each in rivals if _is_larger(each.sizes, entry.sizes))
-        beaten = any(constrained or each.latency_ms <= entry.latency_ms for each in larger)
+        larger = (rival for rival in rivals if _is_larger(rival.sizes, entry.sizes))
+        beaten = any(constrained or rival.latency_ms <= entry.latency_ms for rival in larger)
         return "dominated" if beaten else ""
 
     marked = [parent, *(replace(entry, skipped=reason(entry)) for entry in rest)]
@@ -157,13 +148,13 @@ def rule_out(entries: Sequence[Entry], settings: SearchSettings) -> list[Entry]:
             f"No sizes of the search space are worth a trial: the fastest have"
             f" {fastest.speedup:.2f}x the parent's speed.",
             "Widen --search.space.num-layers or --search.space.intermediate-size"
-            + (", or ask for a lower --search.min-speedup." if constrained else "."),
+            + (", or lower --search.min-speedup." if constrained else "."),
         )
     return marked
 
 
 def _is_larger(one: Sizes, other: Sizes) -> bool:
-    """Say whether sizes hold all that others do, and more; stock and ragged are not compared."""
+    """Say whether sizes include all of others, and more; stock and ragged are not compared."""
     if one == other or (one.blocks is None) != (other.blocks is None):
         return False
     return (
@@ -174,55 +165,45 @@ def _is_larger(one: Sizes, other: Sizes) -> bool:
     )
 
 
-def _where_trials_run(
+def _run_remotely(
     function: Callable[[Any, list[Sizes], str], list[float]],
     config: Any,
     sizes: list[Sizes],
     device: str,
 ) -> list[float]:
+    """Call a function with the resources of a trial."""
     import ray
 
     print(f"measuring the latency of {len(sizes)} sizes ...", file=sys.stderr, flush=True)
     remote = ray.remote(function).options(
-        num_cpus=resources.MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
+        num_cpus=MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
     )
-    found: list[float] = ray.get(remote.remote(config, sizes, device))
-    return found
+    values: list[float] = ray.get(remote.remote(config, sizes, device))
+    return values
 
 
 def _predict(config: Any, sizes: list[Sizes], device: str) -> list[float]:
     _take_all_cores()
-    seconds = cost.predict_latencies([each.apply(config) for each in sizes], device)
-    return [each * 1e3 for each in seconds]
+    seconds = cost.predict_latencies([one.apply(config) for one in sizes], device)
+    return [of_one * 1e3 for of_one in seconds]
 
 
-def _measure(config: Any, sizes: list[Sizes], device: str) -> list[float]:
+def _measure_models(config: Any, sizes: list[Sizes], device: str) -> list[float]:
     from qa_lib.models import build
 
     _take_all_cores()
-    models = {str(number): build(each.apply(config)).eval() for number, each in enumerate(sizes)}
-    if device == "cuda":
-        models = {name: model.half().to(device) for name, model in models.items()}
-    return [seconds * 1e3 for seconds in cost.measure_latency(models).values()]
-
-
-def _measure_often(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    found = [_measure(config, sizes, device) for _ in range(_TIMES)]
-    return [median(of_one) for of_one in zip(*found, strict=True)]
-
-
-def _compare(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    first, *rest = sizes
-    found: list[float] = []
-    for begin in range(0, len(rest), _AT_ONCE):
-        group = [first, *rest[begin : begin + _AT_ONCE]]
-        whole, *others = _measure_often(config, group, device)
-        found += [whole / other for other in others]
-    return found
+    builds = []
+    for _ in range(_NUM_BUILDS):
+        models = {str(place): build(one.apply(config)).eval() for place, one in enumerate(sizes)}
+        if device == "cuda":
+            models = {name: model.half().to(device) for name, model in models.items()}
+        builds.append(measure_latency(models).values())
+        del models  # before the next ones are built
+    return [median(of_one) * 1e3 for of_one in zip(*builds, strict=True)]
 
 
 def _take_all_cores() -> None:
-    """Undo that Ray gives a task one thread: a trial's model has all cores."""
+    """Use all cores, as a trial does: Ray gives a task one thread."""
     import torch
 
-    torch.set_num_threads(resources.num_local_cpus())
+    torch.set_num_threads(devices.num_local_cpus())

@@ -1,4 +1,4 @@
-"""The model that a search cuts: trained on other articles than those that trials are scored on."""
+"""The model that a search adjusts, trained without the articles that trials are scored on."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FOLDER = "parent"
 
 
 def with_holdout(settings: Settings) -> Settings:
-    """Return the settings with articles held out: a tenth, where the recipe holds out none."""
+    """Return settings that hold out articles: a tenth of them if the given ones hold out none."""
     if settings.data.holdout_articles:
         return settings
     print(
-        f"note: trials are scored on held-out training articles; no --data.holdout-articles is"
-        f" given, {DEFAULT_HOLDOUT:g} of them are taken.",
+        "note: trials are scored on held-out training articles; without --data.holdout-articles,"
+        f" {DEFAULT_HOLDOUT:g} of them are held out.",
         file=sys.stderr,
     )
     data = settings.data.model_copy(update={"holdout_articles": DEFAULT_HOLDOUT})
@@ -30,17 +30,17 @@ def with_holdout(settings: Settings) -> Settings:
 
 
 def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
-    """Refuse, before anything heavy, a parent that cannot be adjusted or scored honestly.
+    """Reject, before anything heavy, a parent that cannot be adjusted or scored honestly.
 
     Args:
-        settings: With `search.parent`, or without, where one is to be trained.
-        held_out: Titles that trials are scored on.
+        settings: `search.parent` is the parent; None if one is to be trained.
+        held_out: Titles of the articles that trials are scored on.
 
     Raises:
         ConfigError: A trial's windows do not fill a batch at its first rung.
-        DataError: The parent's record does not say that it never saw these articles.
+        DataError: The parent's result.json does not hold out all of these articles.
         AdjustError: Its family cannot be adjusted.
-        ModelError: It cannot be had.
+        ModelError: It is not available.
     """
     search, batch = settings.search, settings.train.global_batch
     least = batch * search.reduction_factor ** (search.num_rungs - 1)
@@ -60,31 +60,31 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
         raise DataError(
             f"{name} may have been trained on what trials are scored on: {unknown:,} of the"
             f" {len(held_out):,} held-out articles are not held out in its {RESULT}.",
-            "Leave out --search.parent, and one is trained first; or train it with"
+            "Leave out --search.parent to train one first, or train it with"
             f" --data.holdout-articles {settings.data.holdout_articles:g} on the same"
             " --data.source.",
         )
 
 
 def obtain(settings: Settings, run: RunFolder) -> str:
-    """Return the parent: the one that is named, or one trained now, in the run's `parent/`.
+    """Return the parent that the settings name, or train one in the run's `parent/`.
 
-    A parent whose training was stopped goes on from its checkpoint.
+    Training that was stopped continues from its checkpoint.
     """
     if settings.search.parent is not None:
         return settings.search.parent
-    place = RunFolder(run.url(FOLDER), "train")
-    found = place.read_result()
-    if found.get("status") == "done":
-        return place.path
+    trained = RunFolder(run.url(FOLDER), "train")
+    result = trained.read_result()
+    if result.get("status") == "done":
+        return trained.path
     print(
-        f"training {settings.model.name} first: no --search.parent is given."
-        f" Another search can use it: --search.parent {place.path}",
+        f"training {settings.model.name} first, for there is no --search.parent."
+        f" Another search can use it: --search.parent {trained.path}",
         file=sys.stderr,
     )
-    update = {"storage": run.path, "run_name": FOLDER, "resume": bool(found), "overwrite": False}
+    update = {"storage": run.path, "run_name": FOLDER, "resume": bool(result), "overwrite": False}
     settings = settings.model_copy(update=update)
     with RunFolder.open(settings, "train") as parent:
         questions = load_questions(settings.data, "train", quarantine_dir=parent.path)
         parent.write_result(training.fine_tune(settings, parent, questions))
-    return place.path
+    return trained.path

@@ -1,4 +1,4 @@
-"""What a search has found: the trials, the front, the choice, and what halving was worth."""
+"""The results of a search: rows of trials, the front, the choice, and what halving was worth."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib.runs.run_folder import TRIALS, RunFolder
-from qa_lib.search import dominance
 from qa_lib.search.halving import Halving, Trial
+from qa_lib.search.journal import Journal
+from qa_lib.search.pareto import non_dominated
 
 TRIALS_CSV = "trials.csv"
 
 
 def status_of(trial: Trial, top: int) -> str:
-    """Return what has become of a trial: parent, waiting, stopped, finished or crashed."""
+    """Return the state of a trial: parent, waiting, stopped, finished or crashed."""
     if trial.error is not None:
         return "crashed"
     if trial.rung < 0:
@@ -30,16 +31,17 @@ def status_of(trial: Trial, top: int) -> str:
 def rows(
     trials: Sequence[Trial], halving: Halving, measured: Mapping[int, float] | None = None
 ) -> list[dict[str, Any]]:
-    """Return a row for each trial: its setting, how far it came, what it reached and costs.
+    """Return a row for each trial: its setting, rung, scores and costs.
 
     Args:
         trials: All.
         halving: The rungs.
-        measured: Milliseconds of whole models, by number of the trial; `latency_ms` is the table's.
+        measured: Milliseconds of whole models, by number of the trial; `latency_ms` comes from the
+            latency table.
     """
     measured = measured or {}
     columns = [f"f1_rung_{rung}" for rung in range(len(halving.budgets))]
-    best = {trial.number for trial in front_of(trials)}
+    on_front = {trial.number for trial in front_of(trials)}
     return [
         {
             "trial": trial.number,
@@ -58,7 +60,7 @@ def rows(
             "seconds": round(sum(outcome.seconds for outcome in trial.outcomes), 3),
             "status": status_of(trial, halving.top),
             "error": trial.error,
-            "on_front": trial.number in best,
+            "on_front": trial.number in on_front,
         }
         for trial in trials
     ]
@@ -67,56 +69,45 @@ def rows(
 def write_tables(run: RunFolder, table_rows: list[dict[str, Any]]) -> None:
     """Write trials.parquet and trials.csv."""
     import pyarrow.csv as csv
-    import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist(table_rows)
-    with run.filesystem.open_output_stream(f"{run.root}/{TRIALS}") as file:
-        pq.write_table(table, file)
-    kept = [" ".join(map(str, row["kept_layers"])) for row in table_rows]
+    run.write_parquet(TRIALS, table)
+    kept = [" ".join(map(str, row["kept_layers"])) for row in table_rows]  # CSV holds no lists
     position = table.column_names.index("kept_layers")
-    with run.filesystem.open_output_stream(f"{run.root}/{TRIALS_CSV}") as file:
-        csv.write_csv(table.set_column(position, "kept_layers", pa.array(kept)), file)
-
-
-def highest(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials of the highest rung that any has reached, without the parent."""
-    sound = [t for t in trials if t.outcomes and t.error is None and not t.is_parent]
-    top = max((trial.rung for trial in sound), default=0)
-    return [trial for trial in sound if trial.rung == top]
+    sink = pa.BufferOutputStream()
+    csv.write_csv(table.set_column(position, "kept_layers", pa.array(kept)), sink)
+    run.write_bytes(TRIALS_CSV, sink.getvalue())
 
 
 def front_of(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the non-dominated trials of the highest rung, from the fastest to the slowest."""
-    compared = highest(trials)
+    """Return the front of the highest rung that any trial has reached, from fast to slow."""
+    sound = [t for t in trials if t.outcomes and t.error is None and not t.is_parent]
+    top = max((trial.rung for trial in sound), default=0)
+    compared = [trial for trial in sound if trial.rung == top]
     points = [(trial.outcomes[-1].f1, trial.latency_ms) for trial in compared]
-    return [compared[index] for index in dominance.non_dominated(points)]
+    return [compared[index] for index in non_dominated(points)]
 
 
 def choose(
-    trials: Sequence[Trial], speedups: Mapping[int, float], min_speedup: float
+    front: Sequence[Trial], speedups: Mapping[int, float], min_speedup: float
 ) -> tuple[Trial, bool]:
-    """Return the trial to recover in full, and whether it reaches the speed-up.
-
-    It is the best F1 of the front at that speed-up or more; where none has it, the fastest.
+    """Choose the trial to recover in full: the best F1 at a speed-up, else the fastest.
 
     Args:
-        trials: Of the front, not empty.
+        front: Trials, not empty.
         speedups: Measured on whole models, by number of the trial.
-        min_speedup: Times the parent's speed.
+        min_speedup: Times the parent's speed; the result says whether the trial reaches it.
     """
-    fast = [trial for trial in trials if speedups[trial.number] >= min_speedup]
+    fast = [trial for trial in front if speedups[trial.number] >= min_speedup]
     if fast:
         return max(fast, key=lambda trial: trial.outcomes[-1].f1), True
-    return max(trials, key=lambda trial: speedups[trial.number]), False
+    return max(front, key=lambda trial: speedups[trial.number]), False
 
 
-def facts(
-    trials: Sequence[Trial],
-    halving: Halving,
-    num_latencies: dict[str, int],
-    speedups: Mapping[int, float],
-) -> dict[str, Any]:
-    """Return the fields of result.json that tell of the search as a whole."""
+def facts(journal: Journal, halving: Halving, speedups: Mapping[int, float]) -> dict[str, Any]:
+    """Return the fields of result.json about the search as a whole."""
+    trials = journal.trials
+    reasons = [entry.skipped or "admitted" for entry in journal.entries[1:]]
     scored = [trial for trial in trials if trial.outcomes and not trial.is_parent]
     windows = sum(trial.outcomes[-1].num_windows for trial in scored)
     per_trial = max(
@@ -129,7 +120,7 @@ def facts(
         "num_trials_per_rung": [
             sum(trial.rung >= rung for trial in scored) for rung in range(len(halving.budgets))
         ],
-        "num_sizes": num_latencies,
+        "num_sizes": {name: reasons.count(name) for name in ("admitted", "too slow", "dominated")},
         "trial_seconds": round(sum(o.seconds for trial in trials for o in trial.outcomes), 2),
         "search_windows": windows,
         "search_windows_full_budgets": full,
@@ -149,33 +140,27 @@ def facts(
 
 
 def rank_correlations(trials: Sequence[Trial], top: int) -> list[dict[str, Any]]:
-    """Return, for each cheap rung, Spearman's rank correlation of its F1 with that of the top rung.
+    """Return Spearman's rank correlation of the F1 of each cheap rung with that of the top rung.
 
     Only trials that reached the top have both: with halving these are the better ones, among which
     ranks are harder to tell; `--search.no-halving` gives all.
     """
     complete = [trial for trial in trials if trial.rung == top]
-    last = np.array([trial.outcomes[top].f1 for trial in complete])
+    last = [trial.outcomes[top].f1 for trial in complete]
     return [
         {
             "rung": rung,
             "num_trials": len(complete),
-            "spearman": spearman(np.array([t.outcomes[rung].f1 for t in complete]), last),
+            "spearman": spearman([trial.outcomes[rung].f1 for trial in complete], last),
         }
         for rung in range(top)
     ]
 
 
-def spearman(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Return the rank correlation of two (values,) arrays; None below three, or where all tie."""
-    ranks = np.array([_ranks(one), _ranks(other)])
-    if len(one) < 3 or not ranks.std(axis=1).all():
+def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return the rank correlation; None below three values, or where one side is constant."""
+    from scipy import stats  # takes a second
+
+    if len(one) < 3 or not (np.ptp(one) and np.ptp(other)):
         return None
-    return round(float(np.corrcoef(ranks)[0, 1]), 4)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks from 0; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts + 1) / 2)[inverse]
+    return round(float(stats.spearmanr(one, other).statistic), 4)

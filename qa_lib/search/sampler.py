@@ -1,4 +1,4 @@
-"""Where new settings come from: Optuna, fed with what the trials so far have shown."""
+"""New settings to try: drawn by Optuna, from what the trials so far have scored."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from qa_lib.config import ImportanceMethod
 from qa_lib.search.halving import Trial
 from qa_lib.search.space import Setting, Space
 
-# Below so many trials on a rung TPE has nothing to learn from: Optuna draws at random.
+# With fewer trials on a rung TPE has nothing to learn from, and Optuna draws at random.
 _NUM_STARTUP = 6
-# TPE can be sure of a corner of the space that the table rules out: after so many draws the nearest
-# cut that is open is taken.
+# TPE can insist on a corner of the space that the latency table rules out: after so many draws the
+# nearest open cut is taken.
 _NUM_DRAWS = 20
+_RECOVERY = ("importance", "learning_rate", "distill_weight")
 
 
-def propose(
+def sample(
     space: Space,
     admitted: Collection[Sizes],
     trials: Sequence[Trial],
@@ -30,17 +31,17 @@ def propose(
 ) -> Setting:
     """Draw a setting whose sizes are admitted.
 
-    What halving has left behind right after surgery is not cut again: another learning rate would
-    begin at the same F1.
+    A cut that halving has dropped right after surgery is not drawn again: another learning rate
+    would start from the same F1.
 
-    TPE learns from one rung, the highest that enough trials have finished: figures of different
+    TPE learns from one rung, the highest that enough trials have finished: scores of different
     budgets cannot be compared. For the front it maximises F1 and minimises latency together,
-    because any weighting of the two would look for a single point of the front.
+    because any weighting of the two would aim at a single point of the front.
 
-    The study is made anew for each proposal, so that the same trials and seed give the same one.
+    Every call makes the study anew, so that the same trials and seed give the same setting.
 
     Args:
-        space: What there is to choose from.
+        space: Settings to choose from.
         admitted: Sizes that the latency table has not ruled out.
         trials: All so far.
         objective: pareto or f1.
@@ -52,25 +53,15 @@ def propose(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    seed = seed * 65_536 + len(trials)
-    sampler: Any = (
-        optuna.samplers.RandomSampler(seed=seed)
-        if searcher == "random"
-        else optuna.samplers.TPESampler(seed=seed, n_startup_trials=_NUM_STARTUP)
-    )
-    pareto = objective == "pareto"
-    study = optuna.create_study(
-        directions=["maximize", "minimize"] if pareto else ["maximize"], sampler=sampler
-    )
     grid = _Grid(space)
     distributions = grid.distributions()
+    study = _study(objective, searcher, seed * 65_536 + len(trials))
     for trial, f1 in _comparable(trials):
         study.add_trial(
             optuna.trial.create_trial(
                 params=grid.parameters(trial.setting),
                 distributions=distributions,
-                values=[f1, trial.latency_ms] if pareto else [f1],
+                values=[f1, trial.latency_ms] if objective == "pareto" else [f1],
             )
         )
     cuts = _open_cuts(admitted, space.importance, trials)
@@ -84,10 +75,25 @@ def propose(
     return replace(setting, sizes=sizes, importance=importance)
 
 
+def _study(objective: str, searcher: str, seed: int) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler: Any = (
+        optuna.samplers.RandomSampler(seed=seed)
+        if searcher == "random"
+        else optuna.samplers.TPESampler(seed=seed, n_startup_trials=_NUM_STARTUP)
+    )
+    return optuna.create_study(
+        directions=["maximize", "minimize"] if objective == "pareto" else ["maximize"],
+        sampler=sampler,
+    )
+
+
 def _open_cuts(
     admitted: Collection[Sizes], importance: Sequence[ImportanceMethod], trials: Sequence[Trial]
 ) -> set[tuple[Sizes, ImportanceMethod]]:
-    """Return the cuts that are new, or that some trial has been trained after; all if none is."""
+    """Return the cuts that are new, or that some trial was trained after; all if there are none."""
     every = set(product(admitted, importance))
     scored, trained = (
         {(t.setting.sizes, t.setting.importance) for t in trials if t.rung >= rung}
@@ -100,9 +106,9 @@ def _comparable(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
     """Return the trials of the highest rung that holds enough of them, with their F1 there."""
     sound = [trial for trial in trials if not trial.is_parent and trial.error is None]
     for rung in range(max((trial.rung for trial in sound), default=-1), -1, -1):
-        there = [(t, t.outcomes[rung].f1) for t in sound if t.rung >= rung]
-        if len(there) >= _NUM_STARTUP:
-            return there
+        finished = [(t, t.outcomes[rung].f1) for t in sound if t.rung >= rung]
+        if len(finished) >= _NUM_STARTUP:
+            return finished
     return [(trial, trial.outcomes[0].f1) for trial in sound if trial.outcomes]
 
 
@@ -134,18 +140,23 @@ class _Grid:
         }
 
     def parameters(self, setting: Setting) -> dict[str, Any]:
-        layers, hidden_size, intermediate_size = self._positions(setting.sizes)
-        return {
-            "layers": layers,
-            "hidden_size": hidden_size,
-            "intermediate_size": intermediate_size,
-            "importance": setting.importance,
-            "learning_rate": setting.learning_rate,
-            "distill_weight": setting.distill_weight,
-        }
+        """Return a setting as Optuna's parameters."""
+        names = ("layers", "hidden_size", "intermediate_size")
+        positions = dict(zip(names, self._positions(setting.sizes), strict=True))
+        return positions | {name: getattr(setting, name) for name in _RECOVERY}
+
+    def setting(self, parameters: dict[str, Any]) -> Setting:
+        """Return the setting of Optuna's parameters."""
+        layers = self._layers[parameters["layers"]]
+        hidden_size, num_heads = self._hidden[parameters["hidden_size"]]
+        inner = self._inner[parameters["intermediate_size"]]
+        # The one combination that the space leaves out is the parent's own, which is not ragged.
+        parent = Sizes(layers, hidden_size, num_heads, inner[0])
+        sizes = self._sizes.get((layers, hidden_size, num_heads, *inner), parent)
+        return Setting(sizes, **{name: parameters[name] for name in _RECOVERY})
 
     def distance(self, sizes: Sizes, setting: Setting) -> tuple[int, tuple[int, ...]]:
-        """Return how many positions sizes lie from a setting's; ties are told apart."""
+        """Return how many positions sizes lie from a setting's, and these, which break ties."""
         there, here = self._positions(sizes), self._positions(setting.sizes)
         return sum(abs(a - b) for a, b in zip(there, here, strict=True)), there
 
@@ -156,21 +167,7 @@ class _Grid:
             self._inner.index(_inner(sizes)),
         )
 
-    def setting(self, parameters: dict[str, Any]) -> Setting:
-        layers = self._layers[parameters["layers"]]
-        hidden_size, num_heads = self._hidden[parameters["hidden_size"]]
-        inner = self._inner[parameters["intermediate_size"]]
-        # What the space leaves out is the parent's own sizes, which are stock.
-        parents = Sizes(layers, hidden_size, num_heads, inner[0])
-        sizes = self._sizes.get((layers, hidden_size, num_heads, *inner), parents)
-        return Setting(
-            sizes=sizes,
-            importance=parameters["importance"],
-            learning_rate=parameters["learning_rate"],
-            distill_weight=parameters["distill_weight"],
-        )
-
 
 def _inner(sizes: Sizes) -> tuple[int, bool]:
-    """Return the intermediate size, and whether layers share it out."""
+    """Return the intermediate size, and whether the model is ragged."""
     return sizes.intermediate_size, sizes.blocks is not None

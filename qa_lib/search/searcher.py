@@ -1,4 +1,4 @@
-"""Tune's two ends of the search: which rung of which trial runs next, and noting what it gave."""
+"""Both ends of Tune: the searcher that suggests the next rung, the callback that records it."""
 
 from __future__ import annotations
 
@@ -10,45 +10,41 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from qa_lib.config import SearchSettings
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving, Job, Outcome
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import Setting
 
 
-class Proposer(Searcher):
-    """A Tune searcher whose suggestions are rungs.
+class RungSearcher(Searcher):
+    """A Tune searcher that suggests rungs.
 
-    To Tune every rung is a trial of its own, short and complete: what is left to repeat after a
-    failure is one rung, and no paused trial holds an actor or is forgotten by a restore.
+    To Tune every rung is a short, complete trial: a failure repeats one rung, and no paused trial
+    holds an actor or is lost by a restore.
     """
 
     def __init__(
         self,
         journal: Journal,
         halving: Halving,
-        propose: Callable[[], Setting],
-        *,
-        num_trials: int,
-        window_budget: int | None,
+        sample: Callable[[], Setting],
+        settings: SearchSettings,
         global_batch: int,
-        deadline_s: float,
     ) -> None:
-        """Take over the search where the journal stands.
+        """Continue where the journal stands.
 
         Args:
             journal: Trials so far, the parent as the first.
-            halving: Who goes on.
-            propose: Draws a new setting.
-            num_trials: How many to draw in all, the parent not counted.
-            window_budget: Training windows over all trials; None sets no limit.
+            halving: Decides which trials go on.
+            sample: Draws a new setting.
+            settings: Number of trials, budgets of windows and time; the time starts now.
             global_batch: Windows per optimizer step.
-            deadline_s: When no further rung begins, by `time.monotonic`.
         """
         super().__init__(metric="f1", mode="max")
-        self._journal, self._halving, self._propose = journal, halving, propose
-        self._num_trials, self._window_budget = num_trials, window_budget
-        self._global_batch, self._deadline_s = global_batch, deadline_s
+        self._journal, self._halving, self._sample = journal, halving, sample
+        self._settings, self._global_batch = settings, global_batch
+        self._deadline_s = time.monotonic() + (settings.time_budget_s or float("inf"))
         self._running: dict[str, Job] = {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -63,15 +59,15 @@ class Proposer(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Forget a rung that has ended; the recorder has noted how."""
+        """Forget a rung that has ended; the recorder has written down how."""
         self._running.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write nothing of worth: the journal is what a resumed search reads."""
+        """Write an empty file: a resumed search reads the journal."""
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing, for the same reason."""
+        """Do nothing: a resumed search reads the journal."""
 
     def _next(self) -> Job | None:
         trials = self._journal.trials
@@ -84,22 +80,23 @@ class Proposer(Searcher):
         job = self._halving.promotion(trials, running)
         if job is not None:
             return job if self._affordable(job) else None
-        if len(trials) <= self._num_trials:
-            return Job(self._journal.proposed(self._propose()).number, 0)
+        if len(trials) <= self._settings.num_trials:
+            return Job(self._journal.proposed(self._sample()).number, 0)
         return None
 
     def _affordable(self, job: Job) -> bool:
-        if self._window_budget is None:
+        budget = self._settings.window_budget
+        if budget is None:
             return True
         rungs = [(trial.number, trial.rung) for trial in self._journal.trials if trial.rung > 0]
         reached = dict(rungs) | {j.number: j.rung for j in self._running.values()}
         reached[job.number] = job.rung
         steps = sum(self._halving.budgets[rung] for rung in reached.values())
-        return steps * self._global_batch <= self._window_budget
+        return steps * self._global_batch <= budget
 
 
 class Recorder(tune.Callback):
-    """Notes in the journal what Tune hears, and shows it."""
+    """Writes Tune's events to the journal and the display."""
 
     def __init__(self, journal: Journal, display: Display) -> None:
         """Take the journal, and the display of its trials."""
@@ -112,28 +109,24 @@ class Recorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
-        """Note a rung that has finished."""
+        """Record a rung that has finished."""
         number, rung = trial.config["number"], trial.config["rung"]
         outcome = Outcome(result["f1"], result["num_windows"], result["seconds"])
         self._journal.finished(number, rung, outcome)
         self._display.ended(self._journal.trials[number])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Note why a trial has crashed, after it was tried again."""
+        """Record why a trial has crashed, once its retry has crashed too."""
         number = trial.config["number"]
-        self._journal.crashed(number, reason_of(trial))
+        self._journal.crashed(number, _reason(trial))
         self._display.ended(self._journal.trials[number])
 
 
-def reason_of(trial: Any) -> str:
-    """Return one line that says why a Tune trial failed: the cause's own, not Ray's wrapping.
-
-    Args:
-        trial: With the error's pickle in its folder on the driver; only there it is by now.
-    """
+def _reason(trial: Any) -> str:
+    """Return one line on why a Tune trial failed: the cause itself, not Ray's wrapping."""
     from ray import cloudpickle
 
-    path = trial.pickled_error_file
+    path = trial.pickled_error_file  # the only place that has the error by now
     if path is None or not Path(path).is_file():
         return "unknown: see Ray's logs"
     error = cloudpickle.loads(Path(path).read_bytes())

@@ -1,4 +1,4 @@
-"""What a search can choose: settings of an adjustment and of the recovery after it."""
+"""The search space: settings of an adjustment and of the recovery after it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from qa_lib.errors import AdjustError
 if TYPE_CHECKING:
     from qa_lib.config import SpaceSettings
 
-_DERIVED_WIDTHS = (0.25, 0.5, 0.75, 1.0)  # intermediate sizes, as fractions of the parent's
-_DERIVED_HIDDEN = (0.75, 1.0)
+_INTERMEDIATE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the parent's size
+_HIDDEN_FRACTIONS = (0.75, 1.0)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One point of the space: what is cut, and how the rest is recovered.
+    """One point of the space: what to cut, and how to recover.
 
     Attributes:
         sizes: Of the adjusted model.
@@ -52,12 +52,12 @@ class Setting:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, which `from_dict` takes."""
+        """Return plain values for `from_dict`."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Setting:
-        """Read back what `to_dict` returned, from JSON too."""
+        """Rebuild a setting from `to_dict`, also after a round trip through JSON."""
         return cls(**values | {"sizes": Sizes.from_dict(values["sizes"])})
 
 
@@ -66,8 +66,8 @@ class Space:
     """The settings that a search can choose from.
 
     Attributes:
-        sizes: Every combination of layers and widths, the parent's own left out; ragged ones even,
-            as they are before units are scored.
+        sizes: Every combination of layers and widths except the parent's own; ragged ones with
+            equal layers, as they are before units are scored.
         importance: Ways of scoring units.
         learning_rate: Lowest and highest.
         distill_weight: Lowest and highest.
@@ -84,11 +84,11 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
 
     Args:
         config: The parent's configuration.
-        settings: What stands in the recipe; sizes that are none are derived from the parent's.
+        settings: Sizes that are None are derived from the parent's.
         round_to: Derived intermediate sizes are multiples of this.
 
     Raises:
-        AdjustError: A size cannot be had from this parent, or nothing is left to choose.
+        AdjustError: This parent cannot have one of the sizes, or no size but its own is left.
     """
     parent = Sizes.of(config)
     most = len(parent.layers)
@@ -99,45 +99,43 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
             f"The most that --search.space.num-layers can name is {most}.",
         )
     hidden = settings.hidden_size or _fractions(
-        parent.hidden_size, _DERIVED_HIDDEN, parent.head_size
+        parent.hidden_size, _HIDDEN_FRACTIONS, parent.head_size
     )
     intermediate = settings.intermediate_size or _fractions(
-        parent.intermediate_size, _DERIVED_WIDTHS, round_to
+        parent.intermediate_size, _INTERMEDIATE_FRACTIONS, round_to
     )
     kept = dict.fromkeys(
         _kept(most, count, way) for count, way in product(num_layers, settings.layers)
     )
-    found: dict[Sizes, None] = {}
+    sizes: dict[Sizes, None] = {}  # in order, without duplicates
     for layers, width, inner, ragged in product(kept, hidden, intermediate, settings.ragged):
         if ragged and inner == parent.intermediate_size:
-            continue  # nothing that layers could share out
-        wish = AdjustSettings(
-            keep_layers=layers, hidden_size=width, intermediate_size=inner, ragged=ragged
-        )
+            continue  # nothing for layers to share out
+        values = {"hidden_size": width, "intermediate_size": inner, "ragged": ragged}
         try:
-            found[adjust.resolve(config, wish)] = None
+            sizes[adjust.resolve(config, AdjustSettings(keep_layers=layers, **values))] = None
         except AdjustError as error:
-            flag, ours = "--adjust.", "--search.space."
-            raise AdjustError(error.problem, error.remedy.replace(flag, ours)) from None
-    found.pop(parent, None)
-    if not found:
+            remedy = error.remedy.replace("--adjust.", "--search.space.")
+            raise AdjustError(error.problem, remedy) from None
+    sizes.pop(parent, None)
+    if not sizes:
         raise AdjustError(
             "The search space holds no size but the parent's own: there is nothing to search.",
             "Give smaller sizes, for example --search.space.intermediate-size"
             f" {parent.intermediate_size // 2} {parent.intermediate_size}.",
         )
-    return Space(tuple(found), settings.importance, settings.learning_rate, settings.distill_weight)
+    return Space(tuple(sizes), settings.importance, settings.learning_rate, settings.distill_weight)
 
 
 def _kept(num_parent: int, num_kept: int, way: str) -> tuple[int, ...]:
-    """Return the layers to keep: the first, or as many spread from the first to the last."""
+    """Return the layers to keep: the first ones, or ones spread evenly from first to last."""
     if way == "first" or num_kept == 1:
         return tuple(range(num_kept))
     return tuple(round(i * (num_parent - 1) / (num_kept - 1)) for i in range(num_kept))
 
 
 def _fractions(whole: int, fractions: tuple[float, ...], step: int) -> list[int]:
-    """Return fractions of a width as multiples of a step, the whole itself whatever it is."""
+    """Return fractions of a width, rounded down to multiples of a step, and the whole width."""
     step = min(step, whole)
     widths = [max(step, int(whole * part) // step * step) for part in fractions[:-1]]
     return sorted({*widths, whole})

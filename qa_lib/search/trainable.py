@@ -8,15 +8,15 @@ from typing import Any
 
 from ray import tune
 
-from qa_lib import evaluation, models, training
-from qa_lib.adjust import Sizes, pipeline
+from qa_lib import evaluation, models
+from qa_lib.adjust import pipeline, prune
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
-from qa_lib.search.trial_worker import Bench, TrialTask, cut
+from qa_lib.search.trial_worker import TrialTask, TrialWorker, cut
 
 
 class Rung(tune.Trainable):
-    """A rung of a trial. Tune keeps the actor for the next one: `reset_config` hands it over.
+    """A rung of a trial; Tune reuses the actor for the next one through `reset_config`.
 
     The configuration holds `number` and `rung`, and `setting` as a dictionary.
     """
@@ -28,11 +28,11 @@ class Rung(tune.Trainable):
         self.prepare()
 
     def prepare(self) -> None:
-        """Set up what all rungs share."""
-        self.bench = Bench(self.task)
+        """Prepare what all rungs share."""
+        self.worker = TrialWorker(self.task)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take over another rung; nothing of the last one stays."""
+        """Take another rung; nothing of the last one remains."""
         return True
 
     def step(self) -> dict[str, Any]:
@@ -42,8 +42,8 @@ class Rung(tune.Trainable):
         return asdict(outcome) | {"done": True}
 
     def run_job(self, job: Job, setting: Setting) -> Outcome:
-        """Do the work."""
-        return self.bench.run(job, setting)
+        """Run a rung, and return its outcome."""
+        return self.worker.run(job, setting)
 
 
 class GroupRung(Rung):
@@ -57,20 +57,17 @@ class GroupRung(Rung):
         started_s = time.monotonic()
         task = self.task
         run = task.folder(job.number)
-        run.filesystem.create_dir(run.root, recursive=True)
-        name = task.settings.model.name
-        adjusted = run.url("adjusted")
+        run.make()
         settings = task.settings_of(setting)
         if job.rung == 0:
+            name = settings.model.name
             parent = models.load(name, seed=settings.seed, dropout=settings.train.dropout)
             model = cut(task, parent, job.number, setting)
-            pipeline.write_model(run, model, models.load_tokenizer(name), "adjusted")
-            made = adjusted if setting.sizes != Sizes.of(parent.config) else name
+            prune.write_model(run, model, models.load_tokenizer(name), pipeline.ADJUSTED)
+            scored = name if model is parent else run.url(pipeline.ADJUSTED)
         else:
-            student = settings.model_copy(
-                update={"model": settings.model.model_copy(update={"name": adjusted})}
-            )
-            training.fine_tune(student, run, task.questions, last_step=task.budgets[job.rung])
-            made = run.url("model")
-        scores = evaluation.evaluate(settings, run, made, task.held_out, final=False)
+            last_step = task.budgets[job.rung]
+            pipeline.recover(settings, run, task.questions, last_step=last_step)
+            scored = run.url(pipeline.MODEL)
+        scores = evaluation.evaluate(settings, run, scored, task.held_out, final=False)
         return task.outcome(job.rung, float(scores["f1"]), started_s)

@@ -1,12 +1,10 @@
-"""The trials on Ray Tune: how many at a time, and from where the journal stands to its end."""
+"""The trials on Ray Tune: how many at a time, and running them to the end of the search."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,19 +12,25 @@ from qa_lib import models
 from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
-from qa_lib.machines import resources
+from qa_lib.machines.allocation import (
+    MODEL_ACTOR_CPUS,
+    allocate,
+    capacity,
+    growth,
+    num_model_actors,
+)
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving
 from qa_lib.search.journal import Journal
-from qa_lib.search.sampler import propose
+from qa_lib.search.sampler import sample
 from qa_lib.search.space import Setting, Space
 from qa_lib.search.trial_worker import TrialTask
 
 TUNE = "tune"
 """Folder of a run that Tune keeps for itself, of no use afterwards."""
 
-_RETRIES = 1  # of a rung that crashed: a worker that was killed is no fault of the setting
+_RETRIES = 1  # of a rung that crashed: the setting is not to blame for a worker that was killed
 _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the search as if it were done
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a folder of files for every rung
@@ -38,30 +42,30 @@ _TUNE_ENVIRONMENT = {
 def concurrency(settings: Settings) -> int:
     """Return how many trials run at a time, so that none waits for what another holds.
 
-    Of one device: one trial per GPU, or per eight CPUs, whose threads share the rest. Of several:
-    as many groups of workers as fit beside one free core.
+    Trials of one device: one per GPU, or per eight CPUs, and their threads share the rest. Trials
+    of several devices: as many groups of workers as fit beside one free core.
 
     Raises:
-        ResourceError: More are asked for than fit, or not even one does.
+        ResourceError: `search.max_concurrent` is more than fit.
     """
-    cluster = resources.growth(settings)
-    allocation = resources.allocate(settings.train, cluster)
-    num_cpus, num_gpus = resources.totals(cluster)
+    cluster = growth(settings)
+    allocation = allocate(settings.train, cluster)
+    num_cpus, num_gpus = capacity(cluster)
     on_gpu = allocation.device == "cuda"
     if allocation.num_workers == 1:
-        derived = resources.num_model_actors(allocation.device, cluster)
-        most = int(num_gpus if on_gpu else num_cpus / resources.MODEL_ACTOR_CPUS)
+        derived = num_model_actors(allocation.device, cluster)
+        most = int(num_gpus if on_gpu else num_cpus / MODEL_ACTOR_CPUS)
     else:
         free = num_gpus if on_gpu else num_cpus - 1
-        each = allocation.num_workers * (1 if on_gpu else allocation.cpus_per_worker)
-        derived = most = max(1, int(free / each + 1e-9))
-    asked = settings.search.max_concurrent
-    if asked is not None and asked > most:
+        per_trial = allocation.num_workers * (1 if on_gpu else allocation.cpus_per_worker)
+        derived = most = max(1, int(free / per_trial + 1e-9))
+    wanted = settings.search.max_concurrent
+    if wanted is not None and wanted > most:
         raise ResourceError(
-            f"--search.max-concurrent {asked} is too many: there is room for {most}.",
+            f"--search.max-concurrent {wanted} is too many: there is room for {most}.",
             f"Use --search.max-concurrent {most} or fewer, or leave it out.",
         )
-    return asked or derived
+    return wanted or derived
 
 
 def run_trials(
@@ -74,46 +78,44 @@ def run_trials(
     num_concurrent: int,
     trainable: Any = None,
 ) -> None:
-    """Run trials with Tune until the journal holds all that the settings ask for.
+    """Run trials with Tune until the journal holds all that the settings call for.
 
     Args:
-        task: What they share.
-        journal: Where they stand, and where they go.
-        halving: Who goes on.
-        space: To choose from.
-        run: For what is shown and for Tune's own files.
-        num_concurrent: How many at a time.
+        task: What the trials share.
+        journal: Where they stand; records where they go.
+        halving: Decides which trials go on.
+        space: Settings to choose from.
+        run: Receives the curves of the display, and Tune's own files.
+        num_concurrent: Trials at a time.
         trainable: Runs a rung; None takes that of the task's number of workers.
     """
-    from qa_lib.search.searcher import Proposer, Recorder
+    from qa_lib.search.searcher import Recorder, RungSearcher
 
-    asked = task.settings.search
+    settings, options = task.settings, task.settings.search
     if not journal.trials:
-        whole = Sizes.of(models.load_config(task.settings.model.name))
-        journal.proposed(Setting(whole, asked.space.importance[0], *_middle(space)))
-    proposer = Proposer(
-        journal,
-        halving,
-        _proposals(task, journal, space),
-        num_trials=asked.num_trials,
-        window_budget=asked.window_budget,
-        global_batch=task.settings.train.global_batch,
-        deadline_s=time.monotonic() + (asked.time_budget_s or float("inf")),
-    )
-    display = Display(
-        run,
+        parent = Sizes.of(models.load_config(settings.model.name))
+        lowest = space.learning_rate[0], space.distill_weight[0]
+        journal.proposed(Setting(parent, space.importance[0], *lowest))
+    draw = partial(
+        sample,
+        space,
+        {entry.sizes for entry in journal.entries[1:] if not entry.skipped},
         journal.trials,
-        halving,
-        num_trials=asked.num_trials,
-        num_concurrent=num_concurrent,
+        objective=options.objective,
+        searcher=options.searcher,
+        seed=settings.seed,
     )
-    tuner = _tuner(task, run, proposer, Recorder(journal, display), num_concurrent, trainable)
+    searcher = RungSearcher(journal, halving, draw, options, settings.train.global_batch)
+    display = Display(
+        run, journal.trials, halving, num_trials=options.num_trials, num_concurrent=num_concurrent
+    )
+    tuner = _tuner(task, run, searcher, Recorder(journal, display), num_concurrent, trainable)
     with display:
         try:
             tuner.fit()
         except KeyboardInterrupt:
             print(
-                f"stopped; the same command with --resume --run-name {run.name} goes on",
+                f"stopped; the same command with --resume --run-name {run.name} continues",
                 file=sys.stderr,
             )
             raise
@@ -122,20 +124,20 @@ def run_trials(
 def _tuner(
     task: TrialTask,
     run: RunFolder,
-    proposer: Any,
+    searcher: Any,
     recorder: Any,
     num_concurrent: int,
     trainable: Any,
 ) -> Any:
-    """Set Tune up: a trial of its own for every rung, in actors that are used again."""
+    """Set Tune up: a trial of its own for every rung, in actors that are reused."""
     from ray import tune
 
     from qa_lib.search.trainable import GroupRung, Rung
 
     os.environ |= _TUNE_ENVIRONMENT
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal holds what crashed
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal records crashes
     several = task.settings.train.num_workers > 1
-    cpus = 0.1 if several else resources.MODEL_ACTOR_CPUS
+    cpus = 0.1 if several else MODEL_ACTOR_CPUS
     gpus = 1 if task.device == "cuda" and not several else 0
     return tune.Tuner(
         tune.with_resources(
@@ -143,8 +145,8 @@ def _tuner(
             {"CPU": cpus, "GPU": gpus},
         ),
         tune_config=tune.TuneConfig(
-            search_alg=proposer,
-            num_samples=-1,  # the proposer knows the end
+            search_alg=searcher,
+            num_samples=-1,  # the searcher knows the end
             max_concurrent_trials=num_concurrent,
             reuse_actors=True,
         ),
@@ -158,20 +160,3 @@ def _tuner(
             callbacks=[recorder],
         ),
     )
-
-
-def _proposals(task: TrialTask, journal: Journal, space: Space) -> Callable[[], Setting]:
-    asked = task.settings.search
-    return partial(
-        propose,
-        space,
-        {entry.sizes for entry in journal.entries[1:] if not entry.skipped},
-        journal.trials,
-        objective=asked.objective,
-        searcher=asked.searcher,
-        seed=task.settings.seed,
-    )
-
-
-def _middle(space: Space) -> tuple[float, float]:
-    return space.learning_rate[0], space.distill_weight[0]

@@ -1,4 +1,4 @@
-"""Answering questions: in a program, at a prompt, or a file of them on a cluster.
+"""Answering questions: in a program, at a prompt, from a file on a cluster, on a demo page.
 
     answerer = Answerer("runs/mine")
     answerer(question="Who built it?", context="Ann built the bridge in 1890.")

@@ -1,12 +1,12 @@
-"""One model, asked as the removed pipeline was.
+"""One model with the call of the `question-answering` pipeline that transformers 5 removed.
 
-What it documented: every window's start and end logits become probabilities over its context and
-its null position, a span scores the product of both ends, the spans of all windows are pooled, and
-spans of the same text count as one (transformers pull requests 38761 and 39193).
+As documented there, start and end logits of a window become probabilities over its context and its
+null position, a span scores the product of both, the spans of all windows are pooled, and spans of
+the same text count as one (transformers pull requests 38761 and 39193).
 
-Where the pipeline did other than it said, this does what it said: a question beyond
-`max_question_len` is cut (with fast tokenizers it was not), and where fewer spans than `top_k` are
-possible, fewer are returned (and not spans that end before they start).
+Where the pipeline differed from its documentation, this follows the documentation: a question
+beyond `max_question_len` is cut (with fast tokenizers it was not), and where fewer than `top_k`
+spans are possible, fewer are returned (and no spans that end before they start).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     Float32s = NDArray[np.float32]
 
 _WINDOWS_AT_A_TIME = 64
-# Spans that are one once aligned to words leave room for others: so many are drawn per window.
+# Drawn per window beyond 2 * top_k: aligned to words, several spans may become one.
 _SPARE_SPANS = 10
 _BATCH_SIZES = {"cpu": 8, "cuda": 64}
 _NOTHING: dict[str, Any] = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
 
 
 class Answerer:
-    """A question-answering model, ready to be asked."""
+    """A question-answering model, loaded once for any number of questions."""
 
     def __init__(
         self,
@@ -53,17 +53,17 @@ class Answerer:
         """Load the model.
 
         Args:
-            model: What `model.load` takes, or a loaded model.
+            model: What `models.load` takes, or a loaded model.
             device: cpu or cuda.
-            precision: fp32, bf16, fp16 or auto, for the arithmetic.
-            batch_size: Windows per forward pass; None takes 8 on a CPU, which is as fast with few,
-                and pads them less, and 64 on a GPU.
+            precision: Of the arithmetic: fp32, bf16, fp16 or auto.
+            batch_size: Windows per forward pass; None takes 64 on a GPU, and 8 on a CPU, which is
+                as fast there and pads less.
             num_threads: Of torch on a CPU; all cores where None.
             placement: Where the weights lie, see `placement.place`.
             max_memory: For the placement `auto`.
 
         Raises:
-            ModelError: It cannot be had, or was never trained to answer questions.
+            ModelError: The model is not available, or was never trained to answer questions.
         """
         if isinstance(model, str):
             check_answers(model)
@@ -94,26 +94,26 @@ class Answerer:
         """Answer one question, or several.
 
         Args:
-            question: A question, or a list of them.
+            question: A question, or a list of questions.
             context: The passage to answer from; for several questions one for all, or one each.
             top_k: Answers per question, best first; fewer where fewer are possible.
-            doc_stride: Tokens that consecutive windows of a long context share; None takes 128, or
-                half of `max_seq_len` where that is less.
+            doc_stride: Tokens that consecutive windows of a long context share; None takes 128, at
+                most half of `max_seq_len`.
             max_answer_len: Longest answer, in tokens.
             max_seq_len: Tokens in a window: question, context and special tokens; None takes 384,
-                or what the model can hold where that is less.
+                at most what the model can hold.
             max_question_len: Question tokens; the rest of a longer question is cut off.
             handle_impossible_answer: Whether "" is among the candidates.
             align_to_words: Widen answers to whole words, as the tokenizer divides the text.
 
         Returns:
-            A dictionary of `score` (a probability; of a text that was found several times, the
-            sum), `start` and `end` (half-open characters of the context) and `answer`; a list of
-            them where there are several. For a list of questions a list of these. Where no span is
-            possible at all, the answer is "", with a score of 0.
+            A dictionary of `score` (a probability, summed over the spans of the same text), `start`
+            and `end` (half-open characters of the context) and `answer`; a list of them if there
+            are several. For a list of questions a list of these. Where no span is possible, the
+            answer is "" with a score of 0.
 
         Raises:
-            ConfigError: A number is out of bounds, or the questions and contexts differ in number.
+            ConfigError: A number is out of bounds, or questions and contexts differ in number.
             DataError: A question or context is empty.
             ModelError: A logit is not finite.
         """
@@ -131,8 +131,23 @@ class Answerer:
             whole_words=align_to_words,
         ).table
         num_drawn = 2 * top_k + _SPARE_SPANS if align_to_words else top_k
-        pooled: list[list[_Span]] = [[] for _ in questions]
-        null_scores = np.ones(len(questions))
+        pooled, null_scores = self._pool(table, len(questions), num_drawn, max_answer_len)
+        results = []
+        for text, candidates, null_score in zip(contexts, pooled, null_scores, strict=True):
+            answers = _merge(text, candidates)
+            if handle_impossible_answer:
+                answers.append(_NOTHING | {"score": null_score})
+            answers.sort(key=lambda answer: answer["score"], reverse=True)
+            best = answers[:top_k] or [dict(_NOTHING)]
+            results.append(best[0] if len(best) == 1 else best)
+        return results[0] if isinstance(question, str) else results
+
+    def _pool(
+        self, table: pa.Table, num_questions: int, num_drawn: int, max_answer_len: int
+    ) -> tuple[list[list[_Span]], list[float]]:
+        """Return the candidates of each question over its windows, and its least null score."""
+        pooled: list[list[_Span]] = [[] for _ in range(num_questions)]
+        null_scores = np.ones(num_questions)
         for rows, start_logits, end_logits in self._forward(table):
             starts = _probabilities(rows, start_logits)
             ends = _probabilities(rows, end_logits)
@@ -141,15 +156,7 @@ class Answerer:
             np.minimum.at(null_scores, row, starts[window, null] * ends[window, null])
             for number, span in _best_spans(rows, starts, ends, num_drawn, max_answer_len):
                 pooled[number].append(span)
-        results = []
-        for text, found, null_score in zip(contexts, pooled, null_scores.tolist(), strict=True):
-            answers = _merge(text, found)
-            if handle_impossible_answer:
-                answers.append(_NOTHING | {"score": null_score})
-            answers.sort(key=lambda answer: answer["score"], reverse=True)
-            best = answers[:top_k] or [dict(_NOTHING)]
-            results.append(best[0] if len(best) == 1 else best)
-        return results[0] if isinstance(question, str) else results
+        return pooled, null_scores.tolist()
 
     def _default_length(self) -> int:
         longest = models.maximum_length(self._forward.model.config)
@@ -157,10 +164,10 @@ class Answerer:
 
 
 def check_answers(model_name: str) -> None:
-    """Refuse a model that was never trained to answer: its answers would be noise.
+    """Reject a model that was never trained to answer: its answers would be noise.
 
     Raises:
-        ModelError: It has no question-answering head, or cannot be had.
+        ModelError: The model has no question-answering head, or is not available.
     """
     if not models.has_answering_head(model_name):
         raise ModelError(
@@ -171,7 +178,7 @@ def check_answers(model_name: str) -> None:
 
 @dataclass(frozen=True, order=True)
 class _Span:
-    """A candidate; the order is that of windows, and within a window from the best down."""
+    """A candidate; candidates sort by window, and within a window best first."""
 
     part: int
     rank: int
@@ -216,8 +223,8 @@ def _best_spans(
     """Yield each window's best spans of context, with the row of their question.
 
     Args:
-        table: (windows) with character offsets.
-        starts: (windows, tokens) probabilities.
+        table: (windows,) rows with character offsets.
+        starts: (windows, tokens) float32 probabilities.
         ends: Likewise.
         count: Spans per window.
         max_answer_len: Longest span, in tokens.
@@ -226,17 +233,17 @@ def _best_spans(
         some = slice(first, first + _WINDOWS_AT_A_TIME)
         part = table.slice(first, _WINDOWS_AT_A_TIME)
         width = min(max_answer_len, starts.shape[1])
-        # (windows, starts, lengths): an end `length` tokens after its start
         padded = np.pad(ends[some], ((0, 0), (0, width - 1)))
+        # (windows, starts, lengths): the end lies `length` tokens after the start
         scores = starts[some, :, None] * np.lib.stride_tricks.sliding_window_view(padded, width, 1)
-        start = np.arange(starts.shape[1])[:, None]
+        start = np.arange(starts.shape[1])[:, None]  # (starts, 1)
         begin, end = (
             part[name].to_numpy()[:, None, None] for name in ("context_begin", "context_end")
         )
         possible = (start >= begin) & (start + np.arange(width) < end)
         flat = (part.num_rows, -1)
         counts, pair = spans.best_of_rows(scores.reshape(flat), count, possible.reshape(flat))
-        window = np.repeat(np.arange(part.num_rows), counts)
+        window = np.repeat(np.arange(part.num_rows), counts)  # (spans,)
         first_token, last_token = pair // width, pair // width + pair % width
         char_start, char_end = windows.characters(part, window, first_token, last_token)
         rank = np.arange(len(window)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -246,10 +253,10 @@ def _best_spans(
         yield from zip(row, map(_Span, *(column.tolist() for column in columns)), strict=True)
 
 
-def _merge(context: str, found: list[_Span]) -> list[dict[str, Any]]:
-    """Count spans of the same text, whatever its case, as one: the first, with all their scores."""
+def _merge(context: str, candidates: list[_Span]) -> list[dict[str, Any]]:
+    """Count spans of the same text, whatever its case, as one: the first, with the summed score."""
     by_text: dict[str, dict[str, Any]] = {}
-    for span in sorted(found):
+    for span in sorted(candidates):
         text = context[span.start : span.end]
         answer = by_text.setdefault(
             text.lower(), {"score": 0.0, "start": span.start, "end": span.end, "answer": text}

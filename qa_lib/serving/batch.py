@@ -1,100 +1,81 @@
-"""A file of questions answered by a pool of actors on Ray Data: JSON lines in, JSON lines out."""
+"""A file of questions answered by a pool of model actors: JSON lines in, JSON lines out."""
 
 from __future__ import annotations
 
 import json
-import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from qa_lib.config import Settings
-from qa_lib.errors import ConfigError, DataError, UserError
-from qa_lib.evaluation import device_of, num_gpus_of, pool_size
-from qa_lib.machines import resources
+from qa_lib.errors import ConfigError, DataError
+from qa_lib.machines.actors import ActorPool
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import storage
-from qa_lib.runs.progress import Progress
-from qa_lib.serving.answerer import Answerer, check_answers
-from qa_lib.serving.prompt import call_options
+from qa_lib.runs.folder import Folder
+from qa_lib.serving.answerer import check_answers
+from qa_lib.serving.prompt import call_options, load_answerer
 
-# Enough that windows of similar length meet in a batch, few enough that progress is seen.
+# Enough that windows of similar length meet in a batch, few enough to see progress.
 _QUESTIONS_PER_TASK = 256
-_ERROR = "error"
 
 
 def answer_file(settings: Settings) -> dict[str, Any]:
     """Answer every line of `answer.input`; write the lines, with predictions, to `answer.output`.
 
-    A line is a JSON object with `question` and `context`; it comes out as it was, in the same
+    A line is a JSON object with `question` and `context`; it is written as it was, in the same
     order, with `prediction`: what `Answerer` returns. The output appears when it is complete.
 
     Returns:
-        `num_questions`, `seconds` and `questions_per_s` (from the first model's start), `output`.
+        `num_questions`, `seconds` and `questions_per_s` (from the start of the actors), `output`.
 
     Raises:
-        DataError: A line is no such object, named by its number before anything starts.
+        DataError: A line is not such an object; its number is named before anything starts.
         ConfigError: The output exists, or the settings do not fit the machine or cluster.
-        ModelError: The model cannot be had, or was never trained to answer.
+        ModelError: The model is not available, or was never trained to answer.
     """
-    import ray
-
     answer = settings.answer
     assert answer.input is not None and answer.output is not None, "a rule between the settings"
     _refuse_existing(answer.output, settings.overwrite)
     lines = _read(answer.input)
     check_answers(settings.model.name)
     options = call_options(settings)
-    resources.start_ray()
-    device = device_of(settings)
-    num_actors, num_threads = pool_size(settings, device)
-    tasks = ray.data.from_arrow(_tasks(lines))
-    tasks.context.execution_options.preserve_order = True
-    model_options = {
-        "model": settings.model.name,
-        "device": device,
-        "precision": settings.train.precision,
-        "num_threads": num_threads,
-        **settings.model.model_dump(include={"placement", "max_memory"}),
-    }
-    found = tasks.map_batches(
-        _Actor,
-        fn_constructor_args=[model_options, options],
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=num_actors),
-        num_cpus=resources.MODEL_ACTOR_CPUS,
-        num_gpus=num_gpus_of(settings, device),
-    )
+    start_ray()
+    pool = ActorPool.of(settings)
+    load = partial(_load_answerer, settings, pool.device, options)
     started = time.monotonic()
-    done = 0
-    with (
-        Progress(len(lines), "questions", "answering") as progress,
-        _whole_file(answer.output) as write,
-    ):
-        part: pa.Table
-        for part in found.iter_batches(batch_size=None, batch_format="pyarrow"):
-            if _ERROR in part.column_names:
-                raise pickle.loads(part[_ERROR][0].as_py())
-            for number, prediction in zip(
-                part["number"].to_pylist(), part["prediction"].to_pylist(), strict=True
-            ):
-                assert number == done, f"line {number} came back where {done} was due"
-                row = lines[number] | {"prediction": json.loads(prediction)}
+    num_done = 0
+    with _whole_file(answer.output) as write:
+        for part in pool.run(load, _tasks(lines), title="answering", unit="questions"):
+            some = lines[num_done : num_done + part.num_rows]
+            for line, prediction in zip(some, part["prediction"].to_pylist(), strict=True):
+                row = line | {"prediction": json.loads(prediction)}
                 write(json.dumps(row, ensure_ascii=False) + "\n")
-                done += 1
-            progress.update(done, questions_per_s=done / (time.monotonic() - started))
-        assert done == len(lines), f"{done} of {len(lines)} lines came back"
+            num_done += part.num_rows
     seconds = time.monotonic() - started
     return {
-        "num_questions": done,
+        "num_questions": num_done,
         "seconds": round(seconds, 2),
-        "questions_per_s": round(done / seconds, 2),
+        "questions_per_s": round(num_done / seconds, 2),
         "output": answer.output,
     }
+
+
+def _load_answerer(
+    settings: Settings, device: str, options: dict[str, Any], num_threads: int
+) -> Callable[[pa.Table], pa.Table]:
+    """Load the model in an actor; return what answers questions, each prediction as JSON."""
+    answerer = load_answerer(settings, device, num_threads)
+
+    def answer(task: pa.Table) -> pa.Table:
+        texts = (task[name].to_pylist() for name in ("question", "context"))
+        return pa.table({"prediction": [json.dumps(each) for each in answerer(*texts, **options)]})
+
+    return answer
 
 
 def _read(path: str) -> list[dict[str, Any]]:
@@ -133,51 +114,17 @@ def _row(line: str, where: str) -> dict[str, Any]:
 
 
 def _tasks(lines: list[dict[str, Any]]) -> list[pa.Table]:
-    table = pa.table(
-        {
-            "number": np.arange(len(lines)),
-            "question": [line["question"] for line in lines],
-            "context": [line["context"] for line in lines],
-        }
-    )
-    return [
-        table.slice(first, _QUESTIONS_PER_TASK)
+    parts = [
+        lines[first : first + _QUESTIONS_PER_TASK]
         for first in range(0, len(lines), _QUESTIONS_PER_TASK)
     ]
-
-
-class _Actor:
-    """An actor of Ray Data: questions in, predictions as JSON out.
-
-    What the user can mend goes to the driver as a row: Ray Data forgets the class of what an actor
-    raises, and starts one that could not load its model again and again.
-    """
-
-    def __init__(self, model_options: dict[str, Any], options: dict[str, Any]) -> None:
-        self._options = options
-        self._error: UserError | None = None
-        try:
-            self._answerer = Answerer(**model_options)
-        except UserError as error:
-            self._error = error
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        try:
-            if self._error is not None:
-                raise self._error
-            texts = (batch[name].to_pylist() for name in ("question", "context"))
-            found = [json.dumps(each) for each in self._answerer(*texts, **self._options)]
-        except UserError as error:
-            return pa.table({_ERROR: [pickle.dumps(error)]})
-        return pa.table({"number": batch["number"], "prediction": found})
+    names = ("question", "context")
+    return [pa.table({name: [line[name] for line in part] for name in names}) for part in parts]
 
 
 def _refuse_existing(output: str, overwrite: bool) -> None:
-    from pyarrow.fs import FileType
-
-    filesystem, path = storage.resolve(output)
     try:
-        exists = filesystem.get_file_info(path).type != FileType.NotFound
+        exists = Folder(output, patient=False).exists()
     except OSError as error:
         raise ConfigError(
             f"The output {output} cannot be used: {storage.first_line(error)}",

@@ -8,7 +8,7 @@ from typing import Any
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import DataError, UserError
-from qa_lib.evaluation import device_of
+from qa_lib.machines.actors import device_of
 from qa_lib.runs import storage
 from qa_lib.serving.answerer import Answerer
 
@@ -36,8 +36,8 @@ def ask(settings: Settings) -> Any:
         What `Answerer` returns: a dictionary, or with `answer.top_k` above 1 a list of them.
 
     Raises:
-        ModelError: The model cannot be had, or was never trained to answer.
-        DataError: The context is in a file that cannot be read, or is empty.
+        ModelError: The model is not available, or was never trained to answer.
+        DataError: The context is empty, or its file cannot be read.
     """
     context = _read_context(settings.answer.context or "")
     options = call_options(settings)
@@ -48,8 +48,8 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
     """Ask for a context and questions, and print the answers, until the input ends.
 
     Args:
-        settings: Give the model, and the first context if any.
-        read: Prompts and returns a line; raises EOFError at the end.
+        settings: Name the model, and the first context if any.
+        read: Prompts, and returns a line; raises EOFError at the end.
     """
     options = call_options(settings)
     answerer = load_answerer(settings)
@@ -60,8 +60,8 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
             try:
                 context = _read_context(given or read("context (text, or @FILE)> "))
                 while question := read("question> ").strip():
-                    found = answerer(question, context, **options)
-                    for answer in [found] if isinstance(found, dict) else found:
+                    answers = answerer(question, context, **options)
+                    for answer in [answers] if isinstance(answers, dict) else answers:
                         print(_line(answer))
             except UserError as error:
                 print(f"{error.problem}\n  {error.remedy}")
@@ -70,15 +70,23 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
         print()
 
 
-def load_answerer(settings: Settings) -> Answerer:
-    """Load the model that the settings name, where and as they say.
+def load_answerer(
+    settings: Settings, device: str | None = None, num_threads: int | None = None
+) -> Answerer:
+    """Load the model of the settings, with their placement and precision.
+
+    Args:
+        settings: Name the model.
+        device: cpu or cuda; None judges by this machine.
+        num_threads: Of torch on a CPU; all cores where None.
 
     Raises:
-        ModelError: It cannot be had, or was never trained to answer.
+        ModelError: The model is not available, or was never trained to answer.
     """
     return Answerer(
         settings.model.name,
-        device=device_of(settings),
+        device=device or device_of(settings),
+        num_threads=num_threads,
         precision=settings.train.precision,
         placement=settings.model.placement,
         max_memory=settings.model.max_memory,

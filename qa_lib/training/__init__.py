@@ -1,15 +1,17 @@
-"""Fine-tuning: a batch plan, delivered by Ray Data, trained by DeepSpeed inside Ray Train workers.
+"""Fine-tuning: a batch plan, delivered by Ray Data, trained by DeepSpeed in Ray Train workers.
 
-`driver` asks for the workers and watches them, `worker` is what each of them runs. They share a
-plan, so the driver can check afterwards, from the ledger that the workers kept, that every window
-was trained exactly once.
+`driver` starts the workers and watches them, `worker` is one rank, `loop` takes the steps. Driver
+and ranks share the batch plan, so the driver can check afterwards, against the ranks' ledger, that
+every window was trained exactly once.
 """
 
 from __future__ import annotations
 
-from qa_lib.training.driver import describe, fine_tune
+from qa_lib.training.batch_plan import plan_of
+from qa_lib.training.driver import fine_tune
 from qa_lib.training.ledger import LEDGER, check_ledger, read_ledger
-from qa_lib.training.task import checkpoints_of, micro_batch_of, plan_of
+from qa_lib.training.preview import describe
+from qa_lib.training.task import checkpoints_of
 
 __all__ = [
     "LEDGER",
@@ -17,7 +19,6 @@ __all__ = [
     "checkpoints_of",
     "describe",
     "fine_tune",
-    "micro_batch_of",
     "plan_of",
     "read_ledger",
 ]

@@ -1,8 +1,8 @@
-"""The batch plan: which windows make up every optimizer step, and who takes which of them.
+"""The batch plan: which windows make up every optimizer step, and which rank takes which of them.
 
-The plan is a pure function of the windows' lengths, the global batch and the seed. It knows nothing
-of the world size until a rank asks for its share, so the same windows meet in the same step whether
-one worker trains or sixty-four, and the place to resume from is one integer: the next step.
+The plan is a pure function of the windows' lengths, the global batch and the seed. The world size
+only decides how a batch is shared, so one worker and sixty-four train the same windows in the same
+step, and a run resumes from one integer: the next step.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
+from qa_lib.config import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,7 @@ class BatchPlan:
         seed: Decides order and batch composition.
         bucket_batches: Windows are sorted by length within this many shuffled batches at a time, so
             that a batch holds similar lengths. 1 leaves the batches random.
-        max_steps: Stops the plan early; None runs all epochs.
+        max_steps: Ends the plan early; None runs all epochs.
     """
 
     lengths: np.ndarray
@@ -53,7 +55,7 @@ class BatchPlan:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides the plan: a checkpoint belongs to one plan only."""
+        """SHA-256 of everything that decides the plan; a checkpoint belongs to one plan."""
         rest = (self.global_batch, self.seed, self.bucket_batches, self.num_steps)
         digest = hashlib.sha256(repr(rest).encode())
         digest.update(np.asarray(self.lengths, np.int32).tobytes())
@@ -74,21 +76,22 @@ class BatchPlan:
     def share(
         self, step: int, rank: int, world_size: int, micro_batch: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what one rank takes of a step: whole micro-batches of exactly `micro_batch` rows.
+        """Return one rank's share of a step: whole micro-batches of exactly `micro_batch` rows.
 
-        The batch, sorted by length, is cut into micro-batches that are dealt to the ranks in turn,
-        so at every moment the ranks hold neighbours in length and wait little for each other. Where
-        the batch is short, rows are repeated with weight 0: every rank takes the same number of
-        micro-batches, and a repeated window adds nothing to the loss.
+        The batch, sorted by length, is cut into micro-batches that are dealt to the ranks in turn:
+        at any moment the ranks compute windows of similar length, and wait little for each other. A
+        short batch is filled with its last window at weight 0, which adds nothing to the loss: all
+        ranks take equally many micro-batches.
 
         Returns:
-            Window indices and weights (1 trained, 0 filler), global_batch / world_size of each.
+            Window indices (int64) and weights (int8: 1 trained, 0 filler), both of shape
+            (global_batch / world_size,).
         """
         batch = self.batch(step)
         missing = self.global_batch - len(batch)
         indices = np.concatenate([batch, np.full(missing, batch[-1])])
         weights = np.concatenate([np.ones(len(batch), np.int8), np.zeros(missing, np.int8)])
-        hands = (-1, world_size, micro_batch)
+        hands = (-1, world_size, micro_batch)  # (micro-batches per rank, ranks, windows)
         return (
             indices.reshape(hands)[:, rank].reshape(-1),
             weights.reshape(hands)[:, rank].reshape(-1),
@@ -96,6 +99,7 @@ class BatchPlan:
 
     @lru_cache(maxsize=2)  # noqa: B019 - two epochs of a frozen plan, as long as the plan lives
     def _epoch(self, epoch: int) -> list[np.ndarray]:
+        """Return an epoch's batches, each (at most global_batch,) window indices, longest first."""
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(self.num_windows)
         bucket = self.bucket_batches * self.global_batch
@@ -107,13 +111,14 @@ class BatchPlan:
         return [batches[position] for position in random.permutation(len(batches))]
 
 
-def fitting_micro_batch(micro_batch: int, global_batch: int, num_workers: int) -> int:
-    """Return the largest micro-batch of at most `micro_batch` rows that divides a rank's share.
-
-    Args:
-        micro_batch: The wish, in windows.
-        global_batch: Windows per optimizer step; a multiple of `num_workers`.
-        num_workers: Ranks that share it.
-    """
-    share = global_batch // num_workers
-    return next(size for size in range(min(micro_batch, share), 0, -1) if share % size == 0)
+def plan_of(settings: Settings, lengths: np.ndarray) -> BatchPlan:
+    """Return the batch plan of a run over windows of these lengths, (windows,) int32."""
+    train = settings.train
+    return BatchPlan(
+        lengths=lengths,
+        global_batch=train.global_batch,
+        num_epochs=train.epochs,
+        seed=settings.seed,
+        bucket_batches=train.bucket_batches,
+        max_steps=train.max_steps,
+    )

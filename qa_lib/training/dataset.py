@@ -1,9 +1,7 @@
-"""Ray Data: questions become windows on the cluster, and windows reach the ranks in plan order.
+"""Ray Data: questions become windows on the cluster.
 
-Two datasets. The first maps blocks of questions to blocks of token windows, which stay in Ray's
-object store as Arrow tables (all of SQuAD is about 60 MB). The second is one per rank: its rows are
-stretches of the batch plan, which tasks turn into Arrow batches of exactly the windows that the
-plan gives that rank. The plan decides who trains what; Ray Data computes, buffers and moves it.
+A dataset maps blocks of questions to blocks of token windows, which stay in Ray's object store as
+Arrow tables (60 MB for SQuAD).
 """
 
 from __future__ import annotations
@@ -14,23 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from ray.train import DataConfig
 
 from qa_lib import windows
 from qa_lib.data import context_edges
 from qa_lib.errors import DataError
-from qa_lib.runs.checkpoints import CheckpointStore
-from qa_lib.training.batch_plan import BatchPlan
 
 if TYPE_CHECKING:
     from ray import ObjectRef
-    from ray.data import DataIterator, Dataset
 
 _QUESTIONS_PER_BLOCK = 2500
-_MOST_QUESTIONS_HERE = 4000
-# A task prepares this many windows: seconds of training, a millisecond of gathering.
-_WINDOWS_PER_TASK = 512
-_TASK_CPUS = 0.25
+_MAX_QUESTIONS_HERE = 4000
+TASK_CPUS = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +34,7 @@ class WindowSet:
         starts: (blocks,) int64, the window index of each block's first window.
         lengths: (windows,) int32, tokens of each window.
         rows: (windows,) int32, the question of each window.
-        too_long: Rows whose question leaves no room for context; they have no window.
+        too_long: Questions without a window, because they leave no room for context.
     """
 
     blocks: list[ObjectRef]
@@ -60,27 +52,27 @@ class WindowSet:
 def tokenize(
     questions: pa.Table, model_name: str, spec: windows.WindowSpec, *, offsets: bool
 ) -> WindowSet:
-    """Cut questions into windows: with Ray Data, or where they are few in this process.
+    """Cut questions into windows, with Ray Data if there are many.
 
     Args:
         questions: Of the SQuAD schema.
         model_name: Whose tokenizer cuts.
         spec: Window length and stride.
-        offsets: Keep the character offsets that decoding needs; training does without.
+        offsets: Keep the character offsets, which decoding needs and training does not.
 
     Raises:
-        DataError: Not one question fits a window.
+        DataError: No question fits a window.
     """
     import ray
 
     how: dict[str, Any] = {"model_name": model_name, "spec": spec, "offsets": offsets}
-    if questions.num_rows <= _MOST_QUESTIONS_HERE:
-        # A second of work; the processes that would do it take longer than that to start.
+    if questions.num_rows <= _MAX_QUESTIONS_HERE:
+        # A second of work: less than the start of other processes.
         (block,) = _blocks(questions, questions.num_rows)
         blocks = [ray.put(_tokenize_block(block, **how))]
     else:
         dataset = ray.data.from_arrow(_blocks(questions, _QUESTIONS_PER_BLOCK))
-        # A change of block order between stages would be a change of window indices.
+        # Another order of blocks would change the window indices.
         dataset.context.execution_options.preserve_order = True
         cut = dataset.map_batches(
             _tokenize_block,  # type: ignore[arg-type]
@@ -88,7 +80,7 @@ def tokenize(
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            num_cpus=_TASK_CPUS * 2,
+            num_cpus=TASK_CPUS * 2,
         )
         blocks = cut.materialize().to_arrow_refs()
     pairs = zip(blocks, ray.get(blocks), strict=True)
@@ -112,12 +104,15 @@ def tokenize(
 
 
 def take(blocks: list[pa.Table], starts: np.ndarray, indices: np.ndarray) -> pa.Table:
-    """Gather windows from blocks by window index, in the order asked.
+    """Gather windows from blocks by window index.
 
     Args:
         blocks: Arrow tables.
         starts: (blocks,) window index of each block's first row.
-        indices: (windows,) int64, repeats allowed.
+        indices: (windows,) int64, in any order, with repeats.
+
+    Returns:
+        The windows in the order of the indices.
     """
     owner = np.searchsorted(starts, indices, side="right") - 1
     order = np.argsort(owner, kind="stable")
@@ -125,110 +120,7 @@ def take(blocks: list[pa.Table], starts: np.ndarray, indices: np.ndarray) -> pa.
     for block in np.unique(owner):
         members = indices[order][owner[order] == block]
         parts.append(blocks[block].take(pa.array(members - starts[block])))
-    back = np.empty(len(indices), np.int64)
-    back[order] = np.arange(len(indices))
-    return pa.concat_tables(parts).combine_chunks().take(pa.array(back))
-
-
-@dataclass
-class PlannedData(DataConfig):
-    """Gives each rank of a Ray Train group the windows that the plan deals it.
-
-    Ray Train asks at every start of the group, so after a failure the data go on where the newest
-    good checkpoint stands.
-
-    Attributes:
-        plan: Which windows make up which step.
-        window_set: Where the windows are.
-        micro_batch: Rows per micro-step of a rank; batches of this size come out exactly.
-        checkpoints: The run's checkpoint folder, path or URL.
-    """
-
-    plan: BatchPlan
-    window_set: WindowSet
-    micro_batch: int
-    checkpoints: str
-
-    def __post_init__(self) -> None:
-        """Initialise Ray's side: our datasets are not split, each rank has its own."""
-        super().__init__(datasets_to_split=[])
-
-    def configure(
-        self, datasets: dict[str, Dataset], world_size: int, *_: Any, **__: Any
-    ) -> list[dict[str, DataIterator]]:
-        """Return an iterator per rank, from the resume cursor to the end of the plan."""
-        found = CheckpointStore(self.checkpoints).newest_good(warn=lambda _: None)
-        cursor = found.step if found else 0
-        return [
-            {name: self._rank_dataset(rank, world_size, cursor).iterator() for name in datasets}
-            for rank in range(world_size)
-        ]
-
-    def _rank_dataset(self, rank: int, world_size: int, cursor: int) -> Dataset:
-        import ray
-
-        per_step = self.plan.global_batch // world_size
-        stretch = max(1, _WINDOWS_PER_TASK // per_step)
-        num_stretches = max(1, -(-(self.plan.num_steps - cursor) // stretch))
-        dataset = ray.data.range(num_stretches, override_num_blocks=num_stretches)
-        dataset.context.execution_options.preserve_order = True
-        # Under output backpressure Ray 2.60's executor polls without a pause and takes half a core
-        # from the training thread of the same process [measured]. What runs ahead here is small:
-        # the plan's windows, 60 MB an epoch of SQuAD, and the object store spills.
-        dataset.context.set_config("backpressure_policies.enabled", [])
-        return dataset.map_batches(
-            _gather_stretch,  # type: ignore[arg-type]
-            fn_kwargs={
-                "plan": ray.put(self.plan),
-                "blocks": self.window_set.blocks,
-                "starts": self.window_set.starts,
-                "rank": rank,
-                "world_size": world_size,
-                "micro_batch": self.micro_batch,
-                "cursor": cursor,
-                "stretch": stretch,
-            },
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=_TASK_CPUS,
-        )
-
-
-def _gather_stretch(
-    batch: pa.Table,
-    *,
-    plan: Any,
-    blocks: list[ObjectRef],
-    starts: np.ndarray,
-    rank: int,
-    world_size: int,
-    micro_batch: int,
-    cursor: int,
-    stretch: int,
-) -> pa.Table:
-    """Turn stretches of the plan into a rank's windows with `step`, `window_index`, `weight`."""
-    import ray
-
-    plan = ray.get(plan)
-    steps = [
-        step
-        for number in batch["id"].to_pylist()
-        for step in range(
-            cursor + number * stretch, min(cursor + (number + 1) * stretch, plan.num_steps)
-        )
-    ]
-    shares = [plan.share(step, rank, world_size, micro_batch) for step in steps]
-    if not shares:  # nothing is left to train: Ray Data wants a block all the same
-        return ray.get(blocks[0]).slice(0, 0)
-    indices = np.concatenate([indices for indices, _ in shares])
-    table = take(ray.get(blocks), starts, indices)
-    weights = np.concatenate([weights for _, weights in shares])
-    of_step = np.repeat(np.array(steps, np.int32), [len(indices) for indices, _ in shares])
-    return (
-        table.append_column("step", pa.array(of_step))
-        .append_column("window_index", pa.array(indices))
-        .append_column("weight", pa.array(weights))
-    )
+    return pa.concat_tables(parts).combine_chunks().take(pa.array(np.argsort(order)))
 
 
 def _tokenize_block(

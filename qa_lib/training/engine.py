@@ -1,8 +1,8 @@
 """One optimizer step through DeepSpeed, on CPU and GPU alike.
 
-`deepspeed.initialize` is called directly, inside a process group that exists already, so that tests
-without a GPU exercise the very ZeRO engine that a cluster runs. Every setting of DeepSpeed is
-derived here from the typed settings; nobody writes its dictionary by hand.
+`deepspeed.initialize` is called directly, inside an existing process group, so that tests without a
+GPU exercise the ZeRO engine that a cluster runs. DeepSpeed's dictionary is derived here from the
+typed settings and never written by hand.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import torch
 import torch.distributed as dist
 
 from qa_lib.config import TrainSettings
-from qa_lib.training.losses import Batch, window_losses
+from qa_lib.training.losses import Batch, Losses, losses_of
+from qa_lib.training.optimizer import build_optimizer, learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from transformers import PreTrainedModel
 
@@ -37,8 +38,8 @@ class StepResult:
 
     Attributes:
         loss: Mean over the windows of the global batch.
-        skipped: True where the loss or a gradient was not finite, and no weight moved.
-        stop: True where some rank was asked to stop.
+        skipped: The loss or a gradient was not finite, and no weight changed.
+        stop: At least one rank has set `Engine.wants_stop`.
     """
 
     loss: float
@@ -49,14 +50,7 @@ class StepResult:
 def deepspeed_config(
     train: TrainSettings, precision: str, world_size: int, micro_batch: int
 ) -> dict[str, Any]:
-    """Derive DeepSpeed's configuration.
-
-    Args:
-        train: The typed settings.
-        precision: fp32, bf16 or fp16, resolved.
-        world_size: Ranks.
-        micro_batch: Windows per rank and micro-step.
-    """
+    """Derive DeepSpeed's configuration; precision is fp32, bf16 or fp16, already resolved."""
     config: dict[str, Any] = {
         "train_batch_size": train.global_batch,
         "train_micro_batch_size_per_gpu": micro_batch,
@@ -69,34 +63,26 @@ def deepspeed_config(
         "zero_optimization": {
             "stage": train.zero_stage,
             "contiguous_gradients": True,
-            # DeepSpeed allocates this buffer whole: its default of 5e8 elements is 2 GB of a GPU.
+            # DeepSpeed allocates the whole buffer: its default of 5e8 elements is 2 GB of a GPU.
             "reduce_bucket_size": REDUCE_BUCKET,
             "overlap_comm": False,
-            # Every parameter is partitioned: the default threshold would leave a model as small as
-            # MiniLM replicated in good part.
+            # Partition every parameter: with the default threshold, much of a model as small as
+            # MiniLM would stay replicated.
             "stage3_param_persistence_threshold": 0,
         },
     }
     if train.offload_optimizer:
         config["zero_optimization"]["offload_optimizer"] = {"device": "cpu", "pin_memory": False}
     if precision == "bf16":
-        # fp32 master weights, computation autocast: what plain bf16 weights lose is not lost here.
+        # fp32 weights with autocast arithmetic: plain bf16 weights would lose small updates.
         config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     if precision == "fp16":
         config["fp16"] = {"enabled": True, "initial_scale_power": 16, "loss_scale_window": 500}
     return config
 
 
-def learning_rate(train: TrainSettings, step: int, num_steps: int) -> float:
-    """Return the rate of one step: linear warm-up, then linear decay to zero."""
-    num_warmup = math.ceil(train.warmup_ratio * num_steps)
-    if step < num_warmup:
-        return train.learning_rate * (step + 1) / num_warmup
-    return train.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
-
-
 class Engine:
-    """A model inside a DeepSpeed engine at the asked ZeRO stage, and nothing else beside it."""
+    """A model inside a DeepSpeed engine at the requested ZeRO stage."""
 
     def __init__(
         self,
@@ -107,22 +93,22 @@ class Engine:
         device: torch.device,
         num_steps: int,
         micro_batch: int,
-        losses: Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor] = window_losses,
+        losses: Losses | None = None,
     ) -> None:
         """Hand the model to DeepSpeed.
 
         Args:
-            model: In float32, adjusted already: ZeRO partitions what it is given.
+            model: In float32, already adjusted: ZeRO partitions it now.
             train: The typed settings.
             precision: fp32, bf16 or fp16.
-            device: This rank's.
-            num_steps: Optimizer steps of the whole plan, for the learning rate's decay.
+            device: Of this rank.
+            num_steps: Optimizer steps of the whole plan, over which the learning rate decays.
             micro_batch: Windows per rank and micro-step.
-            losses: Start logits, end logits and batch to a loss per window.
+            losses: None: those that the settings ask for.
         """
         import deepspeed
 
-        self.losses = losses
+        self.losses = losses or losses_of(train)
         self.settings = train
         self.num_steps = num_steps
         self.device = device
@@ -132,11 +118,12 @@ class Engine:
             self.model.gradient_checkpointing_enable()
         self.step_number = 0
         self.num_skipped = 0
+        self.num_skipped_in_a_row = 0
+        self.wants_stop = False  # all ranks learn of it in the next step
         self._num_gradient_bytes = 0
-        self._guard = _build_optimizer(self.model, train)
+        self._guard = build_optimizer(self.model, train)
         world_size = dist.get_world_size()
-        # An operator that only inference uses: to compile it takes minutes on a fresh machine, and
-        # fails where there is no C++ compiler.
+        # Only inference uses this operator. Compiling it takes minutes, and needs a C++ compiler.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._engine, *_ = deepspeed.initialize(
             model=self.model,
@@ -148,29 +135,26 @@ class Engine:
         stage = self._engine.zero_optimization_stage()
         assert stage == train.zero_stage, f"DeepSpeed runs ZeRO {stage}, not {train.zero_stage}"
         if world_size == 1 and stage == 0:
-            # A single rank has nothing to reduce; DeepSpeed would flatten, sum and copy back every
-            # gradient all the same: a twelfth of a step on a CPU [measured].
+            # A single rank has nothing to reduce; DeepSpeed would still flatten, sum and copy back
+            # every gradient: 8 % of a step on a CPU [measured].
             self._engine.enable_backward_allreduce = False
 
     @property
     def zero_stage(self) -> int:
-        """The stage that the engine really runs at."""
+        """The stage that the engine runs at."""
         return self._engine.zero_optimization_stage()
 
-    def step(
-        self, micro_batches: list[tuple[Batch, torch.Tensor]], num_real: int, stop: bool = False
-    ) -> StepResult:
+    def step(self, micro_batches: list[tuple[Batch, torch.Tensor]], num_windows: int) -> StepResult:
         """Take one optimizer step over this rank's micro-batches.
 
-        Each window of the global batch has equal weight: a rank's loss is its sum, times the world
-        size that DeepSpeed's mean over ranks divides by, over the windows of the whole batch.
+        All windows of the global batch have equal weight: a rank's loss is the sum over its windows
+        divided by the windows of the whole batch, times the world size, by which DeepSpeed divides.
 
         Args:
             micro_batches: (collated batch, (windows,) float weights) pairs, as many on every rank.
-            num_real: Windows of weight 1 in the global batch.
-            stop: This rank was asked to stop after the step; every rank learns of it.
+            num_windows: Windows of weight 1 in the global batch, over all ranks.
         """
-        scale = dist.get_world_size() * len(micro_batches) / num_real
+        scale = dist.get_world_size() * len(micro_batches) / num_windows
         total = torch.zeros((), device=self.device)
         is_first = self._num_gradient_bytes == 0
         for position, (batch, weights) in enumerate(micro_batches):
@@ -181,9 +165,10 @@ class Engine:
             self._engine.set_gradient_accumulation_boundary(last)
             self._engine.backward(loss * scale)
             if last:
-                told = torch.stack([total, torch.tensor(float(stop), device=self.device)])
-                dist.all_reduce(told)
-                mean_loss, stops = told[0].item() / num_real, told[1].item()
+                wants_stop = torch.tensor(float(self.wants_stop), device=self.device)
+                sums = torch.stack([total, wants_stop])
+                dist.all_reduce(sums)
+                mean_loss, num_stops = sums[0].item() / num_windows, sums[1].item()
                 self._guard.skip = not (math.isfinite(mean_loss) and self._gradients_are_finite())
                 self._set_learning_rate(
                     learning_rate(self.settings, self.step_number, self.num_steps)
@@ -195,7 +180,8 @@ class Engine:
         skipped = self._guard.skip or not self._engine.was_step_applied()
         self.step_number += 1
         self.num_skipped += skipped
-        return StepResult(mean_loss, skipped, stops > 0)
+        self.num_skipped_in_a_row = self.num_skipped_in_a_row + 1 if skipped else 0
+        return StepResult(mean_loss, skipped, num_stops > 0)
 
     def save(self, folder: Path) -> None:
         """Write this rank's part of the training state into a local folder."""
@@ -211,9 +197,9 @@ class Engine:
         torch.save(state, folder / f"rank-{dist.get_rank():05d}.pt")
 
     def load(self, folder: Path) -> None:
-        """Continue from what `save` wrote at the same world size and ZeRO stage.
+        """Continue from a folder that `save` wrote at the same world size and ZeRO stage.
 
-        The files are pickles: only hand over files whose hashes have matched a manifest.
+        The files are pickles: pass only files whose hashes match a manifest.
         """
         path, _ = self._engine.load_checkpoint(str(folder), tag="deepspeed")
         assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
@@ -248,8 +234,8 @@ class Engine:
         """Measure this rank's bytes of training state, by the storage behind its tensors.
 
         Returns:
-            `parameters`; `gradients`, the most that were held after a backward pass; `optimizer`,
-            moments and master weights.
+            `parameters`; `gradients`, the largest sum after a backward pass of the first step;
+            `optimizer`, moments and master weights.
         """
         parameters, masters, moments = self._state_tensors()
         return {
@@ -259,25 +245,22 @@ class Engine:
         }
 
     def is_finite(self) -> bool:
-        """Say whether weights and optimizer state are free of NaN and infinity, on every rank.
-
-        Every rank must call it.
-        """
+        """Say whether all ranks' training states are finite; every rank must call it."""
         parameters, masters, moments = self._state_tensors()
         finite = all(
             bool(tensor.isfinite().all())
             for tensor in (*parameters, *masters, *moments)
             if isinstance(tensor, torch.Tensor)
         )
-        told = torch.tensor(float(finite), device=self.device)
-        dist.all_reduce(told, dist.ReduceOp.MIN)
-        return told.item() > 0
+        everywhere = torch.tensor(float(finite), device=self.device)
+        dist.all_reduce(everywhere, dist.ReduceOp.MIN)
+        return everywhere.item() > 0
 
     def _state_tensors(self) -> tuple[list[Any], list[Any], list[Any]]:
-        """Return this rank's parameters, the weights that the optimizer moves, and its moments."""
+        """Return this rank's parameters, the weights the optimizer updates, and its moments."""
         # ZeRO 3 keeps a rank's part of a parameter in `ds_tensor`.
         parameters = [getattr(p, "ds_tensor", p) for p in self.model.parameters()]
-        # ZeRO 3 lends the optimizer its masters for the moment of a step only.
+        # Under ZeRO 3 the optimizer's groups hold the masters only during a step.
         masters = getattr(self._engine.optimizer, "fp32_partitioned_groups_flat", None) or [
             p for group in self._guard.param_groups for p in group["params"]
         ]
@@ -285,7 +268,7 @@ class Engine:
         return parameters, list(masters), moments
 
     def _count_gradient_bytes(self) -> int:
-        """Count gradients where autograd leaves them and where DeepSpeed gathers its share."""
+        """Count the bytes of gradients, both autograd's and DeepSpeed's partitions."""
         optimizer = self._engine.optimizer
         held = [parameter.grad for parameter in self.model.parameters()]
         held.append(getattr(optimizer, "grad_partitions_flat_buffer", None))
@@ -295,7 +278,7 @@ class Engine:
         return _num_bytes(held)
 
     def _gradients_are_finite(self) -> bool:
-        """Check reduced gradients at stage 0; from stage 1 on DeepSpeed does it, and skips."""
+        """Check reduced gradients at stage 0; from stage 1 on DeepSpeed checks them, and skips."""
         if self.zero_stage > 0:
             return True
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
@@ -308,7 +291,7 @@ class Engine:
 
         shape = getattr(parameter, "ds_shape", parameter.shape)  # ZeRO 3 empties the tensor itself
         if parameter.dtype != torch.float32:
-            # fp16 weights are a rounding of the optimizer's: the fp32 master is the model.
+            # fp16 weights are rounded from the optimizer's fp32 masters.
             master = safe_get_full_fp32_param(parameter)
             if master is not None:
                 return master.float().cpu().reshape(shape)
@@ -324,38 +307,7 @@ class Engine:
             group["lr"] = rate
 
 
-def _build_optimizer(model: PreTrainedModel, train: TrainSettings) -> Any:
-    """Build AdamW or SGD with a switch that makes a step move nothing.
-
-    DeepSpeed has no way to drop a step whose loss is not finite outside fp16. The optimizer it
-    wraps can refuse: everything around it (reduction, clipping, zeroing) stays DeepSpeed's own.
-    """
-    base = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.SGD
-    options: dict[str, Any] = {}
-    if train.optimizer == "adamw":
-        # Fused, it is one pass over each tensor; the default for a CPU takes three times as long.
-        options = {"fused": True, "eps": train.adam_epsilon}
-
-    class Guarded(base):  # type: ignore[misc,valid-type]
-        skip = False
-
-        def step(self, closure: Any = None) -> Any:
-            return None if self.skip else super().step(closure)
-
-    decayed: list[torch.nn.Parameter] = []
-    exempt: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        is_exempt = parameter.ndim < 2 or "layernorm" in name.lower().replace("_", "")
-        (exempt if is_exempt else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": train.weight_decay},
-        {"params": exempt, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return Guarded(groups, lr=train.learning_rate, **options)
-
-
 def _num_bytes(tensors: Iterable[Any]) -> int:
-    """Add up the distinct storages behind tensors; what is no tensor counts nothing."""
+    """Add up the distinct storages behind tensors; other values count nothing."""
     storages = [tensor.untyped_storage() for tensor in tensors if isinstance(tensor, torch.Tensor)]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())

@@ -1,28 +1,27 @@
-"""The ledger: which window was trained in which step, kept inside the checkpoints themselves.
+"""The ledger: which window was trained in which step, kept inside the checkpoints.
 
-Because it travels with the weights, it is the history of those weights and of no others: steps that
-a crash undid are not in it.
+It travels with the weights and is the history of those weights only: steps that a crash undid are
+not in it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.batch_plan import BatchPlan
 
 LEDGER = "ledger.parquet"
 SCHEMA = pa.schema([("step", pa.int32()), ("window_index", pa.int32())])
-"""A row per window trained: the optimizer step, and the window's number in its split."""
+"""A row per trained window: the optimizer step, and the window's index in its split."""
 
 
 def check_ledger(ledger: pa.Table, plan: BatchPlan, num_steps: int) -> None:
-    """Assert that the history of the final weights holds every planned window exactly once.
+    """Assert that a ledger holds every planned window exactly once.
 
     Args:
-        ledger: Columns `step` and `window_index`, a row per window trained.
+        ledger: Of `SCHEMA`.
         plan: What should have been trained.
         num_steps: Optimizer steps taken.
     """
@@ -39,5 +38,4 @@ def check_ledger(ledger: pa.Table, plan: BatchPlan, num_steps: int) -> None:
 
 def read_ledger(run: RunFolder) -> pa.Table:
     """Read a finished run's ledger."""
-    with run.filesystem.open_input_file(f"{run.root}/{LEDGER}") as file:
-        return pq.read_table(file)
+    return run.read_parquet(LEDGER)

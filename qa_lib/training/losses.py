@@ -1,16 +1,23 @@
 """The losses of a window: against its label, and against a teacher's logits.
 
-A batch is what `windows.collate` makes: int64 tensors `attention_mask` (windows, tokens) and
-`start_positions`, `end_positions` (windows,). For distillation it also holds the teacher's
+A batch comes from `windows.collate`: int64 tensors `attention_mask` (windows, tokens) and
+`start_positions`, `end_positions` (windows,). For distillation it also holds
 `teacher_start_logits` and `teacher_end_logits`, float32 of shape (windows, tokens).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
+from qa_lib.config import TrainSettings
+
 Batch = dict[str, torch.Tensor]
+Losses = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
+"""Takes start logits, end logits and batch; returns a loss per window."""
 
 
 def window_losses(
@@ -18,13 +25,11 @@ def window_losses(
 ) -> torch.Tensor:
     """Return the question-answering loss of each window, (windows,) float32.
 
-    The mean of the two cross entropies (Devlin et al. 2019, section 4.2). Padding is masked out of
-    the softmax, so a window's loss does not depend on what it was batched with.
+    The mean of the two cross entropies. Padding is masked out of the softmax, so a window's loss
+    does not depend on the other windows of its batch. Logits have shape (windows, tokens).
 
-    Args:
-        start_logits: (windows, tokens).
-        end_logits: (windows, tokens).
-        batch: With `attention_mask`, `start_positions` and `end_positions`.
+    Source:
+        Devlin et al. 2019, section 4.2.
     """
     start, end = _masked(start_logits, batch), _masked(end_logits, batch)
     return 0.5 * (
@@ -43,15 +48,18 @@ def distilled_losses(
 ) -> torch.Tensor:
     """Mix the label's loss with the divergence from the teacher, (windows,) float32.
 
-    Source: Hinton et al. 2015, section 2: the divergence of the softened distributions, times the
-    square of the temperature, so that its gradients keep their size.
+    The divergence of the softened distributions is multiplied by the square of the temperature, so
+    that its gradients keep their size.
 
     Args:
         start_logits: (windows, tokens).
         end_logits: (windows, tokens).
-        batch: With the teacher's logits beside the labels.
-        weight: Of the teacher; the labels get the rest.
+        batch: Labels and the teacher's logits.
+        weight: Of the teacher, from 0 to 1; the labels get the rest.
         temperature: Softens both distributions.
+
+    Source:
+        Hinton et al. 2015, section 2.
     """
     divergence = torch.zeros(len(start_logits), device=start_logits.device)
     for name, logits in (
@@ -66,6 +74,13 @@ def distilled_losses(
     return (1 - weight) * labels + weight * temperature**2 * divergence
 
 
+def losses_of(train: TrainSettings) -> Losses:
+    """Return the losses that settings ask for: with a teacher, the distilled ones."""
+    if not train.teacher:
+        return window_losses
+    return partial(distilled_losses, weight=train.distill_weight, temperature=train.temperature)
+
+
 def _masked(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    # Not -inf: its log-softmax has NaN gradients where a difference of two infinities is taken.
+    # Not -inf: the difference of two infinities would give NaN gradients.
     return logits.float().masked_fill(batch["attention_mask"] == 0, torch.finfo(torch.float32).min)

@@ -1,8 +1,9 @@
-"""The largest micro-batch that fits: `--train.micro-batch auto`.
+"""The micro-batch: windows of a rank's forward and backward pass.
 
-On a GPU one process tries, before the group of workers forms: it holds what a rank will hold and
-takes real micro-batches of the longest windows, forwards and backwards. On a CPU it is estimated
-and never tried: who exceeds the memory there takes the machine along.
+With `--train.micro-batch auto` it is the largest that fits. On a GPU one process tries sizes before
+the group of workers forms: it allocates what a rank will hold and takes micro-batches of the
+longest windows. On a CPU it is estimated, never tried: running out of memory there takes the
+machine down.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ from typing import TYPE_CHECKING, Any
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
-from qa_lib.machines import devices, resources
-from qa_lib.machines.resources import memory_per_rank
-from qa_lib.training.batch_plan import fitting_micro_batch
+from qa_lib.machines import devices, memory
+from qa_lib.machines.memory import memory_per_rank
 
 if TYPE_CHECKING:
     import torch
 
-    from qa_lib.machines.resources import Allocation
+    from qa_lib.machines.allocation import Allocation
 
-# Left to fragments, collectives and what else a device or machine does.
+# Parts of the memory that are left for fragments, collectives and other processes.
 _GPU_MARGIN, _CPU_MARGIN = 0.1, 0.3
+_DEFAULT = 16  # where nothing is measured
 
 
 def micro_batch_of(settings: Settings, allocation: Allocation, longest: int) -> int:
-    """Return the rows of a micro-step: the wish, or less where a rank's share is smaller.
+    """Return a run's micro-batch; for `auto`, measured on a GPU and estimated on a CPU.
 
     Args:
         settings: Of the run.
-        allocation: What the workers take; for a GPU, Ray must be connected.
+        allocation: Of its workers; with GPUs, Ray must be connected.
         longest: Tokens of the longest window.
 
     Raises:
@@ -39,24 +40,30 @@ def micro_batch_of(settings: Settings, allocation: Allocation, longest: int) -> 
     """
     train = settings.train
     if train.micro_batch != "auto":
-        return fitting_micro_batch(train.micro_batch, train.global_batch, train.num_workers)
+        return unmeasured_micro_batch(settings)
     share = train.global_batch // train.num_workers
     if allocation.device == "cpu":
-        return estimate(settings, longest, resources.free_memory_per_worker(train.num_workers))
+        return estimate(settings, longest, memory.free_memory_per_worker(train.num_workers))
     import ray
 
-    # A process of its own, that ends and gives all of the device's memory back.
+    # A process of its own: when it ends, all of the device's memory is free again.
     probe = ray.remote(num_gpus=1, num_cpus=allocation.cpus_per_worker, max_calls=1)(_probe)
     return ray.get(probe.remote(settings, longest, share))
 
 
+def unmeasured_micro_batch(settings: Settings) -> int:
+    """Return the largest divisor of a rank's share up to the setting; up to 16 for `auto`."""
+    train = settings.train
+    most = _DEFAULT if train.micro_batch == "auto" else train.micro_batch
+    return largest_fitting(train.global_batch // train.num_workers, lambda size: size <= most)
+
+
 def largest_fitting(share: int, fits: Callable[[int], bool]) -> int:
-    """Return the largest divisor of a rank's share that fits, by bisection, the whole share first.
+    """Return the largest divisor of a rank's share that fits: the whole share, else by bisection.
 
     Args:
         share: Windows of a rank in an optimizer step.
-        fits: Whether a micro-batch of so many windows fits; whatever is smaller than one that does
-            fits too.
+        fits: Says whether a micro-batch of this size fits; if one does, smaller ones do too.
 
     Raises:
         ResourceError: Not even one window fits.
@@ -78,37 +85,29 @@ def largest_fitting(share: int, fits: Callable[[int], bool]) -> int:
 
 
 def estimate(settings: Settings, longest: int, free_bytes: int) -> int:
-    """Return the largest micro-batch whose arithmetic stays below a CPU worker's free memory.
-
-    Args:
-        settings: Of the run.
-        longest: Tokens of the longest window.
-        free_bytes: What a worker can count on, states included.
+    """Return the largest micro-batch of windows of `longest` tokens that fits a CPU worker.
 
     Raises:
-        ResourceError: Not even one window fits.
+        ResourceError: Not even one window fits the free bytes, beside the training state.
     """
     train = settings.train
-    # On a CPU weights, gradients and moments are fp32 whatever the arithmetic.
+    # On a CPU weights, gradients and moments are fp32 at any precision.
     num_parameters = models.num_stored_parameters(settings.model.name)
     states = sum(memory_per_rank(num_parameters, train, "fp32", train.num_workers).values())
-    room = (1 - _CPU_MARGIN) * free_bytes - states - resources.WORKER_BYTES
+    room = (1 - _CPU_MARGIN) * free_bytes - states - memory.WORKER_BYTES
     config = models.load_config(settings.model.name)
     each = activation_bytes(config, longest, checkpointing=train.gradient_checkpointing)
     return largest_fitting(train.global_batch // train.num_workers, lambda n: n * each <= room)
 
 
 def activation_bytes(config: Any, num_tokens: int, *, checkpointing: bool) -> int:
-    """Bound the bytes that one window leaves for the backward pass, in fp32.
+    """Bound the fp32 bytes that a window of a model's configuration keeps for the backward pass.
 
-    Args:
-        config: The model's transformers configuration.
-        num_tokens: Of the window.
-        checkpointing: Only a layer's input is kept, and one layer at a time computed again.
+    With checkpointing, layers keep only their input, and are computed again one at a time.
 
     Source:
         Korthikanti et al. 2022, section 4.1: bytes of a layer in 16 bits, 34 times the hidden size
-        where the intermediate size is four times that; twice as many here.
+        if the intermediate size is four times that; twice as many in fp32.
     """
     hidden, heads = config.hidden_size, config.num_attention_heads
     intermediate = getattr(config, "intermediate_size", 4 * hidden)
@@ -118,7 +117,7 @@ def activation_bytes(config: Any, num_tokens: int, *, checkpointing: bool) -> in
 
 
 def _probe(settings: Settings, longest: int, share: int) -> int:
-    """Find what fits a GPU; runs in a process that has one."""
+    """Return the largest micro-batch that fits this process's GPU."""
     import torch
 
     from qa_lib.training.engine import REDUCE_BUCKET
@@ -132,7 +131,7 @@ def _probe(settings: Settings, longest: int, share: int) -> int:
     if precision == "fp16":
         model.half()
     device = torch.device("cuda")
-    # ZeRO 3 keeps a part of the parameters only: with all of them this errs to the safe side.
+    # All parameters, although a rank of ZeRO 3 holds a part of them only: on the safe side.
     model.to(device)
     optimizer_bytes = 0 if train.offload_optimizer else states["optimizer"]
     held = torch.empty(optimizer_bytes + 4 * REDUCE_BUCKET, dtype=torch.uint8, device=device)
@@ -149,22 +148,17 @@ def _probe(settings: Settings, longest: int, share: int) -> int:
             model.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
 
-    found = largest_fitting(share, fits)
+    size = largest_fitting(share, fits)
     del held
-    return found
+    return size
 
 
 def take_micro_batch(
     model: Any, num_windows: int, num_tokens: int, device: torch.device, precision: str
 ) -> None:
-    """Run windows of the first token's repetitions forwards and backwards, for their memory alone.
+    """Run a micro-batch of artificial windows forwards and backwards, to measure its memory.
 
-    Args:
-        model: In training mode, on the device.
-        num_windows: Of the micro-batch.
-        num_tokens: Of each window.
-        device: Where to compute.
-        precision: fp32, bf16 (autocast) or fp16 (the model is in fp16 already).
+    The model is in training mode and on the device, and itself in fp16 if that is the precision.
     """
     import torch
 

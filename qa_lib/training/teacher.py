@@ -1,6 +1,6 @@
-"""Teacher logits: computed once over the cluster, stored as Arrow beside the windows.
+"""Teacher logits: computed once by a pool of actors, cached, and attached to the windows.
 
-They are addressed by content (the teacher's weights and the very tokens of the windows), so every
+The cache is addressed by content (the teacher's weights and the tokens of the windows), so every
 later run over the same windows, for example each trial of a search, distils for free.
 """
 
@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,18 +21,18 @@ import pyarrow.parquet as pq
 from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.errors import ModelError
-from qa_lib.machines import resources
+from qa_lib.machines.actors import ActorPool
 from qa_lib.models.inference import Forward
-from qa_lib.runs import storage
-from qa_lib.runs.progress import Progress
-from qa_lib.training.dataset import WindowSet
+from qa_lib.runs import manifest
+from qa_lib.runs.folder import Damaged, Folder
+from qa_lib.training.dataset import WindowSet, take
 from qa_lib.windows.list_arrays import as_lists, flat
 
 if TYPE_CHECKING:
     import torch
+    from ray import ObjectRef
 
 START, END = "teacher_start", "teacher_end"
-_MANIFEST = "manifest.json"
 _WINDOWS_PER_PART = 2048
 _LOGITS = pa.schema([(name, pa.list_(pa.float16())) for name in (START, END)])
 
@@ -39,11 +42,11 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
 
     Args:
         settings: `train.teacher` names the teacher.
-        window_set: The windows to be trained on.
+        window_set: The windows to train on.
 
     Returns:
         The windows with list columns `teacher_start` and `teacher_end` (float16, one value per
-        token), and for result.json how many were computed, how many found, and the seconds taken.
+        token); and for result.json the numbers of computed and cached windows, and the seconds.
 
     Raises:
         ModelError: The teacher's vocabulary is not the student's.
@@ -54,13 +57,14 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     numbers = _numbers(settings.train.teacher, settings.model.name)
     started = time.monotonic()
     blocks = ray.get(window_set.blocks)
-    asked = [_renumbered(block, numbers) for block in blocks]
-    folder = f"{settings.storage}/cache/teacher-{_key(settings.train.teacher, asked)}"
-    parts, num_computed = _read(folder), 0
+    renumbered = [_renumbered(block, numbers) for block in blocks]
+    folder = f"{settings.storage}/cache/teacher-{_key(settings.train.teacher, renumbered)}"
+    cache = Folder(folder)
+    parts, num_computed = _read(cache), 0
     if parts is None:
-        refs = window_set.blocks if numbers is None else [ray.put(block) for block in asked]
-        parts = _compute(settings, refs, window_set.num_windows)
-        _write(folder, parts)
+        refs = window_set.blocks if numbers is None else [ray.put(block) for block in renumbered]
+        parts = _compute(settings, window_set, refs)
+        _write(cache, parts)
         num_computed = window_set.num_windows
     logits = pa.concat_tables(parts)
     taught, first = [], 0
@@ -77,9 +81,7 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
         "num_teacher_windows_cached": window_set.num_windows - num_computed,
         "teacher_seconds": round(time.monotonic() - started, 2),
     }
-    return WindowSet(
-        taught, window_set.starts, window_set.lengths, window_set.rows, window_set.too_long
-    ), facts
+    return replace(window_set, blocks=taught), facts
 
 
 def collate(table: pa.Table, pad: windows.PadSpec, width: int) -> dict[str, torch.Tensor]:
@@ -91,7 +93,7 @@ def collate(table: pa.Table, pad: windows.PadSpec, width: int) -> dict[str, torc
         width: Tokens of the padded windows.
 
     Returns:
-        `teacher_start_logits` and `teacher_end_logits`, float32 of shape (windows, tokens), zero on
+        `teacher_start_logits` and `teacher_end_logits`, float32 of shape (windows, tokens), 0 on
         padding, which the loss masks.
     """
     import torch
@@ -99,7 +101,7 @@ def collate(table: pa.Table, pad: windows.PadSpec, width: int) -> dict[str, torc
     if START not in table.column_names:
         return {}
     counts = windows.lengths(table)
-    position = np.arange(width) - pad.before(counts, width)[:, None]
+    position = np.arange(width) - pad.before(counts, width)[:, None]  # (windows, tokens)
     real = (position >= 0) & (position < counts[:, None])
     batch = {}
     for name in (START, END):
@@ -119,21 +121,20 @@ def _key(teacher: str, blocks: list[pa.Table]) -> str:
 
 
 def _numbers(teacher: str, student: str) -> np.ndarray | None:
-    """Return the teacher's number of each of the student's tokens, or None where all are the same.
+    """Return the teacher's id of each of the student's token ids, or None where all are equal.
 
-    A student whose vocabulary was shortened knows some of the teacher's tokens by other numbers. It
-    reads text that its corpus covers as the teacher does, token for token; the teacher is asked
-    about the student's tokens in any case, so that every logit is that of the token it teaches.
+    A student with a shortened vocabulary has other ids for some of the teacher's tokens. The
+    teacher reads the student's own tokens, so that every logit belongs to the token it teaches.
 
     Raises:
-        ModelError: The student has tokens that the teacher does not know, or reads text otherwise:
+        ModelError: The student has tokens that the teacher lacks, or splits text in another way:
             logits of other tokens would teach nonsense.
     """
     one, other = (models.load_tokenizer(name) for name in (teacher, student))
     known, tokens = one.get_vocab(), other.get_vocab()
     if known == tokens:
         return None
-    if _reading(one) != _reading(other) or not tokens.keys() <= known.keys():
+    if _scheme(one) != _scheme(other) or not tokens.keys() <= known.keys():
         raise ModelError(
             f"The teacher {teacher} and the model {student} have different vocabularies.",
             "Use a teacher with the model's tokenizer, such as the model it was adjusted from.",
@@ -143,14 +144,14 @@ def _numbers(teacher: str, student: str) -> np.ndarray | None:
     return numbers
 
 
-def _reading(tokenizer: Any) -> list[Any]:
-    """Return what decides how a tokenizer reads text, but for its vocabulary."""
+def _scheme(tokenizer: Any) -> list[Any]:
+    """Return the parts of a tokenizer that decide how it splits text, without its vocabulary."""
     scheme = json.loads(tokenizer.backend_tokenizer.to_str())
     return [scheme["normalizer"], scheme["pre_tokenizer"], scheme["model"]["type"]]
 
 
 def _renumbered(block: pa.Table, numbers: np.ndarray | None) -> pa.Table:
-    """Give windows the teacher's numbers of their tokens."""
+    """Replace the token ids of windows by the teacher's."""
     if numbers is None:
         return block
     ids, _ = flat(block["input_ids"])
@@ -158,85 +159,73 @@ def _renumbered(block: pa.Table, numbers: np.ndarray | None) -> pa.Table:
     return block.set_column(block.schema.get_field_index("input_ids"), "input_ids", lists)
 
 
-class _Teacher:
-    """An actor of Ray Data: windows in, their logits out, in the order they came."""
+def _compute(settings: Settings, window_set: WindowSet, blocks: list[ObjectRef]) -> list[pa.Table]:
+    """Return the logits of all windows in their order, computed by a pool of actors."""
+    pool = ActorPool.of(settings)
+    load = partial(_load_teacher, settings, pool.device, blocks, window_set.starts)
+    ends = [*window_set.starts[1:].tolist(), window_set.num_windows]
+    tasks = [
+        pa.table({"window_index": np.arange(first, min(first + _WINDOWS_PER_PART, end))})
+        for start, end in zip(window_set.starts.tolist(), ends, strict=True)
+        for first in range(start, end, _WINDOWS_PER_PART)
+    ]
+    return list(pool.run(load, tasks, title="teacher", unit="windows"))
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._forward = Forward(**options)
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        indices, starts, ends = [], [], []
-        numbered = table.append_column("n", pa.array(np.arange(table.num_rows)))
-        for rows, start, end in self._forward(numbered):
+def _load_teacher(
+    settings: Settings,
+    device: str,
+    blocks: list[ObjectRef],
+    starts: np.ndarray,
+    num_threads: int,
+) -> Callable[[pa.Table], pa.Table]:
+    """Load the teacher in an actor; return what computes the logits of windows, given indices."""
+    import ray
+
+    assert settings.train.teacher is not None
+    forward = Forward(
+        settings.train.teacher,
+        device=device,
+        batch_size=settings.evaluate.batch_size,
+        num_threads=num_threads,
+        placement=settings.model.placement,
+        max_memory=settings.model.max_memory,
+    )
+    tables = ray.get(blocks)
+
+    def compute(task: pa.Table) -> pa.Table:
+        table = take(tables, starts, task["window_index"].to_numpy())
+        indices, start_lists, end_lists = [], [], []
+        for rows, start, end in forward(
+            table.append_column("n", pa.array(np.arange(table.num_rows)))
+        ):
             counts = windows.lengths(rows)
             indices.append(rows["n"].to_numpy())
-            starts.append(_lists(start, counts))
-            ends.append(_lists(end, counts))
+            start_lists.append(_lists(start, counts))
+            end_lists.append(_lists(end, counts))
         back = pa.array(np.argsort(np.concatenate(indices)))
-        arrays = [pa.concat_arrays(parts).take(back) for parts in (starts, ends)]
+        arrays = [pa.concat_arrays(parts).take(back) for parts in (start_lists, end_lists)]
         return pa.table(arrays, schema=_LOGITS)
+
+    return compute
 
 
 def _lists(logits: np.ndarray, counts: np.ndarray) -> pa.ListArray:
+    """Return (windows, tokens) logits as lists of each window's real tokens."""
     values = logits[np.arange(logits.shape[1]) < counts[:, None]].astype(np.float16)
     return as_lists(values, counts)
 
 
-def _compute(settings: Settings, blocks: list[Any], num_windows: int) -> list[pa.Table]:
-    import ray
-
-    device = resources.allocate(settings.train, resources.growth(settings)).device
-    derived = resources.num_model_actors(device, resources.growth(settings))
-    num_actors = settings.evaluate.num_actors or derived
-    options = {
-        "model_name": settings.train.teacher,
-        "device": device,
-        "batch_size": settings.evaluate.batch_size,
-    }
-    dataset = ray.data.from_arrow_refs(blocks)
-    dataset.context.execution_options.preserve_order = True
-    taught = dataset.map_batches(
-        _Teacher,
-        fn_constructor_args=[options],
-        batch_size=_WINDOWS_PER_PART,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=num_actors),
-        num_cpus=resources.MODEL_ACTOR_CPUS,
-        num_gpus=1 if device == "cuda" else 0,
-    )
-    parts: list[pa.Table] = []
-    done, started = 0, time.monotonic()
-    with Progress(num_windows, "windows", "teacher") as progress:
-        for part in taught.iter_batches(batch_size=None, batch_format="pyarrow"):
-            assert isinstance(part, pa.Table)
-            parts.append(part)
-            done += part.num_rows
-            progress.update(done, windows_per_s=done / (time.monotonic() - started))
-    assert done == num_windows, "the teacher missed windows"
-    return parts
-
-
-def _read(folder: str) -> list[pa.Table] | None:
-    filesystem, root = storage.resolve(folder)
-    from pyarrow.fs import FileType
-
-    if filesystem.get_file_info(f"{root}/{_MANIFEST}").type != FileType.File:
+def _read(folder: Folder) -> list[pa.Table] | None:
+    """Return the cached parts, or None where there is no complete cache."""
+    try:
+        contents = [folder.read_checked(file) for file in manifest.read(folder).files]
+    except Damaged:
         return None
-    with filesystem.open_input_stream(f"{root}/{_MANIFEST}") as stream:
-        names = json.loads(stream.read())["parts"]
-    parts = []
-    for name in names:
-        with filesystem.open_input_file(f"{root}/{name}") as file:
-            parts.append(pq.read_table(file, schema=_LOGITS))
-    return parts
+    return [pq.read_table(pa.BufferReader(content), schema=_LOGITS) for content in contents]
 
 
-def _write(folder: str, parts: list[pa.Table]) -> None:
-    """Write the parts, and the manifest that makes them valid last."""
-    filesystem, root = storage.resolve(folder)
-    filesystem.create_dir(root, recursive=True)
+def _write(folder: Folder, parts: list[pa.Table]) -> None:
     names = [f"part-{number:05d}.parquet" for number in range(len(parts))]
-    for name, part in zip(names, parts, strict=True):
-        with filesystem.open_output_stream(f"{root}/{name}") as file:
-            pq.write_table(part, file)
-    storage.write_text(filesystem, f"{root}/{_MANIFEST}", json.dumps({"parts": names}))
+    files = [folder.write_parquet(*named) for named in zip(names, parts, strict=True)]
+    manifest.write(folder, files)

@@ -1,4 +1,4 @@
-"""Windows to padded tensors, and spans of tokens back to characters."""
+"""Padded tensors of windows, and spans of tokens back to characters."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PadSpec:
-    """What `collate` needs of a tokenizer; small and picklable.
+    """How a tokenizer pads: what `collate` needs of it, small and picklable.
 
     Attributes:
         pad_id: Token that fills `input_ids`.
         pad_type_id: Type that fills `token_type_ids`.
         left: Whether padding comes before the window.
         token_types: Whether the model takes `token_type_ids`.
-        max_width: Tokens that the model can hold, which padding does not exceed; None: no bound.
+        max_width: Most tokens to pad to, what the model can hold; None: no bound.
     """
 
     pad_id: int
@@ -40,7 +40,7 @@ class PadSpec:
 
         Args:
             tokenizer: Of the model.
-            max_width: What the model can hold, `model.maximum_length`, or what no window exceeds.
+            max_width: What the model can hold (`models.maximum_length`) or the longest window.
 
         Raises:
             ModelError: It has no padding token.
@@ -59,24 +59,21 @@ class PadSpec:
         )
 
     def before(self, lengths: Int32s, width: int) -> Int32s:
-        """Return how much padding precedes each window in a tensor of this width.
-
-        A position of the window plus this is its position in the tensor. Shape (windows,).
-        """
+        """Return how much padding precedes each window in a tensor of this width, (windows,)."""
         return width - lengths if self.left else np.zeros_like(lengths)
 
 
 def collate(
     table: pa.Table, pad: PadSpec, pad_to_multiple: int = 8, length: int | None = None
 ) -> dict[str, torch.Tensor]:
-    """Pad windows to one width and hand them to torch.
+    """Pad windows to one width.
 
     Args:
         table: Windows from `build`, in the order wanted (`Table.take`).
         pad: The tokenizer's padding.
         pad_to_multiple: The width is the longest window's length, rounded up to a multiple of this
             as far as `pad.max_width` allows.
-        length: The width itself, instead.
+        length: The width, if not None.
 
     Returns:
         int64 tensors. `input_ids`, `attention_mask` and, where the model takes them,
@@ -96,12 +93,12 @@ def collate(
     if longest > width:
         raise ValueError(f"a window of {longest} tokens does not fit a width of {width}")
     before = pad.before(num_tokens, width)
-    # (windows, width): each cell's position in its window; below 0 or past its end, it is padding
+    # (windows, width): each cell's position in its window, which in padding is outside of it.
     position = np.arange(width, dtype=np.int32) - before[:, None]
     real = (position >= 0) & (position < num_tokens[:, None])
 
     input_ids = np.full(real.shape, pad.pad_id, np.int64)
-    input_ids[real] = flat(table["input_ids"])[0]  # both run window by window, token by token
+    input_ids[real] = flat(table["input_ids"])[0]  # both in the order of windows, then tokens
     batch = {"input_ids": input_ids, "attention_mask": real.astype(np.int64)}
     if pad.token_types:
         second = position >= as_numpy(table["second_segment"])[:, None]
@@ -125,8 +122,8 @@ def characters(
     Args:
         table: Windows with `char_start` and `char_end`.
         window: Index of each span's window in the table, shape (spans,).
-        start: Position of its first token in the unpadded window, a context token; (spans,).
-        end: Position of its last token, inclusive, likewise.
+        start: Position in the unpadded window of its first token, a context token; (spans,).
+        end: Position of its last token, inclusive; (spans,).
 
     Returns:
         First and one past the last character of each span in its context, each of shape (spans,).

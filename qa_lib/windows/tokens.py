@@ -34,8 +34,8 @@ class Tokens:
         ids: Shape (tokens,).
         start: First character of each token in its text, shape (tokens,).
         end: One past its last character, shape (tokens,).
-        begins_word: Whether it is the first of a word, by the tokenizer's own division of texts
-            into words; shape (tokens,), or None where nobody asked.
+        begins_word: Whether it is the first of a word, as the tokenizer divides texts into words;
+            shape (tokens,), or None if not marked.
     """
 
     offsets: Int64s
@@ -49,16 +49,37 @@ class Tokens:
         """Number of tokens of each text, shape (texts,)."""
         return np.diff(self.offsets).astype(np.int32)
 
+    def segments(self, text: Int32s, skipped: Int64s | int, count: Int32s) -> Segments:
+        """Return `count` tokens of a text per window, after `skipped` tokens; (windows,) each."""
+        return Segments(self, text, self.offsets[text] + skipped, count)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """What each window shows of one text: of its question, or of its context.
+
+    Attributes:
+        tokens: Of all distinct texts.
+        text: Which of them each window shows, shape (windows,), as of begin and count.
+        begin: The first token, an index into `tokens.ids`.
+        count: Number of tokens.
+    """
+
+    tokens: Tokens
+    text: Int32s
+    begin: Int64s
+    count: Int32s
+
 
 @contextmanager
 def untruncated(tokenizer: PreTrainedTokenizerFast) -> Iterator[Tokenizer]:
-    """Lend the tokenizer's backend without truncation and padding; then put them back."""
+    """Yield the tokenizer's backend without truncation and padding, then restore them."""
     backend = tokenizer.backend_tokenizer
     truncation, padding = backend.truncation, backend.padding
     specials_split = backend.encode_special_tokens
     backend.no_truncation()
     backend.no_padding()
-    # As in a call of the tokenizer: special tokens written in a text stay whole unless told.
+    # As in a call of the tokenizer: special tokens written in a text stay whole by default.
     backend.encode_special_tokens = tokenizer.split_special_tokens
     try:
         yield backend
@@ -73,12 +94,12 @@ def untruncated(tokenizer: PreTrainedTokenizerFast) -> Iterator[Tokenizer]:
 def tokenise(backend: Tokenizer, texts: pa.StringArray, *, mark_words: bool = False) -> Tokens:
     """Tokenise texts; word by word, each distinct word once, where that gives the same tokens.
 
-    Threads are the tokenizer's own: the caller sets TOKENIZERS_PARALLELISM and RAYON_NUM_THREADS.
+    TOKENIZERS_PARALLELISM and RAYON_NUM_THREADS say how many threads the tokenizer uses.
 
     Args:
         backend: Without truncation and padding.
-        texts: To tokenise.
-        mark_words: Whether to note where words begin.
+        texts: What to tokenise.
+        mark_words: Whether to return where words begin.
     """
     if _never_crosses_a_space(backend):
         return _tokenise_by_word(backend, texts, mark_words)
@@ -88,10 +109,10 @@ def tokenise(backend: Tokenizer, texts: pa.StringArray, *, mark_words: bool = Fa
 def _never_crosses_a_space(backend: Tokenizer) -> bool:
     """Whether the tokens of a text are those of its space-separated words, whatever the text.
 
-    True of BERT's scheme. Its normalizer works character by character (decomposition moves a
-    combining mark past other marks only, and a space is none), its pre-tokenizer drops spaces, and
-    WordPiece sees one pre-token at a time. Added tokens must neither hold nor swallow spaces, nor
-    be sought in normalized text, where spaces are put around ideographs.
+    True of BERT's scheme: its normalizer works character by character (decomposition moves a
+    combining mark past other marks only, never past a space), its pre-tokenizer drops spaces, and
+    WordPiece sees one pre-token at a time. Added tokens must not contain or strip spaces, nor be
+    matched in normalized text, which has spaces around ideographs.
     """
     from tokenizers import models, normalizers, pre_tokenizers
 
@@ -132,7 +153,7 @@ def _tokenise_whole(backend: Tokenizer, texts: Sequence[str], mark_words: bool) 
 
 
 def _word_begins(word_ids: Sequence[int | None]) -> NDArray[np.bool_]:
-    """Mark the tokens of one text that begin a word; one that belongs to no word stands alone."""
+    """Mark the tokens of one text that begin a word; one outside of any word is its own."""
     before = chain([None], word_ids)
     pairs = zip(word_ids, before, strict=False)
     return np.array([word is None or word != last for word, last in pairs], bool)
@@ -140,20 +161,21 @@ def _word_begins(word_ids: Sequence[int | None]) -> NDArray[np.bool_]:
 
 def _tokenise_by_word(backend: Tokenizer, texts: pa.StringArray, mark_words: bool) -> Tokens:
     split = pc.split_pattern(texts, " ")
-    text_offsets = as_numpy(split.offsets)  # of words
+    text_offsets = as_numpy(split.offsets)  # (texts + 1,): of the words of each text
     encoded = split.values.dictionary_encode()
     codes, words = as_numpy(encoded.indices), encoded.dictionary.to_pylist()
 
-    # The distinct words stand on one line, a space after each, handed over in pieces.
+    # The distinct words form one long text, a space after each, which is tokenised in pieces.
     sizes = as_numpy(pc.utf8_length(encoded.dictionary)) + np.int64(1)
-    begins = offsets_of(sizes)[:-1]
+    begins = offsets_of(sizes)[:-1]  # (words,): where each begins in that text
     firsts = range(0, len(words), _WORDS_PER_TEXT)
     pieces = [" ".join(words[first : first + _WORDS_PER_TEXT]) for first in firsts]
     tokens = _tokenise_whole(backend, pieces, mark_words)
     piece_begins = np.repeat(begins[::_WORDS_PER_TEXT], tokens.counts)
+    # (tokens,): the word that each belongs to
     word = np.searchsorted(begins, piece_begins + tokens.start, side="right") - 1
     to_word = (piece_begins - begins[word]).astype(np.int32)
-    start, end = tokens.start + to_word, tokens.end + to_word  # characters of the word
+    start, end = tokens.start + to_word, tokens.end + to_word  # counted in the word
 
     # A text is the tokens of its words, each moved by the characters before the word.
     word_counts = np.bincount(word, minlength=len(words)).astype(np.int32)
@@ -175,33 +197,29 @@ def _tokenise_by_word(backend: Tokenizer, texts: pa.StringArray, mark_words: boo
 class Layout:
     """Special tokens around a question and its context, learned from one short pair.
 
-    The positions are those of that pair; `place` moves them to a window's.
+    Positions are those in that pair; `place` translates them to windows.
 
     Attributes:
         prefix: Tokens before the question.
         middle: Tokens between question and context.
         suffix: Tokens after the context.
-        question_end: One past the question's last token.
-        context_begin: The context's first token.
-        context_end: One past its last token.
-        length: Number of tokens.
-        type_begin: First position of the second token type; `length` where there is only one.
+        num_question: Tokens of the pair's question.
+        num_context: Tokens of its context.
+        type_begin: First position of the second token type, or the length if there is only one.
         null: Position that means "no answer": the CLS token's, else BOS's, else the first.
     """
 
     prefix: list[int]
     middle: list[int]
     suffix: list[int]
-    question_end: int
-    context_begin: int
-    context_end: int
-    length: int
+    num_question: int
+    num_context: int
     type_begin: int
     null: int
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast, backend: Tokenizer) -> Layout:
-        """Learn the layout from the tokenizer's own post-processor.
+        """Learn the layout by encoding a short pair.
 
         Raises:
             ModelError: A pair is not laid out as question, context with token types 0, 1.
@@ -214,29 +232,27 @@ class Layout:
         question = [i for i in range(length) if sequences[i] == 0]
         context = [i for i in range(length) if sequences[i] == 1]
         type_begin = types.index(1) if 1 in types else length
-        understood = (
+        is_known = (
             _is_range(question)
             and _is_range(context)
             and question[-1] < context[0]
             and (question[-1] < type_begin <= context[0] or type_begin == length)
             and types == [0] * type_begin + [1] * (length - type_begin)
         )
-        if not understood:
+        if not is_known:
             raise ModelError(
                 f"the tokenizer of {tokenizer.name_or_path or 'this model'} does not lay out a pair"
                 f" as question, context (sequences {sequences}, token types {types})",
                 "use a model with a BERT-like or RoBERTa-like tokenizer",
             )
-        # Special tokens by id, the first of each: one written in the text marks nothing.
+        # The first of each special token, by id; one that is written in the text does not count.
         specials = {ids[i]: i for i in reversed(range(length)) if sequences[i] is None}
         return cls(
             prefix=ids[: question[0]],
             middle=ids[question[-1] + 1 : context[0]],
             suffix=ids[context[-1] + 1 :],
-            question_end=question[-1] + 1,
-            context_begin=context[0],
-            context_end=context[-1] + 1,
-            length=length,
+            num_question=len(question),
+            num_context=len(context),
             type_begin=type_begin,
             null=specials.get(tokenizer.cls_token_id, specials.get(tokenizer.bos_token_id, 0)),
         )
@@ -247,12 +263,13 @@ class Layout:
         return len(self.prefix) + len(self.middle) + len(self.suffix)
 
     def place(self, position: int, num_question: Int32s, num_context: Int32s) -> Int32s:
-        """Move a position of the learned pair to windows with these numbers of tokens."""
+        """Translate a position of the learned pair to windows of these sizes, (windows,) each."""
+        question_end = len(self.prefix) + self.num_question
         placed = np.full(len(num_question), position, np.int32)
-        if position >= self.question_end:
-            placed += num_question - (self.question_end - len(self.prefix))
-        if position >= self.context_end:
-            placed += num_context - (self.context_end - self.context_begin)
+        if position >= question_end:
+            placed += num_question - self.num_question
+        if position >= question_end + len(self.middle) + self.num_context:
+            placed += num_context - self.num_context
         return placed
 
 

@@ -16,12 +16,13 @@ from qa_lib import config, models, search, training
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError, DataError
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.search import driver, results, tuner
+from qa_lib.search import results, tuner
 from qa_lib.search.halving import Halving, Job, Outcome
 from qa_lib.search.journal import JOURNAL, Journal
+from qa_lib.search.search import explore, trial_sizes
 from qa_lib.search.space import Setting, space_of
 from qa_lib.search.trainable import Rung
-from qa_lib.search.trial_worker import Bench, TrialTask
+from qa_lib.search.trial_worker import TrialTask, TrialWorker, cut
 from tests.support import tiny_search
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
@@ -55,15 +56,17 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def explore(settings: config.Settings, name: str) -> tuple[RunFolder, TrialTask, Journal, Halving]:
+def run_trials(
+    settings: config.Settings, name: str
+) -> tuple[RunFolder, TrialTask, Journal, Halving]:
     settings = settings.model_copy(update={"run_name": name})
     with RunFolder.open(settings, "tune") as run:
-        return run, *driver.explore(settings, run)
+        return run, *explore(settings, run)
 
 
 @pytest.fixture(scope="module")
 def explored(folder) -> tuple[RunFolder, TrialTask, Journal, Halving]:
-    return explore(settings_of(folder), "whole")
+    return run_trials(settings_of(folder), "whole")
 
 
 def ran(run: RunFolder) -> Counter[tuple[int, int]]:
@@ -92,7 +95,7 @@ def test_a_search_that_is_done_is_extended_without_repeating_a_rung(explored, fo
     run, task, journal, rule = explored
     before = [(trial.setting, list(trial.outcomes)) for trial in journal.trials]
     settings = settings_of(folder, "--resume", "--search.num-trials", "5")
-    run, task, again, _ = explore(settings, "whole")
+    run, task, again, _ = run_trials(settings, "whole")
     assert len(again.trials) == 6
     for (setting, outcomes), trial in zip(before, again.trials, strict=False):
         assert trial.setting == setting
@@ -131,7 +134,7 @@ def test_a_parent_that_may_have_seen_the_held_out_articles_is_refused(folder, tm
     for parent in (tiny_search.write_parent(tmp_path / "other", titles[1:]), "embedded"):
         settings = settings_of(folder, "--search.parent", parent)
         with pytest.raises(DataError, match="may have been trained on"):
-            explore(settings, "refused")
+            run_trials(settings, "refused")
         with pytest.raises(DataError, match="may have been trained on"):
             search.describe(settings)
 
@@ -139,7 +142,7 @@ def test_a_parent_that_may_have_seen_the_held_out_articles_is_refused(folder, tm
 def test_sizes_that_the_parent_cannot_have_are_refused_before_anything_runs(folder):
     settings = settings_of(folder, "--search.space.num-layers", "9")
     with pytest.raises(AdjustError, match="--search.space.num-layers"):
-        explore(settings, "refused")
+        run_trials(settings, "refused")
     assert not (folder / "refused").exists()
 
 
@@ -153,14 +156,14 @@ def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
 
     @ray.remote(num_cpus=0.5)
     def in_two_rungs() -> dict[str, Any]:
-        bench = Bench(task)
+        worker = TrialWorker(task)
         for rung in (0, 1):
-            bench.run(Job(1, rung), setting)
-        start = search.bench.cut(task, bench._parent, 1, setting)
+            worker.run(Job(1, rung), setting)
+        start = cut(task, worker._parent, 1, setting)
         models.save(
             start, models.load_tokenizer(task.settings.model.name), folder / "bits" / "adjusted"
         )
-        end = bench._train(start, Job(1, 2), setting)
+        end = worker._train(start, Job(1, 2), setting)
         return {name: tensor.numpy() for name, tensor in end.state_dict().items()}
 
     ours = ray.get(in_two_rungs.remote())
@@ -181,7 +184,7 @@ def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
 def test_trials_of_two_workers_are_runs_of_ray_train(explored, folder):
     _, _, straight, rule = explored
     flags = ("--train.num-workers", "2", "--train.zero-stage", "2", "--search.num-trials", "2")
-    run, task, journal, rule = explore(settings_of(folder, *flags), "group")
+    run, task, journal, rule = run_trials(settings_of(folder, *flags), "group")
     first = journal.trials[1]
     assert first.setting == straight.trials[1].setting
     assert first.outcomes[0].f1 == straight.trials[1].outcomes[0].f1
@@ -194,10 +197,10 @@ def test_trials_of_two_workers_are_runs_of_ray_train(explored, folder):
 def test_a_ragged_trial_is_cut_and_trained_as_its_plan_shares_it_out(folder):
     flags = ("--search.space.ragged", "true", "--search.num-trials", "1", "--search.no-halving")
     flags += ("--search.space.hidden-size", "32", "--search.space.intermediate-size", "32")
-    run, task, journal, rule = explore(settings_of(folder, *flags), "ragged")
+    run, task, journal, rule = run_trials(settings_of(folder, *flags), "ragged")
     trial = journal.trials[1]
     assert trial.rung == rule.top and trial.error is None
-    wish, shared = trial.setting.sizes.blocks, driver._sizes_of(task, trial).blocks
+    wish, shared = trial.setting.sizes.blocks, trial_sizes(task, trial).blocks
     assert wish is not None and shared is not None
     assert sum(shared.intermediate_size) <= sum(wish.intermediate_size)
     assert trial.speedup > 0

@@ -17,14 +17,15 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jobs._entry import user_error
+from jobs._runner import user_error
 from qa_lib import config, windows
 from qa_lib.config import TrainSettings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, ResourceError, TrainError
-from qa_lib.machines import resources
+from qa_lib.machines.allocation import allocate
 from qa_lib.models import load_tokenizer
-from qa_lib.runs.checkpoints import MANIFEST, CheckpointStore
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.manifest import MANIFEST
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import check_ledger, fine_tune, plan_of
 from qa_lib.training.batch_plan import BatchPlan
@@ -37,7 +38,7 @@ CHECKPOINT_EVERY = 10
 
 
 class Runs:
-    """Starts runs that differ in little, in one storage folder."""
+    """Starts similar runs in one storage folder."""
 
     def __init__(self, folder: Path) -> None:
         self.storage = folder / "runs"
@@ -65,7 +66,7 @@ class Runs:
         return run
 
     def plan(self, name: str) -> BatchPlan:
-        """Make the plan anew, from the questions alone."""
+        """Make the plan again, from the questions alone."""
         settings = self.settings(name)
         questions = load_questions(settings.data, "train").table
         spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
@@ -80,7 +81,7 @@ def runs(tmp_path_factory, ray_session) -> Runs:
 
 @pytest.fixture(scope="module")
 def straight(runs) -> RunFolder:
-    """Two workers that nothing disturbs."""
+    """Return an undisturbed run of two workers."""
     return runs.train("straight")
 
 
@@ -95,7 +96,7 @@ def assert_same_bits(run: RunFolder, expected: RunFolder) -> None:
 
 
 def losses_of(run: RunFolder) -> dict[int, float]:
-    """Return the losses by step; of a step that was redone, the last one."""
+    """Return the losses by step; the last one if a step was redone."""
     return {row["step"]: row["loss"] for row in run.read_metrics()}
 
 
@@ -111,13 +112,13 @@ def training_workers() -> list[psutil.Process]:
 def after_checkpoint(
     run_folder: Path, step: int, action: Callable[[], None]
 ) -> AbstractContextManager[None]:
-    """Act once, when the checkpoint of a step is complete."""
+    """Act once, as soon as the checkpoint of a step is complete."""
     return once((run_folder / "checkpoints" / f"step-{step:09d}" / MANIFEST).is_file, action)
 
 
 @contextmanager
 def once(condition: Callable[[], bool], action: Callable[[], None]) -> Iterator[None]:
-    """Act once, when a condition holds."""
+    """Act once, as soon as a condition holds."""
     over = threading.Event()
     acted = []
 
@@ -135,15 +136,13 @@ def once(condition: Callable[[], bool], action: Callable[[], None]) -> Iterator[
     finally:
         over.set()
         thread.join()
-    assert acted, "the run was over before anything happened to it"
+    assert acted, "the run ended before the condition held"
 
 
 def test_the_connected_ray_decides_what_fits():
-    assert (
-        resources.allocate(TrainSettings(num_workers=12, global_batch=12)).cpus_per_worker == 0.25
-    )
+    assert allocate(TrainSettings(num_workers=12, global_batch=12)).cpus_per_worker == 0.25
     with pytest.raises(ResourceError, match="4 CPUs"):
-        resources.allocate(TrainSettings(num_workers=13, global_batch=13))
+        allocate(TrainSettings(num_workers=13, global_batch=13))
 
 
 def test_every_window_is_trained_once_per_epoch(runs, straight):
@@ -158,7 +157,7 @@ def test_every_window_is_trained_once_per_epoch(runs, straight):
     assert set(times.tolist()) == {2}
 
 
-def test_a_ledger_that_misses_or_repeats_a_window_is_found_out(runs, straight):
+def test_a_ledger_that_misses_or_repeats_a_window_is_refused(runs, straight):
     plan, ledger = runs.plan("straight"), read_ledger(straight)
     rest = ledger.slice(1)
     repeated = pa.concat_tables([ledger, ledger.slice(5, 1)])
@@ -237,7 +236,7 @@ def test_neither_a_kill_nor_a_stop_nor_damage_changes_anything_in_the_end(runs, 
 
 
 def poisoned_model(runs: Runs, name: str) -> Path:
-    """Copy the model, and make a weight NaN: no loss is finite."""
+    """Copy the model with a weight that is NaN, so that no loss is finite."""
     folder = Path(shutil.copytree(runs.model, runs.storage.parent / name))
     weights = load_file(folder / "model.safetensors")
     weights["qa_outputs.bias"] = weights["qa_outputs.bias"] * np.float32("nan")
@@ -302,8 +301,8 @@ def test_a_disk_that_fills_up_costs_no_good_checkpoint(runs, straight, small_dis
     with after_checkpoint(folder, CHECKPOINT_EVERY, lambda: fill(filler)):
         with pytest.raises(Exception) as caught:
             runs.train("full", *flags)
-    told = user_error(caught.value)
-    assert told is not None and "cannot be written" in told.problem and "space" in told.problem
+    error = user_error(caught.value)
+    assert error is not None and "cannot be written" in error.problem and "space" in error.problem
     assert CheckpointStore(str(folder / "checkpoints")).newest_good().step == CHECKPOINT_EVERY
     filler.unlink()
     run = runs.train("full", *flags, "--resume")

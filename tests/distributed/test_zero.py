@@ -1,4 +1,4 @@
-"""ZeRO 0 to 3 over two real processes: what one worker computes, with less memory per rank."""
+"""ZeRO 0 to 3 over two real processes compute what one worker does, with less memory per rank."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qa_lib.config import TrainSettings
-from qa_lib.machines.resources import memory_per_rank
+from qa_lib.machines.memory import memory_per_rank
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = (0, 1, 2, 3)
@@ -74,7 +74,7 @@ def largest_difference(weights, others):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_engine_is_deepspeeds_at_the_asked_stage(two, stage):
+def test_the_engine_is_deepspeeds_at_the_requested_stage(two, stage):
     for result in two[stage].values():
         assert result["is_deepspeed"] == "deepspeed.runtime.engine.DeepSpeedEngine"
         assert result["stage"] == stage
@@ -95,7 +95,7 @@ def test_two_workers_have_the_weights_of_one_under_sgd(one, two, stage):
     found, expected = two[stage]["sgd"], one["sgd"]
     assert largest_difference(found["weights"], expected["weights"]) < 1e-5
     assert (found["logits"] - expected["logits"]).abs().max() < 1e-4
-    assert largest_difference(found["weights"], one["adamw"]["weights"]) > 1e-3  # they did move
+    assert largest_difference(found["weights"], one["adamw"]["weights"]) > 1e-3  # they did change
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -103,14 +103,14 @@ def test_bf16_keeps_full_precision_weights(one, two, stage):
     found = two[stage]["bf16"]
     assert all(weight.dtype == torch.float32 for weight in found["weights"].values())
     assert found["losses"] == pytest.approx(one["adamw"]["losses"], abs=5e-3)
-    assert found["losses"] != pytest.approx(one["adamw"]["losses"], abs=1e-6)  # bf16 it was
+    assert found["losses"] != pytest.approx(one["adamw"]["losses"], abs=1e-6)  # bf16 was used
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_gathered_weights_are_a_whole_checkpoint(two, ranks, stage):
     result = two[stage]["sgd"]
     assert sorted(result["weights"]) == result["names"]
-    # Stages differ in where things lie, not in what they are.
+    # Stages differ in where weights lie, not in their values.
     assert largest_difference(result["weights"], two[0]["sgd"]["weights"]) < 1e-6
     assert ranks[2, 1]["agreement"][stage]["sgd"]["weights"] == {}
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import jobs.adjust
-from jobs import _entry
 from qa_lib import config, models
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -100,7 +99,7 @@ def test_a_dry_run_prints_the_table_and_leaves_nothing(
 ):
     flags = ["--storage", str(tmp_path), "--dry-run", "--adjust.hidden-size", "288"]
     flags += ["--adjust.vocabulary", "corpus"]
-    jobs.adjust.adjust(config.parse("adjust", flags))
+    jobs.adjust.JOB.execute(config.parse("adjust", flags))
     printed = capsys.readouterr().out
     for part in (
         "hidden size",
@@ -139,7 +138,7 @@ def test_the_impossible_exits_2_and_names_what_is_possible(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.setattr(sys, "argv", ["jobs.adjust", "--storage", str(tmp_path), *flags])
-    assert _entry.exit_code("adjust", jobs.adjust.adjust) == 2
+    assert jobs.adjust.JOB.exit_code() == 2
     stderr = capsys.readouterr().err
     assert says in stderr
     assert "Traceback" not in stderr

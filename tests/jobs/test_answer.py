@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jobs.answer import answer
-from qa_lib import config, embedded
+from jobs import answer
+from qa_lib import config
+from qa_lib.data import embedded
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.serving import Answerer, answer_file, converse
 from tests.support import tiny
@@ -41,13 +42,13 @@ def write_lines(path: Path, lines: list) -> str:
 def test_one_question_prints_what_the_answerer_returns(model, tmp_path, capsys):
     (tmp_path / "context.txt").write_text(ANN)
     asked = ["--answer.question", "Who?", "--answer.context"]
-    answer(settings_of(model, *asked, ANN))
+    answer.JOB.execute(settings_of(model, *asked, ANN))
     printed = json.loads(capsys.readouterr().out)
     expected = Answerer(model)("Who?", ANN, max_seq_len=96, doc_stride=24)
     assert printed == pytest.approx(expected)
-    answer(settings_of(model, *asked, f"@{tmp_path}/context.txt"))
+    answer.JOB.execute(settings_of(model, *asked, f"@{tmp_path}/context.txt"))
     assert json.loads(capsys.readouterr().out) == printed
-    answer(settings_of(model, *asked, ANN, "--model.placement", "disk"))
+    answer.JOB.execute(settings_of(model, *asked, ANN, "--model.placement", "disk"))
     assert json.loads(capsys.readouterr().out) == printed
 
 

@@ -75,7 +75,7 @@ def test_a_job_opens_with_the_command_that_runs_it(job: str):
     assert re.search(rf"python -m jobs\.{job}\b", ast.get_docstring(tree) or "")
 
 
-# -- what jobs/_entry.py does with what a job's body raises
+# -- what jobs/_runner.py does with what a job raises
 
 BODIES = {
     "done": "print(settings.seed)",
@@ -112,9 +112,9 @@ def job_file(tmp_path: Path):
     def write(body: str) -> str:
         path = tmp_path / "job.py"
         path.write_text(
-            '"""A job of the tests."""\n\nfrom jobs._entry import main\n\n\n'
+            '"""A job of the tests."""\n\nfrom jobs._runner import Job\n\n\n'
             f"def run(settings):\n    {BODIES[body].strip()}\n\n\n"
-            'if __name__ == "__main__":\n    main("demo", run)\n',
+            'if __name__ == "__main__":\n    Job("demo", run, has_run_folder=False).main()\n',
             encoding="utf-8",
         )
         return str(path)

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs.evaluate import evaluate as evaluate_job
+import jobs.evaluate
 from qa_lib import config, evaluation, models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings, TrainSettings
 from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import ModelError, ResourceError
-from qa_lib.evaluation.spans import NO_SPAN_ODDS
+from qa_lib.evaluation.answers import NO_SPAN_ODDS
 from qa_lib.runs.run_folder import RunFolder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -29,9 +29,8 @@ N_BEST, MAX_ANSWER_LENGTH, MAX_LENGTH, STRIDE = 20, 30, 64, 20
 def run_job(storage: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     """Run the job's body in a fresh process, and refuse heavy imports where a file is scored."""
     code = (
-        "import sys; from jobs import _entry, evaluate;"
-        "sys.modules['__main__'].__doc__ = evaluate.__doc__;"
-        "code = _entry.exit_code('evaluate', evaluate.evaluate);"
+        "import sys; from jobs import evaluate;"
+        "code = evaluate.JOB.exit_code();"
         "print('HEAVY', sorted({'ray', 'torch', 'transformers'} & set(sys.modules)));"
         "sys.exit(code)"
     )
@@ -265,10 +264,12 @@ def test_the_job_ends_on_this_machine_as_it_is(tmp_path):
     done = run_job(tmp_path, *flags)
     assert done.returncode == 0, done.stderr
     assert "over 12 of 12 questions" in done.stdout and "evaluating: 12 of 12" in done.stderr
+    ours = ("evaluating: ", "comparing meanings: ")
+    assert [line for line in done.stderr.splitlines() if not line.startswith(ours)] == []
     assert result_of(tmp_path / "small")["status"] == "done"
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys):
     flags = ["--storage", str(tmp_path), "--data.eval-limit", "7", "--dry-run"]
-    evaluate_job(config.parse("evaluate", flags))
+    jobs.evaluate.JOB.execute(config.parse("evaluate", flags))
     assert '"num_questions": 7' in capsys.readouterr().out and not list(tmp_path.iterdir())

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from qa_lib import config, reporting
+import jobs.demo
+from qa_lib import reporting
 from qa_lib.reporting.demo_page import demo_page
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.serving import demo
@@ -47,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[demo.DemoServer]:
-    settings = config.parse("demo", [str(folder / "mine"), *FLAGS])
+    settings = jobs.demo.JOB.parse([str(folder / "mine"), *FLAGS])
     with demo.open_server(settings, demo_page) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

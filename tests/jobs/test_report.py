@@ -71,9 +71,9 @@ def test_a_comparison_is_printed_written_and_opened(folder: Path):
 @pytest.mark.parametrize(
     ("job", "words", "problem"),
     [
-        ("report", ["runs/nowhere"], "is no run folder"),
+        ("report", ["runs/nowhere"], "is not a run folder"),
         ("compare", ["runs/one"], "compare.runs"),
-        ("compare", ["runs/one", "runs/nowhere"], "is no run folder"),
+        ("compare", ["runs/one", "runs/nowhere"], "is not a run folder"),
         ("compare", ["runs/one", "runs/other", "--storage", "taken"], "cannot be written"),
     ],
 )

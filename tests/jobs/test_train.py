@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.evaluate import evaluate
-from jobs.train import train
+from jobs import evaluate, train
 from qa_lib import config, windows
 from qa_lib.data import load_questions
 from qa_lib.reporting.verify import verify
@@ -32,7 +31,7 @@ FLAGS = """
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> RunFolder:
     storage = str(tmp_path_factory.mktemp("runs"))
-    train(config.parse("train", [*FLAGS, "--storage", storage, "--run-name", "first"]))
+    train.JOB.execute(config.parse("train", [*FLAGS, "--storage", storage, "--run-name", "first"]))
     return RunFolder(f"{storage}/first", "train")
 
 
@@ -87,7 +86,7 @@ def test_the_card_holds_the_figures_of_the_result(trained: RunFolder):
 @pytest.mark.slow
 def test_evaluating_the_run_gives_its_own_score(trained: RunFolder, tmp_path: Path):
     flags = [*FLAGS, "--storage", str(tmp_path), "--run-name", "again"]
-    evaluate(config.parse("evaluate", [*flags, "--model.name", trained.path]))
+    evaluate.JOB.execute(config.parse("evaluate", [*flags, "--model.name", trained.path]))
     again, first = RunFolder(f"{tmp_path}/again", "evaluate"), trained.read_result()
     result = again.read_result()
     assert (result["f1"], result["em"]) == (first["f1"], first["em"])
@@ -97,10 +96,10 @@ def test_evaluating_the_run_gives_its_own_score(trained: RunFolder, tmp_path: Pa
 
 
 def test_the_run_is_proved_anew_from_its_folder(trained: RunFolder):
-    findings = {finding.name: finding for finding in verify(RunFolder(trained.path, "verify"))}
-    assert [str(each) for each in findings.values() if not each.passed] == []
+    findings = {finding.what: finding for finding in verify(RunFolder(trained.path, "verify"))}
+    assert [str(each) for each in findings.values() if each.verdict != "good"] == []
     assert {"ledger.parquet", "metrics.jsonl", "predictions.json", "model"} < set(findings)
-    assert "6 steps" in findings["ledger.parquet"].detail
+    assert "6 steps" in findings["ledger.parquet"].message
 
 
 def test_a_teacher_is_asked_once(trained: RunFolder, tmp_path: Path):
@@ -118,7 +117,9 @@ def test_a_teacher_is_asked_once(trained: RunFolder, tmp_path: Path):
 
 
 def test_dry_run_plans_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    train(config.parse("train", [*FLAGS, "--storage", str(tmp_path / "runs"), "--dry-run"]))
+    train.JOB.execute(
+        config.parse("train", [*FLAGS, "--storage", str(tmp_path / "runs"), "--dry-run"])
+    )
     plan = json.loads(capsys.readouterr().out.rpartition("\n\n")[2])
     assert plan["steps"] == 6
     assert plan["num_train_questions"] == 40

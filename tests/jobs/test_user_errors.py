@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one of everything that cannot work."""
+    """Return a folder with a file for every case that cannot work."""
     folder = tmp_path_factory.mktemp("faulty")
     table = load_questions(DataSettings(train_limit=200), "train").table
     pq.write_table(table, folder / "whole.parquet")
@@ -45,7 +45,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# What is typed; what the message must name; what its remedy must say.
+# Flags; what the message must name; what its remedy must say.
 CASES = {
     "unknown flag": (["--train.epoch", "2"], "--train.epoch", "--train.epochs"),
     "stride beyond the window": (
@@ -75,15 +75,15 @@ CASES = {
 
 
 @dataclass(frozen=True)
-class Told:
-    """What came of a command."""
+class Outcome:
+    """How a command ended."""
 
     code: int
     stderr: str
     seconds: float
 
 
-def run(faulty: Path, case: str) -> Told:
+def run(faulty: Path, case: str) -> Outcome:
     argv = [argument.format(faulty=faulty) for argument in CASES[case][0]]
     started = time.monotonic()
     done = subprocess.run(
@@ -94,26 +94,26 @@ def run(faulty: Path, case: str) -> Told:
         text=True,
         timeout=60,
     )
-    return Told(done.returncode, done.stderr, time.monotonic() - started)
+    return Outcome(done.returncode, done.stderr, time.monotonic() - started)
 
 
 @pytest.fixture(scope="module")
-def told(faulty: Path) -> dict[str, Told]:
+def outcomes(faulty: Path) -> dict[str, Outcome]:
     """Run all commands, two at a time: each is a process that imports what it needs."""
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(CASES, pool.map(partial(run, faulty), CASES), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_error_names_cause_and_remedy(told: dict[str, Told], case: str):
+def test_an_error_names_cause_and_remedy(outcomes: dict[str, Outcome], case: str):
     _, cause, remedy = CASES[case]
-    assert told[case].code == 2, told[case].stderr
-    assert cause in told[case].stderr
-    assert remedy in told[case].stderr
-    assert "Traceback" not in told[case].stderr
-    assert told[case].seconds < 10
+    assert outcomes[case].code == 2, outcomes[case].stderr
+    assert cause in outcomes[case].stderr
+    assert remedy in outcomes[case].stderr
+    assert "Traceback" not in outcomes[case].stderr
+    assert outcomes[case].seconds < 10
 
 
-def test_an_error_leaves_no_run_but_its_quarantine(faulty: Path, told: dict[str, Told]):
+def test_an_error_leaves_no_run_but_its_quarantine(faulty: Path, outcomes: dict[str, Outcome]):
     left = [run for run in (faulty / "runs").iterdir() if run.name != "taken"]
     assert not [run for run in left if not list(run.glob("quarantine*"))]

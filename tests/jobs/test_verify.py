@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jobs import _entry
-from jobs.train import train
-from jobs.verify import verify as verify_job
-from qa_lib import config, embedded
+import jobs.train
+import jobs.verify
+from jobs import _runner
+from qa_lib import config
+from qa_lib.data import embedded
+from qa_lib.doctor import Finding
 from qa_lib.errors import CheckpointError, ConfigError
-from qa_lib.reporting.verify import Finding, verify
+from qa_lib.reporting.verify import verify
 from qa_lib.runs.run_folder import RunFolder
 from tests.support import tiny
 
@@ -35,19 +37,19 @@ def sound(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Path:
         --train.global-batch 8 --train.micro-batch 4 --train.epochs 2
         --train.checkpoint-every-steps 6
     """
-    train(config.parse("train", flags.split()))
+    jobs.train.JOB.execute(config.parse("train", flags.split()))
     return folder / "sound"
 
 
 def findings_of(path: Path, source: str | None = None) -> dict[str, Finding]:
-    return {finding.name: finding for finding in verify(RunFolder(str(path), "verify"), source)}
+    return {finding.what: finding for finding in verify(RunFolder(str(path), "verify"), source)}
 
 
 def test_a_sound_run_is_proved_from_its_folder(sound: Path, tmp_path: Path, capsys):
     moved = shutil.copytree(sound, tmp_path / "moved")
-    verify_job(config.parse("verify", [str(moved)]))
+    jobs.verify.JOB.execute(jobs.verify.JOB.parse([str(moved)]))
     printed = capsys.readouterr().out
-    assert "WRONG" not in printed and "not checked" not in printed
+    assert "FAULT" not in printed and "not checked" not in printed
     assert printed.count("ok  ") == 7  # two checkpoints, five files
     assert "2.00 epochs: each window as planned" in printed
     assert "7 of 7 checks passed, none failed" in printed
@@ -151,7 +153,7 @@ def test_what_is_changed_is_named_and_nothing_else(
     monkeypatch.setattr("qa_lib.reporting.verify._check_stock_load", lambda *_: "not in this test")
     run = shutil.copytree(sound, tmp_path / "run")
     named = damage(run)
-    wrong = [name for name, finding in findings_of(run).items() if finding.passed is False]
+    wrong = [name for name, finding in findings_of(run).items() if finding.verdict == "fault"]
     assert wrong == [named]
 
 
@@ -160,17 +162,17 @@ def test_a_changed_model_is_named(sound: Path, tmp_path: Path, damage, capsys):
     run = shutil.copytree(sound, tmp_path / "run")
     named = damage(run)
     with pytest.raises(CheckpointError, match=named) as caught:
-        verify_job(config.parse("verify", [str(run)]))
-    assert _entry.user_error(caught.value) is caught.value  # so the exit code is 2
-    assert capsys.readouterr().out.count("WRONG") == 1
+        jobs.verify.JOB.execute(jobs.verify.JOB.parse([str(run)]))
+    assert _runner.user_error(caught.value) is caught.value  # so the exit code is 2
+    assert capsys.readouterr().out.count("FAULT") == 1
 
 
 def test_without_the_questions_the_rest_is_checked(sound: Path, tmp_path: Path):
     found = findings_of(sound, str(tmp_path / "nowhere"))
-    unchecked = {name for name, finding in found.items() if finding.passed is None}
+    unchecked = {name for name, finding in found.items() if finding.verdict == "note"}
     assert unchecked == {"ledger.parquet", "predictions.json"}
-    assert "was trained 2 to 2 times" in found["ledger.parquet"].detail
-    assert all(finding.passed is not False for finding in found.values())
+    assert "was trained 2 to 2 times" in found["ledger.parquet"].message
+    assert all(finding.verdict != "fault" for finding in found.values())
 
 
 def test_what_an_earlier_version_did_not_tell_is_not_checked(sound: Path, tmp_path: Path):
@@ -179,9 +181,9 @@ def test_what_an_earlier_version_did_not_tell_is_not_checked(sound: Path, tmp_pa
     del result["train_fingerprint"]
     (run / "result.json").write_text(json.dumps(result))
     found = findings_of(run)["ledger.parquet"]
-    assert found.passed is None and "train_fingerprint" in found.detail
+    assert found.verdict == "note" and "train_fingerprint" in found.message
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="no run folder"):
+    with pytest.raises(ConfigError, match="not a run folder"):
         findings_of(tmp_path)

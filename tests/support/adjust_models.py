@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from transformers import (
@@ -19,7 +21,8 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from qa_lib.adjust import Sizes
+from qa_lib.adjust import Plan, Sizes, make_plan
+from qa_lib.config import AdjustSettings
 
 torch.set_num_threads(1)  # tiny tensors: on a busy machine a second thread is only waited for
 
@@ -79,6 +82,27 @@ def fitting(family: str, sizes: Sizes) -> Sizes:
         layers = tuple(sorted({0, *sizes.layers[1:]}))
         return replace(sizes, layers=layers, hidden_size=8 * sizes.num_heads)
     return sizes
+
+
+def plan_of(
+    parent: PreTrainedModel,
+    sizes: Sizes,
+    batches: Iterable[dict[str, torch.Tensor]],
+    *,
+    seed: int = 0,
+    vocabulary: tuple[int, ...] | None = None,
+    **settings: Any,
+) -> Plan:
+    """Make a plan with settings of an adjustment as keywords."""
+    return make_plan(
+        parent,
+        sizes,
+        batches,
+        AdjustSettings(**settings),
+        parent_sha256="a" * 64,
+        vocabulary=vocabulary,
+        seed=seed,
+    )
 
 
 def tiny(family: str, seed: int = 0) -> PreTrainedModel:

@@ -1,4 +1,4 @@
-"""A tiny random BERT and a few embedded questions: a run that takes seconds, with real parts."""
+"""A tiny random BERT and its tokenizer, for runs of real parts that take seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, train
 from tokenizers.models import WordPiece
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from qa_lib import embedded, models
+from qa_lib import models
+from qa_lib.data import embedded
 from qa_lib.models import ragged
 from qa_lib.models.ragged import Blocks
 

@@ -1,4 +1,4 @@
-"""A search that takes seconds: a random BERT of three layers as the parent, and few windows."""
+"""A search that takes seconds: a random BERT of three layers as parent, and few windows."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from qa_lib import embedded
 from qa_lib.adjust.architecture import changed
+from qa_lib.data import embedded
 from qa_lib.models import positions_follow_padding
 from tests.support.adjust_models import CONFIGS, randomised
 

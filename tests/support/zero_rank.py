@@ -2,18 +2,15 @@
 
 python tests/support/zero_rank.py RANK WORLD_SIZE FOLDER
 
-Trains the same tiny BERT in many ways and leaves what came out in FOLDER/world-W-rank-R.pt, for
+Trains the same tiny BERT in many ways and writes the results to FOLDER/world-W-rank-R.pt, for
 test_zero.py to compare. One start of torch and DeepSpeed serves all of them.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-
-os.environ |= {"DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +21,11 @@ from transformers import BertConfig, BertForQuestionAnswering
 from qa_lib import models
 from qa_lib.config import TrainSettings
 from qa_lib.runs.checkpoints import CheckpointStore
-from qa_lib.training import engine as engines
 from qa_lib.training.batch_plan import BatchPlan
-from qa_lib.training.engine import Engine
+from qa_lib.training.engine import Engine, StepResult
+from qa_lib.training.group import gather, join_group, seed_dropout
+from qa_lib.training.loop import planned_batches, take_steps
+from qa_lib.training.losses import window_losses
 from qa_lib.windows import PadSpec, collate
 
 NUM_STEPS = 12
@@ -51,7 +50,7 @@ def window_table(num_windows: int, seed: int) -> pa.Table:
     )
 
 
-# 37 windows in batches of 8: the last batch of an epoch holds 5, and 3 rows without weight.
+# 37 windows in batches of 8: the last batch of an epoch holds 5 windows and 3 fillers.
 WINDOWS = window_table(37, seed=1)
 FIXED = collate(window_table(64, seed=2), PAD)
 PLAN = BatchPlan(
@@ -69,7 +68,7 @@ def build(
     micro_batch: int,
     precision: str = "fp32",
     dropout: float = 0.0,
-    losses: Callable = engines.window_losses,
+    losses: Callable | None = None,
     **train,
 ) -> Engine:
     """Hand a tiny BERT, the same on every rank, to a new engine."""
@@ -85,7 +84,7 @@ def build(
         attention_probs_dropout_prob=dropout,
     )
     model = BertForQuestionAnswering(config)
-    torch.manual_seed(100 + dist.get_rank())  # dropout differs between ranks
+    seed_dropout(1, dist.get_rank())
     settings = TrainSettings(
         num_workers=dist.get_world_size(), global_batch=8, micro_batch=micro_batch, **train
     )
@@ -100,23 +99,25 @@ def build(
     )
 
 
-def take_step(engine: Engine) -> engines.StepResult:
-    """Take the plan's next step with this rank's share of it."""
-    step, size = engine.step_number, engine.settings.micro_batch
-    indices, weights = PLAN.share(step, dist.get_rank(), dist.get_world_size(), size)
-    micro_batches = [
-        (
-            collate(WINDOWS.take(pa.array(indices[at : at + size])), PAD),
-            torch.from_numpy(weights[at : at + size].astype(np.float32)),
-        )
-        for at in range(0, len(indices), size)
-    ]
-    return engine.step(micro_batches, num_real=len(PLAN.batch(step)))
+def run(engine: Engine, until: int = NUM_STEPS) -> list[StepResult]:
+    """Take this rank's steps of the plan."""
+    batches = planned_batches(
+        PLAN,
+        lambda indices: WINDOWS.take(pa.array(indices)),
+        PAD,
+        engine.settings.micro_batch,
+        first_step=engine.step_number,
+        rank=dist.get_rank(),
+        world_size=dist.get_world_size(),
+    )
+    results: list[StepResult] = []
+    take_steps(engine, batches, until, lambda _, result: results.append(result))
+    return results
 
 
-def run(engine: Engine, until: int = NUM_STEPS) -> list[float]:
-    """Take steps and return their losses."""
-    return [take_step(engine).loss for _ in range(until - engine.step_number)]
+def losses_of(results: list[StepResult]) -> list[float]:
+    """Return the loss of each step."""
+    return [result.loss for result in results]
 
 
 def fixed_logits(engine: Engine) -> torch.Tensor:
@@ -130,7 +131,7 @@ def fixed_logits(engine: Engine) -> torch.Tensor:
 
 def train_all(engine: Engine) -> dict:
     """Train to the end and return what can be compared."""
-    losses = run(engine)
+    losses = losses_of(run(engine))
     return {
         "stage": engine.zero_stage,
         "is_deepspeed": f"{type(engine._engine).__module__}.{type(engine._engine).__qualname__}",
@@ -158,13 +159,6 @@ def agreement(stage: int) -> dict:
     return {name: train_all(engine_of()) for name, engine_of in engines_of.items()}
 
 
-def gather(value: object) -> list:
-    """All-gather an object."""
-    values: list = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
-
-
 def resumption(stage: int, folder: Path) -> dict:
     """Train with dropout; from a checkpoint of the middle, train the second half again."""
     options = {"micro_batch": 2, "dropout": 0.1, "zero_stage": stage, "learning_rate": 1e-3}
@@ -175,7 +169,7 @@ def resumption(stage: int, folder: Path) -> dict:
     (mine / "out").mkdir(parents=True)
     engine.save(mine / "out")
     store.write(6, mine / "out", {}, is_main=dist.get_rank() == 0, gather=gather)
-    losses = run(engine)
+    losses = losses_of(run(engine))
     straight = {"losses": losses, "weights": engine.gather_weights()}
     engine = build(**options)
     run(engine, until=1)  # what is loaded must replace all of this
@@ -184,7 +178,7 @@ def resumption(stage: int, folder: Path) -> dict:
     return {
         "straight": straight,
         "cursor": engine.step_number,
-        "resumed": {"losses": run(engine), "weights": engine.gather_weights()},
+        "resumed": {"losses": losses_of(run(engine)), "weights": engine.gather_weights()},
     }
 
 
@@ -205,20 +199,20 @@ def skipping(stage: int, poison: Callable) -> dict:
     def poisoned(start_logits, end_logits, batch):
         nonlocal num_calls
         num_calls += 1
-        losses = engines.window_losses(start_logits, end_logits, batch)
+        losses = window_losses(start_logits, end_logits, batch)
         is_target = dist.get_rank() == dist.get_world_size() - 1 and num_calls == 3
         return poison(losses, start_logits) if is_target else losses
 
     engine = build(micro_batch=2, zero_stage=stage, learning_rate=1e-3, losses=poisoned)
     run(engine, until=1)  # two micro-batches
     before = engine.gather_weights()
-    result = take_step(engine)
+    (result,) = run(engine, until=2)
     after = engine.gather_weights()
-    rest = [take_step(engine) for _ in range(2)]
+    rest = run(engine, until=4)
     return {
         "skipped": [result.skipped, *(step.skipped for step in rest)],
         "loss": result.loss,
-        "later_losses": [step.loss for step in rest],
+        "later_losses": losses_of(rest),
         "num_skipped": engine.num_skipped,
         "step_number": engine.step_number,
         "before": before,
@@ -229,11 +223,8 @@ def skipping(stage: int, poison: Callable) -> dict:
 
 def main(rank: int, world_size: int, folder: Path) -> None:
     """Run every scenario and save the results."""
-    os.environ["LOCAL_RANK"] = str(rank)
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/group-{world_size}", rank=rank, world_size=world_size
-    )
+    store = dist.FileStore(f"{folder}/group-{world_size}", world_size)
+    join_group("cpu", 1, rank=rank, world_size=world_size, store=store)
     stages = STAGES if world_size > 1 else (0,)
     results: dict = {"agreement": {stage: agreement(stage) for stage in stages}}
     if world_size > 1:

@@ -15,11 +15,11 @@ LIBRARY = REPOSITORY / "qa_lib"
 
 # A room imports from rooms before it only.
 ORDER = """
-    errors config runs machines embedded data windows models training evaluation adjust search
+    errors config runs machines data windows models training evaluation adjust search
     serving doctor reporting
 """.split()
 
-LIGHT = {"errors", "config", "runs", "embedded", "data"}
+LIGHT = {"errors", "config", "runs", "data"}
 HEAVY = {"torch", "ray", "transformers", "deepspeed", "datasets", "pandas", "accelerate"}
 
 

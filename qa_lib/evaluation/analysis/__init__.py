@@ -1,10 +1,7 @@
-"""What token overlap misses, how sure a score is, and where a system fails.
+"""Beyond EM and F1: meaning, confidence intervals, calibration, and where a system fails.
 
-    result |= scores.analyse(settings, run, questions, predictions, scored)
-    scores.compare_tables(scores.read(run_a), scores.read(run_b))["f1"].p_value
-
-Everything here stands beside EM and F1 (`qa_lib.evaluation.metrics`), which stay as the official
-scripts define them.
+result |= analysis.analyse(settings, run, questions, predictions, scored)
+analysis.compare_tables(analysis.read(run_a), analysis.read(run_b))["f1"].p_value
 """
 
 from __future__ import annotations

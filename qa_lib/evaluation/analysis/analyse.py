@@ -1,4 +1,4 @@
-"""Everything that is said of a final evaluation beyond the means of EM and F1."""
+"""The analysis of a final evaluation, beyond the means of EM and F1."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ import pyarrow.compute as pc
 from qa_lib.config import Settings
 from qa_lib.evaluation import metrics
 from qa_lib.evaluation.analysis import cases, semantic, table
-from qa_lib.evaluation.analysis.breakdown import break_down
-from qa_lib.evaluation.analysis.calibration import calibrate
+from qa_lib.evaluation.analysis.calibration import calibrate, no_answer
 from qa_lib.evaluation.analysis.intervals import intervals, resampling_unit
 from qa_lib.evaluation.analysis.table import Decoded
-from qa_lib.evaluation.analysis.threshold import no_answer
-from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -42,20 +39,20 @@ def analyse(
     """Score answers in every way, and write scores.parquet and analysis.json.
 
     Args:
-        settings: `evaluate.semantic_model` compares meanings; `seed` draws.
+        settings: `evaluate.semantic_model` compares meanings; `seed` is for resampling.
         run: Receives both files.
         questions: All of them.
         predictions: Question id to answer text.
-        scored: What `metrics.score` says of them.
-        decoded: Where a model answered.
+        scored: The scores of `metrics.score`.
+        decoded: The model's decoding, unless the predictions are from a file.
 
     Returns:
-        Fields for result.json: `semantic` (0 to 100), `intervals` and `interval_unit`, numbers of
-        what F1 misses, and where there are confidences `calibration_error` and `aurc`; under
-        SQuAD 2.0 rules also `best_threshold`, `best_f1`, `best_em_threshold` and `best_em`.
+        Fields for result.json: `semantic` (0 to 100), `intervals` and `interval_unit`, counts of
+        what F1 misses; with confidences `calibration_error` and `aurc`; under SQuAD 2.0 rules also
+        `best_threshold`, `best_f1`, `best_em_threshold` and `best_em`.
 
     Raises:
-        ModelError: The sentence encoder cannot be had.
+        ModelError: The sentence encoder is not available.
     """
     values = _values(settings, questions.table, predictions, scored)
     rows = table.make(questions.table, predictions, scored.answered, values, decoded)
@@ -64,17 +61,17 @@ def analyse(
     threshold = _threshold(questions, scored, decoded)
     apart = cases.missed(values["f1"], values["semantic"]) if "semantic" in values else {}
     analysis = {
-        "breakdowns": break_down(questions.table, values),
+        "breakdowns": cases.break_down(questions.table, values),
         "calibration": calibration,
         "no_answer": threshold,
         **_cases(questions.table, rows, apart, settings.seed),
     }
-    run.write_text(ANALYSIS, storage.to_json(analysis) + "\n")
+    run.write_json(ANALYSIS, analysis)
     result = _means(questions.table, values, scored, settings.seed)
-    result |= {f"num_{name}": len(found) for name, found in apart.items()}
+    result |= {f"num_{name}": len(rows) for name, rows in apart.items()}
     if calibration:
         result |= {"calibration_error": calibration["error"], "aurc": calibration["aurc"]}
-    return result | {name: each for name, each in (threshold or {}).items() if name != "curve"}
+    return result | {name: value for name, value in (threshold or {}).items() if name != "curve"}
 
 
 def _cases(
@@ -93,7 +90,7 @@ def _cases(
 def _means(
     questions: pa.Table, values: Mapping[str, Floats], scored: Scores, seed: int
 ) -> dict[str, Any]:
-    """Return the semantic mean, and how sure all means are."""
+    """Return the semantic mean, and the intervals of all means."""
     titles = questions["title"].to_pylist()
     counted = [title for title, counts in zip(titles, scored.counted, strict=True) if counts]
     result: dict[str, Any] = {}
@@ -125,25 +122,24 @@ def _values(
     if name is not None:
         golds = pc.struct_field(questions["answers"], "text").to_pylist()
         answers = [predictions.get(key, "") for key in questions["id"].to_pylist()]
-        # An exact match is one, and no answer is like none but itself: only the rest is compared.
+        # An exact match scores 1, and no answer equals only itself: the rest is compared.
         todo = [
             row
             for row in np.flatnonzero(scored.answered & (scored.em == 0))
             if answers[row] and golds[row]
         ]
-        found = scored.em.copy()
+        values["semantic"] = scored.em.copy()
         if todo:
-            found[todo] = semantic.similarity(
+            values["semantic"][todo] = semantic.similarity(
                 [answers[row] for row in todo],
                 [golds[row] for row in todo],
                 semantic.Encoder(name),
             )
-        values["semantic"] = found
-    return {name: np.where(scored.counted, 100.0 * each, np.nan) for name, each in values.items()}
+    return {name: np.where(scored.counted, 100.0 * of, np.nan) for name, of in values.items()}
 
 
 def _calibration(rows: pa.Table, scored: Scores) -> dict[str, Any] | None:
-    """Return what the confidences are worth, where there are any."""
+    """Return the calibration of the confidences, None without any."""
     confidence = rows["score"].to_numpy(zero_copy_only=False).astype(np.float64)
     chosen = scored.counted & ~np.isnan(confidence)
     return calibrate(confidence[chosen], scored.em[chosen]) if chosen.any() else None
@@ -152,7 +148,7 @@ def _calibration(rows: pa.Table, scored: Scores) -> dict[str, Any] | None:
 def _threshold(
     questions: Questions, scored: Scores, decoded: Decoded | None
 ) -> dict[str, Any] | None:
-    """Return the best threshold of "no answer", where the rules and a model's odds know one."""
+    """Return the best threshold of "no answer", None without a model or under 1.1 rules."""
     if decoded is None or decoded.best_spans is None:
         return None
     ids = questions.table["id"].to_pylist()

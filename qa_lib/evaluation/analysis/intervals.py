@@ -1,8 +1,8 @@
-"""How sure a mean score is, and whether two systems differ: both resampled by article.
+"""Confidence intervals of mean scores, and comparisons of two systems, resampled by article.
 
-Questions of one article succeed and fail together, so the article is what is drawn. Where all
-questions share one title there is nothing to draw from, and the question takes its place; that
-makes intervals too narrow, and is said by `unit`.
+Questions of one article succeed and fail together, so articles are resampled. Where all questions
+share one title, questions are resampled instead; that makes intervals too narrow, and `unit` says
+so.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Comparison:
         difference: Mean of the second minus mean of the first, in the unit of the scores.
         low: Lower end of the interval of the difference.
         high: Upper end.
-        p_value: Of the hypothesis that it does not matter which system answered, two-sided.
+        p_value: Two-sided, of the hypothesis that both systems answer equally well.
         num_questions: Questions that both have a score for.
         num_units: Articles among them (questions, where there is one article only).
         unit: What was resampled.
@@ -118,8 +118,8 @@ def intervals(
     Args:
         scores: Name to (questions,) values, NaN where a question does not count.
         titles: (questions,) the article of each question.
-        num_resamples: How often all articles are drawn.
-        seed: Of the drawing; scores that count on the same questions see the same draws.
+        num_resamples: Bootstrap resamples of the articles.
+        seed: Of the resampling; scores that count on the same questions see the same resamples.
 
     Returns:
         Name to (low, high), in the unit of the score. A score without values is left out.
@@ -149,7 +149,7 @@ def intervals(
 
 
 def resampling_unit(titles: Sequence[str]) -> Unit:
-    """Say what is drawn for questions that count: articles, or questions of a single article."""
+    """Return what is resampled: articles, or the questions of a single article."""
     return _clusters(np.asarray(titles))[1]
 
 
@@ -172,8 +172,8 @@ def _resampled_means(sums: Floats, counts: Floats, num_resamples: int, seed: int
     Args:
         sums: (articles, scores) summed over the questions of each article.
         counts: (articles,) its questions.
-        num_resamples: How often all are drawn.
-        seed: Of the drawing.
+        num_resamples: Bootstrap resamples.
+        seed: Of the resampling.
     """
     rng = np.random.default_rng(seed)
     size = len(sums)

@@ -1,4 +1,4 @@
-"""How near an answer is in meaning: the cosine of sentence embeddings, best over the gold answers.
+"""Semantic similarity of answers: cosine of sentence embeddings, best over the gold answers.
 
     encoder = semantic.Encoder("embedded")
     semantic.similarity(["the US space agency"], [["NASA"]], encoder)
@@ -19,8 +19,8 @@ import numpy as np
 
 from qa_lib import models
 from qa_lib.errors import ModelError
-from qa_lib.evaluation.values import reading
 from qa_lib.evaluation.values.agreement import Verdict, agree, same_values
+from qa_lib.evaluation.values.reading import read
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 
@@ -41,11 +41,11 @@ class Encoder:
         """Load the encoder.
 
         Args:
-            name: What `model.resolve` takes.
+            name: What `models.resolve` takes.
 
         Raises:
-            ModelError: It cannot be had, or is none that sentence-transformers loads without
-                running its code or unpickling its weights.
+            ModelError: The encoder is not available, or sentence-transformers cannot load it
+                without running its code or unpickling its weights.
         """
         folder = find(name)
         from sentence_transformers import SentenceTransformer  # takes seconds
@@ -59,7 +59,7 @@ class Encoder:
                     trust_remote_code=False,
                     model_kwargs={"use_safetensors": True},
                 )
-            except Exception as error:  # whatever the loaders of its modules raise
+            except Exception as error:  # the loaders of its modules raise anything
                 problem = f"{name} does not load: {storage.first_line(error)}"
                 raise ModelError(problem, ENCODER_REMEDY) from None
 
@@ -81,7 +81,7 @@ class Encoder:
                 chosen = order[first : first + _TEXTS_PER_UPDATE]
                 parts.append(
                     self._model.encode(
-                        [texts[each] for each in chosen],
+                        [texts[index] for index in chosen],
                         normalize_embeddings=True,
                         show_progress_bar=False,
                     )
@@ -94,27 +94,27 @@ class Encoder:
 
 
 def find(name: str) -> Path:
-    """Return the folder of a sentence encoder, loading nothing of it.
+    """Return the folder of a sentence encoder, without loading it.
 
     Args:
-        name: What `model.resolve` takes.
+        name: What `models.resolve` takes.
 
     Raises:
-        ModelError: There is none, its `modules.json` cannot be read, or weights are missing or
-            pickled.
+        ModelError: There is no such encoder, its `modules.json` is damaged, or weights are missing
+            or pickled.
     """
     try:
         folder = Path(models.resolve(name))
     except ModelError as error:
         raise ModelError(error.problem, ENCODER_REMEDY) from None
     if not (folder / "modules.json").is_file():
-        problem = f"{name} is no sentence encoder: there is no modules.json in it."
+        problem = f"{name} is no sentence encoder: it has no modules.json."
         raise ModelError(problem, ENCODER_REMEDY)
     try:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         parts = {folder / module["path"]: module["type"].rpartition(".")[2] for module in modules}
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ModelError(f"{name} has a modules.json that is damaged.", ENCODER_REMEDY) from None
+        raise ModelError(f"The modules.json of {name} is damaged.", ENCODER_REMEDY) from None
     for part, kind in parts.items():
         if not any(part.glob("*.safetensors")):
             if kind == "Transformer":
@@ -128,7 +128,7 @@ def fingerprint(name: str) -> str:
     """Return the SHA-256 of an encoder's settings, tokenizer and weights.
 
     Raises:
-        ModelError: As of `find`.
+        ModelError: As `find`.
     """
     folder = find(name)
     digest = hashlib.sha256()
@@ -146,13 +146,13 @@ def similarity(
     """Compare each answer with its gold answers.
 
     Args:
-        answers: (questions,) the answer given.
-        golds: (questions,) the texts accepted; at least one each.
-        encoder: Of the texts; each distinct one is embedded once.
+        answers: (questions,) texts.
+        golds: (questions,) the gold answers of each question, at least one.
+        encoder: Embeds each distinct text once.
 
     Returns:
-        (questions,) 0 to 1, best over the gold answers: 1 or 0 where numbers and dates decide, else
-        the cosine, a negative one as 0. An empty text is like nothing but another empty one.
+        (questions,) float64, 0 to 1, best over the gold answers: 1 or 0 where numbers and dates
+        decide, else the cosine, a negative one as 0. An empty text equals only another empty one.
 
     Source:
         Risch et al. 2021, section 3 (semantic answer similarity, bi-encoder).
@@ -182,7 +182,7 @@ def similarity(
 
 
 def _known(gold: str, answer: str) -> float | None:
-    """Return what is known of a pair without an encoder, or None."""
+    """Return the similarity of a pair that needs no encoder, or None."""
     gold, answer = gold.strip(), answer.strip()
     if gold == answer:
         return 1.0
@@ -193,7 +193,7 @@ def _known(gold: str, answer: str) -> float | None:
 
 
 def _comparable(gold: str, answer: str) -> tuple[str, str]:
-    """Return the texts to embed: where all values are equal, these in digits on both sides."""
+    """Return the texts to embed, values written one way where all of them are equal."""
     if same_values(gold, answer):
-        return reading.plain(gold), reading.plain(answer)
+        return read(gold).plain, read(answer).plain
     return gold.strip(), answer.strip()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qa_lib.errors import DataError
 from qa_lib.evaluation.analysis import cases, semantic
@@ -26,11 +25,11 @@ _ENCODER = b"sentence encoder"  # in the schema's metadata: its fingerprint
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a model's decoding tells beyond the answers; a file of predictions lacks it.
+    """A model's decoding beyond the answers; a file of predictions lacks it.
 
     Attributes:
         answers: The columns of answers.parquet, a row per question.
-        best_spans: (questions,) the best span, whatever the odds of "no answer"; None under rules
+        best_spans: (questions,) best span, whatever the odds of "no answer"; None under rules
             where every question has an answer.
     """
 
@@ -79,12 +78,11 @@ def make(
 
 
 def write(run: RunFolder, rows: pa.Table, encoder: str | None) -> None:
-    """Write scores.parquet, and which sentence encoder compared meanings, if any did."""
+    """Write scores.parquet, with the fingerprint of the sentence encoder if there is one."""
     kept = rows.select(list(COLUMNS))
     if encoder is not None:
         kept = kept.replace_schema_metadata({_ENCODER: semantic.fingerprint(encoder)})
-    with run.filesystem.open_output_stream(f"{run.root}/{SCORES}") as stream:
-        pq.write_table(kept, stream)
+    run.write_parquet(SCORES, kept)
 
 
 def read(run: RunFolder) -> pa.Table:
@@ -98,21 +96,20 @@ def read(run: RunFolder) -> pa.Table:
             f"{run.path} holds no {SCORES}.",
             "Evaluate its model again: `make evaluate RUN=...` writes it.",
         )
-    with run.filesystem.open_input_file(f"{run.root}/{SCORES}") as file:
-        return pq.read_table(file)
+    return run.read_parquet(SCORES)
 
 
 def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[str, Comparison]:
     """Compare two runs' scores, question by question.
 
     Args:
-        first: Of `read`.
-        second: Likewise; questions that only one of them has are left out.
+        first: A table of `read`.
+        second: Likewise; questions of only one of them are left out.
         seed: Of the resampling.
 
     Returns:
-        `em`, `f1` and, where both runs have it and `why_no_semantic` knows no reason against it,
-        `semantic`: second minus first, 0 to 100.
+        `em`, `f1` and, where both runs have it of the same encoder, `semantic`: second minus
+        first, 0 to 100.
 
     Raises:
         DataError: They have no question in common.
@@ -128,16 +125,16 @@ def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[
     a, b = first.take(left), second.take(right)
     titles = a["title"].to_pylist()
     names = [name for name in NAMES if name != "semantic" or not why_no_semantic(first, second)]
-    found = {}
+    comparisons = {}
     for name in names:
         one, two = (part[name].to_numpy(zero_copy_only=False).astype(float) for part in (a, b))
         if np.isfinite(one).any() and np.isfinite(two).any():
-            found[name] = compare(one, two, titles, seed=seed)
-    return found
+            comparisons[name] = compare(one, two, titles, seed=seed)
+    return comparisons
 
 
 def why_no_semantic(first: pa.Table, second: pa.Table) -> str | None:
-    """Return a note where two runs' semantic scores are of different encoders, else None."""
+    """Return why two runs' semantic scores are not compared (other encoders), else None."""
     encoders = [(part.schema.metadata or {}).get(_ENCODER) for part in (first, second)]
     has_scores = all(part["semantic"].null_count < part.num_rows for part in (first, second))
     if not has_scores or encoders[0] == encoders[1]:

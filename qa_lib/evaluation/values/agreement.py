@@ -6,21 +6,28 @@ way round. Only what is surely the same or surely different is decided here.
     agree("$2.5 million", "2,500,000 dollars")   # Verdict.SAME
     agree("5 May 1990", "May 6, 1990")           # Verdict.DIFFERENT
     agree("in May 1990", "5 May 1990")           # Verdict.OPEN: less precise, not wrong
+
+Which rules of reading decide how much on published predictions is in docs/results/scores.md.
 """
 
 from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Sequence
 
-from qa_lib.evaluation.values import numerals
-from qa_lib.evaluation.values.dates import Clock, Date, Period
-from qa_lib.evaluation.values.quantities import Number
-from qa_lib.evaluation.values.reading import Value, read
+from qa_lib.evaluation.values import words
+from qa_lib.evaluation.values.reading import Date, Number, Period, Value, read
 
-_CONVERTED, _ROUNDED = 0.01, 0.05  # "100 miles" is written "160 km", "100 feet" may be "30 m"
+_CONVERTED = 0.01  # relative error of a conversion: "100 miles" is written "160 km"
 _MOST_EXTRA_WORDS = 2
+# Ways of writing numbers that `read` does not know: what it makes of them contradicts nothing.
+_UNREAD = re.compile(
+    r"[½¼¾²³]|°F|/h\b|\d ?(?:k|bn)\b|\d[ \u202f](?:\d{3}\b|\d/)"
+    r"|\b(?:(?:and|half) a|minus|cubic|nautical|fahrenheit)\b",
+    re.IGNORECASE,
+)
 
 
 class Verdict(enum.Enum):
@@ -36,22 +43,21 @@ def agree(first: str, second: str) -> Verdict:
 
     Returns:
         DIFFERENT where a value of the text with fewer of them contradicts all of the other's; SAME
-        where all values are equal, in order, and the words beside them are the same or no more
-        than what was counted; else OPEN.
+        where all values are equal, in order, and the words beside them are the same, or are in
+        one text only, two at most and in lower case (what was counted); else OPEN.
     """
     one, two = read(first), read(second)
     if not one.values or not two.values:
         return Verdict.OPEN
-    if _contradict(one.values, two.values) or _opposed(one.words, two.words):
-        return Verdict.DIFFERENT
+    if _contradict(one.values, two.values):
+        return Verdict.OPEN if _UNREAD.search(f"{first}\n{second}") else Verdict.DIFFERENT
     if not same_values(first, second):
         return Verdict.OPEN
-    told = sorted((_telling(one.words), _telling(two.words)), key=len)
-    if [word.lower() for word in told[0]] == [word.lower() for word in told[1]]:
+    few, many = sorted((_telling(one.words), _telling(two.words)), key=len)
+    if [word.lower() for word in few] == [word.lower() for word in many]:
         return Verdict.SAME
-    extra = told[1]
-    is_counted = len(extra) <= _MOST_EXTRA_WORDS and all(word.islower() for word in extra)
-    if not told[0] and is_counted and not numerals.DIRECTIONS.keys() & set(extra):
+    is_counted = len(many) <= _MOST_EXTRA_WORDS and all(word.islower() for word in many)
+    if not few and is_counted and words.DIRECTIONS.isdisjoint(many):
         return Verdict.SAME
     return Verdict.OPEN
 
@@ -64,28 +70,61 @@ def same_values(first: str, second: str) -> bool:
     )
 
 
+def _contradict(one: Sequence[Value], two: Sequence[Value]) -> bool:
+    """Say whether a value of the shorter list can be none of the other's that are left."""
+    few, many = sorted((list(one), list(two)), key=len)
+    for value in few:
+        fitting = [other for other in many if _relate(value, other) is Verdict.SAME]
+        fitting = fitting or [other for other in many if _relate(value, other) is Verdict.OPEN]
+        if not fitting:
+            return True
+        many.remove(fitting[0])
+    return False
+
+
+def _telling(others: Sequence[str]) -> list[str]:
+    return [word for word in others if word.lower() not in words.FILLERS]
+
+
 def _relate(one: Value, two: Value) -> Verdict:
     """Compare two values; OPEN where one is less precise, or another kind of thing."""
     if isinstance(one, Number) and isinstance(two, Number):
         return _relate_numbers(one, two)
-    if isinstance(one, Clock) and isinstance(two, Clock):
-        return _relate_clocks(one, two)
     first, second = _as_year(one), _as_year(two)
     if isinstance(first, Date) and isinstance(second, Date):
         return _relate_dates(first, second)
     if isinstance(first, Period) and isinstance(second, Period):
         return _relate_periods(first, second)
     period, other = (first, second) if isinstance(first, Period) else (second, first)
-    if not isinstance(period, Period) or period.kind == "weekday":
-        return Verdict.OPEN
-    if isinstance(other, Date) and other.year is not None:
+    if isinstance(period, Period) and isinstance(other, Date) and other.year is not None:
         return Verdict.OPEN if _within(other.year, period) else Verdict.DIFFERENT
-    # "the 11th" is the 11th century; "the sixties" are not 60.
-    if isinstance(other, Number) and not other.units and period.kind == "century":
-        if other.amount == -period.amount:  # and may be before Christ
-            return Verdict.OPEN
-        return Verdict.SAME if other.amount == period.amount else Verdict.DIFFERENT
     return Verdict.OPEN
+
+
+def _as_year(value: Value) -> Value:
+    """Take a bare number for a year where it can be one; below 100 it needs its era."""
+    if isinstance(value, Number) and not value.units:
+        if 100 <= value.amount < 3000 and value.amount == int(value.amount):
+            return Date(int(value.amount))
+    return value
+
+
+def _relate_numbers(one: Number, two: Number) -> Verdict:
+    """Compare two numbers by a meaning that both units share, by amount where one has no unit."""
+    if not one.units or not two.units:
+        return _verdict(math.isclose(one.amount, two.amount, rel_tol=1e-9, abs_tol=1e-12))
+    return _verdict(
+        any(
+            dimension == other
+            and math.isclose(
+                one.amount * factor,
+                two.amount * other_factor,
+                rel_tol=1e-9 if factor == other_factor else _CONVERTED,
+            )
+            for dimension, factor in one.units
+            for other, other_factor in two.units
+        )
+    )
 
 
 def _relate_dates(one: Date, two: Date) -> Verdict:
@@ -101,85 +140,18 @@ def _relate_periods(one: Period, two: Period) -> Verdict:
         return Verdict.OPEN
     distance = one.amount - two.amount
     is_short = one.kind == "decade" and min(one.amount, two.amount) < 100  # "the sixties"
-    return Verdict.SAME if not distance or (is_short and distance % 100 == 0) else Verdict.DIFFERENT
-
-
-def _as_year(value: Value) -> Value:
-    """Take a bare number for a year where it can be one; below 100 it needs its era."""
-    if isinstance(value, Number) and not value.units:
-        if 100 <= value.amount < 3000 and value.amount == int(value.amount):
-            return Date(int(value.amount))
-    return value
-
-
-def _relate_numbers(one: Number, two: Number) -> Verdict:
-    """Compare two numbers; OPEN where a bare one may have been written in the other's base unit."""
-    if one.units and two.units:
-        return _relate_measures(one, two)
-    bare, other = (two, one) if one.units else (one, two)
-    if bare.is_ordinal and other.units:  # "second" is no two seconds
-        return Verdict.OPEN
-    if math.isclose(bare.amount, other.amount, rel_tol=1e-9, abs_tol=1e-12):
-        return Verdict.SAME
-    in_base = (other.amount * factor for _, factor in other.units)  # "0.5" and "50%"
-    is_base = any(math.isclose(bare.amount, each, rel_tol=1e-9) for each in in_base)
-    return Verdict.OPEN if is_base else Verdict.DIFFERENT
-
-
-def _relate_measures(one: Number, two: Number) -> Verdict:
-    """Compare two numbers with units; OPEN where a conversion may have been rounded coarsely."""
-    verdict = Verdict.DIFFERENT
-    for dimension, factor in one.units:
-        for other, other_factor in two.units:
-            if dimension != other:
-                continue
-            near = 1e-9 if factor == other_factor else _CONVERTED
-            pair = one.amount * factor, two.amount * other_factor
-            if math.isclose(*pair, rel_tol=near):
-                return Verdict.SAME
-            if factor == other_factor and (one.rough == two.amount or two.rough == one.amount):
-                verdict = Verdict.OPEN  # less precise, not wrong
-            if factor != other_factor and math.isclose(*pair, rel_tol=_ROUNDED):
-                verdict = Verdict.OPEN
-    return verdict
-
-
-def _relate_clocks(one: Clock, two: Clock) -> Verdict:
-    if one.minutes != two.minutes:
-        return Verdict.DIFFERENT
-    if one.half == two.half:
-        return Verdict.SAME
-    return Verdict.DIFFERENT if one.half and two.half else Verdict.OPEN
+    return _verdict(distance == 0 or (is_short and distance % 100 == 0))
 
 
 def _within(year: int, period: Period) -> bool:
-    if period.kind == "decade":
-        span = 100 if period.amount >= 100 and period.amount % 100 == 0 else 10
-        first = period.amount if period.amount >= 100 else year - year % 100 + period.amount
-        return first <= year < first + span
-    century = math.ceil(abs(year) / 100)
-    return (century if year > 0 else -century) == period.amount
+    """Say whether a year may be in a period; any may be of a decade without its century."""
+    if period.kind == "century":
+        return period.amount == math.copysign(math.ceil(abs(year) / 100), year)
+    if period.kind == "weekday":
+        return True
+    first, length = period.amount, 100 if period.amount % 100 == 0 else 10
+    return first <= year < first + length if first >= 100 else first <= year % 100 < first + 10
 
 
-def _contradict(one: Sequence[Value], two: Sequence[Value]) -> bool:
-    """Say whether some value of the shorter list finds none of the other's that it can be."""
-    few, many = sorted((list(one), list(two)), key=len)
-    for value in few:
-        fitting = [other for other in many if _relate(value, other) is Verdict.SAME]
-        fitting = fitting or [other for other in many if _relate(value, other) is Verdict.OPEN]
-        if not fitting:
-            return True
-        many.remove(fitting[0])
-    return False
-
-
-def _opposed(one: Sequence[str], two: Sequence[str]) -> bool:
-    """Say whether one text says "before" or "less" where the other says "after" or "more"."""
-    signs = [
-        {numerals.DIRECTIONS.get(word.lower(), 0) for word in words} - {0} for words in (one, two)
-    ]
-    return all(len(each) == 1 for each in signs) and signs[0] != signs[1]
-
-
-def _telling(words: Sequence[str]) -> list[str]:
-    return [word for word in words if word.lower() not in numerals.FILLERS]
+def _verdict(is_same: bool) -> Verdict:
+    return Verdict.SAME if is_same else Verdict.DIFFERENT

@@ -1,4 +1,4 @@
-"""Pages of one file: HTML with its style, scripts and data inside, and nothing from a network.
+"""Pages of one file: HTML with its style, scripts and data, and nothing from a network.
 
     html = pages.render("report.html", scripts=[pages.script("report.js")], title="mine", ...)
 
@@ -22,10 +22,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from qa_lib.errors import ConfigError
 from qa_lib.reporting.pages.text import FILTERS
+from qa_lib.runs import storage
+from qa_lib.runs.run_folder import RunFolder
 
 _FOLDER = Path(__file__).parent
-_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")  # of Unix; others have a screen unless asked from afar
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")  # set on Unix where there is a screen
 
 
 def render(
@@ -36,8 +39,8 @@ def render(
     Args:
         template: File of this folder.
         scripts: JavaScript, in the order in which it runs; trusted text, not escaped.
-        connect: Where scripts may send requests, in the words of a content security policy.
-        **values: What the template shows; `title` among them.
+        connect: Where scripts may send requests, as a source of a content security policy.
+        **values: Of the template, among them `title`.
     """
     hashes = " ".join(_hash(script) for script in scripts) or "'none'"
     policy = (
@@ -56,6 +59,22 @@ def render(
     )
 
 
+def write(folder: RunFolder, name: str, html: str) -> str:
+    """Write a page into a run folder, or a folder of runs, and return its path or URL.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    try:
+        folder.write_text(name, html)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder.url(name)} cannot be written: {storage.first_line(error)}",
+            "Make room there, or name a folder that this user may write.",
+        ) from None
+    return folder.url(name)
+
+
 def script(name: str) -> str:
     """Return a script of this folder."""
     return (_FOLDER / name).read_text(encoding="utf-8")
@@ -63,7 +82,7 @@ def script(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def plotly() -> str:
-    """Return plotly.js as its Python package ships it: 4.8 MB, the smallest build in there."""
+    """Return the plotly.js of the Python package, 4.8 MB: the smallest build in it."""
     from plotly.offline import get_plotlyjs
 
     code: str = get_plotlyjs()
@@ -71,14 +90,14 @@ def plotly() -> str:
 
 
 def report_scripts(*, has_charts: bool) -> list[str]:
-    """Return what a page of results runs; plotly.js only where there is something to draw."""
+    """Return the scripts of a page of results; plotly.js only for charts."""
     return [*([plotly()] if has_charts else []), script("report.js")]
 
 
 def open_in_browser(url: str) -> bool:
-    """Open a page where there is a screen, and say whether one was.
+    """Open a page if there is a screen; return whether it opened.
 
-    Without one, `webbrowser` would start a text browser in the terminal, which runs no scripts.
+    Without a screen `webbrowser` would start a text browser, which runs no scripts.
     """
     has_screen = sys.platform in {"darwin", "win32"} or any(map(os.environ.get, _SCREENS))
     return has_screen and webbrowser.open(url)

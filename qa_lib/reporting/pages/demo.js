@@ -1,5 +1,5 @@
 "use strict";
-// Sends the question, and shows what each model answers. Text is only ever set as text.
+// Sends the question and shows the answers of the models. Text is only ever set as text.
 (function () {
   const $ = (id) => document.getElementById(id);
 
@@ -10,7 +10,7 @@
     return made;
   }
 
-  // Characters are counted as Python does, by code point.
+  // Answers count characters as Python does, by code point.
   function marked(letters, answer) {
     const place = element("p", undefined, "text");
     place.append(letters.slice(0, answer.start).join(""));
@@ -64,22 +64,22 @@
   }
 
   async function send(question, context) {
-    let response, found;
+    let response, body;
     try {
       response = await fetch("/answer", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ question, context }),
       });
-      found = await response.json();
+      body = await response.json();
     } catch {
       throw new Error("The server does not answer. Is it still running?");
     }
-    if (!response.ok) throw new Error(found.error);
-    return found.models;
+    if (!response.ok) throw new Error(body.error);
+    return body.models;
   }
 
-  // One question at a time: the server would take the next ones in turn, in what order it likes.
+  // One question at a time: answers to several could arrive in any order.
   async function ask() {
     const context = $("context").value;
     const buttons = document.querySelectorAll("form button, #questions button");
@@ -89,7 +89,7 @@
       const models = await send($("question").value, context);
       $("answers").replaceChildren(...models.map((model) => card(model, context)));
     } catch (error) {
-      $("answers").replaceChildren(); // those of another question
+      $("answers").replaceChildren(); // they belong to another question
       $("error").textContent = error.message;
       $("error").hidden = false;
     } finally {

@@ -1,5 +1,5 @@
 "use strict";
-// Draws every chart in the page's own colours, again when these change, and filters the examples.
+// Draws the charts in the colours of the page, again when these change, and filters the examples.
 (function () {
   const root = document.documentElement;
   const charts = [...document.querySelectorAll(".chart")].map((place) => ({
@@ -7,14 +7,14 @@
     text: document.getElementById(place.dataset.figure).textContent,
   }));
 
-  // Colours are written as var(--name) in the figures: the stylesheet decides them.
+  // Figures name their colours as var(--name), which the stylesheet defines.
   function resolve(value, style) {
     if (Array.isArray(value)) return value.map((item) => resolve(item, style));
     if (value && typeof value === "object") {
       return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolve(v, style)]));
     }
-    const found = typeof value === "string" && /^var\((--[\w-]+)\)$/.exec(value);
-    return found ? style.getPropertyValue(found[1]).trim() : value;
+    const colour = typeof value === "string" && /^var\((--[\w-]+)\)$/.exec(value);
+    return colour ? style.getPropertyValue(colour[1]).trim() : value;
   }
 
   function draw() {
@@ -22,7 +22,7 @@
     const mouse = matchMedia("(pointer: fine)").matches;
     for (const { place, text } of charts) {
       const figure = resolve(JSON.parse(text), style);
-      // A finger scrolls the page, and does not zoom the chart under it.
+      // A finger scrolls the page instead of zooming a chart.
       figure.layout.dragmode = mouse ? "zoom" : false;
       Plotly.react(place, figure.data, figure.layout, { displayModeBar: false, responsive: true });
     }

@@ -1,18 +1,20 @@
-"""Figures as text, and text with answers marked in it."""
+"""Figures as text, and passages with marked answers."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 from qa_lib.runs.storage import short_name
 
 ABSENT = "–"
-_LONGEST_LIST = 16
+_MAX_LIST = 16
 
 
 def figure(value: Any, digits: int = 2) -> str:
-    """Return a figure as it is shown: 3,078; 79.70; 0.0002; yes; – for what is absent; a list."""
+    """Return a value as text: 3,078; 79.70; 0.0002; yes; a list; – for None."""
     if value is None:
         return ABSENT
     if isinstance(value, bool):
@@ -20,13 +22,10 @@ def figure(value: Any, digits: int = 2) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return (
-            f"{value:,.{digits}f}" if abs(value) >= 1 or value == 0 else f"{value:.{digits + 1}g}"
-        )
+        is_small = 0 < abs(value) < 1
+        return f"{value:.{digits + 1}g}" if is_small else f"{value:,.{digits}f}"
     if isinstance(value, (list, tuple)):
-        return (
-            ", ".join(map(str, value)) if len(value) <= _LONGEST_LIST else f"{len(value):,} entries"
-        )
+        return f"{len(value):,} entries" if len(value) > _MAX_LIST else ", ".join(map(str, value))
     return str(value)
 
 
@@ -41,15 +40,15 @@ def mebibytes(value: float | None) -> str:
 
 
 def pieces(case: Mapping[str, Any], around: int | None = None) -> list[tuple[str, str]]:
-    """Cut a context at its answer and at the gold answer, for highlighting.
+    """Split a context at its answer and at the gold answer, for highlighting.
 
     Args:
-        case: With `context`, `char_start`, `char_end`, `gold` texts, and `gold_start`, where the
-            first of them begins; None for what is not known.
-        around: Leave out what is further than so many characters from a mark; None leaves it in.
+        case: With `context`, `char_start`, `char_end`, `gold` texts, and `gold_start` of the first
+            of these; None for unknown values.
+        around: Leave out text further than this many characters from a mark; None keeps it all.
 
     Returns:
-        (text, kind) in order; kind is "", "answer", "gold", "both", or "gap" for what is left out.
+        (text, kind) in order; kind is "", "answer", "gold", "both", or "gap" for omitted text.
     """
     context = str(case.get("context") or "")
     kinds = [""] * len(context)
@@ -62,28 +61,19 @@ def pieces(case: Mapping[str, Any], around: int | None = None) -> list[tuple[str
             kinds[index] = "both" if kinds[index] == "gold" else "answer"
     if around is not None:
         kinds = _with_gaps(context, kinds, around)
-    found: list[tuple[str, str]] = []
-    for character, kind in zip(context, kinds, strict=True):
-        if found and found[-1][1] == kind:
-            found[-1] = found[-1][0] + character, kind
-        else:
-            found.append((character, kind))
-    return [(" … " if kind == "gap" else text, kind) for text, kind in found]
+    runs = groupby(zip(context, kinds, strict=True), key=lambda pair: pair[1])
+    return [(" … " if kind == "gap" else "".join(c for c, _ in run), kind) for kind, run in runs]
 
 
 def _with_gaps(context: str, kinds: list[str], around: int) -> list[str]:
-    """Mark as gaps what is far from every mark, whole words at a time."""
+    """Mark as gaps the words that are far from every mark."""
     marked = [index for index, kind in enumerate(kinds) if kind] or [0]
-    near = [False] * len(kinds)
-    for index in marked:
-        first, end = max(0, index - around), min(len(kinds), index + around + 1)
-        near[first:end] = [True] * (end - first)
-    # A word that is cut is shown whole.
-    for index in range(1, len(kinds)):
-        near[index] |= near[index - 1] and not context[index - 1].isspace()
-    for index in range(len(kinds) - 2, -1, -1):
-        near[index] |= near[index + 1] and not context[index + 1].isspace()
-    return [kind if close else "gap" for kind, close in zip(kinds, near, strict=True)]
+    kinds = list(kinds)
+    for word in re.finditer(r"\S+\s*|\s+", context):
+        first, end = word.span()
+        if not any(first - around <= index < end + around for index in marked):
+            kinds[first:end] = ["gap"] * (end - first)
+    return kinds
 
 
 FILTERS = {

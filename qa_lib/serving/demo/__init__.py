@@ -1,6 +1,6 @@
-"""A page on this machine that asks a model, and its parent beside it.
+"""A page on this machine that asks a model, and its parent beside it, for comparison.
 
-server = demo.open_server(settings)      # http://127.0.0.1:8321/
+server = demo.open_server(settings, make_page)      # http://127.0.0.1:8321/
 server.serve_forever()
 """
 

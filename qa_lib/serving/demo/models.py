@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from qa_lib import embedded, serving
+from qa_lib import serving
 from qa_lib.config import Settings
+from qa_lib.data import embedded
 from qa_lib.errors import UserError
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.runs.storage import short_name
 from qa_lib.serving import Answerer
 
-_NUM_TURNS = 3  # what one call takes varies by a tenth and more
+_NUM_TURNS = 3  # the time of one call varies by a tenth and more
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class DemoModel:
     """A loaded model.
 
     Attributes:
-        name: What it was loaded by, without the folders before it.
+        name: The last part of the path or id it was loaded from.
         role: What it is to the reader of the page.
-        answerer: It.
-        options: Of its call.
+        answerer: The model itself.
+        options: Keyword arguments of its call.
     """
 
     name: str
@@ -39,59 +40,60 @@ class DemoModel:
         """Answer a question.
 
         Returns:
-            The answers from the best down, and the milliseconds that they took.
+            The answers, best first, and the milliseconds that they took.
 
         Raises:
             DataError: The question or the context is empty.
         """
         started = time.perf_counter()
-        found = self.answerer(question, context, **self.options)
+        answers = self.answerer(question, context, **self.options)
         milliseconds = (time.perf_counter() - started) * 1e3
-        return [found] if isinstance(found, dict) else found, milliseconds
+        return [answers] if isinstance(answers, dict) else answers, milliseconds
 
 
 def ask_all(models: Sequence[DemoModel], question: str, context: str) -> list[dict[str, Any]]:
-    """Ask every model, in turns, so that none has the quieter machine.
+    """Ask all models in turns, so that a busy moment of the machine hits all of them.
 
     Returns:
-        For each `name`, `role`, `answers`, and `milliseconds`, the median of its turns.
+        A dictionary per model: `name`, `role`, `answers`, and `milliseconds`, the median of its
+        turns.
 
     Raises:
         DataError: The question or the context is empty.
     """
-    turns = [[each.ask(question, context) for each in models] for _ in range(_NUM_TURNS)]
+    turns = [[model.ask(question, context) for model in models] for _ in range(_NUM_TURNS)]
     return [
         {
-            "name": each.name,
-            "role": each.role,
-            "answers": answers,
-            "milliseconds": round(median(turn[place][1] for turn in turns), 2),
+            "name": model.name,
+            "role": model.role,
+            "answers": of_model[0][0],
+            "milliseconds": round(median(milliseconds for _, milliseconds in of_model), 2),
         }
-        for place, (each, (answers, _)) in enumerate(zip(models, turns[0], strict=True))
+        for model, of_model in zip(models, zip(*turns, strict=True), strict=True)
     ]
 
 
 def load(settings: Settings) -> list[DemoModel]:
-    """Load the model of the settings, and the one beside it.
+    """Load the model of the settings, and one to compare it with.
 
-    That is `demo.beside`, or where the model is an adjusted run's, the parent that its result.json
-    names, if it is still there.
+    That is `demo.beside`, or, for an adjusted run, the parent that its result.json names, if it is
+    still there.
 
     Raises:
-        ModelError: A model cannot be had, or was never trained to answer.
+        ModelError: A model is not available, or was never trained to answer.
     """
     name, beside = settings.model.name, settings.demo.beside
-    found = [_load(settings, name, "This model")]
+    model = _load(settings, name, "This model")
     if beside is not None:
-        return [*found, _load(settings, beside, "Beside it")]
+        return [model, _load(settings, beside, "Beside it")]
     parent = RunFolder(name, "demo").read_result().get("parent")
     if parent is None:
-        return found
+        return [model]
     try:
-        return [*found, _load(settings, parent, "Its parent")]
+        return [model, _load(settings, parent, "Its parent")]
     except UserError as error:
         print(f"note: the parent {parent} is left out: {error.problem}", file=sys.stderr)
-        return found
+        return [model]
 
 
 def _load(settings: Settings, name: str, role: str) -> DemoModel:

@@ -1,8 +1,8 @@
-"""The page and what answers it, on 127.0.0.1 alone.
+"""The server of the demo page and its answers, on 127.0.0.1 only.
 
-A page of another site could send requests to this port from the same browser, by its address or by
-a name that it lets point here. So the Host must be this server's own, the Origin too where there is
-one, and a question must be JSON, which no foreign form can send unasked.
+A page of another site could send requests to this port from the same browser, by address or by a
+name that resolves to it. So the Host must be this server's own, the Origin too if there is one, and
+a question must be JSON, which a form of another site cannot send.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _TIMEOUT_S = 30.0
 
 
 def open_server(settings: Settings, make_page: Callable[[Sequence[DemoModel]], str]) -> DemoServer:
-    """Take the port and load the models; `serve_forever` then answers.
+    """Take the port and load the models; `serve_forever` then serves.
 
     Args:
         settings: Name the model, the one beside it, and the port.
-        make_page: Returns the HTML that asks these models.
+        make_page: Returns the HTML of the page for these models.
 
     Raises:
-        ModelError: A model cannot be had, or was never trained to answer.
-        ConfigError: The port is in use, or not for this user.
+        ModelError: A model is not available, or was never trained to answer.
+        ConfigError: The port is in use, or not allowed for this user.
     """
     try:
         server = DemoServer(settings.demo.port)  # before the models: they take seconds
@@ -63,31 +63,31 @@ class DemoServer(ThreadingHTTPServer):
         self.show([], "")
 
     def show(self, models: Sequence[DemoModel], page: str) -> None:
-        """Answer with these models, from left to right, and serve their page."""
+        """Set the models, from left to right, and their page."""
         self.models, self.page = models, page.encode()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a page that was closed before its answer came."""
+        """Ignore a page that was closed before its answer came."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The page's address."""
         return f"http://{_HOST}{self._port}/"
 
     @property
     def hosts(self) -> set[str]:
-        """What a request to this server may call it."""
+        """The Host headers that are accepted."""
         return {f"{_HOST}{self._port}", f"localhost{self._port}"}
 
     @property
     def _port(self) -> str:
-        """Browsers leave out the port that http has anyway."""
+        """The port with its colon; browsers leave out that of http."""
         return "" if self.server_port == 80 else f":{self.server_port}"
 
     def ask(self, question: str, context: str) -> list[dict[str, Any]]:
-        """Ask every model; other questions wait, so that latencies mean something."""
+        """Ask every model; one question at a time, so that latencies mean something."""
         with self.lock:
             return ask_all(self.models, question, context)
 
@@ -155,8 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
             values = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
             raise _Refused(400, "That is no JSON.") from None
-        found = values if isinstance(values, dict) else {}
-        question, context = found.get("question"), found.get("context")
+        fields = values if isinstance(values, dict) else {}
+        question, context = fields.get("question"), fields.get("context")
         if not (isinstance(question, str) and isinstance(context, str)):
             raise _Refused(400, "A question is an object with question and context.")
         return question, context
@@ -176,4 +176,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing of each request."""
+        """Print nothing about requests."""

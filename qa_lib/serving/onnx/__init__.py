@@ -1,9 +1,9 @@
-"""A model as ONNX files, for processes that have neither torch nor transformers.
+"""A model as ONNX files, for processes without torch and transformers.
 
-    result = export.export(settings, run)      # run/model/onnx/model.onnx, model-int8.onnx
-    session = OnnxModel("runs/mine/model/onnx/model.onnx", config)
+    result = onnx.export(settings, run)      # run/model/onnx/model.onnx, model-int8.onnx
+    model = onnx.OnnxModel("runs/mine/model/onnx/model.onnx", config)
 
-The folder `model/` stays what it was, a checkpoint with its tokenizer; the files are added to it.
+The files are added to the folder `model/`, which stays a checkpoint with its tokenizer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The export of a checkpoint: files written, logits compared, answers scored, passes timed."""
+"""Export a checkpoint: write the files, compare logits, score answers, time forward passes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lib import adjust, evaluation, models, windows
+from qa_lib import evaluation, models, windows
 from qa_lib.adjust import probe_batch
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out
 from qa_lib.errors import ExportError
 from qa_lib.models.inference import Forward
+from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.run_folder import RunFolder
@@ -29,20 +30,21 @@ if TYPE_CHECKING:
     from qa_lib.data import Questions
 
 LOGIT_TOLERANCE = 1e-4
-"""Largest difference of a float32 logit to PyTorch's, where logits are below 1; else relative."""
+"""Largest difference of a float32 logit from PyTorch's; relative where logits are above 1."""
 
 NUM_QUESTIONS = 1000
-"""Questions that are answered by each, where `data.eval_limit` says nothing else."""
+"""Questions that each variant answers, unless `data.eval_limit` is set."""
 
-# Windows, tokens: of one window and several, with and without a multiple of 8, all with padding.
+# (windows, tokens): one window and several, multiples of 8 and others, all with padding.
 _LOGIT_SHAPES = ((1, 2), (1, 33), (2, 128), (5, 57), (3, 384))
 _MOST_BYTES = 2**31  # of a protobuf
 _PYTORCH, _ONNX, _INT8 = "pytorch", "onnx", "int8"
+_FILES = {_ONNX: FLOAT, _INT8: INT8}
 _COPIED = ("config.json", "*.safetensors", "*.safetensors.index.json", "README.md")
 
 
 def with_sample(settings: Settings) -> Settings:
-    """Return settings whose answers are compared on a sample, unless they name its size."""
+    """Return settings that compare answers on a sample, unless they name its size."""
     if settings.data.eval_limit is not None:
         return settings
     data = settings.data.model_copy(update={"eval_limit": NUM_QUESTIONS})
@@ -50,12 +52,10 @@ def with_sample(settings: Settings) -> Settings:
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """Return what `export` would do.
+    """Preview an export.
 
     Raises:
-        ConfigError: Its windows are longer than its positions.
-        ModelError: The model cannot be had, or was never trained to answer.
-        ExportError: It is too large for one ONNX file.
+        ConfigError, ModelError, ExportError: As of `export`, but for what only the export shows.
     """
     _check(settings)
     questions = load_held_out(settings.data)
@@ -68,13 +68,13 @@ def describe(settings: Settings) -> dict[str, Any]:
 
 
 def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
-    """Export a model to ONNX beside its safetensors, and compare what it gives with PyTorch.
+    """Export a model to ONNX beside its safetensors, and compare its results with PyTorch's.
 
-    All is computed on this machine's CPU, PyTorch in float32. `predictions.json` are those of the
-    float32 file, `predictions-int8.json` those of the other.
+    Everything runs on this machine's CPU, PyTorch in float32. `predictions.json` holds the answers
+    of the float32 file, `predictions-int8.json` those of the other.
 
     Args:
-        settings: `model.name` is exported; `export` says how; `data` what is answered.
+        settings: `model.name` is exported, as `export` says; `data` gives the questions.
         run: Receives `model/`: the checkpoint, its tokenizer, and `onnx/`.
 
     Returns:
@@ -82,17 +82,19 @@ def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
         `f1_pytorch`, `f1_int8` and so on, `num_same_answers`; `latencies` in milliseconds.
 
     Raises:
-        ConfigError: Its windows are longer than its positions.
-        ModelError: The model cannot be had, or was never trained to answer.
-        ExportError: It is too large for one ONNX file; its family does not export, or exports to
-            other logits. Nothing is written.
+        ConfigError: The windows are longer than the model's positions.
+        ModelError: The model is not available, or was never trained to answer.
+        ExportError: The model is too large for one ONNX file; its family does not export, or
+            exports to other logits. Nothing is written.
     """
     name = settings.model.name
     _check(settings)
     forward = Forward(name, precision="fp32", batch_size=settings.evaluate.batch_size)
     with tempfile.TemporaryDirectory(prefix="qa-export-") as folder:
         local = Path(folder)
-        _copy_checkpoint(Path(models.resolve(name)), local)
+        for pattern in _COPIED:
+            for file in Path(models.resolve(name)).glob(pattern):
+                shutil.copyfile(file, local / file.name)
         forward.tokenizer.save_pretrained(local)
         variants, facts = _write(forward, local, settings.export.quantize)
         facts |= {
@@ -109,12 +111,12 @@ def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """Return the lines that a job ends with."""
+    """Return the lines that the job ends with."""
     lines = []
+    first = result["latencies"][0]
     for variant in (_PYTORCH, _ONNX, _INT8):
         if f"{variant}_bytes" not in result:
             continue
-        first = result["latencies"][0]
         line = f"{variant:<8} {result[f'{variant}_bytes'] / 1e6:7.1f} MB"
         line += f"  {first[f'{variant}_ms']:7.1f} ms"
         f1 = result.get("f1" if variant == _ONNX else f"f1_{variant}")
@@ -125,23 +127,22 @@ def summary(result: Mapping[str, Any]) -> str:
             line += f"  {same:,} of {result['num_questions']:,} answers are PyTorch's"
         lines.append(line)
     lines.append(
-        f"latency of 1 window of {result['latencies'][0]['tokens']} tokens,"
-        f" {result['latency_threads']} threads; logits differ by at most"
-        f" {result['max_logit_error']:.1e}"
+        f"latency of 1 window of {first['tokens']} tokens, {result['latency_threads']} threads; "
+        f"logits differ by at most {result['max_logit_error']:.1e}"
     )
     return "\n".join(lines)
 
 
 def check_logits(model: Any, *exported: OnnxModel) -> list[float]:
-    """Return how far logits of real tokens are apart, over several shapes.
+    """Compare logits of real tokens, over several shapes of batches.
 
     Args:
         model: The PyTorch model.
-        exported: Its ONNX files, which take the same.
+        exported: Its ONNX files.
 
     Returns:
-        For each file the largest difference, divided by the largest logit where that is above 1;
-        NaN where a logit is.
+        The largest difference of each file, divided by the largest logit where that is above 1; NaN
+        if a logit is NaN.
     """
     errors = np.zeros((len(_LOGIT_SHAPES), len(exported)))
     for row, (num_windows, num_tokens) in enumerate(_LOGIT_SHAPES):
@@ -152,11 +153,11 @@ def check_logits(model: Any, *exported: OnnxModel) -> list[float]:
             batch["token_type_ids"] = types
         expected = probe_batch.logits(model, batch)
         scale = max(1.0, float(expected.abs().max()))
-        for column, each in enumerate(exported):
-            difference = (probe_batch.logits(each, batch) - expected).abs().max()  # type: ignore[arg-type]
+        for column, other in enumerate(exported):
+            difference = (probe_batch.logits(other, batch) - expected).abs().max()  # type: ignore[arg-type]
             errors[row, column] = float(difference) / scale
-    worst: list[float] = errors.max(axis=0).tolist()  # NaN wins
-    return worst
+    largest: list[float] = errors.max(axis=0).tolist()  # NaN wins
+    return largest
 
 
 def _write(
@@ -164,39 +165,34 @@ def _write(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write the files, and compare their logits; return the models by variant, and facts."""
     config = forward.model.config
-    inputs = ["input_ids", "attention_mask"]
-    if forward.pad.token_types:
-        inputs.append("token_type_ids")
+    types = ["token_type_ids"] if forward.pad.token_types else []
     (folder / FLOAT).parent.mkdir()
-    write_onnx(forward.model, folder / FLOAT, inputs)
+    write_onnx(forward.model, folder / FLOAT, ["input_ids", "attention_mask", *types])
     try:
         variants: dict[str, Any] = {_ONNX: OnnxModel(folder / FLOAT, config)}
         if quantized:
             quantize(folder / FLOAT, folder / INT8)
             variants[_INT8] = OnnxModel(folder / INT8, config)
         errors = check_logits(forward.model, *variants.values())
-    except OSError:  # a full disk says nothing of the family
+    except OSError:  # a full disk is not the family's fault
         raise
     except Exception as reason:  # onnxruntime's errors have no other base
         raise does_not_export(config.model_type, storage.first_line(reason)) from None
-    if not errors[0] <= LOGIT_TOLERANCE:  # NaN is no number to be below
+    if not errors[0] <= LOGIT_TOLERANCE:  # NaN fails too
         raise does_not_export(config.model_type, f"the logits differ by {errors[0]:.1e}.")
     facts: dict[str, Any] = {
         "max_logit_error": errors[0],
         "logit_tolerance": LOGIT_TOLERANCE,
         "pytorch_bytes": sum(file.stat().st_size for file in folder.glob("*.safetensors")),
-        "onnx_bytes": (folder / FLOAT).stat().st_size,
     }
+    facts |= {f"{variant}_bytes": (folder / _FILES[variant]).stat().st_size for variant in variants}
     if quantized:
-        facts |= {
-            "int8_bytes": (folder / INT8).stat().st_size,
-            "max_logit_error_int8": errors[1],
-        }
+        facts["max_logit_error_int8"] = errors[1]
     return {_PYTORCH: forward.model, **variants}, facts
 
 
 def _check(settings: Settings) -> None:
-    """Refuse what cannot be exported before anything is loaded or written."""
+    """Reject what does not export, before anything is loaded or written."""
     name = settings.model.name
     check_answers(name)
     models.check_length(name, settings.data.max_length)
@@ -211,30 +207,28 @@ def _check(settings: Settings) -> None:
 def _answers(
     settings: Settings, run: RunFolder, forward: Forward, variants: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Answer the questions with each variant, through the suite's windows and span decoding."""
+    """Answer the questions with each variant, with the suite's windows and span decoding."""
     questions = load_held_out(settings.data, quarantine_dir=run.path)
     if questions is None:
         return {"num_questions": 0}
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     cut = windows.build(questions.table, forward.tokenizer, spec, labels=False)
-    table = cut.table
     facts: dict[str, Any] = {
-        "num_windows": table.num_rows,
+        "num_windows": cut.table.num_rows,
         "num_eval_too_long": len(cut.too_long),
         "eval_split": questions.split,
         "eval_fingerprint": questions.fingerprint,
     }
     predictions: dict[str, dict[str, str]] = {}
     for variant, model in variants.items():
-        predictions[variant] = _predict(settings, forward, model, questions, table, variant)
+        forward.model = model
+        predictions[variant] = _predict(settings, forward, questions, cut.table, variant)
         scores = evaluation.score(questions, predictions[variant])
-        if variant == _ONNX:
-            facts |= scores
-        else:
-            facts |= {f"{key}_{variant}": scores[key] for key in ("f1", "em")}
+        others = {f"{key}_{variant}": scores[key] for key in ("f1", "em")}
+        facts |= scores if variant == _ONNX else others
     facts["num_same_answers"] = {
-        variant: sum(text == predictions[_PYTORCH][key] for key, text in found.items())
-        for variant, found in predictions.items()
+        variant: sum(text == predictions[_PYTORCH][key] for key, text in answers.items())
+        for variant, answers in predictions.items()
         if variant != _PYTORCH
     }
     run.write_text(evaluation.PREDICTIONS, json.dumps(predictions[_ONNX]))
@@ -244,49 +238,35 @@ def _answers(
 
 
 def _predict(
-    settings: Settings,
-    forward: Forward,
-    model: Any,
-    questions: Questions,
-    table: pa.Table,
-    variant: str,
+    settings: Settings, forward: Forward, questions: Questions, table: pa.Table, title: str
 ) -> dict[str, str]:
-    """Return a model's answer to each question, by id."""
-    forward.model = model
+    """Return the model's answer to each question, by id."""
     parts = []
-    with Progress(table.num_rows, "windows", variant) as progress:
-        done = 0
+    with Progress(table.num_rows, "windows", title) as progress:
         for part in evaluation.find_spans(forward, table, settings.evaluate):
             parts.append(part)
-            done += part.num_rows
-            progress.update(done)
+            progress.update(sum(map(len, parts)))
     answers = evaluation.merge(pa.concat_tables(parts), questions, settings.evaluate)
     texts = answers.texts(questions.table["context"].to_pylist())
     return dict(zip(questions.table["id"].to_pylist(), texts, strict=True))
 
 
 def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[str, Any]:
-    """Time passes of all variants in turns: by all threads, and of one window by one."""
+    """Time passes of all variants in turns: with all threads, and of one window with one."""
     import torch
 
-    files = {_ONNX: FLOAT, _INT8: INT8}
     longest = models.maximum_length(config)
     all_threads = torch.get_num_threads()
-    turns = {
-        1: adjust.LATENCY_SHAPES[:2],
-        all_threads: adjust.LATENCY_SHAPES,
-    }  # those of all where it is one
+    # On a machine of one core, the second entry replaces the first.
+    turns = {1: LATENCY_SHAPES[:2], all_threads: LATENCY_SHAPES}
     rows = []
     for threads, shapes in sorted(turns.items(), reverse=True):
         timed = dict(variants)
         if threads != all_threads:
-            timed |= {
-                variant: OnnxModel(folder / file, config, threads)
-                for variant, file in files.items()
-                if variant in variants
-            }
+            exported = variants.keys() & _FILES.keys()
+            timed |= {name: OnnxModel(folder / _FILES[name], config, threads) for name in exported}
         for num_windows, num_tokens in shapes:
-            seconds = adjust.measure_latency(
+            seconds = measure_latency(
                 timed, batch=num_windows, num_tokens=num_tokens, num_threads=threads
             )
             row: dict[str, Any] = {
@@ -294,12 +274,6 @@ def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[s
                 "tokens": min(num_tokens, longest or num_tokens),
                 "threads": threads,
             }
-            row |= {f"{variant}_ms": round(each * 1e3, 3) for variant, each in seconds.items()}
+            row |= {f"{variant}_ms": round(taken * 1e3, 3) for variant, taken in seconds.items()}
             rows.append(row)
     return {"latencies": rows, "latency_device": "cpu", "latency_threads": all_threads}
-
-
-def _copy_checkpoint(source: Path, target: Path) -> None:
-    for pattern in _COPIED:
-        for file in source.glob(pattern):
-            shutil.copyfile(file, target / file.name)

@@ -1,4 +1,4 @@
-"""From a model to an ONNX graph of any batch and length, in float32 and in int8."""
+"""Write a model as an ONNX graph that takes any batch and length, in float32 and in int8."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _WINDOWS, _TOKENS = 2, 12  # traced with; the graph takes any
 def write_onnx(model: PreTrainedModel, path: Path, inputs: Sequence[str]) -> None:
     """Write a model's graph: int64 inputs (windows, tokens), float32 logits of the same shape.
 
-    The exporter that traces is used: the other one needs onnxscript. Attention that is written out
-    (not fused) gives it a graph of plain operators.
+    The tracing exporter is used, since the other one needs onnxscript. Eager attention (not fused)
+    gives a graph of plain operators.
 
     Args:
-        model: In evaluation mode, on the CPU; it is left as it is.
-        path: Of the file.
-        inputs: Names of what the model takes: `input_ids`, `attention_mask`, and `token_type_ids`
-            where its tokenizer makes them.
+        model: In evaluation mode, on the CPU; it is not changed.
+        path: The file to write.
+        inputs: The model's inputs: `input_ids`, `attention_mask`, and `token_type_ids` if its
+            tokenizer makes them.
 
     Raises:
         ExportError: The architecture does not export.
@@ -59,7 +59,7 @@ def write_onnx(model: PreTrainedModel, path: Path, inputs: Sequence[str]) -> Non
     try:
         whole.set_attn_implementation("eager")
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of the tracer: what it finds is compared afterwards
+            warnings.simplefilter("ignore")  # the tracer's: the logits are compared afterwards
             torch.onnx.export(
                 Logits(whole).eval(),
                 example,
@@ -70,20 +70,20 @@ def write_onnx(model: PreTrainedModel, path: Path, inputs: Sequence[str]) -> Non
                 output_names=list(OUTPUTS),
                 dynamic_axes={name: {0: "windows", 1: "tokens"} for name in (*inputs, *OUTPUTS)},
             )
-    except OSError:  # a full disk says nothing of the family
+    except OSError:  # a full disk is not the family's fault
         raise
-    except Exception as error:  # whatever the tracer meets in an architecture
+    except Exception as error:  # the tracer raises anything
         raise does_not_export(model.config.model_type, storage.first_line(error)) from None
 
 
 def quantize(source: Path, target: Path) -> None:
-    """Write a graph with its matrices in int8, a scale for each output; activations as they come.
+    """Write a graph with int8 weights, a scale per output channel; activations dynamically.
 
     Weights keep seven bits: with eight, processors without VNNI overflow their 16-bit sums.
 
     Args:
-        source: What `write_onnx` wrote.
-        target: Of the file.
+        source: A file of `write_onnx`.
+        target: The file to write.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -92,7 +92,7 @@ def quantize(source: Path, target: Path) -> None:
         prepared = Path(folder) / "prepared.onnx"
         root = logging.getLogger()
         level = root.level
-        root.setLevel(logging.ERROR)  # it advises through the root logger
+        root.setLevel(logging.ERROR)  # it logs advice through the root logger
         try:
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
             quantize_dynamic(
@@ -107,7 +107,7 @@ def quantize(source: Path, target: Path) -> None:
 
 
 def does_not_export(family: str, why: str) -> ExportError:
-    """Return the error that refuses an architecture."""
+    """Return the error for an architecture that does not export."""
     return ExportError(
         f"Models of the family {family} do not export to ONNX: {why}",
         f"Nothing was written. Export one of these families: {', '.join(sorted(FAMILIES))}.",

@@ -1,4 +1,4 @@
-"""An ONNX file that is called as the model that it was made from."""
+"""An ONNX file, called like the model that it was exported from."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 
 
 class OnnxModel:
-    """A session of onnxruntime on the CPU, which `Forward` and `Answerer` take for a model.
+    """A session of onnxruntime on the CPU, which `Forward` and `Answerer` take as a model.
 
     Attributes:
-        config: The configuration of the model that it was made from.
-        inputs: Names of what it takes.
+        config: The transformers configuration of the exported model.
+        inputs: Names of its inputs.
     """
 
     def __init__(self, path: str | Path, config: Any, num_threads: int | None = None) -> None:
         """Load a file.
 
         Args:
-            path: Of an ONNX file that `write_onnx` or `quantize` wrote.
+            path: An ONNX file of `write_onnx` or `quantize`.
             config: The model's transformers configuration.
-            num_threads: Of an operator; those of torch where None.
+            num_threads: Threads of an operator; as many as torch's where None.
         """
         import onnxruntime
         import torch
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads or torch.get_num_threads()
-        # Threads that wait busily after a pass would take the cores from whoever runs next.
+        # Threads that spin after a pass would take the cores from what runs next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        self.inputs = [each.name for each in self._session.get_inputs()]
+        self.inputs = [node.name for node in self._session.get_inputs()]
         self.config = config
         self.device = torch.device("cpu")
 
@@ -53,11 +53,13 @@ class OnnxModel:
         """
         import torch
 
-        given = {"input_ids": input_ids, **others}
-        arrays = {name: given[name].numpy() for name in self.inputs if name in given}
-        for name in self.inputs:
-            if name not in arrays:
-                arrays[name] = np.full(input_ids.shape, name == "attention_mask", np.int64)
+        tensors = {"input_ids": input_ids, **others}
+        arrays = {
+            name: tensors[name].numpy()
+            if name in tensors
+            else np.full(input_ids.shape, name == "attention_mask", np.int64)
+            for name in self.inputs
+        }
         start, end = self._session.run(["start_logits", "end_logits"], arrays)
         return SimpleNamespace(
             start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end)

@@ -9,9 +9,9 @@ from transformers import BertConfig
 
 from qa_lib import adjust
 from qa_lib.adjust import Sizes, cost
-from qa_lib.adjust.coupling import label
 from qa_lib.config import AdjustSettings
 from qa_lib.errors import AdjustError
+from qa_lib.models.latency import NUM_TOKENS, measure_latency
 from tests.support.adjust_models import CONFIGS, tiny, windows
 
 WIDE = BertConfig(
@@ -20,7 +20,7 @@ WIDE = BertConfig(
     num_hidden_layers=4,
     num_attention_heads=4,
     intermediate_size=512,
-    max_position_embeddings=cost.NUM_TOKENS,
+    max_position_embeddings=NUM_TOKENS,
 )
 
 
@@ -43,7 +43,7 @@ def test_a_narrower_model_is_measured_and_predicted_faster():
     narrow = Sizes(wide.layers[:2], 64, 2, 128)
     configs = {"wide": WIDE, "narrow": narrow.apply(WIDE)}
     models = {name: _random(config) for name, config in configs.items()}
-    seconds = adjust.measure_latency(models)
+    seconds = measure_latency(models)
     assert seconds["narrow"] < seconds["wide"]
     wide_s, narrow_s = cost.predict_latencies(list(configs.values()))
     assert narrow_s < wide_s
@@ -70,7 +70,7 @@ def test_the_shapes_of_a_comparison_are_measured_in_turns(monkeypatch: pytest.Mo
 def test_sizes_are_found_for_a_number_of_parameters():
     model = tiny("bert")
     settings = AdjustSettings(target_parameters=0.6, round_to=1)
-    sizes = adjust.find(model, settings, [windows()])
+    sizes = adjust.find_sizes(model, settings, [windows()])
     ratio = cost.num_parameters(sizes.apply(model.config)) / cost.num_parameters(model.config)
     assert 0.5 < ratio <= 0.6
     assert sizes.hidden_size == 32, "the residual stream is cut only where nothing else will do"
@@ -80,15 +80,14 @@ def test_a_target_out_of_reach_names_the_nearest():
     model = tiny("bert")
     settings = AdjustSettings(target_parameters=0.001, round_to=1)
     with pytest.raises(AdjustError, match="target-parameters 0.001") as refusal:
-        adjust.find(model, settings, [windows()])
+        adjust.find_sizes(model, settings, [windows()])
     nearest = float(refusal.value.remedy.split("--adjust.target-parameters ")[1].rstrip("."))
     again = settings.model_copy(update={"target_parameters": nearest})
-    assert adjust.find(model, again, [windows()]).layers == (0,)
+    assert adjust.find_sizes(model, again, [windows()]).layers == (0,)
 
 
 def test_the_table_names_every_dimension_and_every_group():
-    config = WIDE
-    text = adjust.table(config, label(config), Sizes((0, 1, 3), 64, 2, 256))
+    text = adjust.table(WIDE, Sizes((0, 1, 3), 64, 2, 256))
     for part in (
         "3  (0-1,3)",
         "hidden size",

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from qa_lib import embedded, models, windows
+from qa_lib import models, windows
 from qa_lib.adjust import FAMILIES
 from qa_lib.adjust.calibrate import model_inputs
-from qa_lib.data import SCHEMA
+from qa_lib.data import SCHEMA, embedded
 from qa_lib.serving import Answerer
 from qa_lib.training.losses import window_losses
 from tests.support.tiny_tokenizers import MAKE, tiny_with, tokenizer

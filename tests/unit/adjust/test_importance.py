@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from qa_lib import adjust
 from qa_lib.adjust import Sizes, probe_batch
 from qa_lib.adjust.calibrate import calibrate, model_inputs, observe
-from tests.support.adjust_models import CONFIGS, tiny, windows
+from tests.support.adjust_models import CONFIGS, plan_of, tiny, windows
 
 METHODS = ("taylor", "activation", "magnitude", "random")
 HALF = Sizes((0, 1, 2), 32, 4, 12)
@@ -43,7 +43,7 @@ def test_units_that_do_nothing_go_first(method: str):
     idle = [1, 5, 6, 20]
     parent = silenced(tiny("bert"), idle)
     sizes = Sizes((0, 1, 2), 32, 4, 20)
-    plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="", method=method)
+    plan = plan_of(parent, sizes, [windows()], importance=method)
     assert all(not set(kept) & set(idle) for kept in plan.keep.intermediate)
 
 
@@ -52,7 +52,7 @@ def test_taylor_with_fold_knows_that_a_constant_is_not_missed():
     parent = made_constant(tiny("bert"), constant)
     batch = windows()
     sizes = Sizes((0, 1, 2), 32, 4, 21)
-    plan = adjust.make_plan(parent, sizes, [batch], parent_sha256="")
+    plan = plan_of(parent, sizes, [batch])
     assert all(not set(kept) & set(constant) for kept in plan.keep.intermediate)
     child = adjust.apply(parent, plan)
     assert torch.allclose(
@@ -67,7 +67,7 @@ def test_a_head_that_is_not_read_goes_first():
             layer.attention.output.dense.weight[:, 8:16] = 0
     sizes = Sizes((0, 1, 2), 24, 3, 24)
     for method in ("taylor", "magnitude"):
-        plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="", method=method)
+        plan = plan_of(parent, sizes, [windows()], importance=method)
         assert plan.keep.heads == ((0, 2, 3),) * 3 or method == "magnitude"
         assert all(not {8, 9, 15} & set(plan.keep.value[i]) for i in range(3)) or (
             method == "magnitude"
@@ -82,9 +82,7 @@ def test_folding_comes_nearer_to_the_parent(family: str, sizes: Sizes):
     expected = probe_batch.logits(parent, batches[0])
     error = {}
     for folds in (True, False):
-        plan = adjust.make_plan(
-            parent, sizes, batches, parent_sha256="", method="random", folds=folds
-        )
+        plan = plan_of(parent, sizes, batches, importance="random", fold=folds)
         child = adjust.apply(parent, plan)
         error[folds] = float((probe_batch.logits(child, batches[0]) - expected).square().mean())
     assert error[True] < error[False]
@@ -92,9 +90,7 @@ def test_folding_comes_nearer_to_the_parent(family: str, sizes: Sizes):
 
 def test_random_is_the_seeds_alone():
     first, same, other = (
-        adjust.make_plan(
-            tiny("bert"), HALF, [], parent_sha256="", method="random", folds=False, seed=seed
-        )
+        plan_of(tiny("bert"), HALF, [], importance="random", fold=False, seed=seed)
         for seed in (1, 1, 2)
     )
     assert first == same

@@ -12,14 +12,14 @@ import torch
 from qa_lib import adjust, models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.errors import AdjustError
-from tests.support.adjust_models import CONFIGS, fitting, tiny, windows
+from tests.support.adjust_models import CONFIGS, fitting, plan_of, tiny, windows
 
 SIZES = Sizes((0, 2), 24, 4, 10)
 
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return adjust.make_plan(tiny("bert"), SIZES, [windows()], parent_sha256="a" * 64)
+    return plan_of(tiny("bert"), SIZES, [windows()])
 
 
 def replaced(plan: Plan, **keep: Any) -> Plan:
@@ -32,7 +32,7 @@ def replaced(plan: Plan, **keep: Any) -> Plan:
 def test_replaying_a_plan_gives_the_same_bytes(family: str, tmp_path: Path):
     parent, tokenizer = tiny(family), models.load_tokenizer("embedded")
     sizes = fitting(family, SIZES)
-    plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="a" * 64)
+    plan = plan_of(parent, sizes, [windows()])
     replayed = Plan.from_json(plan.to_json())
     for name, each in (("first", plan), ("second", replayed)):
         models.save(adjust.apply(parent, each), tokenizer, tmp_path / name)
@@ -73,7 +73,7 @@ def test_a_plan_of_another_checkpoint_is_refused(plan: Plan):
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "keep": {"layers": []}}'])
 def test_what_is_no_plan_is_refused(text: str):
-    with pytest.raises(AdjustError, match=r"mine\.json is no plan"):
+    with pytest.raises(AdjustError, match=r"mine\.json is no pruning plan"):
         Plan.from_json(text, "mine.json")
 
 

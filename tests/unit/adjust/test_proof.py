@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from qa_lib import adjust, models
 from qa_lib.adjust import Plan, Sizes, permutation, probe_batch, proof
-from qa_lib.adjust.coupling import label
-from qa_lib.adjust.groups import Axis, Dimensions, Group
+from qa_lib.adjust.coupling import groups_of
+from qa_lib.adjust.groups import Axis, Group, Groups
 from qa_lib.errors import AdjustError
-from tests.support.adjust_models import CONFIGS, fitting, tiny, windows
+from tests.support.adjust_models import CONFIGS, fitting, plan_of, tiny, windows
 
 MODELS = {family: tiny(family) for family in CONFIGS}
 SIZES = {
@@ -35,12 +35,12 @@ SIZES = {
 
 def plan_for(family: str, sizes: Sizes, **options: Any) -> Plan:
     batches = [windows(seed=1), windows(seed=2)]
-    return adjust.make_plan(MODELS[family], sizes, batches, parent_sha256="parent", **options)
+    return plan_of(MODELS[family], sizes, batches, **options)
 
 
 @cache
 def adjusted(family: str, folds: bool = True) -> tuple[Plan, Any]:
-    plan = plan_for(family, fitting(family, SIZES["everything"]), folds=folds)
+    plan = plan_for(family, fitting(family, SIZES["everything"]), fold=folds)
     return plan, adjust.apply(MODELS[family], plan)
 
 
@@ -49,7 +49,7 @@ def adjusted(family: str, folds: bool = True) -> tuple[Plan, Any]:
 @pytest.mark.parametrize("family", CONFIGS)
 def test_an_adjusted_model_is_proved(family: str, what: str, folds: bool):
     sizes = fitting(family, SIZES[what])
-    plan = plan_for(family, sizes, folds=folds)
+    plan = plan_for(family, sizes, fold=folds)
     parent, before = MODELS[family], copy.deepcopy(MODELS[family].state_dict())
     child = adjust.apply(parent, plan)
     shown = adjust.prove(parent, child, plan)
@@ -72,7 +72,7 @@ def test_the_embedded_model_is_proved():
         for key, value in windows(num_tokens=24).items()
     }
     sizes = Sizes((0, 1, 2, 4), 288, 9, 768)
-    plan = adjust.make_plan(parent, sizes, [batch], parent_sha256=models.fingerprint("embedded"))
+    plan = plan_of(parent, sizes, [batch])
     shown = adjust.prove(parent, adjust.apply(parent, plan), plan)
     assert shown.max_logit_error < 1e-6
 
@@ -96,8 +96,8 @@ def test_any_sizes_are_proved(data: st.DataObject):
     plan = plan_for(
         family,
         sizes,
-        method=data.draw(st.sampled_from(["taylor", "activation", "magnitude", "random"])),
-        folds=data.draw(st.booleans()),
+        importance=data.draw(st.sampled_from(["taylor", "activation", "magnitude", "random"])),
+        fold=data.draw(st.booleans()),
         seed=data.draw(st.integers(0, 3)),
     )
     assert Plan.from_json(plan.to_json()) == plan
@@ -108,7 +108,7 @@ def test_any_sizes_are_proved(data: st.DataObject):
 KEYS = ("self.key", "attention.key", "k_lin", "attn.k", "pos_key_proj")  # ends of modules' names
 
 
-def without(dimensions: Dimensions, axis: Axis) -> Dimensions:
+def without(groups: Groups, axis: Axis) -> Groups:
     """Plant a mistake: a group that misses one dimension."""
 
     def cut(group: Group) -> Group:
@@ -121,33 +121,33 @@ def without(dimensions: Dimensions, axis: Axis) -> Dimensions:
             value=cut(layer.value),
             intermediate=cut(layer.intermediate),
         )
-        for layer in dimensions.layers
+        for layer in groups.layers
     )
-    others = tuple(map(cut, dimensions.others))
-    return replace(dimensions, hidden=cut(dimensions.hidden), layers=layers, others=others)
+    others = tuple(map(cut, groups.others))
+    return replace(groups, hidden=cut(groups.hidden), layers=layers, others=others)
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_group_that_misses_a_dimension_is_caught(family: str):
     parent = copy.deepcopy(MODELS[family]).double()
-    dimensions = label(parent.config)
+    groups = groups_of(parent.config)
     batch = probe_batch.probe(parent.config)
-    permutation.check_permutation(parent, dimensions, batch)
-    last = len(dimensions.layers) - 1
-    in_one_layer = [*dimensions.layers[last], dimensions.hidden, *dimensions.others]
+    permutation.check_permutation(parent, groups, batch)
+    last = len(groups.layers) - 1
+    in_one_layer = [*groups.layers[last], groups.hidden, *groups.others]
     for group in in_one_layer:
         for axis in group.axes:
-            if dimensions.layer_of(axis.module) not in (None, last):
+            if groups.layer_of(axis.module) not in (None, last):
                 continue  # the layers are alike: one of them, and what stands around them
             if axis.module.endswith(KEYS) and axis.parameter == "bias":
                 continue  # the softmax hides it; the next test
             with pytest.raises(AdjustError) as refusal:
-                permutation.check_permutation(parent, without(dimensions, axis), batch)
+                permutation.check_permutation(parent, without(groups, axis), batch)
             named = re.findall(
                 r"hidden|heads?|vocabulary|\d\.\w+", refusal.value.problem.split(" changes ")[0]
             )
             assert group.name in named
-            if not dimensions.ties_heads or group.name == "hidden":
+            if not groups.ties_heads or group.name == "hidden":
                 assert {name.split(".")[0] for name in named} == {group.name.split(".")[0]}
 
 
@@ -155,7 +155,7 @@ def test_a_group_that_misses_a_dimension_is_caught(family: str):
 def test_a_key_bias_left_whole_is_caught_by_its_shape(family: str):
     plan, child = adjusted(family)
     wrong = copy.deepcopy(child)
-    layer = label(MODELS[family].config).layers[0]
+    layer = groups_of(MODELS[family].config).layers[0]
     key = wrong.get_submodule(layer.query_key.modules("writes")[1])
     key.bias = torch.nn.Parameter(torch.zeros(32))
     with pytest.raises(AdjustError, match="do not fit the configuration"):
@@ -164,15 +164,15 @@ def test_a_key_bias_left_whole_is_caught_by_its_shape(family: str):
 
 def test_a_group_that_mixes_up_its_units_is_caught():
     parent = copy.deepcopy(MODELS["bert"]).double()
-    dimensions = label(parent.config)
-    first, second = dimensions.layers[0], dimensions.layers[1]
+    groups = groups_of(parent.config)
+    first, second = groups.layers[0], groups.layers[1]
     crossed = replace(
         first.intermediate, axes=second.intermediate.axes[:2] + first.intermediate.axes[2:]
     )
-    layers = (replace(first, intermediate=crossed), *dimensions.layers[1:])
+    layers = (replace(first, intermediate=crossed), *groups.layers[1:])
     with pytest.raises(AdjustError, match=r"0\.intermediate"):
         permutation.check_permutation(
-            parent, replace(dimensions, layers=layers), probe_batch.probe(parent.config)
+            parent, replace(groups, layers=layers), probe_batch.probe(parent.config)
         )
 
 

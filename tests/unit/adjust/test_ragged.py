@@ -23,7 +23,7 @@ from qa_lib.models.ragged import Blocks
 from qa_lib.search.space import space_of
 from qa_lib.serving import onnx
 from qa_lib.serving.onnx.exporting import LOGIT_TOLERANCE, check_logits
-from tests.support.adjust_models import CONFIGS, tiny, windows
+from tests.support.adjust_models import CONFIGS, plan_of, tiny, windows
 from tests.support.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
 
 FAMILIES = sorted(set(CONFIGS) & {*ragged.FAMILIES, "electra-tied"})
@@ -47,7 +47,7 @@ def plan_for(family: str, wish: dict[str, Any], **options: Any) -> Plan:
     parent = MODELS[family]
     sizes = adjust.resolve(parent.config, AdjustSettings(ragged=True, **wish))
     batches = [windows(seed=1), windows(seed=2)]
-    return adjust.make_plan(parent, sizes, batches, parent_sha256="parent", round_to=4, **options)
+    return plan_of(parent, sizes, batches, round_to=4, **options)
 
 
 def blocks_of(plan: Plan) -> Blocks:
@@ -62,7 +62,7 @@ def blocks_of(plan: Plan) -> Blocks:
 def test_a_ragged_model_is_proved_and_comes_back_from_disk(
     family: str, wish: str, folds: bool, tmp_path: Path
 ):
-    plan = plan_for(family, WISHES[wish], folds=folds)
+    plan = plan_for(family, WISHES[wish], fold=folds)
     assert Plan.from_json(plan.to_json()) == plan
     parent, before = MODELS[family], copy.deepcopy(MODELS[family].state_dict())
     child = adjust.apply(parent, plan)
@@ -110,12 +110,12 @@ def test_shares_are_in_steps_and_leave_no_block_empty():
         "1.intermediate": torch.arange(10.0) + 100,
     }
     sizes = Sizes((0, 1), 6, 3, 6, blocks=Blocks((2, 2), (6, 6)))
-    found = ragged_sizes.distribute(scores, sizes, 4)
+    found = ragged_sizes.redistribute(scores, sizes, 4)
     assert found.blocks == Blocks((3, 1), (4, 8))
     assert found.intermediate_size == 8
-    assert ragged_sizes.distribute(scores, Sizes((0, 1), 6, 3, 6), 4).blocks is None
+    assert ragged_sizes.redistribute(scores, Sizes((0, 1), 6, 3, 6), 4).blocks is None
     dropped = Sizes((0, 1), 6, 3, 6, blocks=Blocks((0, 2), (6, 0)))
-    assert ragged_sizes.distribute(scores, dropped, 4).blocks == Blocks((0, 2), (4, 0))
+    assert ragged_sizes.redistribute(scores, dropped, 4).blocks == Blocks((0, 2), (4, 0))
 
 
 @settings(max_examples=15)
@@ -132,7 +132,7 @@ def test_any_ragged_sizes_are_proved(data: st.DataObject):
     }
     family = data.draw(st.sampled_from(["bert", "distilbert", "roberta"]))
     method = data.draw(st.sampled_from(["taylor", "activation", "magnitude", "random"]))
-    plan = plan_for(family, wish, method=method, folds=data.draw(st.booleans()))
+    plan = plan_for(family, wish, importance=method, fold=data.draw(st.booleans()))
     shown = adjust.prove(MODELS[family], adjust.apply(MODELS[family], plan), plan)
     assert shown.max_logit_error <= proof.LOGIT_TOLERANCE
 
@@ -186,9 +186,7 @@ def test_a_ragged_model_can_lose_tokens_too(family: str, tmp_path: Path):
     )
     sizes = replace(adjust.resolve(parent.config, settings), vocabulary_size=len(kept))
     batches = [probe_batch.probe(parent.config) | SPANS]
-    plan = adjust.make_plan(
-        parent, sizes, batches, parent_sha256="parent", vocabulary=kept, round_to=4
-    )
+    plan = plan_of(parent, sizes, batches, vocabulary=kept, round_to=4)
     child = adjust.apply(parent, Plan.from_json(plan.to_json()))
     adjust.prove(parent, child, plan)
     assert child.config.vocab_size == len(kept) < parent.config.vocab_size
@@ -258,7 +256,7 @@ def test_other_families_are_refused_by_name(family: str):
     with pytest.raises(AdjustError, match=says):
         adjust.resolve(parent.config, AdjustSettings(ragged=True, intermediate_size=8))
     with pytest.raises(AdjustError, match=says):
-        adjust.find(parent, AdjustSettings(ragged=True, target_parameters=0.5), [windows()])
+        adjust.find_sizes(parent, AdjustSettings(ragged=True, target_parameters=0.5), [windows()])
     with pytest.raises(AdjustError, match=says):
         space_of(parent.config, SpaceSettings(num_layers=(3,), ragged=(True,)))
     if not adjust.FAMILIES[family].rotary:
@@ -270,7 +268,7 @@ def test_other_families_are_refused_by_name(family: str):
 def test_a_ragged_parent_is_refused():
     child = adjust.apply(MODELS["bert"], plan_for("bert", WISHES["intermediate"]))
     with pytest.raises(AdjustError, match="ragged already"):
-        adjust.trace(child)
+        adjust.groups_of(child.config)
     with pytest.raises(AdjustError, match="ragged already"):
         adjust.resolve(child.config, AdjustSettings(num_layers=2))
 
@@ -278,9 +276,9 @@ def test_a_ragged_parent_is_refused():
 def test_a_target_is_reached_with_as_many_units_shared_out():
     parent = MODELS["bert"]
     wish = AdjustSettings(ragged=True, target_parameters=0.6, round_to=4)
-    sizes = adjust.find(parent, wish, [windows()])
+    sizes = adjust.find_sizes(parent, wish, [windows()])
     assert sizes.blocks is not None
-    plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="parent", round_to=4)
+    plan = plan_of(parent, sizes, [windows()], round_to=4)
     child = adjust.apply(parent, plan)
     assert models.num_parameters(child) <= 0.6 * models.num_parameters(parent)
 
@@ -288,7 +286,7 @@ def test_a_target_is_reached_with_as_many_units_shared_out():
 def test_plans_and_searches_from_before_there_were_ragged_models_are_read():
     parent = MODELS["bert"]
     sizes = Sizes((0, 2), 32, 4, 10)
-    plan = adjust.make_plan(parent, sizes, [windows()], parent_sha256="parent")
+    plan = plan_of(parent, sizes, [windows()])
     values = json.loads(plan.to_json())
     del values["keep"]["ragged"], values["keep"]["vocabulary"]
     assert Plan.from_json(json.dumps(values)) == plan
@@ -314,7 +312,7 @@ def test_sizes_and_costs_follow_the_layers():
     assert cost.num_parameters(config) == models.num_parameters(child)
     assert 0 < cost.num_flops(config) < cost.num_flops(parent)
     assert cost.predict_latencies([config])[0] > 0
-    table = adjust.table(parent, adjust.trace(MODELS["bert"]), sizes)
+    table = adjust.table(parent, sizes)
     assert " ".join(map(str, blocks_of(plan).num_heads)) in table
 
 

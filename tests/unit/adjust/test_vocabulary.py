@@ -23,30 +23,23 @@ from qa_lib import adjust, models, windows
 from qa_lib.adjust import Plan, Sizes, probe_batch, vocabulary
 from qa_lib.errors import AdjustError, ModelError
 from qa_lib.training.teacher import _numbers, _renumbered
-from tests.support.adjust_models import CONFIGS, fitting, tiny
+from tests.support.adjust_models import CONFIGS, fitting, plan_of, tiny
 from tests.support.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
 
 SPEC = windows.WindowSpec(96, 32)
 FEW = texts().slice(0, 4)
 
 
-def plan_of(family: str, kept: tuple[int, ...], sizes: Sizes | None = None) -> Plan:
+def plan_for(family: str, kept: tuple[int, ...], sizes: Sizes | None = None) -> Plan:
     parent = tiny_with(family)
-    return adjust.make_plan(
-        parent,
-        sizes or Sizes.of(parent.config),
-        [],
-        parent_sha256="parent",
-        vocabulary=kept,
-        method="magnitude",
-        folds=False,
-    )
+    sizes = sizes or Sizes.of(parent.config)
+    return plan_of(parent, sizes, [], vocabulary=kept, importance="magnitude", fold=False)
 
 
 @cache
 def shortened(family: str) -> tuple[Plan, Any, PreTrainedTokenizerFast]:
     kept = vocabulary.used(tokenizer(family), FEW, tiny_with(family).config)
-    plan = plan_of(family, kept)
+    plan = plan_for(family, kept)
     child = adjust.apply(tiny_with(family), plan)
     return plan, child, vocabulary.shorten(tokenizer(family), kept)
 
@@ -158,7 +151,7 @@ def test_it_goes_with_every_other_size(family: str):
     parent = tiny_with(family)
     sizes = fitting(family, Sizes((0, 2), 24, 3, 10))
     kept = shortened(family)[0].keep.vocabulary
-    plan = plan_of(family, kept, sizes)
+    plan = plan_for(family, kept, sizes)
     assert Plan.from_json(plan.to_json()) == plan
     child = adjust.apply(parent, plan)
     adjust.prove(parent, child, plan)
@@ -216,7 +209,7 @@ def test_another_kind_of_tokenizer_is_refused_by_name():
     words = {"[UNK]": 0, "[PAD]": 1, "a": 2}
     backend = Tokenizer(WordLevel(words, unk_token="[UNK]"))
     own = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
-    with pytest.raises(AdjustError, match="kind WordLevel"):
+    with pytest.raises(AdjustError, match="a WordLevel tokenizer"):
         vocabulary.used(own, FEW, tiny("bert").config)
 
 

@@ -28,7 +28,7 @@ def cloud() -> dict[str, Any]:
     """The configuration as Ray's launcher reads it: its defaults filled in, its schema applied."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    prepared = prepare_config(gcp.filled_in(PROJECT))
+    prepared = prepare_config(gcp.cluster_config(PROJECT))
     prepared |= {"cluster_synced_files": [], "file_mounts_sync_continuously": False}
     validate_config(prepared)
     return prepared
@@ -53,7 +53,7 @@ def test_its_ports_are_behind_a_token_and_its_dashboard_on_loopback(cloud):
 
 def test_one_switch_makes_the_workers_spot_machines():
     for environment, kind in ((PROJECT, "STANDARD"), (PROJECT | {"SPOT": "1"}, "SPOT")):
-        types = gcp.filled_in(environment)["available_node_types"]
+        types = gcp.cluster_config(environment)["available_node_types"]
         found = types["t4"]["node_config"]["scheduling"]
         assert found["provisioningModel"] == kind
         assert found["onHostMaintenance"] == "TERMINATE"
@@ -63,11 +63,11 @@ def test_one_switch_makes_the_workers_spot_machines():
 @pytest.mark.parametrize("project", ["", "My Project", "a"])
 def test_without_a_project_nothing_is_started(project: str):
     with pytest.raises(ConfigError, match="PROJECT"):
-        gcp.filled_in({"PROJECT": project})
+        gcp.cluster_config({"PROJECT": project})
 
 
 def test_nothing_is_left_to_fill_in():
-    assert "${" not in yaml.safe_dump(gcp.filled_in(PROJECT))
+    assert "${" not in yaml.safe_dump(gcp.cluster_config(PROJECT))
 
 
 def test_the_recipe_asks_for_what_the_cluster_can_grow_to(cloud):
@@ -141,9 +141,10 @@ def test_a_job_brings_code_only_and_no_secrets(tmp_path):
         str(path.relative_to(ROOT))
         for folder in folders
         for path in folder.rglob("*.*")
-        if path.suffix in (".py", ".yaml")
+        if path.suffix in (".py", ".yaml", ".parquet")
     }
     kept = {".venv/bin/python", "runs/mine/model", "squad/train.json", "tests/a.py", ".git/config"}
+    kept.add("scripts/corpus/draw.py")
     for name in sent | kept:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text("x")

@@ -82,7 +82,7 @@ def test_cost_is_arithmetic_on_the_price_table(tmp_path, monkeypatch):
         )
     )
     monkeypatch.setattr(submit, "HERE", tmp_path)
-    text = submit.asked_for(
+    text = submit.requirements(
         settings("--recipe", "gcp"), {"estimated_train_seconds": 7200, "steps": 10}
     )
     assert "4 T4 GPUs" in text

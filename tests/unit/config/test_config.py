@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from qa_lib import config
 from qa_lib.config import DataSettings, Settings, TrainSettings
-from qa_lib.config.cli import _fields
+from qa_lib.config.fields import settings_in
 from qa_lib.errors import ConfigError
 
 
@@ -98,7 +98,7 @@ def test_values_that_look_like_flags_or_words():
     --train.checkpoint-every-steps""".split(),
 )
 def test_flags_that_outside_scripts_call_keep_their_names(flag: str):
-    assert flag.removeprefix("--").replace("-", "_") in dict(_fields())
+    assert flag in [setting.flag for setting in settings_in(Settings)]
 
 
 # -- every problem at once
@@ -129,6 +129,31 @@ def test_everything_wrong_is_reported_together(tmp_path: Path):
         assert part in text, part
 
 
+def test_every_broken_rule_is_reported_beside_a_wrong_field():
+    text = problem(
+        *"--resume --overwrite --run-name .. --data.stride 400 --search.space.ragged x".split(),
+        *"--adjust.keep-layers 2 1 --adjust.num-layers 3 --adjust.plan p --seed x".split(),
+    )
+    for part in [
+        "8 problems",
+        "search.space.ragged is 'x' (--search.space.ragged) but must be True or False",
+        "seed is 'x'",
+        "run_name '..' is not a name",
+        "--resume and --overwrite exclude each other",
+        "data.stride (400) must be smaller",
+        "adjust.num_layers and adjust.plan exclude each other",
+        "keep_layers must be in ascending order",
+        "adjust.num_layers (3) contradicts adjust.keep_layers (2 layers)",
+    ]:
+        assert part in text, part
+
+
+@pytest.mark.parametrize("text", ["train: {global_batch: 3, num_workers: 2}", "seed: [", "- 1"])
+def test_a_damaged_config_of_a_run_is_an_error_that_a_user_can_fix(text: str):
+    with pytest.raises(ConfigError, match="config.yaml"):
+        Settings.from_yaml(text)
+
+
 def test_a_rule_about_a_wrong_field_is_not_reported_on_its_default():
     text = problem("--data.stride", "x", "--data.max-length", "100")
     assert "must be smaller" not in text
@@ -139,8 +164,8 @@ def test_a_rule_about_a_wrong_field_is_not_reported_on_its_default():
     ("argv", "part"),
     [
         ("--train.precision fp16 --train.device cpu", "use fp32 or bf16"),
-        ("--train.global-batch 16 --train.num-workers 3", "nearest batch that does is 15"),
-        ("--train.global-batch 2 --train.num-workers 4", "nearest batch that does is 4"),
+        ("--train.global-batch 16 --train.num-workers 3", "nearest such batch is 15"),
+        ("--train.global-batch 2 --train.num-workers 4", "nearest such batch is 4"),
         ("--train.global-batch 24 --train.micro-batch 16", "12 does"),
         ("--train.offload-optimizer --train.zero-stage 0", "zero_stage 1, 2 or 3"),
         ("--data.holdout-articles 1", "less than 1"),
@@ -156,7 +181,7 @@ def test_a_rule_about_a_wrong_field_is_not_reported_on_its_default():
         ("--resume maybe", "'maybe' belongs to no flag"),
         ("--resume=maybe", "True or False"),
         ("stray", "'stray' belongs to no flag"),
-        ("--adjust.keep-layers 2 1", "must rise"),
+        ("--adjust.keep-layers 2 1", "ascending order"),
         ("--adjust.keep-layers 0 1 --adjust.num-layers 3", "contradicts"),
         ("--adjust.hidden-size 300 --adjust.num-heads 8", "304"),
         ("--adjust.plan p.json --adjust.target-speedup 2", "exclude each other"),
@@ -175,14 +200,14 @@ def test_an_unknown_recipe_lists_the_ones_there_are():
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (b"train: [1\nseed: 2", "no valid YAML: line 2"),
+        (b"train: [1\nseed: 2", "not valid YAML: line 2"),
         (b"- 1", "not a list"),
         (b"\xff\xfe", "cannot be read"),
-        (b"seed: 1\nseed: 2", "stands twice in mine.yaml (lines 1 and 2)"),
+        (b"seed: 1\nseed: 2", "appears twice in mine.yaml (lines 1 and 2)"),
         (b"a: &a [*a]", "unknown setting a"),
         (b"? [1, 2]\n: 3", "mine.yaml"),
         (b"1: 2", "unknown setting 1"),
-        (b"!!python/object/apply:os.system ['true']", "no valid YAML"),
+        (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
 def test_a_damaged_recipe_is_named(tmp_path: Path, content: bytes, part: str):
@@ -224,15 +249,14 @@ def test_the_recipes_that_the_readme_promises_are_there():
 
 
 def test_every_setting_has_a_description():
-    missing = [key for key, field in _fields() if not field.description]
-    assert not missing
+    assert not [each.key for each in settings_in(Settings) if not each.info.description]
 
 
 def test_every_number_has_a_bound():
     open_ended = {"evaluate.no_answer_threshold"}  # a difference of logits may be anything
-    for key, field in _fields():
-        if {int, float} & set(getattr(field.annotation, "__args__", (field.annotation,))):
-            assert field.metadata or key in open_ended, key
+    for setting in settings_in(Settings):
+        if {"INT", "FLOAT"} & {*setting.value_type.removesuffix(" ...").split("|")}:
+            assert setting.bounds or setting.key in open_ended, setting.key
 
 
 def test_settings_cannot_be_changed_and_know_no_other_keys():
@@ -246,8 +270,10 @@ def test_settings_cannot_be_changed_and_know_no_other_keys():
 
 
 def test_settings_made_in_python_obey_the_rules_between_fields_too():
-    with pytest.raises(ConfigError, match="stride"):
-        Settings(data=DataSettings(stride=384))
+    with pytest.raises(ValidationError, match="must be smaller than data.max_length"):
+        DataSettings(stride=384)
+    with pytest.raises(ValidationError, match="exclude each other"):
+        Settings(resume=True, overwrite=True)
 
 
 @pytest.mark.parametrize(("workers", "share"), [(1, 8), (2, 4), (4, 2), (8, 1)])

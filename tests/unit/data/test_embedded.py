@@ -11,13 +11,14 @@ import pytest
 
 from benchmarks.embedded import f1, overlap_answers, shuffled
 from qa_lib.data import SCHEMA
-from qa_lib.embedded import corpus, passages
-from qa_lib.embedded.genre import Genre, Wordings
-from qa_lib.embedded.genres import GENRES
-from qa_lib.embedded.grammar import Mention, Person, choose, fill
+from qa_lib.data.embedded import FILE_NAMES, FOLDER, corpus
+from scripts.corpus.generate import passages, write
+from scripts.corpus.genre import Genre, Wordings
+from scripts.corpus.genres import GENRES
+from scripts.corpus.grammar import Mention, Person, choose, fill
 
-# Whoever changes the corpus on purpose raises VERSION and puts the new hashes here: figures that
-# were measured on it are then of another corpus.
+# A change of the corpus on purpose raises VERSION, runs `python -m scripts.corpus` and puts the new
+# hashes here: figures measured before it are of another corpus.
 SHA256 = {
     "train": "dd7460da5d5bf2802e44d5622f5d035e85d81de4bf8c98c5911934ae5367644d",
     "eval": "3e112da0f87d1861a0b3ae40175aa36bf585dc780f25d83bb16339834d188d6e",
@@ -47,6 +48,14 @@ def wordings_of(genre: Genre) -> list[Wordings]:
 def test_the_text_is_the_same_everywhere_until_it_is_changed_on_purpose(split):
     content = json.dumps(ROWS[split], sort_keys=True).encode()
     assert hashlib.sha256(content).hexdigest() == SHA256[split]
+
+
+def test_the_generator_writes_the_same_bytes_as_the_files_of_the_library(tmp_path):
+    for path in write(tmp_path):
+        assert path.read_bytes() == (FOLDER / path.name).read_bytes(), (
+            f"{path.name} is out of date: run `python -m scripts.corpus`"
+        )
+    assert {path.name for path in FOLDER.glob("*.parquet")} == set(FILE_NAMES.values())
 
 
 def test_there_are_enough_questions_of_every_genre():

@@ -259,7 +259,7 @@ def test_shards_without_a_manifest_are_read_in_order_and_must_all_be_there(tmp_p
     assert "lacks 1 of 3 shards: train-00001-of-00003.parquet" in refusal(tmp_path)
 
 
-def test_a_file_is_whatever_split_is_asked_of_it_and_eval_source_goes_before(tmp_path):
+def test_a_single_file_is_any_split_and_eval_source_takes_precedence(tmp_path):
     source = write(tmp_path / "mine.jsonl", ROWS)
     other = write(tmp_path / "other.jsonl", ROWS[:5])
     assert len(load(source)) == len(load(source, "eval")) == 40

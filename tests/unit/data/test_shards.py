@@ -19,12 +19,12 @@ from qa_lib.data import (
     Questions,
     Split,
     load_questions,
-    read_manifest,
     splits_of,
     write_shards,
 )
-from qa_lib.data.shards import context_edges
+from qa_lib.data.shards import context_edges, read_manifest
 from qa_lib.errors import DataError
+from qa_lib.runs.folder import Folder
 
 
 def questions(num_rows: int, split: Split = "train", rows_per_context: int = 4) -> Questions:
@@ -52,7 +52,7 @@ def names(manifest: dict[str, Any], split: str) -> list[str]:
 def test_a_prepared_folder_gives_back_both_splits(tmp_path):
     train, dev = questions(100), questions(30, "eval")
     manifest = write_shards([train, dev], str(tmp_path), rows_per_shard=25)
-    assert manifest == read_manifest(str(tmp_path))
+    assert manifest == read_manifest(Folder(str(tmp_path)))
     assert names(manifest, "train") == [f"train-{n:05d}-of-00004.parquet" for n in range(4)]
     assert names(manifest, "eval") == ["dev-00000-of-00002.parquet", "dev-00001-of-00002.parquet"]
     for written, split in ((train, "train"), (dev, "eval")):
@@ -134,7 +134,7 @@ def test_a_changed_shard_is_named(prepared):
     content = bytearray(shard.read_bytes())
     content[100] ^= 1
     shard.write_bytes(content)
-    assert f"{shard} is not the one that was written" in refusal(prepared)
+    assert f"{shard} is not the file that was written" in refusal(prepared)
 
 
 def test_a_missing_shard_is_named(prepared):
@@ -155,10 +155,34 @@ def test_a_manifest_is_damaged_of_another_version_or_of_another_program(prepared
     manifest.write_text(json.dumps(document | {"schema_version": 99}))
     assert "schema version 99" in refusal(prepared)
     manifest.write_text(json.dumps({"name": "a web app"}))
-    assert read_manifest(str(prepared)) is None
+    assert read_manifest(Folder(str(prepared))) is None
     assert len(load(prepared)) == 100  # as a folder of plain shards
 
 
+def test_a_changed_manifest_is_named(prepared):
+    manifest = prepared / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"num_rows": 100', '"num_rows": 101'))
+    assert "manifest.json is damaged: its SHA-256 differs" in refusal(prepared)
+
+
+def test_a_folder_that_release_0_1_prepared_is_read_and_verified(prepared):
+    """Its manifest had the same splits, without `files` and without a hash of its own."""
+    manifest = prepared / "manifest.json"
+    document = json.loads(manifest.read_text())
+    old = {key: document[key] for key in ("format", "schema_version", "splits")}
+    manifest.write_text(json.dumps(old, indent=2) + "\n")
+    assert read_manifest(Folder(str(prepared))) == old
+    assert load(prepared).table.equals(questions(100).table)
+    shard = prepared / "train-00002-of-00004.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert f"{shard} is truncated" in refusal(prepared)
+    write_shards([questions(10)], str(prepared))
+    assert sorted(path.name for path in prepared.iterdir()) == [
+        "manifest.json",
+        "train-00000-of-00001.parquet",
+    ]
+
+
 def test_a_folder_without_manifest_is_not_prepared(tmp_path):
-    assert read_manifest(str(tmp_path)) is None
-    assert read_manifest(str(tmp_path / "nowhere")) is None
+    assert read_manifest(Folder(str(tmp_path))) is None
+    assert read_manifest(Folder(str(tmp_path / "nowhere"))) is None

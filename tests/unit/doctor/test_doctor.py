@@ -22,7 +22,7 @@ from qa_lib.config import (
 )
 from qa_lib.doctor import Finding, NodeFacts
 from qa_lib.errors import ResourceError
-from qa_lib.machines import resources
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.run_folder import versions
 
 
@@ -82,7 +82,7 @@ def test_a_fault_of_one_node_is_named(fault, good, settings):
     changes, what, part = PLANTED[fault]
     wish = settings.model_copy(update={"train": TrainSettings(precision="bf16")})
     broken = replace(good, name="node-1", **changes)
-    (found,) = faults(doctor.judge(wish, [good, broken]))
+    (found,) = faults(doctor.diagnose(wish, [good, broken]))
     assert found.what == what
     assert part in found.message
 
@@ -93,7 +93,7 @@ def test_patch_levels_of_python_and_builds_of_a_wheel_may_differ(good, settings)
         "python": python.rpartition(".")[0] + ".99",
         "torch": torch.partition("+")[0] + "+cu130",
     }
-    assert faults(doctor.judge(settings, [good, replace(good, versions=other)])) == []
+    assert faults(doctor.diagnose(settings, [good, replace(good, versions=other)])) == []
 
 
 def test_more_workers_than_there_can_be_are_named(settings, monkeypatch):
@@ -101,12 +101,12 @@ def test_more_workers_than_there_can_be_are_named(settings, monkeypatch):
     wish = settings.model_copy(
         update={"train": TrainSettings(num_workers=8, global_batch=8, device="cuda")}
     )
-    found = doctor.fits(wish)
+    found = doctor.check_resources(wish)
     assert (found.what, found.verdict) == ("resources", "fault")
     grown = wish.model_copy(update={"cluster": ClusterSettings(gpu="T4", num_nodes=8)})
-    assert doctor.fits(grown).verdict == "fault", "nothing comes to a machine alone"
+    assert doctor.check_resources(grown).verdict == "fault", "nothing comes to a machine alone"
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
-    assert doctor.fits(grown).verdict == "good"
+    assert doctor.check_resources(grown).verdict == "good"
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ def test_more_workers_than_there_can_be_are_named(settings, monkeypatch):
         ({"storage": "{file}/runs"}, "storage"),
     ],
 )
-@pytest.mark.parametrize("thoroughly", [True, False])
-def test_what_cannot_be_reached_is_named(settings, good, tmp_path, changes, what, thoroughly):
+@pytest.mark.parametrize("thorough", [True, False])
+def test_what_cannot_be_reached_is_named(settings, good, tmp_path, changes, what, thorough):
     (tmp_path / "file").write_text("")
     changes = {
         key: value.format(file=tmp_path / "file") if isinstance(value, str) else value
         for key, value in changes.items()
     }
     wish = settings.model_copy(update=changes)
-    there = doctor.probe(wish, "node-1", "token", thoroughly=thoroughly)
-    found = [finding for finding in faults(doctor.judge(wish, [there])) if finding.what == what]
+    there = doctor.probe(wish, "node-1", "token", thorough=thorough)
+    found = [finding for finding in faults(doctor.diagnose(wish, [there])) if finding.what == what]
     assert len(found) == 1
     assert "node-1" in found[0].message
 
@@ -135,7 +135,7 @@ def test_a_storage_that_is_each_nodes_own_is_named(settings):
     doctor.probe(settings, "head", "token")
     elsewhere = settings.model_copy(update={"storage": f"{settings.storage}-of-node-1"})
     doctor.probe(elsewhere, "node-1", "token")
-    found = doctor.shared_storage(settings, "token", ["head", "node-1"])
+    found = doctor.check_shared_storage(settings, "token", ["head", "node-1"])
     assert found.verdict == "fault"
     assert "node-1" in found.message and "head" not in found.message
 
@@ -143,7 +143,7 @@ def test_a_storage_that_is_each_nodes_own_is_named(settings):
 def test_a_storage_without_room_for_the_checkpoints_is_named(settings, good, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=10 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    (found,) = faults(doctor.judge(settings, [good]))
+    (found,) = faults(doctor.diagnose(settings, [good]))
     assert found.what == "disk"
     assert "0.0 GiB free" in found.message
     with pytest.raises(ResourceError, match="disk") as caught:
@@ -169,9 +169,9 @@ def test_an_address_where_nothing_answers_is_named():
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         for address in (f"127.0.0.1:{port}", f"http://127.0.0.1:{port}"):
-            (found,) = faults(doctor.contact(address))
+            (found,) = faults(doctor.check_address(address))
             assert str(port) in found.message
-    (found,) = faults(doctor.contact("nonsense"))
+    (found,) = faults(doctor.check_address("nonsense"))
     assert "nonsense" in found.message
 
 
@@ -187,7 +187,7 @@ def test_a_refused_token_is_told_from_silence(code):
 
     with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        (found,) = faults(doctor.contact(f"http://127.0.0.1:{server.server_port}"))
+        (found,) = faults(doctor.check_address(f"http://127.0.0.1:{server.server_port}"))
         server.shutdown()
     assert "token" in found.message
     assert "RAY_AUTH_TOKEN_PATH" in found.remedy
@@ -197,4 +197,4 @@ def test_a_dashboard_is_not_joined(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(Exception, match="make submit"):
-        resources.start_ray()
+        start_ray()

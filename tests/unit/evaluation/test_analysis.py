@@ -18,9 +18,9 @@ from qa_lib.config import DataSettings, EvaluateSettings, Settings
 from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import DataError
 from qa_lib.evaluation import analysis, metrics, summary
-from qa_lib.evaluation.analysis.breakdown import question_word
-from qa_lib.evaluation.scoring import write_answers
-from qa_lib.evaluation.spans import Answers
+from qa_lib.evaluation.analysis.cases import question_word
+from qa_lib.evaluation.answers import Answers
+from qa_lib.evaluation.evaluate import write_answers
 from qa_lib.runs.run_folder import RunFolder
 
 CONTEXT = "The company built 1,000 cars in 1990 and sold nearly all of them to the navy. " * 2

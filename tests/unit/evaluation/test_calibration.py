@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lib.evaluation.analysis.calibration import calibrate
-from qa_lib.evaluation.analysis.threshold import no_answer
-from qa_lib.evaluation.spans import NO_SPAN_ODDS
+from qa_lib.evaluation.analysis.calibration import calibrate, no_answer
+from qa_lib.evaluation.answers import NO_SPAN_ODDS
 
 # Few distinct values, so that edges and ties happen.
 answers = st.lists(

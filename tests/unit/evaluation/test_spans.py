@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from qa_lib.evaluation.spans import NO_SPAN_ODDS, decode, merge
+from qa_lib.evaluation.answers import NO_SPAN_ODDS, merge_spans
+from qa_lib.evaluation.spans import decode
 
 CONTEXT = "0123456789" * 40
 
@@ -127,7 +128,7 @@ def test_answers_and_n_best_are_those_of_the_usual_loop(
     assert candidates.num_rows == table.num_rows
     # The actors deliver windows in any order.
     candidates = candidates.take(pa.array(rng.permutation(table.num_rows)))
-    found = merge(candidates, num_questions, n_best=n_best, no_answer_threshold=threshold)
+    found = merge_spans(candidates, num_questions, n_best=n_best, no_answer_threshold=threshold)
 
     answers, nbests, odds = usual_loop(
         table, draws, num_questions, n_best, max_answer_length, threshold
@@ -175,7 +176,7 @@ def test_a_question_without_windows_gets_no_answer(threshold):
         n_best=20,
         max_answer_length=30,
     )
-    found = merge(candidates, 2, n_best=20, no_answer_threshold=threshold)
+    found = merge_spans(candidates, 2, n_best=20, no_answer_threshold=threshold)
     assert found.texts([CONTEXT, CONTEXT]) == ["", ""]
     if threshold is not None:
         assert (found.null_odds == NO_SPAN_ODDS).all()

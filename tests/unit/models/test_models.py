@@ -1,4 +1,4 @@
-"""Models: where they come from, what is refused, and that saving and loading change nothing."""
+"""Models: where they come from, what is rejected, and that saving and loading change nothing."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_hub_that_does_not_answer_is_an_error_and_no_wait(monkeypatch, tmp_pat
     # Nobody listens on the discard port of this machine.
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="someone/model cannot be had") as caught:
+    with pytest.raises(ModelError, match="someone/model is not available") as caught:
         models.load("someone/model")
     assert "embedded" in caught.value.remedy
 
@@ -289,7 +289,7 @@ def test_matrix_parameters_are_those_a_token_meets(folder):
     assert models.num_matrix_parameters(models.load_empty(str(folder))) == expected
 
 
-def test_weights_come_in_the_asked_type(folder):
+def test_weights_have_the_requested_type(folder):
     assert models.load(str(folder)).dtype == torch.float32
     assert models.load(str(folder), dtype=torch.bfloat16).dtype == torch.bfloat16
 

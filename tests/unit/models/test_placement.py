@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import BertForQuestionAnswering
 
-from qa_lib import config, embedded, models, windows
+from qa_lib import config, models, windows
+from qa_lib.data import embedded
 from qa_lib.errors import ConfigError
 from qa_lib.models import placement as placements
 from qa_lib.models.inference import Forward

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib import config
+import jobs.compare
+import jobs.report
 from qa_lib.errors import ConfigError
 from qa_lib.evaluation import analysis
 from qa_lib.reporting import compare
@@ -52,7 +53,9 @@ def test_the_page_holds_the_same(runs: list[RunFolder], tmp_path: Path):
     text = re.sub(r"<[^>]+>", "", html[html.index("<main") :])
     for row in (*found["scores"], *found["costs"], *found["settings"]):
         assert all(shown in text for shown in row["texts"])
-    assert Page(html).chart("scores")["data"][0]["y"] == [run.read_result()["f1"] for run in runs]
+    assert [trace["y"][0] for trace in Page(html).chart("scores")["data"]] == [
+        run.read_result()["f1"] for run in runs
+    ]
 
 
 def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], tmp_path: Path):
@@ -60,7 +63,7 @@ def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], t
     (tmp_path / "old").mkdir()
     old.write_result({"f1": 60.25})
     text = compare.table(compare.compare([old.path, runs[0].path]), width=160)
-    assert "60.25" in text and "old has no scores of each question to pair" in text
+    assert "60.25" in text and "old has no scores of single questions to pair" in text
     other = write_run(tmp_path / "elsewhere" / "one", "train")
     text = compare.table(compare.compare([runs[0].path, other.path]), width=300)
     assert runs[0].path in text and other.path in text, (
@@ -87,7 +90,7 @@ def test_runs_without_scores_are_compared_without_a_chart(tmp_path: Path):
         run.write_result({"num_questions": 3})
         names.append(run.path)
     place = Path(compare.write(compare.compare(names), str(tmp_path)))
-    assert place.stat().st_size < 50_000 and "questions scored" in place.read_text()
+    assert place.stat().st_size < 50_000 and "evaluated questions" in place.read_text()
 
 
 def test_other_runs_of_the_same_names_get_a_page_of_their_own(tmp_path: Path):
@@ -130,7 +133,7 @@ def test_a_label_cannot_leave_its_place(tmp_path: Path):
         found = compare.compare([write_run(folder, "evaluate").path, other.path])
         pages.append(Page(Path(compare.write(found, str(tmp_path / "out"))).read_text()))
     plain, page = pages
-    assert page.chart("scores")["data"][0]["x"][0] == str(hostile)
+    assert page.chart("scores")["data"][0]["name"] == str(hostile)
     assert len(page.scripts) == len(plain.scripts)
     assert page.tags == plain.tags
 
@@ -138,10 +141,10 @@ def test_a_label_cannot_leave_its_place(tmp_path: Path):
 @pytest.mark.parametrize("names", [[], ["one"]])
 def test_fewer_than_two_runs_are_refused(names: list[str], tmp_path: Path):
     with pytest.raises(ConfigError):
-        compare.compare(config.parse("compare", names).compare.runs or ())
+        compare.compare(jobs.compare.JOB.parse(names).compare.runs or ())
 
 
 def test_runs_may_be_the_first_words_or_a_flag():
     for words in (["a", "b", "--seed", "3"], ["--seed", "3", "--compare.runs", "a", "b"]):
-        assert config.parse("compare", words).compare.runs == ("a", "b")
-    assert config.parse("report", ["runs/mine"]).model.name == "runs/mine"
+        assert jobs.compare.JOB.parse(words).compare.runs == ("a", "b")
+    assert jobs.report.JOB.parse(["runs/mine"]).model.name == "runs/mine"

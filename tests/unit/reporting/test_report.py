@@ -169,15 +169,15 @@ def test_layers_of_a_ragged_model_are_drawn_each_with_its_own(tmp_path: Path):
 
 def test_a_ragged_plan_as_it_is_made_says_what_result_json_says(tmp_path: Path):
     from qa_lib import adjust
-    from qa_lib.adjust import pipeline
+    from qa_lib.adjust import prune
     from qa_lib.config import AdjustSettings
-    from tests.support.adjust_models import tiny, windows
+    from tests.support.adjust_models import plan_of, tiny, windows
 
     parent = tiny("bert")
     wish = AdjustSettings(ragged=True, num_heads=2, intermediate_size=12, drop_attention=(1,))
     sizes = adjust.resolve(parent.config, wish)
-    plan = adjust.make_plan(parent, sizes, [windows(seed=1)], parent_sha256="", round_to=4)
-    fields = pipeline.sizes_of(plan)
+    plan = plan_of(parent, sizes, [windows(seed=1)], round_to=4)
+    fields = prune.sizes_of(plan)
     run = write_run(tmp_path / "mine", "adjust", num_parent_layers=3, **fields)
     run.write_text("plan.json", plan.to_json())
     before, after = layers.picture(read(run))["sides"]
@@ -304,7 +304,7 @@ def test_a_report_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path):
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="no run folder"):
+    with pytest.raises(ConfigError, match="not a run folder"):
         reporting.write(RunFolder(str(tmp_path), "report"))
 
 

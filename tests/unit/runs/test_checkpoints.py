@@ -15,7 +15,8 @@ from pyarrow import fs
 
 from qa_lib.errors import CheckpointError
 from qa_lib.runs import storage
-from qa_lib.runs.checkpoints import MANIFEST, CheckpointStore
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.manifest import MANIFEST
 from qa_lib.runs.storage import NUM_TRIES
 
 FILES = {"weights.bin": b"weights" * 300, "deepspeed/optimizer.pt": b"moments" * 500, "empty": b""}
@@ -45,7 +46,7 @@ def staged(tmp_path):
 
 
 def directories(store):
-    return sorted(Path(path).name for path in store._directories())
+    return [info.base_name for info in store.folder.entries()]
 
 
 def test_a_checkpoint_comes_back_as_it_was_written(store, staged, tmp_path):
@@ -59,10 +60,18 @@ def test_a_checkpoint_comes_back_as_it_was_written(store, staged, tmp_path):
         assert (tmp_path / "back" / name).read_bytes() == content
 
 
-def test_fetch_takes_what_is_wanted(store, staged, tmp_path):
-    store.fetch(write(store, 7, staged), tmp_path / "back", lambda name: name.endswith(".pt"))
-    files = [path for path in (tmp_path / "back").rglob("*") if path.is_file()]
-    assert [path.name for path in files] == ["optimizer.pt"]
+def test_a_checkpoint_that_release_0_1_wrote_is_read(store, tmp_path):
+    folder = fill(tmp_path / "checkpoints/step-000000007", {"w": b"x" * 100})
+    weights = "09ecb6ebc8bcefc733f6f2ec44f791abeed6a99edf0cc31519637898aebd52d8"
+    own = "c0123e39223bcc8061f6ae8406d1d4393983f33fc75d91733b6aa86360309c32"
+    (folder / MANIFEST).write_text(
+        '{\n "step": 7,\n "meta": {"plan": "p", "s": {"\\u00e9": 1.5}},\n "files": ['
+        f'{{"name": "w", "num_bytes": 100, "sha256": "{weights}"}}],\n "sha256": "{own}"\n}}'
+    )
+    found = store.newest_good()
+    assert (found.step, found.meta) == (7, {"plan": "p", "s": {"é": 1.5}})
+    store.fetch(found, tmp_path / "back")
+    assert (tmp_path / "back/w").read_bytes() == b"x" * 100
 
 
 def truncate(path):
@@ -195,7 +204,7 @@ def test_a_rank_that_cannot_write_leaves_the_last_good_checkpoint(
     monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
     stores, folders = two_ranks(tmp_path)
     Ranks(2).write(5, stores, folders)
-    stores[failing_rank].filesystem, _ = flaky(num_failures=99)
+    stores[failing_rank].folder.filesystem, _ = flaky(num_failures=99)
     assert Ranks(2).write(6, stores, folders) == [None, None]
     assert stores[1 - failing_rank].newest_good().step == 5
 
@@ -204,7 +213,7 @@ def test_no_rank_believes_in_a_checkpoint_whose_manifest_was_not_written(tmp_pat
     monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
     stores, folders = two_ranks(tmp_path)
     Ranks(2).write(5, stores, folders)
-    stores[0].filesystem, _ = flaky(num_failures=99, only=MANIFEST)
+    stores[0].folder.filesystem, _ = flaky(num_failures=99, only=MANIFEST)
     assert Ranks(2).write(6, stores, folders) == [None, None]
     assert stores[1].newest_good().step == 5
     assert directories(stores[1]) == ["step-000000005"]
@@ -217,7 +226,7 @@ class FlakyHandler(fs.FSSpecHandler):
     """A filesystem that refuses the first so many times to open a file for writing or reading."""
 
     def __init__(self, num_failures, only):
-        super().__init__(LocalFileSystem())
+        super().__init__(LocalFileSystem(auto_mkdir=True))
         self.failures_left, self.only, self.calls = num_failures, only, []
 
     def _fail(self, path):
@@ -253,11 +262,11 @@ def waits(monkeypatch):
 
 @pytest.mark.parametrize("only", ["weights.bin", MANIFEST])
 def test_storage_that_fails_three_times_is_waited_for(store, staged, waits, only):
-    store.filesystem, handler = flaky(NUM_TRIES - 1, only)
+    store.folder.filesystem, handler = flaky(NUM_TRIES - 1, only)
     assert write(store, 1, staged).step == 1
     assert handler.failures_left == 0
     assert waits == [0.5, 1.0, 2.0]
-    store.filesystem, handler = flaky(NUM_TRIES - 1, only)
+    store.folder.filesystem, handler = flaky(NUM_TRIES - 1, only)
     assert store.newest_good().step == 1
     assert handler.failures_left == 0
 
@@ -274,7 +283,7 @@ def test_what_does_not_mend_itself_is_not_waited_for(waits, number):
 
 def test_storage_that_is_away_while_fetching_is_waited_for(store, staged, waits, tmp_path):
     found = write(store, 1, staged)
-    store.filesystem, handler = flaky(NUM_TRIES - 1, "weights.bin")
+    store.folder.filesystem, handler = flaky(NUM_TRIES - 1, "weights.bin")
     store.fetch(found, tmp_path / "back")
     assert handler.failures_left == 0
     assert (tmp_path / "back/weights.bin").read_bytes() == FILES["weights.bin"]
@@ -282,17 +291,17 @@ def test_storage_that_is_away_while_fetching_is_waited_for(store, staged, waits,
 
 def test_storage_that_stays_away_leaves_the_last_good_checkpoint(store, staged, waits, caplog):
     write(store, 1, staged)
-    local = store.filesystem
-    store.filesystem, _ = flaky(999)
+    local = store.folder.filesystem
+    store.folder.filesystem, _ = flaky(999)
     assert write(store, 2, staged) is None
     assert "step 2" in caplog.text and "503" in caplog.text
-    store.filesystem = local
+    store.folder.filesystem = local
     assert store.newest_good(warn=lambda _: None).step == 1
 
 
 def test_an_outage_is_no_damage(store, staged, waits):
     write(store, 1, staged)
-    store.filesystem, _ = flaky(999)
+    store.folder.filesystem, _ = flaky(999)
     with pytest.raises(OSError, match="503"):  # an older checkpoint must not be used instead
         store.newest_good()
 
@@ -335,7 +344,7 @@ def test_checkpoints_live_at_a_url(staged, tmp_path):
     assert found.step == 3
     store.fetch(found, tmp_path / "back")
     assert (tmp_path / "back/weights.bin").read_bytes() == FILES["weights.bin"]
-    with store.filesystem.open_output_stream(f"{found.directory}/weights.bin") as stream:
+    with store.folder.filesystem.open_output_stream(f"{found.directory}/weights.bin") as stream:
         stream.write(b"wrong")
     assert store.newest_good(warn=lambda _: None).step == 2
     store.discard_after(0)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from benchmarks.answer import OPTIONS, plain_answer, same
-from qa_lib import embedded, models
+from qa_lib import models
+from qa_lib.data import embedded
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.models.inference import Forward
 from qa_lib.serving import Answerer

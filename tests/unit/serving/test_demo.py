@@ -133,6 +133,6 @@ def test_a_port_in_use_is_said_before_any_model_is_loaded():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        settings = config.parse("demo", ["runs/nowhere", "--demo.port", port])
+        settings = config.parse("demo", ["--model.name", "runs/nowhere", "--demo.port", port])
         with pytest.raises(ConfigError, match=f"--demo.port {port} cannot be used"):
             demo.open_server(settings, lambda models: "")

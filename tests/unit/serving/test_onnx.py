@@ -99,7 +99,7 @@ def with_fixed_shapes(model: Any, path: Path, inputs: list[str]) -> None:
 def exported_by(folder: Path, name: str, **flags: str) -> None:
     asked = {"model.name": name, "storage": str(folder / "runs"), "run-name": "run"}
     asked |= {"data.max-length": "128", "data.stride": "32"} | flags
-    jobs.export.export(
+    jobs.export.JOB.execute(
         config.parse(
             "export", [part for key, value in asked.items() for part in (f"--{key}", value)]
         )
@@ -151,7 +151,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ["--model.name", name, "--storage", str(folder), "--run-name", "run"]
     flags += ["--data.max-length", "128", "--data.stride", "32", "--data.eval-limit", "20"]
     flags += ["--export.quantize"]
-    jobs.export.export(config.parse("export", flags))
+    jobs.export.JOB.execute(config.parse("export", flags))
     return folder / "run"
 
 
@@ -231,7 +231,7 @@ def test_a_process_with_onnxruntime_and_tokenizers_alone_gives_the_same_answer(r
 def test_an_encoder_is_not_exported(tmp_path: Path):
     settings = config.parse("export", ["--storage", str(tmp_path), "--run-name", "none"])
     with pytest.raises(ModelError, match="never trained to answer"):
-        jobs.export.export(settings)
+        jobs.export.JOB.execute(settings)
     assert not list(tmp_path.iterdir())
 
 
@@ -239,7 +239,7 @@ def test_a_dry_run_says_what_would_be_written(tmp_path: Path, capsys: pytest.Cap
     name = tiny.write_model(tmp_path / "model")
     flags = ["--model.name", name, "--storage", str(tmp_path / "runs"), "--dry-run"]
     flags += ["--data.max-length", "128", "--data.stride", "32"]
-    jobs.export.export(config.parse("export", flags))
+    jobs.export.JOB.execute(config.parse("export", flags))
     printed = capsys.readouterr().out
     assert "onnx/model.onnx" in printed and "int8" not in printed.split("files")[1]
     assert '"num_questions": 540' in printed

@@ -1,11 +1,10 @@
 """The batch plan: every window once, the same batches for any number of workers."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lib.training.batch_plan import BatchPlan, fitting_micro_batch
+from qa_lib.training.batch_plan import BatchPlan
 
 
 def plan_of(num_windows, global_batch=16, seed=3, **fields):
@@ -74,11 +73,3 @@ def test_order_depends_on_seed_and_epoch_and_nothing_else():
 def test_max_steps_ends_the_plan_early():
     assert plan_of(500, max_steps=7).num_steps == 7
     assert plan_of(500, max_steps=7_000).num_steps == plan_of(500).num_steps == 64
-
-
-@pytest.mark.parametrize(
-    ("wish", "global_batch", "workers", "fits"),
-    [(16, 16, 1, 16), (16, 16, 2, 8), (12, 32, 2, 8), (5, 12, 1, 4), (1, 7, 7, 1)],
-)
-def test_the_micro_batch_fits_a_ranks_share(wish, global_batch, workers, fits):
-    assert fitting_micro_batch(wish, global_batch, workers) == fits

@@ -17,7 +17,7 @@ def blocks_of(sizes: list[int]) -> tuple[list[pa.Table], np.ndarray]:
     return tables, starts
 
 
-def test_windows_come_in_the_order_asked_across_blocks_and_repeats():
+def test_windows_come_in_the_order_of_their_indices_across_blocks_and_repeats():
     tables, starts = blocks_of([3, 1, 5, 2])
     indices = np.array([10, 0, 4, 4, 3, 9, 2, 0])
     assert dataset.take(tables, starts, indices)["n"].to_pylist() == indices.tolist()

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_lib import config, models
+from qa_lib.config import TrainSettings
 from qa_lib.errors import ResourceError
-from qa_lib.machines.resources import Allocation
+from qa_lib.machines.allocation import Allocation
 from qa_lib.training import micro_batch
 from tests.support.adjust_models import tiny
 
@@ -30,7 +31,7 @@ def test_the_largest_divisor_that_fits_is_found_in_few_tries(share: int, most: i
     assert len(tried) == len(set(tried)) <= 2 + len(divisors).bit_length()
 
 
-def test_where_one_window_does_not_fit_the_remedy_is_told():
+def test_an_error_names_the_remedy_if_not_even_one_window_fits():
     with pytest.raises(ResourceError, match="gradient-checkpointing"):
         micro_batch.largest_fitting(8, lambda _: False)
 
@@ -81,6 +82,14 @@ def test_on_a_cpu_memory_decides_and_nothing_is_tried(monkeypatch):
 def test_a_wish_is_kept_whatever_the_memory():
     settings = config.parse("train", ["--train.micro-batch", "4"])
     assert micro_batch.micro_batch_of(settings, Allocation(1, "cpu", 1.0), 384) == 4
+
+
+@pytest.mark.parametrize(
+    ("global_batch", "workers", "size"), [(16, 1, 16), (16, 2, 8), (24, 1, 12), (7, 7, 1)]
+)
+def test_unmeasured_the_micro_batch_fits_a_ranks_share(global_batch, workers, size):
+    train = TrainSettings(micro_batch="auto", global_batch=global_batch, num_workers=workers)
+    assert micro_batch.unmeasured_micro_batch(config.Settings(train=train)) == size
 
 
 @pytest.mark.gpu

@@ -1,0 +1,180 @@
+"""What every job's command does around its work: parse, dry-run, doctor, run folder, exit code.
+
+Exit codes: 0 done; 2 the user can fix it (one message, no traceback); 130 interrupted; 1 a bug.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from qa_lib import config
+from qa_lib.config import Settings
+from qa_lib.errors import EXIT_USER_ERROR, UserError
+
+if TYPE_CHECKING:
+    from qa_lib.runs.run_folder import RunFolder
+
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+
+_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for a command that was submitted as a job
+
+# Keeps libraries from reporting usage and from printing about themselves, unless the user decided.
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """The declaration of a job; the docstring of its module opens the help.
+
+    The functions import torch, ray and transformers themselves, so that ``--help`` and wrong
+    settings are answered before those load.
+
+    Attributes:
+        name: As in ``python -m jobs.NAME``.
+        run: The work: `run(settings, folder)` returns the result; without a run folder
+            `run(settings)` prints what it finds.
+        describe: What the job would do, as ``--dry-run`` prints it below the settings.
+        summary: What a finished job prints, from its result and run folder.
+        complete: Fills in settings that this job decides, before anything else.
+        has_run_folder: Whether the job leaves a run folder.
+        needs_doctor: Whether machine, cluster and storage are checked first; None: where there is
+            a run folder.
+        scores_answers: Whether it makes a model and ends with scores, which the doctor checks for.
+        draws_report: Whether report.html is drawn at the end.
+        first_groups: Groups of settings that the help shows first.
+        positional: Flag that leading words of the command line belong to.
+    """
+
+    name: str
+    run: Callable[..., Any]
+    describe: Callable[[Settings], str | dict[str, Any]] | None = None
+    summary: Callable[[dict[str, Any], RunFolder], str] | None = None
+    complete: Callable[[Settings], Settings] | None = None
+    has_run_folder: bool = True
+    needs_doctor: Callable[[Settings], bool] | None = None
+    scores_answers: bool = False
+    draws_report: bool = False
+    first_groups: tuple[str, ...] = ()
+    positional: str | None = None
+
+    def main(self) -> NoReturn:
+        """Run the command of this process to its exit code."""
+        quiet_libraries()
+        sys.exit(self.exit_code())
+
+    def exit_code(self) -> int:
+        """Parse the command line, do the work, and return the exit code."""
+        return exit_code(lambda: self.execute(self.parse()))
+
+    def parse(self, argv: Sequence[str] | None = None) -> Settings:
+        """Return the settings of a command line, by default of this process.
+
+        Raises:
+            ConfigError: With everything that is wrong in it.
+        """
+        return config.parse(
+            self.name,
+            argv,
+            sys.modules[self.run.__module__].__doc__,
+            first_groups=self.first_groups,
+            positional=self.positional,
+        )
+
+    def execute(self, settings: Settings) -> None:
+        """Do the work that the settings ask for, or print what it would be."""
+        if self.complete is not None:
+            settings = self.complete(settings)
+        if settings.dry_run:
+            self._preview(settings)
+            return
+        needs_doctor = self.needs_doctor or (lambda _: self.has_run_folder)
+        if needs_doctor(settings):
+            from qa_lib import doctor
+
+            doctor.require(settings, scores_answers=self.scores_answers)
+        if self.has_run_folder:
+            self._run_in_folder(settings)
+        else:
+            self.run(settings)
+
+    def _preview(self, settings: Settings) -> None:
+        from qa_lib.runs.run_folder import RunFolder
+        from qa_lib.runs.storage import to_json
+
+        if self.has_run_folder:
+            RunFolder.check(settings, self.name)
+        print(settings.to_yaml())
+        if self.describe is not None:
+            described = self.describe(settings)
+            print(described if isinstance(described, str) else to_json(described, indent=2))
+
+    def _run_in_folder(self, settings: Settings) -> None:
+        from qa_lib.runs.run_folder import RunFolder
+
+        with RunFolder.open(settings, self.name) as folder:
+            result = self.run(settings, folder)
+            folder.write_result(result)
+            if self.summary is not None:
+                print(self.summary(result, folder))
+        if self.draws_report:
+            from qa_lib import reporting
+
+            print(reporting.draw(folder))
+
+
+def quiet_libraries() -> None:
+    """Set what libraries read from the environment, before they are imported."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if _SUBMITTED in os.environ:
+        # Ray's supervisor reserves no CPU for the command and sets this to 1, which would leave one
+        # thread for everything that the driver itself computes.
+        os.environ.pop("OMP_NUM_THREADS", None)
+
+
+def exit_code(work: Callable[[], int | None]) -> int:
+    """Do the work of a command, and return its exit code; None from the work is 0."""
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        cause = user_error(error)
+        if cause is None:
+            traceback.print_exc()
+            return EXIT_BUG
+        # Not str(cause), which Ray replaces by the worker's traceback.
+        print(f"error: {cause.problem}\n  {cause.remedy}", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def user_error(error: BaseException | None) -> UserError | None:
+    """Return the UserError behind an exception, which Ray may have wrapped, or None.
+
+    Ray tasks keep what a worker raised in `cause`, Ray Train in `worker_failures`.
+    """
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        error = waiting.pop(0)
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        if isinstance(error, UserError):
+            return error
+        waiting += [getattr(error, "cause", None), error.__cause__]
+        waiting += list(getattr(error, "worker_failures", {}).values())
+    return None

@@ -1,0 +1,119 @@
+"""Settings of the search for an adjustment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qa_lib.config.adjusting import ImportanceMethod
+from qa_lib.config.base import Auto, BrokenRules, Group, Name
+
+
+class SpaceSettings(Group):
+    """What a search chooses from; sizes that are none are derived from the parent's."""
+
+    num_layers: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None, min_length=1, description="Numbers of layers to keep; none: half to all."
+    )
+    layers: tuple[Literal["first", "spread"], ...] = Field(
+        default=("first",),
+        min_length=1,
+        description="Which layers are kept: the first ones, or as many spread from first to last.",
+    )
+    hidden_size: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Widths of the residual stream; none: the parent's, and three quarters of it.",
+    )
+    intermediate_size: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Widths of the feed-forward layers; none: the parent's, and its quarters.",
+    )
+    ragged: tuple[bool, ...] = Field(
+        default=(False,),
+        min_length=1,
+        description="Whether layers have the same widths, or widths by importance.",
+    )
+    importance: tuple[ImportanceMethod, ...] = Field(
+        default=("taylor",), min_length=1, description="How units are scored."
+    )
+    learning_rate: tuple[
+        Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]
+    ] = Field(
+        default=(1e-4, 8e-4), description="Lowest and highest peak learning rate of the recovery."
+    )
+    distill_weight: tuple[
+        Annotated[float, Field(ge=0.0, le=1.0)], Annotated[float, Field(ge=0.0, le=1.0)]
+    ] = Field(default=(0.5, 1.0), description="Lowest and highest weight of the parent's logits.")
+
+    def broken_rules(self) -> BrokenRules:
+        """Yield the rules that do not hold."""
+        for name in ("learning_rate", "distill_weight"):
+            low, high = getattr(self, name)
+            if low > high:
+                yield (
+                    (f"search.space.{name}",),
+                    f"search.space.{name} must name the lower bound first: {high:g} {low:g}",
+                )
+
+
+class SearchSettings(Group):
+    """Search for the adjustment that keeps the most F1 at the lowest latency."""
+
+    parent: Name | None = Field(
+        default=None,
+        description="Run whose model is adjusted, trained with the same articles held out; none: "
+        "model.name is trained first.",
+    )
+    objective: Literal["pareto", "f1"] = Field(
+        default="pareto",
+        description="pareto: the front of F1 and latency; f1: the best F1 at min-speedup or more.",
+    )
+    min_speedup: float = Field(
+        default=1.5,
+        ge=1.0,
+        le=100.0,
+        description="Least speed of the chosen model, as a multiple of the parent's.",
+    )
+    searcher: Literal["optuna", "random"] = Field(
+        default="optuna", description="What proposes settings: Optuna's TPE, or random draws."
+    )
+    halving: bool = Field(
+        default=True,
+        description="Give larger budgets to the best trials only (ASHA); else all trials get the "
+        "whole budget.",
+    )
+    num_trials: int = Field(default=16, ge=1, le=100_000, description="Settings to try.")
+    trial_windows: int = Field(
+        default=1600, ge=1, description="Training windows of a trial at the highest rung."
+    )
+    num_rungs: int = Field(
+        default=2,
+        ge=1,
+        le=10,
+        description="Rungs of training; below them is rung 0, the F1 right after surgery.",
+    )
+    reduction_factor: int = Field(
+        default=2,
+        ge=2,
+        le=16,
+        description="One trial in this many advances to the next rung, which trains this many "
+        "times the windows.",
+    )
+    eval_questions: int | None = Field(
+        default=400,
+        ge=1,
+        description="Held-out questions that a trial is scored on, a fixed sample; none: all.",
+    )
+    max_concurrent: Annotated[int | None, Auto] = Field(
+        default=None, ge=1, le=4096, description="Trials that run at the same time; none: derived."
+    )
+    time_budget_s: float | None = Field(
+        default=None, gt=0.0, description="Seconds after which no rung of a trial is started."
+    )
+    window_budget: int | None = Field(
+        default=None, ge=1, description="Most windows to train over all trials."
+    )
+    space: SpaceSettings = Field(default_factory=SpaceSettings)

@@ -1,0 +1,143 @@
+"""What a job takes of a machine or cluster, checked before anything waits for it.
+
+Ray retries for ever what it can never place, so a request is compared with the machine first.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from dataclasses import dataclass
+
+from qa_lib.config import ClusterSettings, Settings, TrainSettings
+from qa_lib.errors import ConfigError, ResourceError
+from qa_lib.machines.devices import BF16_CAPABILITY, GPUS, num_local_cpus
+
+MODEL_ACTOR_CPUS = 0.5
+"""Ray CPUs that an actor with a model reserves, for scheduling only: its threads use idle cores."""
+
+# Below a quarter of a core each, workers only take turns.
+_MIN_CPUS_PER_WORKER = 0.25
+_NO_CLUSTER = ClusterSettings()
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What the training workers take.
+
+    Attributes:
+        num_workers: Ranks.
+        device: cpu or cuda.
+        cpus_per_worker: Ray CPUs reserved for each; a scheduling amount, not a thread count.
+    """
+
+    num_workers: int
+    device: str
+    cpus_per_worker: float
+
+
+def growth(settings: Settings) -> ClusterSettings:
+    """Return the nodes that may still be added: none to this machine alone, except in a dry run."""
+    can_grow = settings.dry_run or os.environ.get("RAY_ADDRESS")
+    return settings.cluster if can_grow else _NO_CLUSTER
+
+
+def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Allocation:
+    """Choose device and CPUs of the training workers, and check that they can be placed.
+
+    Judges by this machine before `start_ray`, and by the cluster after it.
+
+    Args:
+        train: The workers' settings.
+        cluster: Nodes that may still be added, from `growth`.
+
+    Raises:
+        ResourceError: Too few CPUs or GPUs.
+        ConfigError: The device does not support the precision.
+    """
+    num_cpus, num_gpus = capacity(cluster)
+    device = train.device if train.device != "auto" else ("cuda" if num_gpus else "cpu")
+    if device == "cuda" and train.num_workers > num_gpus:
+        raise ResourceError(
+            f"--train.num-workers {train.num_workers} needs as many GPUs; there are {num_gpus:g}.",
+            f"Use --train.num-workers {max(1, int(num_gpus))}"
+            + ("." if num_gpus else " --train.device cpu, or a machine with a GPU."),
+        )
+    _check_precision(train, device, cluster)
+    # One core stays free for Ray Data: without it the workers wait for batches for ever.
+    spare = max(num_cpus - 1, 0.5)
+    # Ray counts in ten-thousandths; a share that it rounds up may not fit.
+    cpus = train.cpus_per_worker or min(1.0, math.floor(spare / train.num_workers * 1e4) / 1e4)
+    least = train.cpus_per_worker or min(_MIN_CPUS_PER_WORKER, spare)
+    room = _num_placeable(_nodes(cluster), max(cpus, least), needs_gpu=device == "cuda")
+    most = min(room, int(spare / least + 1e-9))
+    if train.num_workers > most:
+        remedies = [f"--train.num-workers {most} or fewer"] if most else []
+        remedies += ["a smaller --train.cpus-per-worker"] if train.cpus_per_worker else []
+        raise ResourceError(
+            f"{train.num_workers} workers do not fit {num_cpus:g} CPUs, of which one stays free "
+            f"for the data: at {least:g} CPU each, each on one node, there is room for {most}.",
+            f"Use {', or '.join(remedies)}.",
+        )
+    return Allocation(train.num_workers, device, cpus)
+
+
+def num_model_actors(device: str, cluster: ClusterSettings = _NO_CLUSTER) -> int:
+    """Return how many actors with a model each keep the machine or cluster busy.
+
+    On CPUs one per eight cores: torch's threads use the rest better than more copies would.
+    """
+    num_cpus, num_gpus = capacity(cluster)
+    return max(1, int(num_gpus)) if device == "cuda" else max(1, int(num_cpus) // 8)
+
+
+def capacity(cluster: ClusterSettings = _NO_CLUSTER) -> tuple[float, float]:
+    """Return the CPUs and GPUs of this machine or the connected cluster, added nodes included."""
+    nodes = _nodes(cluster)
+    return sum(cpus for cpus, _ in nodes), sum(gpus for _, gpus in nodes)
+
+
+def _check_precision(train: TrainSettings, device: str, cluster: ClusterSettings) -> None:
+    if device == "cpu" and train.precision == "fp16":
+        raise ConfigError(
+            "--train.precision fp16 needs a GPU: DeepSpeed refuses fp16 on a CPU.",
+            "Use --train.precision auto, bf16 or fp32.",
+        )
+    gpu = GPUS.get(cluster.gpu)
+    if device == "cuda" and train.precision == "bf16" and gpu and gpu.capability < BF16_CAPABILITY:
+        raise ConfigError(
+            f"A {cluster.gpu} does not support --train.precision bf16: its compute capability is "
+            f"{'.'.join(map(str, gpu.capability))}.",
+            "Use --train.precision fp16 or auto.",
+        )
+
+
+def _num_placeable(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> int:
+    """Count the workers that fit the nodes: none is spread over two."""
+    return sum(
+        int(min(num_cpus / cpus + 1e-9, num_gpus if needs_gpu else math.inf))
+        for num_cpus, num_gpus in nodes
+    )
+
+
+def _nodes(cluster: ClusterSettings) -> list[tuple[float, float]]:
+    """Return CPUs and GPUs of every node, of those too that an autoscaler starts on demand."""
+    nodes = _present()
+    if cluster.gpu == "none":
+        return nodes
+    num_missing = cluster.num_nodes - sum(num_gpus > 0 for _, num_gpus in nodes)
+    return nodes + [(cluster.cpus_per_node, float(cluster.gpus_per_node))] * max(0, num_missing)
+
+
+def _present() -> list[tuple[float, float]]:
+    """Return CPUs and GPUs of the nodes of the connected cluster, else of this machine."""
+    if "ray" in sys.modules:
+        import ray
+
+        if ray.is_initialized():
+            alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive]
+    import torch
+
+    return [(float(num_local_cpus()), float(torch.cuda.device_count()))]

@@ -1,0 +1,84 @@
+"""Starting Ray on this machine, or connecting to a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from qa_lib.errors import ConfigError
+from qa_lib.machines.devices import num_local_cpus
+
+
+def start_ray(num_cpus: int | None = None) -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
+
+    A local start never joins a Ray that is already running: the remains of an unclean stop would be
+    mistaken for a cluster.
+
+    Args:
+        num_cpus: Logical CPUs of a local Ray; None counts the cores.
+
+    Raises:
+        ConfigError: RAY_ADDRESS is the address of a dashboard.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"RAY_ADDRESS {address} accepts jobs; this process cannot join it.",
+            'Use `make submit JOB=... ARGS="..."`, or unset RAY_ADDRESS to run on this machine.',
+        )
+    _set_environment(is_local=not address)
+    # What workers print goes to Ray's session folder; errors come back as exceptions.
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address:
+        worker_env = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("HF_", "DO_NOT_TRACK", "TOKENIZERS_", "DS_ACCELERATOR", "MALLOC_"))
+            and not name.endswith("TOKEN")
+        }
+        ray.init(runtime_env={"env_vars": worker_env}, **options)
+    else:
+        # Workers inherit this process's environment. With a runtime_env, Ray would throw away the
+        # workers that it has started in advance.
+        num_cpus = num_cpus or num_local_cpus()
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **options)
+    quiet_ray_data()
+
+
+def _set_environment(*, is_local: bool) -> None:
+    """Set what Ray and glibc read when a process starts, unless the user has set it."""
+    environment = {
+        # Ray Train's controller polls its workers. The default of 2 s adds as much to every start
+        # and end; polling ten times a second takes 5 % of two cores during training.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # Ray's default for workers is a low priority; training is what the user waits for.
+        "RAY_worker_niceness": "0",
+        # glibc returns memory after every batch and faults it in again: 10 % of a step on a CPU. No
+        # mapping at all, because the largest threshold, 32 MiB, is below the gradient of a
+        # vocabulary: 12,000 page faults a step. Several arenas, because oneDNN's threads all
+        # allocate: with a single one they wait for each other 40,000 times a second.
+        "MALLOC_ARENA_MAX": str(2 * num_local_cpus()),
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    }
+    if is_local:
+        environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # an actor for clouds
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+
+
+def quiet_ray_data() -> None:
+    """Turn off Ray Data's progress bars and start-up reports in this process."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

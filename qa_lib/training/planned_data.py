@@ -1,0 +1,116 @@
+"""Ray Data: windows reach the ranks in the order of the batch plan.
+
+A dataset per rank maps stretches of the plan to Arrow batches of the windows that the plan deals to
+that rank. The plan decides which rank trains what; Ray Data computes, buffers and moves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from ray.train import DataConfig
+
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.dataset import TASK_CPUS, WindowSet, take
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.data import DataIterator, Dataset
+
+# Per task: seconds of training, a millisecond of gathering.
+_WINDOWS_PER_TASK = 512
+
+
+@dataclass
+class PlannedData(DataConfig):
+    """Gives each rank of a Ray Train group the windows that the plan deals to it.
+
+    Ray Train configures it at every start of the group, so after a failure the data continue at the
+    newest good checkpoint.
+
+    Attributes:
+        plan: Which windows make up which step.
+        window_set: Where the windows are.
+        micro_batch: Windows per rank and micro-step.
+        checkpoints: The run's checkpoint folder, path or URL.
+    """
+
+    plan: BatchPlan
+    window_set: WindowSet
+    micro_batch: int
+    checkpoints: str
+
+    def __post_init__(self) -> None:
+        """Tell Ray to split nothing: each rank has a dataset of its own."""
+        super().__init__(datasets_to_split=[])
+
+    def configure(
+        self, datasets: dict[str, Dataset], world_size: int, *_: Any, **__: Any
+    ) -> list[dict[str, DataIterator]]:
+        """Return an iterator per rank, from the resume cursor to the end of the plan."""
+        found = CheckpointStore(self.checkpoints).newest_good(warn=lambda _: None)
+        cursor = found.step if found else 0
+        return [
+            {name: self._rank_dataset(rank, world_size, cursor).iterator() for name in datasets}
+            for rank in range(world_size)
+        ]
+
+    def _rank_dataset(self, rank: int, world_size: int, cursor: int) -> Dataset:
+        import ray
+
+        steps = range(cursor, self.plan.num_steps)
+        steps_per_task = max(1, _WINDOWS_PER_TASK * world_size // self.plan.global_batch)
+        num_stretches = max(1, -(-len(steps) // steps_per_task))
+        dataset = ray.data.range(num_stretches, override_num_blocks=num_stretches)
+        dataset.context.execution_options.preserve_order = True
+        # Under output backpressure Ray 2.60's executor polls without a pause and takes half a core
+        # from the training thread of the same process [measured]. Without it little runs ahead: 60
+        # MB for an epoch of SQuAD, and the object store can spill.
+        dataset.context.set_config("backpressure_policies.enabled", [])
+        return dataset.map_batches(
+            _gather_stretch,  # type: ignore[arg-type]
+            fn_kwargs={
+                "plan": ray.put(self.plan),
+                "share": (rank, world_size, self.micro_batch),
+                "blocks": self.window_set.blocks,
+                "starts": self.window_set.starts,
+                "steps": steps,
+                "steps_per_task": steps_per_task,
+            },
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=TASK_CPUS,
+        )
+
+
+def _gather_stretch(
+    batch: pa.Table,
+    *,
+    plan: Any,
+    share: tuple[int, int, int],
+    blocks: list[ObjectRef],
+    starts: np.ndarray,
+    steps: range,
+    steps_per_task: int,
+) -> pa.Table:
+    """Turn stretches of the plan into a rank's windows with `step`, `window_index`, `weight`."""
+    import ray
+
+    plan = ray.get(plan)
+    firsts = [number * steps_per_task for number in batch["id"].to_pylist()]
+    stretch = [step for first in firsts for step in steps[first : first + steps_per_task]]
+    if not stretch:  # nothing is left to train, but Ray Data needs a block
+        return ray.get(blocks[0]).slice(0, 0)
+    parts = [plan.share(step, *share) for step in stretch]
+    indices, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
+    table = take(ray.get(blocks), starts, indices)
+    of_step = np.repeat(np.array(stretch, np.int32), len(indices) // len(stretch))
+    return (
+        table.append_column("step", pa.array(of_step))
+        .append_column("window_index", pa.array(indices))
+        .append_column("weight", pa.array(weights))
+    )

@@ -1,0 +1,83 @@
+"""What training would do, without Ray: the checks before a start, and the dry run's figures."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from qa_lib import models, windows
+from qa_lib.config import Settings
+from qa_lib.data import Questions
+from qa_lib.machines import devices, memory
+from qa_lib.machines.allocation import allocate, growth
+from qa_lib.training.batch_plan import plan_of
+from qa_lib.training.micro_batch import activation_bytes, micro_batch_of
+
+
+def check(settings: Settings) -> None:
+    """Check, before Ray starts, that machine and model can do what the settings ask for.
+
+    Raises:
+        ResourceError: Too few CPUs or GPUs, or too little memory.
+        ConfigError: The device does not support the precision.
+        ModelError: Windows are longer than the model's positions.
+    """
+    train, cluster = settings.train, growth(settings)
+    allocate(train, cluster)
+    models.check_length(settings.model.name, settings.data.max_length)
+    num_parameters = models.num_stored_parameters(settings.model.name)
+    if cluster.gpu != "none" and train.device != "cpu":
+        precision = devices.resolve_precision(train.precision, "cuda", cluster.gpu)
+        states = memory.memory_per_rank(num_parameters, train, precision, train.num_workers)
+        memory.check_gpu_memory(cluster.gpu, states, offload=train.offload_optimizer)
+    elif not os.environ.get("RAY_ADDRESS"):
+        states = memory.memory_per_rank(num_parameters, train, train.precision, train.num_workers)
+        memory.check_memory(train.num_workers, sum(states.values()))
+
+
+def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
+    """Return what `fine_tune` would do: counts, steps, bytes per rank, seconds.
+
+    The seconds are floating-point operations over an estimated speed: of a matrix product timed
+    here (CPU), or of the GPU's published peak at a usual utilisation.
+    """
+    check(settings)
+    train, gpu = settings.train, settings.cluster.gpu
+    allocation = allocate(train, growth(settings))
+    tokenizer = models.load_tokenizer(settings.model.name)
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    cut = windows.build(questions.table, tokenizer, spec, characters=False)
+    plan = plan_of(settings, windows.lengths(cut.table))
+    model = models.load_empty(settings.model.name)
+    num_parameters = models.num_parameters(model)
+    precision = devices.resolve_precision(train.precision, allocation.device, gpu)
+    num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
+    flops = 6 * models.num_matrix_parameters(model) * num_tokens
+    speed = devices.flops_per_second(allocation.device, precision, gpu)
+    if allocation.device == "cuda":
+        speed *= train.num_workers
+    longest = int(plan.lengths.max())
+    is_measured = train.micro_batch == "auto" and allocation.device == "cuda"
+    bytes_per_window = activation_bytes(
+        model.config, longest, checkpointing=train.gradient_checkpointing
+    )
+    return {
+        "num_train_questions": questions.table.num_rows - len(cut.too_long),
+        "num_train_windows": plan.num_windows,
+        "num_too_long": len(cut.too_long),
+        "mean_window_tokens": round(float(plan.lengths.mean()), 1),
+        "steps": plan.num_steps,
+        "num_parameters": num_parameters,
+        "world_size": train.num_workers,
+        "micro_batch": "tried on the GPU at the start"
+        if is_measured
+        else micro_batch_of(settings, allocation, longest),
+        "precision": precision,
+        "device": allocation.device,
+        "cpus_per_worker": allocation.cpus_per_worker,
+        "state_bytes_per_rank": memory.memory_per_rank(
+            num_parameters, train, precision, train.num_workers
+        ),
+        "activation_bytes_per_window": bytes_per_window // (1 if precision == "fp32" else 2),
+        "estimated_train_seconds": round(flops / speed),
+    }

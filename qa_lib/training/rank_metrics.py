@@ -1,0 +1,100 @@
+"""Rank 0's metrics: a row per step, for metrics.jsonl and for the driver."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from qa_lib import models
+from qa_lib.machines import devices
+from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training.engine import Engine, StepResult
+from qa_lib.training.loop import Ending, StepBatch
+from qa_lib.training.optimizer import learning_rate
+from qa_lib.training.task import TrainTask
+
+_FLUSH_EVERY_S = 1.0
+
+
+class RankMetrics:
+    """Writes rank 0's steps and sends them to the monitor, once a second; idle on other ranks."""
+
+    def __init__(self, task: TrainTask, engine: Engine, rank: int) -> None:
+        """Read which steps the run has written before: a failure makes it take them again."""
+        self._task, self._engine, self._is_main = task, engine, rank == 0
+        self._run = RunFolder(task.run_path, "train")
+        self._rows: list[dict[str, Any]] = []
+        written = self._run.read_metrics() if self._is_main else []
+        self._num_written = max((row["step"] for row in written if "step" in row), default=0)
+        self._started = self._flushed = time.monotonic()
+        self._is_started = False
+        self._num_windows = 0
+        self._num_tokens = 0
+
+    def start(self) -> None:
+        """Start the clock when the first windows are there: speeds are those of training alone."""
+        if not self._is_started:
+            self._started, self._is_started = time.monotonic(), True
+
+    def note(self, batch: StepBatch, result: StepResult) -> None:
+        """Record a finished step."""
+        if not self._is_main:
+            return
+        now, plan, engine = time.monotonic(), self._task.plan, self._engine
+        self._num_windows += batch.num_windows
+        self._num_tokens += int(plan.lengths[plan.batch(batch.step)].sum())
+        self._rows.append(
+            {
+                "step": batch.step + 1,
+                "epoch": round((batch.step + 1) / plan.steps_per_epoch, 4),
+                "loss": round(result.loss, 6),
+                "lr": learning_rate(engine.settings, batch.step, engine.num_steps),
+                "num_windows": batch.num_windows,
+                "skipped": result.skipped,
+                "redone": batch.step < self._num_written,
+                "windows_per_s": round(self._num_windows / (now - self._started), 2),
+                "time": round(time.time(), 3),
+            }
+        )
+        if now - self._flushed >= _FLUSH_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the steps since the last time, send them, and learn whether to stop."""
+        if not self._is_main:
+            return
+        import ray
+
+        with suppress(OSError):  # a full disk stops no training
+            for row in self._rows:
+                self._run.append_metrics(row)
+            self._run.flush_metrics()
+        self._engine.wants_stop = ray.get(self._task.monitor.record.remote(self._rows))
+        self._rows, self._flushed = [], time.monotonic()
+
+    def conclude(self, precision: str, ending: Ending, world_size: int) -> None:
+        """Send the monitor the result of the training, with fields for result.json."""
+        if not self._is_main:
+            return
+        import ray
+
+        engine = self._engine
+        seconds = time.monotonic() - self._started
+        self.flush()
+        facts = {
+            "steps": engine.step_number,
+            "ending": ending,
+            "num_skipped_steps": engine.num_skipped,
+            "train_loop_seconds": round(seconds, 2),
+            "windows_per_s": round(self._num_windows / seconds, 2),
+            "tokens_per_s": round(self._num_tokens / seconds, 1),
+            "num_parameters": models.num_parameters(engine.model),
+            "world_size": world_size,
+            "zero_stage": engine.zero_stage,
+            "precision": precision,
+            "device": str(engine.device),
+            "state_bytes_per_rank": engine.num_state_bytes(),
+            "peak_memory_bytes": devices.peak_memory_bytes(str(engine.device)),
+        }
+        ray.get(self._task.monitor.conclude.remote(facts))
