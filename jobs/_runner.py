@@ -43,8 +43,8 @@ class Job:
 
     Attributes:
         name: As in ``python -m jobs.NAME``.
-        run: The work: `run(settings, folder)` returns the result; without a run folder
-            `run(settings)` prints what it finds.
+        run: The work: `run(settings, folder)` writes sections of the result as they are there;
+            without a run folder `run(settings)` prints what it finds.
         describe: What the job would do, as ``--dry-run`` prints it below the settings.
         summary: What a finished job prints, from its result and run folder.
         complete: Fills in settings that this job decides, before anything else.
@@ -124,10 +124,10 @@ class Job:
         from qa_lib.runs.run_folder import RunFolder
 
         with RunFolder.open(settings, self.name) as folder:
-            result = self.run(settings, folder)
-            folder.write_result(result)
+            self.run(settings, folder)
+            folder.write_result()
             if self.summary is not None:
-                print(self.summary(result, folder))
+                print(self.summary(folder.result, folder))
         if self.draws_report:
             from qa_lib import reporting
 

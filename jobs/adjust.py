@@ -27,11 +27,11 @@ def describe(settings: Settings) -> str:
     return prune.describe(settings)
 
 
-def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+def run(settings: Settings, folder: RunFolder) -> None:
     """Adjust the model, and recover its accuracy where the settings say so."""
     from qa_lib.adjust import pipeline
 
-    return pipeline.adjust_and_recover(settings, folder)
+    pipeline.adjust_and_recover(settings, folder)
 
 
 def summary(result: dict[str, Any], folder: RunFolder) -> str:

@@ -28,15 +28,17 @@ def describe(settings: Settings) -> dict[str, Any]:
     return evaluation.describe(settings, load_questions(settings.data, "eval"))
 
 
-def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+def run(settings: Settings, folder: RunFolder) -> None:
     """Score the model, or the file of predictions."""
     from qa_lib import evaluation
     from qa_lib.data import load_questions
 
     questions = load_questions(settings.data, "eval", quarantine_dir=folder.path)
     if settings.predictions is not None:
-        return evaluation.score_file(settings, folder, questions, settings.predictions)
-    return evaluation.evaluate(settings, folder, settings.model.name, questions)
+        scores = evaluation.score_file(settings, folder, questions, settings.predictions)
+    else:
+        scores = evaluation.evaluate(settings, folder, settings.model.name, questions)
+    folder.write_result(scores, status="running")
 
 
 def summary(result: dict[str, Any], folder: RunFolder) -> str:

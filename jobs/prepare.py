@@ -25,17 +25,18 @@ def describe(settings: Settings) -> str:
     return "\n".join(f"{questions}: nothing is written" for questions in load_splits(settings.data))
 
 
-def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+def run(settings: Settings, folder: RunFolder) -> None:
     """Validate the source's splits, and write them to RUN/data."""
     from qa_lib.data import load_splits, write_shards
+    from qa_lib.runs.result import Prepared
 
     splits = load_splits(settings.data, quarantine_dir=folder.path)
     manifest = write_shards(splits, folder.url("data"))
-    result = {}
+    facts = {}
     for questions in splits:
         shards = manifest["splits"][questions.split]["shards"]
         print(f"{questions}, in {len(shards)} shards")
-        result[questions.split] = {
+        facts[questions.split] = {
             "num_questions": len(questions),
             "num_articles": len(questions.titles),
             "num_quarantined": questions.num_quarantined,
@@ -43,7 +44,7 @@ def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
             "num_bytes": sum(shard["num_bytes"] for shard in shards),
             "fingerprint": questions.fingerprint,
         }
-    return {"data": folder.url("data"), "splits": result}
+    folder.write_result(Prepared(data=folder.url("data"), splits=facts), status="running")
 
 
 def summary(result: dict[str, Any], folder: RunFolder) -> str:

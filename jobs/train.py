@@ -27,18 +27,17 @@ def describe(settings: Settings) -> dict[str, Any]:
     return training.describe(settings, load_questions(settings.data, "train"))
 
 
-def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+def run(settings: Settings, folder: RunFolder) -> None:
     """Train, and score the model."""
     from qa_lib import evaluation, training
     from qa_lib.data import load_questions
     from qa_lib.models import card
 
     questions = load_questions(settings.data, "train", quarantine_dir=folder.path)
-    result = training.fine_tune(settings, folder, questions)
-    folder.write_result(result, status="running")
-    result |= evaluation.evaluate_held_out(settings, folder, folder.url("model"))
-    card.write_card(folder, settings, result)
-    return result
+    folder.write_result(training.fine_tune(settings, folder, questions), status="running")
+    scores = evaluation.evaluate_held_out(settings, folder, folder.url("model"))
+    folder.write_result(scores, status="running")
+    card.write_card(folder, settings)
 
 
 def summary(result: dict[str, Any], folder: RunFolder) -> str:

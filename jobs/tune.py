@@ -33,11 +33,11 @@ def describe(settings: Settings) -> dict[str, Any]:
     return search.describe(settings)
 
 
-def run(settings: Settings, folder: RunFolder) -> dict[str, Any]:
+def run(settings: Settings, folder: RunFolder) -> None:
     """Search, and recover the chosen model."""
     from qa_lib import search
 
-    return search.search(settings, folder)
+    search.search(settings, folder)
 
 
 def summary(result: dict[str, Any], folder: RunFolder) -> str:

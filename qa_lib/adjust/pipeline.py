@@ -21,6 +21,7 @@ from qa_lib.models import card
 from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
+from qa_lib.runs.result import Adjusted, Trained
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.runs.run_names import RESULT, read_result
 
@@ -30,41 +31,42 @@ if TYPE_CHECKING:
 ADJUSTED, MODEL = "adjusted", "model"  # folders of a run: right after surgery, and at the end
 
 
-def adjust_and_recover(settings: Settings, run: RunFolder) -> dict[str, Any]:
+def adjust_and_recover(settings: Settings, run: RunFolder) -> None:
     """Adjust a model, prove it, write it, score it; and distil it where the settings say so.
 
     Args:
         settings: `model.name` is the parent; `adjust` says what to cut; `train` how to recover.
-        run: Receives plan.json and `model/`. A run that holds a plan replays it.
-
-    Returns:
-        Fields for result.json: the scores before, right after surgery and at the end; parameters,
-        bytes, latencies and proof; and those of `train.fine_tune` after a recovery.
+        run: Receives plan.json, `model/`, and in result.json `Adjusted`, `Evaluated` and, after a
+            recovery, `Trained`. A run that holds a plan replays it.
 
     Raises:
         AdjustError: The model cannot be adjusted as the settings say; nothing is written then.
     """
     recovers = settings.adjust.recover
-    result = _prune_and_compare(settings, run, ADJUSTED if recovers else MODEL)
-    run.write_result(result, status="running")
-    result |= _named(_parent_score(settings, run), "before")
-    run.write_result(result, status="running")
-    pruned = run.url(ADJUSTED if recovers else MODEL)
-    final = evaluation.evaluate_held_out(settings, run, pruned, final=not recovers)
-    result |= _named(final, "surgery")
+    folder = ADJUSTED if recovers else MODEL
+    run.write_result(*_prune_and_compare(settings, run, folder), status="running")
+    before = _parent_score(settings, run)
+    run.write_result(
+        Adjusted(**{f"{name}_before": before[name] for name in ("f1", "em") if name in before}),
+        status="running",
+    )
+    scores = evaluation.evaluate_held_out(settings, run, run.url(folder), final=not recovers)
+    if scores.num_questions:
+        surgery = Adjusted(f1_surgery=scores.f1, em_surgery=scores.em)
+        run.write_result(surgery, status="running")
     if recovers:
-        run.write_result(result, status="running")
         questions = load_questions(settings.data, "train", quarantine_dir=run.path)
-        final = recover_and_score(settings, run, questions)
-    result |= final
-    made = "adjusted and distilled" if recovers else "adjusted (not retrained)"
-    card.write_card(run, settings, result, made=made)
-    return result
+        recover_and_score(settings, run, questions)
+    else:
+        run.write_result(scores, status="running")
+    card.write_card(
+        run, settings, made="adjusted and distilled" if recovers else "adjusted (not retrained)"
+    )
 
 
 def recover(
     settings: Settings, run: RunFolder, questions: Questions, *, last_step: int | None = None
-) -> dict[str, Any]:
+) -> Trained:
     """Train the pruned model of a run, taught by its parent.
 
     Args:
@@ -82,23 +84,18 @@ def recover(
     return training.fine_tune(student, run, questions, last_step=last_step)
 
 
-def recover_and_score(settings: Settings, run: RunFolder, questions: Questions) -> dict[str, Any]:
+def recover_and_score(settings: Settings, run: RunFolder, questions: Questions) -> None:
     """Recover the pruned model of a run, and evaluate it; arguments as of `recover`."""
-    result = recover(settings, run, questions)
-    run.write_result(result, status="running")
-    return result | evaluation.evaluate_held_out(settings, run, run.url(MODEL))
+    run.write_result(recover(settings, run, questions), status="running")
+    scores = evaluation.evaluate_held_out(settings, run, run.url(MODEL))
+    run.write_result(scores, status="running")
 
 
-def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel) -> dict[str, Any]:
+def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel) -> Adjusted:
     """Measure the costs of the adjusted model and of its parent.
 
     Latencies are those of a forward pass, the two models in turns: in float32 on a CPU, in float16
     on a GPU.
-
-    Returns:
-        `num_parameters`, `weight_bytes` and the parent's; `num_parent_layers`; `latencies`
-        (windows, tokens, and each model's milliseconds), `latency_device`, `latency_threads`; and
-        `speedup`, that of one window of 384 tokens.
     """
     import torch
 
@@ -120,17 +117,17 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
                 "speedup": round(seconds["parent"] / seconds["child"], 3),
             }
         )
-    return {
-        "num_parameters": models.num_parameters(child),
-        "num_parent_parameters": models.num_parameters(parent),
-        "num_parent_layers": parent.config.num_hidden_layers,
-        "weight_bytes": _weight_bytes(child),
-        "parent_weight_bytes": _weight_bytes(parent),
-        "speedup": latencies[0]["speedup"],
-        "latencies": latencies,
-        "latency_device": device,
-        "latency_threads": torch.get_num_threads(),
-    }
+    return Adjusted(
+        num_parameters=models.num_parameters(child),
+        num_parent_parameters=models.num_parameters(parent),
+        num_parent_layers=parent.config.num_hidden_layers,
+        weight_bytes=_weight_bytes(child),
+        parent_weight_bytes=_weight_bytes(parent),
+        speedup=latencies[0]["speedup"],
+        latencies=latencies,
+        latency_device=device,
+        latency_threads=torch.get_num_threads(),
+    )
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -146,7 +143,7 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _prune_and_compare(settings: Settings, run: RunFolder, folder: str) -> dict[str, Any]:
+def _prune_and_compare(settings: Settings, run: RunFolder, folder: str) -> tuple[Adjusted, ...]:
     started_s = time.monotonic()
     name = settings.model.name
     parent = models.load(name, seed=settings.seed)
@@ -158,9 +155,14 @@ def _prune_and_compare(settings: Settings, run: RunFolder, folder: str) -> dict[
         )
     plan, texts = obtain_plan(settings, run, parent)
     child, pruned = write_pruned(settings, run, parent, plan, folder, texts=texts)
-    result = {"parent": name, "parent_sha256": plan.parent_sha256, **pruned}
-    result |= {"vocabulary_size": child.config.vocab_size} | compare(settings, parent, child)
-    return result | {"adjust_seconds": round(time.monotonic() - started_s, 2)}
+    costs = compare(settings, parent, child)
+    rest = Adjusted(
+        parent=name,
+        parent_sha256=plan.parent_sha256,
+        vocabulary_size=child.config.vocab_size,
+        adjust_seconds=round(time.monotonic() - started_s, 2),
+    )
+    return pruned, costs, rest
 
 
 def _teacher(settings: Settings) -> str | None:
@@ -192,7 +194,7 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     cache = Folder(f"{settings.storage}/cache/score-{key}")
     scores = read_result(cache)
     if not scores:
-        scores = evaluation.evaluate(settings, run, name, questions, final=False)
+        scores = evaluation.evaluate(settings, run, name, questions, final=False).fields()
         cache.write_json(RESULT, scores, indent=2)
     return scores
 
@@ -200,6 +202,3 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
 def _weight_bytes(model: PreTrainedModel) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
-
-def _named(result: dict[str, Any], moment: str) -> dict[str, Any]:
-    return {f"{key}_{moment}": result[key] for key in ("f1", "em") if key in result}

@@ -27,6 +27,7 @@ from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.runs import storage
 from qa_lib.runs.progress import QUIET_S, tracked
+from qa_lib.runs.result import Adjusted
 from qa_lib.runs.run_folder import PLAN, RunFolder
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def write_pruned(
     folder: str,
     *,
     texts: pa.StringArray | None = None,
-) -> tuple[PreTrainedModel, dict[str, Any]]:
+) -> tuple[PreTrainedModel, Adjusted]:
     """Prune a parent, prove it, and only then write the model and the plan into a run.
 
     Args:
@@ -115,7 +116,7 @@ def write_pruned(
         texts: Must become the same tokens as before, where the vocabulary is shorter.
 
     Returns:
-        The adjusted model; and sizes and proof as fields for result.json.
+        The adjusted model; and its sizes and proof.
 
     Raises:
         AdjustError: As of `prune`; nothing is written then.
@@ -129,7 +130,7 @@ def write_pruned(
             shown = shown | {"num_tokens": vocabulary.check(whole, tokenizer, kept, texts)}
     write_model(run, child, tokenizer, folder)
     plan.write(run)
-    return child, sizes_of(plan) | {"proof": shown}
+    return child, Adjusted(**sizes_of(plan), proof=shown)
 
 
 def sizes_of(plan: Plan) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from qa_lib.doctor.finding import Finding
 from qa_lib.runs import storage
-from qa_lib.runs.run_folder import versions
+from qa_lib.runs.provenance import versions
 
 CONTACT_S = 3.0
 """Seconds an address has to answer."""

@@ -20,7 +20,7 @@ from qa_lib.doctor.finding import Finding
 from qa_lib.errors import DataError, UserError
 from qa_lib.runs import storage
 from qa_lib.runs.folder import Folder
-from qa_lib.runs.run_folder import versions
+from qa_lib.runs.provenance import versions
 
 PROBE_S = 8.0
 """Seconds that all nodes together have to answer; later ones become findings."""

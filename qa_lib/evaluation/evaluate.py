@@ -20,6 +20,7 @@ from qa_lib.machines.actors import device_of
 from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import storage
 from qa_lib.runs.folder import Folder
+from qa_lib.runs.result import Evaluated, Scored
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import dataset
 
@@ -36,7 +37,7 @@ def evaluate(
     questions: Questions,
     *,
     final: bool = True,
-) -> dict[str, Any]:
+) -> Evaluated:
     """Answer every question with a model, score the answers, and write them to the run folder.
 
     The folder gets `predictions.json` (official form) and `answers.parquet` (a row per question:
@@ -67,14 +68,14 @@ def evaluate(
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)
     candidates, facts = find_all_spans(settings, model_name, window_set)
-    return {
+    return Evaluated(
         **_merge_and_score(settings, run, questions, candidates, final),
         **facts,
-        "model_fingerprint": models.fingerprint(model_name),
-        "num_eval_too_long": len(window_set.too_long),
+        model_fingerprint=models.fingerprint(model_name),
+        num_eval_too_long=len(window_set.too_long),
         **_origin(questions),
-        "eval_seconds": round(time.monotonic() - started, 2),
-    }
+        eval_seconds=round(time.monotonic() - started, 2),
+    )
 
 
 def _merge_and_score(
@@ -95,7 +96,7 @@ def _merge_and_score(
 
 def evaluate_held_out(
     settings: Settings, run: RunFolder, model_name: str, *, final: bool = True
-) -> dict[str, Any]:
+) -> Evaluated:
     """Evaluate a model that a job has just made, on what it was not trained on.
 
     That is the `eval` split, and the articles held out where the source has none.
@@ -106,10 +107,9 @@ def evaluate_held_out(
     """
     questions = load_held_out(settings.data, quarantine_dir=run.path)
     if questions is None:
-        return {"num_questions": 0}
-    result = evaluate(settings, run, model_name, questions, final=final)
-    result["eval_windows_per_s"] = result.pop("windows_per_s")
-    return result
+        return Evaluated(num_questions=0)
+    fields = evaluate(settings, run, model_name, questions, final=final).fields()
+    return Evaluated(eval_windows_per_s=fields.pop("windows_per_s"), **fields)
 
 
 def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
@@ -138,18 +138,13 @@ def _check(settings: Settings, model_name: str, *, final: bool) -> None:
     device_of(settings)
 
 
-def score(questions: Questions, predictions: Mapping[str, str]) -> dict[str, Any]:
-    """Score answers as `metrics.score` does.
-
-    Returns:
-        The means (0 to 100), `num_questions` (all), `rules`, and where predictions are missing or
-        superfluous their numbers, the missing ids, and the first superfluous ones.
-    """
-    return _fields(metrics.score(questions.table, predictions))
+def score(questions: Questions, predictions: Mapping[str, str]) -> Scored:
+    """Score answers as `metrics.score` does, EM and F1 alone."""
+    return Scored(**_fields(metrics.score(questions.table, predictions)))
 
 
 def _fields(scored: metrics.Scores) -> dict[str, Any]:
-    """Return the fields of result.json about scores: see `score`."""
+    """Return the fields of `Scored` without an analysis."""
     result = scored.summary() | {"num_questions": len(scored.em), "rules": scored.version}
     if scored.missing_ids:
         result |= {"num_missing": len(scored.missing_ids), "missing_ids": scored.missing_ids}
@@ -169,7 +164,7 @@ def _origin(questions: Questions) -> dict[str, Any]:
 
 def score_file(
     settings: Settings, run: RunFolder, questions: Questions, path: str
-) -> dict[str, Any]:
+) -> Scored:
     """Score a predictions file, and copy it to the run folder.
 
     This takes no Ray, and no model but the sentence encoder of the settings.
@@ -181,7 +176,7 @@ def score_file(
         path: Local path or URL of a JSON object of question id to answer text.
 
     Returns:
-        Fields for result.json, among them `missing_ids`, all of them, where there are any.
+        The scores, among them `missing_ids`, all of them, where there are any.
 
     Raises:
         DataError: The file cannot be read, or is not such an object.
@@ -199,12 +194,12 @@ def score_file(
     predictions = metrics.parse_predictions(content, path)
     scored = metrics.score(questions.table, predictions)
     run.write_text(PREDICTIONS, json.dumps(predictions))
-    return {
+    return Scored(
         **_fields(scored),
         **analysis.analyse(settings, run, questions, predictions, scored),
-        "predictions": path,
+        predictions=path,
         **_origin(questions),
-    }
+    )
 
 
 def merge(candidates: pa.Table, questions: Questions, settings: EvaluateSettings) -> Answers:

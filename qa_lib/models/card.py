@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from qa_lib.config import Settings
 from qa_lib.models.ragged import MODEL_TYPE
+from qa_lib.runs.result import labels
 from qa_lib.runs.run_folder import RunFolder
 
-_TITLES = {
-    "f1": "F1",
-    "em": "EM",
-    "num_questions": "evaluation questions",
-    "num_train_questions": "training questions",
-    "num_train_windows": "training windows",
-    "num_window_passes": "windows trained, all passes",
-    "steps": "optimizer steps",
-    "num_parameters": "parameters",
-    "num_parent_parameters": "parameters of the model it was cut from",
-    "speedup": "speed, times that model's (1 window of 384 tokens)",
-    "precision": "precision",
-    "world_size": "workers",
-    "zero_stage": "ZeRO stage",
-}
+_FIELDS = (
+    "f1",
+    "em",
+    "num_questions",
+    "num_train_questions",
+    "num_train_windows",
+    "num_window_passes",
+    "steps",
+    "num_parameters",
+    "num_parent_parameters",
+    "speedup",
+    "precision",
+    "world_size",
+    "zero_stage",
+)
 
 _STOCK_USE = """```python
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -46,15 +46,12 @@ tokenizer = models.load_tokenizer("model")
 ```"""
 
 
-def write_card(
-    run: RunFolder, settings: Settings, result: Mapping[str, Any], *, made: str = "fine-tuned"
-) -> None:
+def write_card(run: RunFolder, settings: Settings, *, made: str = "fine-tuned") -> None:
     """Write `model/README.md` in the hub's format.
 
     Args:
         run: The run folder, whose `model/` holds the checkpoint.
         settings: Those of the run.
-        result: The fields of result.json; the card leaves out absent ones.
         made: How it was made from the model that the settings name.
     """
     data = settings.data.source
@@ -66,10 +63,11 @@ def write_card(
         "base_model": _public_name(settings.model.name),
         "datasets": [data] if _is_hub_id(data) else None,
     }
+    titles = labels(run.job)
     rows = [
-        f"| {title} | {_figure(result[name])} |"
-        for name, title in _TITLES.items()
-        if result.get(name) is not None
+        f"| {titles[name]} | {_figure(run.result[name])} |"
+        for name in _FIELDS
+        if run.result.get(name) is not None
     ]
     text = f"""---
 {yaml.safe_dump({key: value for key, value in header.items() if value}, sort_keys=False).strip()}

@@ -292,9 +292,10 @@ SECTIONS = {
 """The sections in the result.json of each job."""
 
 
-def labels(job: str) -> dict[str, str]:
-    """Return the label of every field in a job's result.json, by name."""
-    fields = {}
-    for section in SECTIONS.get(job, (Ran,)):
-        fields |= {name: str(field.title) for name, field in section.model_fields.items()}
-    return fields
+def labels(*jobs: str) -> dict[str, str]:
+    """Return the label of every field in the result.json of these jobs; the last one's hold."""
+    found = {}
+    for job in jobs:
+        for section in SECTIONS.get(job, (Ran,)):
+            found |= {name: str(field.title) for name, field in section.model_fields.items()}
+    return found

@@ -2,7 +2,7 @@
 
     with RunFolder.open(settings, "train") as run:
         run.append_metrics({"step": 1, "loss": 5.9})
-        run.write_result({"f1": 77.1, "em": 68.0})
+        run.write_result(Evaluated(f1=77.1, em=68.0))
 
 RUNS/NAME/ holds config.yaml (resolved settings), result.json, metrics.jsonl, and what the job adds:
 model/, predictions.json, report.html, checkpoints. The `status` in result.json is running, done,
@@ -15,21 +15,17 @@ import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
-from typing import Any, Literal
+from typing import Any
 
 from qa_lib.config import Settings
 from qa_lib.errors import UserError
-from qa_lib.runs import run_names, storage
+from qa_lib.runs import provenance, run_names, storage
 from qa_lib.runs.folder import Folder
+from qa_lib.runs.result import Ran, Section, Status
 from qa_lib.runs.run_names import CONFIG, RESULT
 
 METRICS = "metrics.jsonl"
 PLAN, TRIALS = "plan.json", "trials.parquet"  # of an adjustment, of a search
-
-Status = Literal["running", "done", "failed", "interrupted"]
-
-_LIBRARIES = "torch ray deepspeed transformers tokenizers accelerate datasets pyarrow numpy".split()
 
 
 class RunFolder(Folder):
@@ -45,7 +41,7 @@ class RunFolder(Folder):
         super().__init__(path)
         self.job = job
         self.resumed = False
-        self._start_s = time.time()
+        self._start_s, self._started_at = time.time(), provenance.now()
         self._earlier_s = 0.0  # seconds that earlier attempts took
         self._result: dict[str, Any] = {}
         self._metrics = storage.LineLog(self.filesystem, self.at(METRICS))
@@ -71,7 +67,7 @@ class RunFolder(Folder):
                 run._result = run.read_result()
                 run._earlier_s = float(run._result.get("seconds") or 0.0)
             run.write_config(settings)
-            run.write_result({}, status="running")
+            run.write_result(status="running")
         return run
 
     @staticmethod
@@ -87,14 +83,14 @@ class RunFolder(Folder):
         """Record done, failed or interrupted; drop a new folder that a user's error left empty."""
         if error is None:
             if self._result.get("status") == "running":
-                self.write_result({})
+                self.write_result()
             return
         status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         with suppress(OSError):  # a full disk must not hide the error that is being raised
             if isinstance(error, UserError) and not self.resumed and self._is_empty():
                 self.remove()  # the corrected command may use the name again
             else:
-                self.write_result({"error": storage.first_line(error)}, status=status)
+                self.write_result(Ran(error=storage.first_line(error)), status=status)
 
     def write_config(self, settings: Settings) -> None:
         """Write config.yaml, which can be used as a recipe."""
@@ -104,18 +100,29 @@ class RunFolder(Folder):
         """Return the settings that the run was made with."""
         return Settings.from_yaml(self.read_text(CONFIG))
 
-    def write_result(self, values: Mapping[str, Any], status: Status = "done") -> None:
-        """Add values to result.json, with job, status, seconds (of all attempts) and versions."""
+    @property
+    def result(self) -> dict[str, Any]:
+        """The fields of result.json as written last by this process."""
+        return dict(self._result)
+
+    def write_result(self, *sections: Section, status: Status = "done") -> None:
+        """Add sections to result.json, and what `Ran` says of the run itself."""
         if status in ("running", "done"):
             self._result.pop("error", None)
-        self._result |= values
-        self._result |= {
-            "job": self.job,
-            "run_name": self.name,
-            "status": status,
-            "seconds": round(self._earlier_s + time.time() - self._start_s, 3),
-            "versions": versions(),
-        }
+        ran = Ran(
+            job=self.job,
+            run_name=self.name,
+            status=status,
+            seconds=round(self._earlier_s + time.time() - self._start_s, 3),
+            started_at=self._started_at,
+            host=platform.node(),
+            hardware=provenance.hardware(),
+            command=provenance.command(),
+            commit=provenance.commit(),
+            versions=provenance.versions(),
+        )
+        for section in (*sections, ran):
+            self._result |= section.fields()
         self.flush_metrics()
         self.write_json(RESULT, self._result, indent=2)
 
@@ -145,11 +152,3 @@ class RunFolder(Folder):
     def _is_empty(self) -> bool:
         return {entry.base_name for entry in self.entries()} <= {CONFIG, RESULT}
 
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that a run's results depend on."""
-    installed = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            installed[library] = metadata.version(library)
-    return installed

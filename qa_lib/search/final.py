@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qa_lib import models
 from qa_lib.adjust import Plan, pipeline, prune
 from qa_lib.config import Settings
@@ -16,7 +14,7 @@ from qa_lib.search.tuner import TUNE
 
 def recover_chosen(
     settings: Settings, run: RunFolder, plan: Plan, setting: Setting, questions: Questions
-) -> dict[str, Any]:
+) -> None:
     """Distil the parent into the chosen model with the recipe's whole training, and evaluate it.
 
     Args:
@@ -25,21 +23,16 @@ def recover_chosen(
         plan: The chosen trial's.
         setting: The chosen trial's.
         questions: To train on.
-
-    Returns:
-        Fields for result.json.
     """
     parent = models.load(settings.model.name, seed=settings.seed)
-    child, result = prune.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
-    result |= pipeline.compare(settings, parent, child)
-    run.write_result(result, status="running")
+    child, pruned = prune.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
+    run.write_result(pruned, pipeline.compare(settings, parent, child), status="running")
     del parent, child
     chosen = {"learning_rate": setting.learning_rate, "distill_weight": setting.distill_weight}
     train = settings.train.model_copy(update=chosen)
     taught = settings.model_copy(update={"train": train})
-    result |= pipeline.recover_and_score(taught, run, questions)
-    card.write_card(run, settings, result, made="adjusted by a search, and distilled")
-    return result
+    pipeline.recover_and_score(taught, run, questions)
+    card.write_card(run, settings, made="adjusted by a search, and distilled")
 
 
 def clean(run: RunFolder) -> None:

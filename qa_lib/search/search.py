@@ -12,6 +12,7 @@ from qa_lib.data import Questions, load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.machines.allocation import allocate, growth
 from qa_lib.machines.ray_session import start_ray
+from qa_lib.runs.result import Searched
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import latency_table, parent, pareto, results
 from qa_lib.search.final import clean, recover_chosen
@@ -23,16 +24,13 @@ from qa_lib.search.tuner import concurrency, run_trials
 from qa_lib.training import dataset, teacher
 
 
-def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
+def search(settings: Settings, run: RunFolder) -> None:
     """Search, recover the chosen model in full, and evaluate it once.
 
     Args:
         settings: `search` says what to look for; `data.holdout_articles` is above 0.
         run: Receives search.jsonl, tables and picture of the trials, plan.json and `model/`. A
             resumed run repeats only unfinished rungs.
-
-    Returns:
-        Fields for result.json.
 
     Raises:
         DataError: The parent's result.json does not hold out the articles that trials are scored
@@ -60,19 +58,19 @@ def search(settings: Settings, run: RunFolder) -> dict[str, Any]:
     results.write_tables(run, rows)
     chosen, is_fast = results.choose(front, speedups, settings.search.min_speedup)
     pareto.draw(run, rows, chosen.number)
-    result = results.facts(journal, halving, speedups) | {
-        "parent": task.settings.model.name,
-        "chosen_trial": chosen.number,
-        "chosen_reaches_min_speedup": is_fast,
-        "f1_held_out_parent": rows[0]["f1"],
-        "f1_held_out": chosen.outcomes[-1].f1,
+    searched = Searched(
+        **results.facts(journal, halving, speedups),
+        parent=task.settings.model.name,
+        chosen_trial=chosen.number,
+        chosen_reaches_min_speedup=is_fast,
+        f1_held_out_parent=rows[0]["f1"],
+        f1_held_out=chosen.outcomes[-1].f1,
         **chosen.setting.row(),
-    }
-    run.write_result(result, status="running")
+    )
+    run.write_result(searched, status="running")
     plan = Plan.read(task.folder(chosen.number))
-    result |= recover_chosen(task.settings, run, plan, chosen.setting, task.questions)
+    recover_chosen(task.settings, run, plan, chosen.setting, task.questions)
     clean(run)
-    return result
 
 
 def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Halving]:

@@ -70,4 +70,4 @@ class GroupRung(Rung):
             pipeline.recover(settings, run, task.questions, last_step=last_step)
             scored = run.url(pipeline.MODEL)
         scores = evaluation.evaluate(settings, run, scored, task.held_out, final=False)
-        return task.outcome(job.rung, float(scores["f1"]), started_s)
+        return task.outcome(job.rung, float(scores.f1), started_s)

@@ -199,4 +199,4 @@ class TrialWorker:
         answers = evaluation.merge(found, task.held_out, rules).table(self._contexts)
         ids = task.held_out.table["id"].to_pylist()
         predictions = dict(zip(ids, answers["answer"].to_pylist(), strict=True))
-        return float(evaluation.score(task.held_out, predictions)["f1"])
+        return float(evaluation.score(task.held_out, predictions).f1)

@@ -13,6 +13,7 @@ from qa_lib.errors import CheckpointError, TrainError
 from qa_lib.machines.allocation import Allocation, allocate, growth
 from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import dataset, preview, teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def fine_tune(
     settings: Settings, run: RunFolder, questions: Questions, *, last_step: int | None = None
-) -> dict[str, Any]:
+) -> Trained:
     """Train a model on all windows of the questions and write it to the run's `model/`.
 
     Args:
@@ -41,7 +42,7 @@ def fine_tune(
             takes all steps of the plan.
 
     Returns:
-        Fields for result.json: counts, steps, losses, speed, world size and ZeRO stage.
+        Counts, steps, speed, world size and ZeRO stage.
 
     Raises:
         ResourceError: The machine or cluster cannot hold the workers.
@@ -73,19 +74,19 @@ def fine_tune(
     facts = _train(task, run, window_set, allocation)
     ledger = read_ledger(run)
     check_ledger(ledger, plan, facts["steps"])
-    return {
-        "num_train_questions": questions.table.num_rows - len(window_set.too_long),
-        "num_train_windows": plan.num_windows,
-        "num_window_passes": ledger.num_rows,
-        "num_too_long": len(window_set.too_long),
-        "num_quarantined": questions.num_quarantined,
-        "train_fingerprint": questions.fingerprint,
-        "holdout_titles": _holdout_titles(settings),
-        "train_seconds": round(time.monotonic() - started, 2),
-        "micro_batch": task.micro_batch,
+    return Trained(
+        num_train_questions=questions.table.num_rows - len(window_set.too_long),
+        num_train_windows=plan.num_windows,
+        num_window_passes=ledger.num_rows,
+        num_too_long=len(window_set.too_long),
+        num_quarantined=questions.num_quarantined,
+        train_fingerprint=questions.fingerprint,
+        holdout_titles=_holdout_titles(settings),
+        train_seconds=round(time.monotonic() - started, 2),
+        micro_batch=task.micro_batch,
         **teacher_facts,
         **facts,
-    }
+    )
 
 
 def run_rank(config: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from qa_lib.models.inference import Forward
 from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
+from qa_lib.runs.result import Exported
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.serving.answerer import check_answers
 from qa_lib.serving.onnx.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
@@ -67,7 +68,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     }
 
 
-def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
+def export(settings: Settings, run: RunFolder) -> None:
     """Export a model to ONNX beside its safetensors, and compare its results with PyTorch's.
 
     Everything runs on this machine's CPU, PyTorch in float32. `predictions.json` holds the answers
@@ -76,10 +77,6 @@ def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
     Args:
         settings: `model.name` is exported, as `export` says; `data` gives the questions.
         run: Receives `model/`: the checkpoint, its tokenizer, and `onnx/`.
-
-    Returns:
-        Fields for result.json: bytes of each file; `max_logit_error`; `f1`, `em` of the ONNX file,
-        `f1_pytorch`, `f1_int8` and so on, `num_same_answers`; `latencies` in milliseconds.
 
     Raises:
         ConfigError: The windows are longer than the model's positions.
@@ -97,17 +94,19 @@ def export(settings: Settings, run: RunFolder) -> dict[str, Any]:
                 shutil.copyfile(file, local / file.name)
         forward.tokenizer.save_pretrained(local)
         variants, facts = _write(forward, local, settings.export.quantize)
-        facts |= {
-            "model": name,
-            "model_fingerprint": models.fingerprint(name),
-            "num_parameters": models.num_parameters(forward.model),
-            "opset": OPSET,
-        }
+        exported = Exported(
+            model=name,
+            model_fingerprint=models.fingerprint(name),
+            num_parameters=models.num_parameters(forward.model),
+            opset=OPSET,
+            **facts,
+        )
         run.put_folder(local, "model")
-        run.write_result(facts, status="running")
-        facts |= _answers(settings, run, forward, variants)
-        run.write_result(facts, status="running")
-        return facts | _latencies(forward.model.config, local, variants)
+        run.write_result(exported, status="running")
+        answers = Exported(**_answers(settings, run, forward, variants))
+        run.write_result(answers, status="running")
+        latencies = Exported(**_latencies(forward.model.config, local, variants))
+        run.write_result(latencies, status="running")
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -223,7 +222,7 @@ def _answers(
     for variant, model in variants.items():
         forward.model = model
         predictions[variant] = _predict(settings, forward, questions, cut.table, variant)
-        scores = evaluation.score(questions, predictions[variant])
+        scores = evaluation.score(questions, predictions[variant]).fields()
         others = {f"{key}_{variant}": scores[key] for key in ("f1", "em")}
         facts |= scores if variant == _ONNX else others
     facts["num_same_answers"] = {
