@@ -44,7 +44,7 @@ def train_job(settings: Settings, questions: Questions) -> tuple[RunFolder, dict
     from qa_lib.runs.run_folder import RunFolder
 
     with RunFolder.open(settings, "train") as run:
-        return run, training.fine_tune(settings, run, questions)
+        return run, training.fine_tune(settings, run, questions).fields()
 
 
 def engine_here(

@@ -84,13 +84,14 @@ def adjusted(settings: Any, row: Row) -> dict[str, Any]:
 def trained_further(settings: Any) -> dict[str, Any]:
     """Return the result of training the parent as long as its children, by the labels alone."""
 
-    def train(named: Any, run: Any) -> dict[str, Any]:
+    def train(named: Any, run: Any) -> None:
         from qa_lib import evaluation, training
         from qa_lib.data import load_questions
 
         questions = load_questions(named.data, "train", quarantine_dir=run.path)
-        result = training.fine_tune(named, run, questions)
-        return result | evaluation.evaluate_held_out(named, run, run.url("model"))
+        run.write_result(training.fine_tune(named, run, questions), status="running")
+        scores = evaluation.evaluate_held_out(named, run, run.url("model"))
+        run.write_result(scores, status="running")
 
     return once(settings.model_copy(update={"run_name": FURTHER}), "train", train)
 
@@ -126,9 +127,9 @@ def once(settings: Any, job: str, work: Any) -> dict[str, Any]:
         return found
     settings = settings.model_copy(update={"resume": bool(found)})
     with RunFolder.open(settings, job) as run:
-        result = work(settings, run)
-        run.write_result(result)
-    return result
+        work(settings, run)
+        run.write_result()
+        return run.result
 
 
 def table(results: list[tuple[Row, dict[str, Any]]], further: dict[str, Any]) -> str:

@@ -96,9 +96,10 @@ def recovered(settings: Any, row: Row, width: int) -> dict[str, Any]:
     return once(named, "adjust", pipeline.adjust_and_recover)
 
 
-def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
+def fit(settings: Any, run: Any, row: Row) -> None:
     """Find the largest width, of a ragged model the mean, with which a row has its speed."""
     from qa_lib import adjust, models
+    from qa_lib.runs.result import Adjusted
 
     config = models.load_config(settings.model.name)
     whole = adjust.Sizes.of(config)
@@ -116,7 +117,8 @@ def fit(settings: Any, run: Any, row: Row) -> dict[str, Any]:
     while low < high:  # the narrower, the faster
         middle = (low + high + 1) // 2
         low, high = (middle, high) if is_fast(middle) else (low, middle - 1)
-    return {"intermediate_size": low * STEP, "speedups": tried}
+    run.write_json("speedups.json", {str(width): speedup for width, speedup in tried.items()})
+    run.write_result(Adjusted(intermediate_size=low * STEP), status="running")
 
 
 def measured(settings: Any, rows: Iterable[Row]) -> list[float]:

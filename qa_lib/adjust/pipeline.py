@@ -201,4 +201,3 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
 
 def _weight_bytes(model: PreTrainedModel) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-

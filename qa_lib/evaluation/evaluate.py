@@ -162,9 +162,7 @@ def _origin(questions: Questions) -> dict[str, Any]:
     }
 
 
-def score_file(
-    settings: Settings, run: RunFolder, questions: Questions, path: str
-) -> Scored:
+def score_file(settings: Settings, run: RunFolder, questions: Questions, path: str) -> Scored:
     """Score a predictions file, and copy it to the run folder.
 
     This takes no Ray, and no model but the sentence encoder of the settings.

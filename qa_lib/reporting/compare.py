@@ -11,12 +11,14 @@ from typing import Any
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.evaluation import analysis
 from qa_lib.reporting import charts, pages
-from qa_lib.reporting.content import COSTS, LABELS, SCORES, leaves
+from qa_lib.reporting.content import COSTS, SCORES, leaves
 from qa_lib.reporting.facts import Facts, look_up, read
 from qa_lib.reporting.pages.text import figure
+from qa_lib.runs import result
 from qa_lib.runs.run_folder import RunFolder
 
 _MAX_NAME = 120
+_TITLES = result.labels("train")
 
 
 def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
         "runs": runs,
         "labels": labels,
         "scores": _score_rows(runs),
-        "costs": _rows(runs, {name: LABELS[name] for name in COSTS} | _latencies(runs)),
+        "costs": _rows(runs, {name: _TITLES[name] for name in COSTS} | _latencies(runs)),
         "pairs": pairs,
         "settings": _settings(runs),
         "notes": [*(note for run in runs for note in run.notes), *notes],

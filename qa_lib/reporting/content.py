@@ -1,4 +1,4 @@
-"""The content of a report: labels of the fields of result.json, and facts sorted into sections."""
+"""The content of a report: facts of a run sorted into sections."""
 
 from __future__ import annotations
 
@@ -12,43 +12,10 @@ from qa_lib.config import Settings
 from qa_lib.reporting import charts, layers
 from qa_lib.reporting.facts import Facts, look_up
 from qa_lib.reporting.pages.text import figure
+from qa_lib.runs.result import labels
 from qa_lib.runs.run_folder import CONFIG
 
 SCORES = {"f1": "F1", "em": "EM", "semantic": "Semantic"}
-LABELS = {
-    "num_train_questions": "training questions",
-    "num_train_windows": "training windows",
-    "num_window_passes": "training windows, all epochs",
-    "num_too_long": "training questions that are too long",
-    "num_quarantined": "training rows in quarantine",
-    "num_questions": "evaluated questions",
-    "num_windows": "evaluated windows",
-    "num_eval_too_long": "evaluated questions that are too long",
-    "num_eval_quarantined": "evaluation rows in quarantine",
-    "num_missing": "questions without a prediction",
-    "num_trials": "trials",
-    "num_crashed_trials": "crashed trials",
-    "windows_per_s": "training windows per second",
-    "tokens_per_s": "training tokens per second",
-    "eval_windows_per_s": "evaluated windows per second",
-    "train_seconds": "training, seconds",
-    "eval_seconds": "evaluation, seconds",
-    "seconds": "total, seconds",
-    "steps": "optimizer steps",
-    "num_skipped_steps": "skipped steps",
-    "world_size": "workers",
-    "zero_stage": "ZeRO stage",
-    "precision": "precision",
-    "device": "training device",
-    "eval_device": "evaluation device",
-    "speedup": "speed-up",
-    "num_parameters": "parameters",
-    "num_parent_parameters": "parameters of the parent",
-    "weight_bytes": "bytes of weights",
-    "parent_weight_bytes": "bytes of the parent's weights",
-    "peak_memory_bytes": "peak bytes of a training worker",
-    "eval_peak_memory_bytes": "peak bytes of an evaluation actor",
-}
 DATA = """
     num_train_questions num_train_windows num_window_passes num_too_long num_quarantined
     num_questions num_windows num_eval_too_long num_eval_quarantined num_missing num_trials
@@ -107,7 +74,7 @@ class Figures:
 
 def of(facts: Facts) -> dict[str, Any]:
     """Return the values for report.html."""
-    figures = Figures(facts.result)
+    figures, titles = Figures(facts.result), labels(facts.job)
     speed = {"speedup": "Speed-up"}
     if "speedup" not in facts.result:
         speed = {"windows_per_s": "Windows per second"}
@@ -119,8 +86,8 @@ def of(facts: Facts) -> dict[str, Any]:
         "scores": _rows(figures, SCORES | {"best_f1": "F1 at the best threshold"}),
         "outcomes": _outcomes(facts),
         "charts": _charts(facts),
-        "data": [(LABELS[name], name) for name in DATA if figures.known(name)],
-        "speed": [(LABELS[name], name) for name in SPEED if figures.known(name)],
+        "data": [(titles[name], name) for name in DATA if figures.known(name)],
+        "speed": [(titles[name], name) for name in SPEED if figures.known(name)],
         "memory": _memory(facts),
         "layers": layers.picture(facts),
         "breakdowns": _breakdowns(facts.analysis),

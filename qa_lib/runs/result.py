@@ -43,7 +43,7 @@ class Ran(Section):
     run_name: str = _field("run", "Name of the run folder.")
     status: Status = _field("status", "running, done, failed or interrupted.")
     error: str = _field("error", "First line of the error that ended the run.")
-    seconds: float = _field("seconds in all", "Wall time of all attempts, in seconds.")
+    seconds: float = _field("total, seconds", "Wall time of all attempts, in seconds.")
     started_at: str = _field("started", "When this attempt started, UTC, ISO 8601.")
     host: str = _field("host", "Name of the machine that the command ran on.")
     hardware: str = _field("hardware", "Processor, cores, memory and GPUs of that machine.")
@@ -57,21 +57,24 @@ class Ran(Section):
 class Trained(Section):
     """What was trained, on what, and how fast."""
 
-    num_train_questions: int = _field("questions trained on", "Questions with at least one window.")
-    num_train_windows: int = _field("windows trained on", "Windows of those questions.")
-    num_window_passes: int = _field("windows, all passes", "Windows trained, repeats counted.")
+    num_train_questions: int = _field("training questions", "Questions with at least one window.")
+    num_train_windows: int = _field("training windows", "Windows of those questions.")
+    num_window_passes: int = _field(
+        "training windows, all epochs", "Windows trained, repeats counted."
+    )
     num_too_long: int = _field(
-        "questions too long to train on", "Questions that leave no room for context in a window."
+        "training questions that are too long",
+        "Questions that leave no room for context in a window.",
     )
     num_quarantined: int = _field(
-        "quarantined training rows", "Rows left out because something is wrong with them."
+        "training rows in quarantine", "Rows left out because something is wrong with them."
     )
     train_fingerprint: str = _field("training data", "SHA-256 of the questions trained on.")
     holdout_titles: list[str] = _field(
         "held-out articles", "Titles of training articles that were kept out of training."
     )
     train_seconds: float = _field(
-        "seconds of training", "From the start of the workers to their end, in seconds."
+        "training, seconds", "From the start of the workers to their end, in seconds."
     )
     train_loop_seconds: float = _field(
         "seconds of steps", "From the first window to the last step, in seconds."
@@ -88,20 +91,20 @@ class Trained(Section):
     teacher_seconds: float = _field("seconds of teaching", "Time for the teacher's logits.")
     steps: int = _field("optimizer steps", "Optimizer steps taken.")
     ending: Literal["done", "stopped", "diverged"] = _field("ending", "How the workers ended.")
-    num_skipped_steps: int = _field("steps skipped", "Steps whose gradients were not finite.")
+    num_skipped_steps: int = _field("skipped steps", "Steps whose gradients were not finite.")
     num_rollbacks: int = _field("rollbacks", "Returns to a checkpoint after a divergence.")
-    windows_per_s: float = _field("windows trained per second", "Speed of the steps, all workers.")
-    tokens_per_s: float = _field("tokens trained per second", "The same in tokens, no padding.")
+    windows_per_s: float = _field("training windows per second", "Speed of the steps, all workers.")
+    tokens_per_s: float = _field("training tokens per second", "The same in tokens, no padding.")
     num_parameters: int = _field("parameters", "Parameters of the model.")
     world_size: int = _field("workers", "Ranks of the training group.")
     zero_stage: int = _field("ZeRO stage", "What DeepSpeed partitions: 0 nothing, 3 everything.")
     precision: str = _field("precision", "fp32, bf16 or fp16.")
-    device: str = _field("device", "cpu, or the CUDA device of rank 0.")
+    device: str = _field("training device", "cpu, or the CUDA device of rank 0.")
     state_bytes_per_rank: dict[str, int] = _field(
         "state of a rank", "Bytes of parameters, gradients and optimizer state on rank 0."
     )
     peak_memory_bytes: int = _field(
-        "peak memory of a worker, training", "Largest memory of rank 0's process, in bytes."
+        "peak bytes of a training worker", "Largest memory of rank 0's process, in bytes."
     )
 
 
@@ -117,7 +120,7 @@ class Scored(Section):
     no_ans_f1: float = _field("F1, unanswerable", "F1 of the questions without an answer (2.0).")
     no_ans_em: float = _field("EM, unanswerable", "EM of the questions without an answer (2.0).")
     no_ans_total: int = _field("unanswerable questions", "Their number (2.0).")
-    num_questions: int = _field("questions scored", "Questions evaluated, all of them.")
+    num_questions: int = _field("evaluated questions", "Questions evaluated, all of them.")
     rules: Literal["1.1", "2.0"] = _field("rules", "Version of SQuAD's rules.")
     num_missing: int = _field("questions without a prediction", "They count as wrong.")
     missing_ids: list[str] = _field("missing predictions", "Ids of those questions.")
@@ -147,7 +150,7 @@ class Scored(Section):
     eval_split: str = _field("split scored", "eval, or holdout where the source has no eval split.")
     eval_fingerprint: str = _field("questions scored, hash", "SHA-256 of the questions scored.")
     num_eval_quarantined: int = _field(
-        "quarantined rows of the scored", "Rows left out because something is wrong with them."
+        "evaluation rows in quarantine", "Rows left out because something is wrong with them."
     )
     predictions: str = _field("predictions", "The predictions file that was scored.")
 
@@ -155,22 +158,23 @@ class Scored(Section):
 class Evaluated(Scored):
     """A model's scores, and what computing its answers took."""
 
-    num_windows: int = _field("windows scored", "Windows that the model read.")
+    num_windows: int = _field("evaluated windows", "Windows that the model read.")
     num_eval_too_long: int = _field(
-        "questions too long to score", "Questions that leave no room for context in a window."
+        "evaluated questions that are too long",
+        "Questions that leave no room for context in a window.",
     )
-    windows_per_s: float = _field("windows scored per second", "First forward pass to the last.")
+    windows_per_s: float = _field("evaluated windows per second", "First forward pass to the last.")
     eval_windows_per_s: float = _field(
-        "windows scored per second", "The same, in the result of a job that also trains."
+        "evaluated windows per second", "The same, in the result of a job that also trains."
     )
     num_eval_actors: int = _field("actors", "Processes that held the model.")
-    eval_device: str = _field("device of scoring", "cpu or cuda.")
+    eval_device: str = _field("evaluation device", "cpu or cuda.")
     eval_precision: str = _field("precision of scoring", "fp32, bf16 or fp16.")
     eval_peak_memory_bytes: int = _field(
-        "peak memory of an actor, scoring", "Largest memory of an actor's process, in bytes."
+        "peak bytes of an evaluation actor", "Largest memory of an actor's process, in bytes."
     )
     model_fingerprint: str = _field("model scored, hash", "SHA-256 of the model's weights.")
-    eval_seconds: float = _field("seconds of scoring", "Tokenising and loading included.")
+    eval_seconds: float = _field("evaluation, seconds", "Tokenising and loading included.")
 
 
 class Sized(Section):
@@ -219,7 +223,7 @@ class Searched(Sized):
 
     parent: str = _field("parent", "The model that was cut.")
     num_trials: int = _field("trials", "Settings that were tried.")
-    num_crashed_trials: int = _field("trials that crashed", "Trials that ended in an error.")
+    num_crashed_trials: int = _field("crashed trials", "Trials that ended in an error.")
     num_trials_per_rung: list[int] = _field("trials per rung", "Trials that reached each rung.")
     num_sizes: dict[str, int] = _field(
         "sizes", "Sizes of the space, measured, and ruled out before any training."
@@ -260,8 +264,8 @@ class Exported(Scored):
     pytorch_bytes: int = _field("bytes, PyTorch", "Bytes of the safetensors files.")
     onnx_bytes: int = _field("bytes, ONNX", "Bytes of the float32 file.")
     int8_bytes: int = _field("bytes, int8", "Bytes of the int8 file.")
-    num_windows: int = _field("windows scored", "Windows that each variant read.")
-    num_eval_too_long: int = _field("questions too long to score", "No room for context.")
+    num_windows: int = _field("evaluated windows", "Windows that each variant read.")
+    num_eval_too_long: int = _field("evaluated questions that are too long", "No room for context.")
     f1_pytorch: float = _field("F1, PyTorch", "F1 of the PyTorch model.")
     em_pytorch: float = _field("EM, PyTorch", "EM of the PyTorch model.")
     f1_int8: float = _field("F1, int8", "F1 of the int8 file.")
@@ -292,10 +296,11 @@ SECTIONS = {
 """The sections in the result.json of each job."""
 
 
-def labels(*jobs: str) -> dict[str, str]:
-    """Return the label of every field in the result.json of these jobs; the last one's hold."""
-    found = {}
-    for job in jobs:
-        for section in SECTIONS.get(job, (Ran,)):
-            found |= {name: str(field.title) for name, field in section.model_fields.items()}
-    return found
+def labels(job: str) -> dict[str, str]:
+    """Return the label of every field by name; the job's own where sections share a name."""
+    sections = [section for name in (*SECTIONS, job) for section in SECTIONS.get(name, ())]
+    return {
+        name: str(field.title)
+        for section in sections
+        for name, field in section.model_fields.items()
+    }

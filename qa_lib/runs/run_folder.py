@@ -151,4 +151,3 @@ class RunFolder(Folder):
 
     def _is_empty(self) -> bool:
         return {entry.base_name for entry in self.entries()} <= {CONFIG, RESULT}
-

@@ -13,6 +13,7 @@ from qa_lib.data import load_questions
 from qa_lib.models import card, ragged
 from qa_lib.models.ragged import Blocks
 from qa_lib.reporting import verify
+from qa_lib.runs.result import Evaluated
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import fine_tune
 from tests.support import tiny
@@ -39,7 +40,7 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
         result = fine_tune(resumed, run, questions)
     steps = [(row["step"], row["redone"]) for row in run.read_metrics() if "step" in row]
     assert steps == [(step, False) for step in range(1, 5)], "it began again, or left steps out"
-    assert result["zero_stage"] == 2
+    assert result.zero_stage == 2
 
     trained = models.load(run.path)
     assert ragged.blocks_of(trained.config) == BLOCKS
@@ -48,10 +49,10 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
     constant = "bert.encoder.layer.1.attention.output.dense.bias"
     assert not np.array_equal(before[constant], after[constant]), "the block did not learn"
     scores = evaluation.evaluate_held_out(settings, run, run.url("model"))
-    assert scores["num_questions"] == 12
+    assert scores.num_questions == 12
 
-    card.write_card(run, settings, result | scores)
-    run.write_result(result | scores)
+    run.write_result(result, scores)
+    card.write_card(run, settings)
     assert "stock transformers cannot load it" in run.read_text("model/README.md")
     assert "qa_lib.models.load" in card.how_to_load(run)
     assert all(finding.verdict == "good" for finding in verify.verify(run)), (
@@ -60,6 +61,6 @@ def test_a_ragged_model_is_trained_resumed_written_and_evaluated(tmp_path: Path)
     weights = load_file(run.url("model/ragged.safetensors"))
     weights[constant][0] = np.nan
     save_file(weights, run.url("model/ragged.safetensors"))
-    run.write_result({"model_fingerprint": models.fingerprint(run.url("model"))})
+    run.write_result(Evaluated(model_fingerprint=models.fingerprint(run.url("model"))))
     wrong = [finding for finding in verify.verify(run) if finding.verdict == "fault"]
     assert "not finite" in wrong[-1].message

@@ -62,7 +62,7 @@ class Runs:
         settings = self.settings(name, *flags)
         questions = load_questions(settings.data, "train")
         with RunFolder.open(settings, "train") as run:
-            self.results[name] = fine_tune(settings, run, questions)
+            self.results[name] = fine_tune(settings, run, questions).fields()
         return run
 
     def plan(self, name: str) -> BatchPlan:

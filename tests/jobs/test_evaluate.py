@@ -205,7 +205,7 @@ def test_two_actors_answer_as_one_plain_model_does(tmp_path, ray_session):
     questions = some_questions(tmp_path / "eval.parquet", 60)
     settings = settings_of(num_actors=2)
     with RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate") as run:
-        result = evaluation.evaluate(settings, run, "embedded", questions)
+        result = evaluation.evaluate(settings, run, "embedded", questions).fields()
     predictions = json.loads(run.read_text("predictions.json"))
     assert predictions == one_by_one(questions)[0]
     assert list(predictions) == questions.table["id"].to_pylist()
@@ -225,7 +225,7 @@ def test_without_answers_the_null_threshold_decides(tmp_path, ray_session):
     threshold = float(np.median(list(expected_odds.values())))
     settings = settings_of(no_answer_threshold=threshold)
     with RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate") as run:
-        result = evaluation.evaluate(settings, run, "embedded", questions)
+        result = evaluation.evaluate(settings, run, "embedded", questions).fields()
     odds = json.loads(run.read_text("null_odds.json"))
     assert odds == pytest.approx(expected_odds, abs=1e-4)
     predictions = json.loads(run.read_text("predictions.json"))

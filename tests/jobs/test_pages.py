@@ -17,6 +17,7 @@ import pytest
 import jobs.demo
 from qa_lib import reporting
 from qa_lib.reporting.demo_page import demo_page
+from qa_lib.runs.result import Evaluated
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.serving import demo
 from tests.support import tiny
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs with models: a parent, and one that is said to be cut from it."""
     folder = tmp_path_factory.mktemp("runs")
     tiny.write_model(folder / "parent" / "model")
-    RunFolder(str(folder / "parent"), "train").write_result({"f1": 1.0})
+    RunFolder(str(folder / "parent"), "train").write_result(Evaluated(f1=1.0))
     run = write_run(folder / "mine", "adjust", parent=str(folder / "parent"))
     tiny.write_model(folder / "mine" / "model")
     reporting.write(run)

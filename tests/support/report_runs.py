@@ -37,8 +37,15 @@ def write_run(folder: Path, job: str = "train", **changed: Any) -> RunFolder:
         result |= _adjusted(run)
     if job == "tune":
         result |= _searched(run)
-    run.write_result(result | changed)
+    write_fields(run, result | changed)
     return run
+
+
+def write_fields(run: RunFolder, fields: dict[str, Any]) -> None:
+    """Add fields to a finished run's result.json, whatever they are."""
+    if not run.exists("result.json"):
+        run.write_result()
+    run.write_json("result.json", run.read_result() | fields, indent=2)
 
 
 def write_scores(run: RunFolder, quality: float = 0.8, seed: int = 1) -> dict[str, Any]:

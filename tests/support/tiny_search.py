@@ -8,6 +8,7 @@ import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
 from qa_lib import models
+from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
 from tests.support import tiny
 
@@ -43,5 +44,5 @@ def write_parent(folder: Path, titles: tuple[str, ...]) -> str:
     )
     run = RunFolder(str(folder), "train")
     models.save(BertForQuestionAnswering(widths), tokenizer, folder / "model")
-    run.write_result({"holdout_titles": list(titles)})
+    run.write_result(Trained(holdout_titles=list(titles)))
     return run.path

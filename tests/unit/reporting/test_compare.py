@@ -13,16 +13,17 @@ import jobs.report
 from qa_lib.errors import ConfigError
 from qa_lib.evaluation import analysis
 from qa_lib.reporting import compare
+from qa_lib.runs.result import Evaluated
 from qa_lib.runs.run_folder import RunFolder
 from tests.support.page import Page
-from tests.support.report_runs import write_run, write_scores
+from tests.support.report_runs import write_fields, write_run, write_scores
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
     folder = tmp_path_factory.mktemp("runs")
     one, other = write_run(folder / "one", "train"), write_run(folder / "other", "adjust")
-    other.write_result(write_scores(other, quality=0.5, seed=2))
+    write_fields(other, write_scores(other, quality=0.5, seed=2))
     return [one, other]
 
 
@@ -61,7 +62,7 @@ def test_the_page_holds_the_same(runs: list[RunFolder], tmp_path: Path):
 def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], tmp_path: Path):
     old = RunFolder(str(tmp_path / "old"), "train")
     (tmp_path / "old").mkdir()
-    old.write_result({"f1": 60.25})
+    old.write_result(Evaluated(f1=60.25))
     text = compare.table(compare.compare([old.path, runs[0].path]), width=160)
     assert "60.25" in text and "old has no scores of single questions to pair" in text
     other = write_run(tmp_path / "elsewhere" / "one", "train")
@@ -87,7 +88,7 @@ def test_runs_without_scores_are_compared_without_a_chart(tmp_path: Path):
     for name in ("one", "other"):
         run = RunFolder(str(tmp_path / name), "prepare")
         (tmp_path / name).mkdir()
-        run.write_result({"num_questions": 3})
+        run.write_result(Evaluated(num_questions=3))
         names.append(run.path)
     place = Path(compare.write(compare.compare(names), str(tmp_path)))
     assert place.stat().st_size < 50_000 and "evaluated questions" in place.read_text()

@@ -255,7 +255,7 @@ def test_the_page_asks_for_nothing_and_runs_only_its_own_scripts(job: str, shown
 def test_an_old_run_gets_a_report_of_what_it_has(tmp_path: Path):
     run = RunFolder(str(tmp_path / "old"), "train")
     (tmp_path / "old").mkdir()
-    run.write_result({"f1": 79.7, "em": 77.22, "num_questions": 540, "num_layers": 6})
+    run.write_json("result.json", {"f1": 79.7, "em": 77.22, "num_questions": 540, "num_layers": 6})
     run.write_text("config.yaml", "gone_by_now: {setting: 3}\nmodel: {name: embedded}\n")
     page = page_of(run)
     assert ("f1", "79.70") in page.fields and "gone_by_now.setting" in page.text

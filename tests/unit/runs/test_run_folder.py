@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from qa_lib import config
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.runs import storage
+from qa_lib.runs.result import Evaluated
 from qa_lib.runs.run_folder import RunFolder
 
 
@@ -112,7 +115,7 @@ def test_check_creates_nothing(tmp_path: Path):
 def test_resume_continues_the_named_or_the_newest_run(place: str):
     for _ in range(2):
         with RunFolder.open(settings_in(place), "train") as run:
-            run.write_result({"f1": 1.0})
+            run.write_result(Evaluated(f1=1.0))
     newest = RunFolder.open(settings_in(place, "--resume"), "train")
     assert (newest.name, newest.resumed) == ("train-quickstart-002", True)
     assert result(newest)["status"] == "running"
@@ -193,11 +196,13 @@ def test_local_paths_are_absolute_and_know_the_home(
 def test_a_run_tells_its_state_from_the_first_moment(place: str):
     with RunFolder.open(settings_in(place), "train") as run:
         assert result(run)["status"] == "running"
-        run.write_result({"f1": np.float32(77.5), "curve": np.arange(2), "loss": float("nan")})
+        run.write_result(Evaluated(f1=np.float32(77.5), aurc=float("nan")))
     written = result(run)
     assert (written["job"], written["status"], written["f1"]) == ("train", "done", 77.5)
-    assert (written["curve"], written["loss"]) == ([0, 1], None)
-    assert written["versions"]["pyarrow"]
+    assert written["aurc"] is None
+    assert written["versions"]["pyarrow"] and written["command"] and written["host"]
+    assert datetime.fromisoformat(written["started_at"]).tzinfo is not None
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", written["commit"] or "0" * 40)
     assert written["seconds"] >= 0
     assert run.read_config().storage == place
 
@@ -211,7 +216,7 @@ def test_a_run_that_ends_badly_says_so_and_keeps_what_it_has(
 ):
     with pytest.raises(type(error)):
         with RunFolder.open(settings_in(tmp_path), "train") as run:
-            run.write_result({"f1": 50.0}, status="running")
+            run.write_result(Evaluated(f1=50.0), status="running")
             raise error
     written = result(run)
     assert (written["status"], written["f1"]) == (status, 50.0)
