@@ -108,7 +108,7 @@ bench: setup ## Run the benchmarks one after the other; bench-NAME runs one
 bench-%: setup
 	$(ENV_PYTHON) -m benchmarks.$* $(ARGS)
 
-reference: setup ## Write docs/reference from the types of the settings
+reference: setup ## Write docs/reference from the types of settings and results
 	$(ENV_PYTHON) scripts/reference.py
 
 lock: setup ## Resolve pyproject.toml into requirements.txt; ARGS=--upgrade for the newest versions

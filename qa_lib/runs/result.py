@@ -39,7 +39,7 @@ class Section(BaseModel):
 class Ran(Section):
     """The run itself, whatever the job."""
 
-    job: str = _field("job", "Name of the job, as in `python -m jobs.NAME`.")
+    job: str = _field("job", "Name of the job.")
     run_name: str = _field("run", "Name of the run folder.")
     status: Status = _field("status", "running, done, failed or interrupted.")
     error: str = _field("error", "First line of the error that ended the run.")
