@@ -9,7 +9,7 @@ from qa_lib.adjust.families import family_of
 from qa_lib.adjust.ragged_sizes import spread_evenly
 from qa_lib.adjust.sizes import Sizes, check_layers, check_ragged_family, is_expressible
 from qa_lib.errors import AdjustError
-from qa_lib.models.ragged import FAMILIES as RAGGED_FAMILIES
+from qa_lib.models.ragged import RAGGED_FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,8 +16,7 @@ from qa_lib.adjust.architecture import (
 from qa_lib.adjust.coupling import groups_of
 from qa_lib.adjust.families import family_of
 from qa_lib.errors import AdjustError
-from qa_lib.models.ragged import FAMILIES as RAGGED_FAMILIES
-from qa_lib.models.ragged import Blocks, mark
+from qa_lib.models.ragged import RAGGED_FAMILIES, Blocks, mark
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ _BERT = _Family(
     second="output.dense",
 )
 
-FAMILIES = {
+RAGGED_FAMILIES = {
     "bert": _BERT,
     "distilbert": _Family(
         layers="transformer.layer",
@@ -121,7 +121,7 @@ def read_config(folder: str | Path) -> Any | None:
     try:
         family = widths["family"]
         blocks = Blocks(tuple(widths["num_heads"]), tuple(widths["intermediate_size"]))
-        if family not in FAMILIES:
+        if family not in RAGGED_FAMILIES:
             raise ValueError(f"family {family}")
         config = CONFIG_MAPPING[family].from_dict(values | {"model_type": family})
         _check(config, blocks)
@@ -159,7 +159,7 @@ def reshape(model: PreTrainedModel) -> None:
     blocks = blocks_of(model.config)
     if blocks is None:
         return
-    config, family = model.config, FAMILIES[model.config.model_type]
+    config, family = model.config, RAGGED_FAMILIES[model.config.model_type]
     head_size = config.hidden_size // config.num_attention_heads
     layers = model.base_model.get_submodule(family.layers)
     widths = zip(blocks.num_heads, blocks.intermediate_size, strict=True)

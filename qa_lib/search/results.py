@@ -68,7 +68,7 @@ def rows(
 
 def write_tables(run: RunFolder, table_rows: list[dict[str, Any]]) -> None:
     """Write trials.parquet and trials.csv."""
-    import pyarrow.csv as csv
+    from pyarrow import csv
 
     table = pa.Table.from_pylist(table_rows)
     run.write_parquet(TRIALS, table)

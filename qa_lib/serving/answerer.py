@@ -23,6 +23,7 @@ from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.evaluation import spans
 from qa_lib.models.inference import Forward
 from qa_lib.models.placement import Placement
+from qa_lib.windows import WindowSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,13 +121,11 @@ class Answerer:
         questions = [question] if isinstance(question, str) else list(question)
         contexts = [context] * len(questions) if isinstance(context, str) else list(context)
         _check_texts(questions, contexts)
-        length = max_seq_len or self._default_length()
-        stride = min(128, length // 2) if doc_stride is None else doc_stride
         _check_bounds(top_k=top_k, max_answer_len=max_answer_len, max_question_len=max_question_len)
         table = windows.build(
             pa.table({"question": questions, "context": contexts}),
             self._forward.tokenizer,
-            windows.WindowSpec(length, stride, max_question_len),
+            self._spec(max_seq_len, doc_stride, max_question_len),
             labels=False,
             whole_words=align_to_words,
         ).table
@@ -158,9 +157,9 @@ class Answerer:
                 pooled[number].append(span)
         return pooled, null_scores.tolist()
 
-    def _default_length(self) -> int:
-        longest = models.maximum_length(self._forward.model.config)
-        return min(384, longest or 384)
+    def _spec(self, length: int | None, stride: int | None, max_question: int) -> WindowSpec:
+        length = length or min(384, models.maximum_length(self._forward.model.config) or 384)
+        return WindowSpec(length, min(128, length // 2) if stride is None else stride, max_question)
 
 
 def check_answers(model_name: str) -> None:

@@ -26,7 +26,7 @@ from qa_lib.serving.onnx.exporting import LOGIT_TOLERANCE, check_logits
 from tests.support.adjust_models import CONFIGS, plan_of, tiny, windows
 from tests.support.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
 
-FAMILIES = sorted(set(CONFIGS) & {*ragged.FAMILIES, "electra-tied"})
+FAMILIES = sorted(set(CONFIGS) & {*ragged.RAGGED_FAMILIES, "electra-tied"})
 MODELS = {family: tiny(family) for family in FAMILIES}
 SPANS = {name: torch.tensor([1, 2]) for name in ("start_positions", "end_positions")}
 WISHES: dict[str, dict[str, Any]] = {
@@ -176,7 +176,7 @@ def test_what_comes_out_even_is_a_stock_model(wish: dict[str, Any], tmp_path: Pa
     assert torch.equal(probe_batch.logits(stock, batch), probe_batch.logits(child, batch))
 
 
-@pytest.mark.parametrize("family", sorted(set(MAKE) & ragged.FAMILIES.keys()))
+@pytest.mark.parametrize("family", sorted(set(MAKE) & ragged.RAGGED_FAMILIES.keys()))
 def test_a_ragged_model_can_lose_tokens_too(family: str, tmp_path: Path):
     parent, own = tiny_with(family), tokenizer(family)
     few = texts().slice(0, 4)
@@ -249,7 +249,7 @@ def test_what_no_ragged_model_can_be_is_refused(wish: dict[str, Any], says: str)
     assert says in str(refusal.value)
 
 
-@pytest.mark.parametrize("family", sorted(set(adjust.FAMILIES) - ragged.FAMILIES.keys()))
+@pytest.mark.parametrize("family", sorted(set(adjust.FAMILIES) - ragged.RAGGED_FAMILIES.keys()))
 def test_other_families_are_refused_by_name(family: str):
     parent = tiny(family)
     says = f"{family} cannot become ragged"
