@@ -23,7 +23,7 @@ from qa_lib.config import (
 from qa_lib.doctor import Finding, NodeFacts
 from qa_lib.errors import ResourceError
 from qa_lib.machines.ray_session import start_ray
-from qa_lib.runs.run_folder import versions
+from qa_lib.runs.provenance import versions
 
 
 @pytest.fixture
