@@ -297,10 +297,12 @@ SECTIONS = {
 
 
 def labels(job: str) -> dict[str, str]:
-    """Return the label of every field by name; the job's own where sections share a name."""
-    sections = [section for name in (*SECTIONS, job) for section in SECTIONS.get(name, ())]
-    return {
-        name: str(field.title)
-        for section in sections
-        for name, field in section.model_fields.items()
-    }
+    """Return the label of every field by name.
+
+    Where sections share a name, those of the job itself decide, the first before the others.
+    """
+    found: dict[str, str] = {}
+    for name in (*SECTIONS, job):
+        for section in reversed(SECTIONS.get(name, ())):
+            found |= {key: str(field.title) for key, field in section.model_fields.items()}
+    return found
