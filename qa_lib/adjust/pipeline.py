@@ -22,8 +22,8 @@ from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.result import Adjusted, Trained
+from qa_lib.runs.result_file import RESULT, read_result
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.runs.run_names import RESULT, read_result
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -54,6 +54,11 @@ def parse(
     problems += [f"{token!r} belongs to no flag" for token in stray]
     origins = {key: f"{recipe.origin} line {line}" for key, line in recipe.lines.items()}
     values = recipe.values
+    if values.pop("overwrite", None) is not None:
+        problems.append(
+            f"overwrite ({recipe.origin} line {recipe.lines['overwrite']}) replaces a run: only "
+            "the command line may ask for that, with --overwrite"
+        )
     for key, value in given.items():
         origins[key] = f"--{key.replace('_', '-')}"
         _put(values, key, value)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,24 @@ class Folder:
             self.filesystem.delete_file(self.at(name))
         elif kind == fs.FileType.Directory:
             self.filesystem.delete_dir(self.at(name))
+
+    def move(self, target: Folder) -> None:
+        """Move the folder to a place where there is none: in one step on a disk.
+
+        Object stores cannot rename: every object is copied in the store, those at the top last,
+        and the old ones go once all are copied.
+        """
+        if storage.is_local(self.path):
+            os.rename(self.root, target.root)
+            storage.sync_folder(os.path.dirname(target.root))
+            return
+        selector = fs.FileSelector(self.root, recursive=True)
+        infos = [info for info in self.filesystem.get_file_info(selector) if info.is_file]
+        for info in sorted(infos, key=lambda info: -info.path.count("/")):
+            copy = target.root + info.path.removeprefix(self.root)
+            self.filesystem.create_dir(copy.rpartition("/")[0], recursive=True)
+            self.filesystem.copy_file(info.path, copy)
+        self.remove()
 
     @_retried
     def read_bytes(self, name: str = "") -> pa.Buffer:

@@ -12,24 +12,28 @@ failed or interrupted.
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from qa_lib.config import Settings
-from qa_lib.errors import UserError
-from qa_lib.runs import provenance, run_names, storage
+from qa_lib.errors import ConfigError, DataError, UserError
+from qa_lib.runs import lock, provenance, replacing, run_names, storage
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.result import Ran, Section, Status
-from qa_lib.runs.run_names import CONFIG, RESULT
+from qa_lib.runs.result_file import RESULT, lost_writer, read_result
 
+CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 PLAN, TRIALS = "plan.json", "trials.parquet"  # of an adjustment, of a search
 
+_RESUMABLE = {"checkpoints", "parent", "search.jsonl"}
+
 
 class RunFolder(Folder):
-    """One run's folder; only one process may append metrics.
+    """One run's folder; only one process may append metrics, and `open` lets one process write.
 
     Attributes:
         job: Name of the job that the run belongs to.
@@ -44,6 +48,9 @@ class RunFolder(Folder):
         self._start_s, self._started_at = time.time(), provenance.now()
         self._earlier_s = 0.0  # seconds that earlier attempts took
         self._result: dict[str, Any] = {}
+        self._waiting: Settings | None = None  # of a run that has not begun
+        self._replaces = False  # whether `open` moved an older run aside
+        self._lock: lock.Lock | None = None
         self._metrics = storage.LineLog(self.filesystem, self.at(METRICS))
 
     @classmethod
@@ -53,22 +60,52 @@ class RunFolder(Folder):
         Without a run name it is JOB-RECIPE-NNN, the next free one; with `resume`, the newest one.
 
         Raises:
-            ConfigError: The name is taken, there is nothing to resume, what would be replaced is
-                no run folder, or the storage cannot be written.
+            ConfigError: The name is taken, another process writes the run, there is nothing to
+                resume, what would be replaced is no run of this job or read by it, or the storage
+                cannot be written.
         """
         path = run_names.choose(settings, job)
         with run_names.storage_errors(settings):
             run = cls(path or run_names.create_next(settings, job), job)
-            if path and settings.overwrite:
-                run.remove()
-            run.make()
-            if settings.resume:
-                run.resumed = True
-                run._result = run.read_result()
-                run._earlier_s = float(run._result.get("seconds") or 0.0)
-            run.write_config(settings)
-            run.write_result(status="running")
+            if settings.overwrite and run.exists(RESULT):
+                replacing.move_aside(run)
+                run._replaces = True
+            try:
+                run._start(settings)
+            except BaseException:
+                run._give_up()
+                raise
         return run
+
+    def _start(self, settings: Settings) -> None:
+        """Take the lock; begin a new run, or read what a resumed one has."""
+        self.make()
+        lost = lost_writer(self, self.read_result())
+        self._lock = lock.take(self)
+        if lost:
+            print(f"note: {lost}. It goes on from what it has stored.", file=sys.stderr)
+        if settings.resume:
+            self.resumed = True
+            self._result = self.read_result()
+            self._earlier_s = float(self._result.get("seconds") or 0.0)
+            self._result["status"] = "running"
+        elif self.exists(RESULT):  # a command that started together with this one was faster
+            raise run_names.in_use(self)
+        self._waiting = settings
+        if not self.resumed:
+            self.begin()
+        self._lock.keep()
+
+    def begin(self) -> None:
+        """Write config.yaml and the status `running`; nothing if that is done.
+
+        `open` does it for a new run. A resumed run is as it was until the job has checked that it
+        can go on, and calls this: a refusal must change nothing.
+        """
+        if self._waiting is not None:
+            settings, self._waiting = self._waiting, None
+            self.write_result(status="running")
+            self.write_config(settings)
 
     @staticmethod
     def check(settings: Settings, job: str) -> None:
@@ -80,17 +117,52 @@ class RunFolder(Folder):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Record done, failed or interrupted; drop a new folder that a user's error left empty."""
-        if error is None:
-            if self._result.get("status") == "running":
-                self.write_result()
-            return
-        status: Status = "failed" if isinstance(error, Exception) else "interrupted"
-        with suppress(OSError):  # a full disk must not hide the error that is being raised
-            if isinstance(error, UserError) and not self.resumed and self._is_empty():
-                self.remove()  # the corrected command may use the name again
-            else:
-                self.write_result(Ran(error=storage.first_line(error)), status=status)
+        """Record done, failed or interrupted; drop a new folder that a user's error left empty.
+
+        A replaced run goes for good when this one is done, and comes back where this one failed
+        without anything that --resume could continue.
+        """
+        try:
+            if error is None:
+                if self._result.get("status") == "running":
+                    self.write_result()
+                with suppress(OSError):
+                    replacing.remove_replaced(self)
+            elif self._lock is None or not self._lock.is_lost:
+                with suppress(OSError):  # a full disk must not hide the error that is being raised
+                    self._end_badly(error)
+        finally:
+            self._release()
+
+    def _end_badly(self, error: BaseException) -> None:
+        if self._waiting is not None and isinstance(error, (UserError, KeyboardInterrupt)):
+            return  # the run was not resumed: it stays as it was
+        if self._replaces and not self._is_worth_keeping(error):
+            self._give_up()
+            print(f"note: {self.path} is again the run that was there before.", file=sys.stderr)
+        elif isinstance(error, UserError) and not self.resumed and self._is_empty():
+            self._release()
+            self.remove()  # the corrected command may use the name again
+        else:
+            status: Status = "failed" if isinstance(error, Exception) else "interrupted"
+            self.write_result(Ran(error=storage.first_line(error)), status=status)
+            if replacing.holds_replaced(self):
+                print(f"note: {replacing.describe(self)}", file=sys.stderr)
+
+    def _give_up(self) -> None:
+        """Let go of the folder; the run that it was to replace comes back."""
+        self._release()
+        if self._replaces:
+            replacing.put_back(self)
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle all but the lock, which stays with the process that took it."""
+        return self.__dict__ | {"_lock": None}
 
     def write_config(self, settings: Settings) -> None:
         """Write config.yaml, which can be used as a recipe."""
@@ -106,7 +178,19 @@ class RunFolder(Folder):
         return dict(self._result)
 
     def write_result(self, *sections: Section, status: Status = "done") -> None:
-        """Add sections to result.json, and what `Ran` says of the run itself."""
+        """Add sections to result.json, and what `Ran` says of the run itself.
+
+        Until a resumed run has begun again, "running" is not written.
+
+        Raises:
+            ConfigError: Another process believed this one dead, and writes the run now.
+        """
+        if self._lock is not None and self._lock.is_lost:
+            raise ConfigError(
+                f"{self.path} was taken over by {lock.read(self) or 'another command'}, for this"
+                " process had not renewed its lock.",
+                "Let the other one go on.",
+            )
         if status in ("running", "done"):
             self._result.pop("error", None)
         ran = Ran(
@@ -123,6 +207,11 @@ class RunFolder(Folder):
         )
         for section in (*sections, ran):
             self._result |= section.fields()
+        if self._waiting is not None and status == "running":
+            return
+        if self._waiting is not None:
+            self.write_config(self._waiting)
+            self._waiting = None
         self.flush_metrics()
         self.write_json(RESULT, self._result, indent=2)
 
@@ -132,7 +221,7 @@ class RunFolder(Folder):
         Raises:
             ConfigError: The file is damaged.
         """
-        return run_names.read_result(self)
+        return read_result(self)
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; in object stores it appears within ten seconds."""
@@ -150,4 +239,11 @@ class RunFolder(Folder):
         return self._metrics.read()
 
     def _is_empty(self) -> bool:
-        return {entry.base_name for entry in self.entries()} <= {CONFIG, RESULT}
+        return {entry.base_name for entry in self.entries()} <= {CONFIG, RESULT, lock.LOCK}
+
+    def _is_worth_keeping(self, error: BaseException) -> bool:
+        """Say whether a failed run holds what --resume continues, or the rows its error names."""
+        names = [entry.base_name for entry in self.entries()]
+        if isinstance(error, DataError) and any(name.startswith("quarantine") for name in names):
+            return True
+        return not _RESUMABLE.isdisjoint(names)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qa_lib.errors import ConfigError
-from qa_lib.runs import storage
+from qa_lib.runs import lock, replacing, storage
 from qa_lib.runs.folder import Folder
+from qa_lib.runs.result_file import RESULT, lost_writer, read_result
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
-
-CONFIG, RESULT = "config.yaml", "result.json"
 
 
 def choose(settings: Settings, job: str) -> str | None:
@@ -27,8 +25,8 @@ def choose(settings: Settings, job: str) -> str | None:
         The path, or None if the run gets the next free default name.
 
     Raises:
-        ConfigError: The name is taken, there is nothing to resume, or what would be replaced is no
-            run folder.
+        ConfigError: The name is taken, another process writes the run, there is nothing to resume,
+            or what would be replaced is no run of this job, or read by it.
     """
     with storage_errors(settings):
         name = settings.run_name
@@ -43,20 +41,25 @@ def choose(settings: Settings, job: str) -> str | None:
                 )
             name = f"{_prefix(settings, job)}{max(taken):03d}"
         run = Folder(_join(settings, name), patient=False)
+        lock.refuse_other(run)
         if settings.resume:
             _check_resumable(run, job, settings)
-        elif run.exists() and not settings.overwrite:
-            raise ConfigError(
-                f"The run name {name} is in use: {run.path} exists.",
-                "Choose another --run-name, continue it with --resume, or replace it with "
-                "--overwrite.",
-            )
-        elif run.exists() and not _is_run(run):
-            raise ConfigError(
-                f"--overwrite would delete {run.path}, which is no run folder.",
-                "Choose another --run-name, or remove it yourself.",
-            )
+            return run.path
+        if run.exists() and not settings.overwrite:
+            raise in_use(run)
+        replacing.refuse_leftover(run)
+        if run.exists():
+            replacing.check(run, job, settings)
         return run.path
+
+
+def in_use(run: Folder) -> ConfigError:
+    """Return the refusal of a name that a run has already."""
+    state = lost_writer(run, read_result(run)) if run.exists(RESULT) else ""
+    return ConfigError(
+        f"The run name {run.name} is in use: {state or f'{run.path} exists'}.",
+        "Choose another --run-name, continue it with --resume, or replace it with --overwrite.",
+    )
 
 
 def create_next(settings: Settings, job: str) -> str:
@@ -78,26 +81,6 @@ def create_next(settings: Settings, job: str) -> str:
             number += 1
 
 
-def read_result(folder: Folder) -> dict[str, Any]:
-    """Return a run's result.json, or nothing if there is none yet.
-
-    Raises:
-        ConfigError: The file is damaged.
-    """
-    if not folder.exists(RESULT):
-        return {}
-    try:
-        result = json.loads(folder.read_text(RESULT))
-    except ValueError:
-        result = None
-    if not isinstance(result, dict):
-        raise ConfigError(
-            f"{folder.url(RESULT)} is damaged: it holds no JSON object.",
-            "Restore it, or start anew under another --run-name.",
-        )
-    return result
-
-
 @contextmanager
 def storage_errors(settings: Settings) -> Iterator[None]:
     """Turn a filesystem's errors into one that names the storage."""
@@ -112,6 +95,7 @@ def storage_errors(settings: Settings) -> Iterator[None]:
 
 def _check_resumable(run: Folder, job: str, settings: Settings) -> None:
     if not run.exists(RESULT):
+        replacing.refuse_leftover(run)
         raise ConfigError(
             f"--resume: there is no run {run.name} in {settings.storage}.",
             "Check --run-name and --storage, or leave --resume to start it.",
@@ -122,15 +106,6 @@ def _check_resumable(run: Folder, job: str, settings: Settings) -> None:
             f"--resume: {run.path} is a run of jobs.{earlier}, not of jobs.{job}.",
             f"Resume it with `python -m jobs.{earlier} --resume --run-name {run.name}`.",
         )
-
-
-def _is_run(folder: Folder) -> bool:
-    """Say whether a folder may be replaced: it is a run's, or empty."""
-    from pyarrow.fs import FileType
-
-    if folder.info().type != FileType.Directory:
-        return False
-    return folder.exists(CONFIG) or folder.exists(RESULT) or not folder.entries()
 
 
 def _prefix(settings: Settings, job: str) -> str:

@@ -34,6 +34,7 @@ recipe from somebody else should not.
 """
 
 _PERMANENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EISDIR}
 _PERMANENT_TYPES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _T = TypeVar("_T")
 
@@ -116,7 +117,8 @@ def open_whole(filesystem: FileSystem, path: str) -> Iterator[Any]:
         with filesystem.open_output_stream(path, compression=None) as stream:
             yield stream
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    folder = os.path.dirname(path)
+    _make_folders(folder)
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
@@ -124,9 +126,31 @@ def open_whole(filesystem: FileSystem, path: str) -> Iterator[Any]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync_folder(folder)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a local folder durable; some network disks cannot, and need not."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _make_folders(path: str) -> None:
+    """Create a folder and those above it, their names durable."""
+    if os.path.isdir(path):
+        return
+    _make_folders(os.path.dirname(path))
+    os.makedirs(path, exist_ok=True)
+    sync_folder(os.path.dirname(path))
 
 
 def retry(action: Callable[[], _T]) -> _T:

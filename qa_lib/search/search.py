@@ -92,6 +92,7 @@ def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Hal
     )
     journal = Journal(run)
     journal.begin(_identity(settings))
+    run.begin()
     task = _task(settings, run, halving, held_out, num_concurrent)
     if not journal.entries:
         entries = latency_table.measure(config, space.sizes, task.device)

@@ -58,6 +58,7 @@ def fine_tune(
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = plan_of(settings, window_set.lengths)
     _check_resumable(settings, run, plan)
+    run.begin()
     teacher_facts: dict[str, Any] = {}
     if settings.train.teacher:
         window_set, teacher_facts = teacher.attach(settings, window_set)

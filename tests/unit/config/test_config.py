@@ -298,3 +298,10 @@ def test_settings_survive_yaml_and_a_process_boundary(tmp_path: Path):
     same = settings.model_copy(update={"run_name": None, "resume": False, "recipe": path})
     assert again == same
     assert Settings.from_yaml(settings.to_yaml()).adjust == settings.adjust
+
+
+def test_a_recipe_cannot_ask_to_replace_a_run(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("seed: 1\noverwrite: true\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"overwrite \(mine.yaml line 2\).*only the command line"):
+        config.parse("train", ["--recipe", str(path)])

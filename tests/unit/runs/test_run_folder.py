@@ -118,6 +118,8 @@ def test_resume_continues_the_named_or_the_newest_run(place: str):
             run.write_result(Evaluated(f1=1.0))
     newest = RunFolder.open(settings_in(place, "--resume"), "train")
     assert (newest.name, newest.resumed) == ("train-quickstart-002", True)
+    assert result(newest)["status"] == "done"  # as it was, until the job has checked it
+    newest.begin()
     assert result(newest)["status"] == "running"
     named = settings_in(place, "--resume", "--run-name", "train-quickstart-001")
     assert RunFolder.open(named, "train").name == "train-quickstart-001"
@@ -290,6 +292,7 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: p
     assert run.read_text("note.txt") == "old"
     assert sorted(path.name for path in Path(run.path).iterdir()) == [
         "config.yaml",
+        "lock.json",
         "note.txt",
         "result.json",
     ]

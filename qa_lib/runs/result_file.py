@@ -1,0 +1,49 @@
+"""result.json as it is read: what a run says of itself, and what became of its process."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from qa_lib.errors import ConfigError
+from qa_lib.runs import lock
+from qa_lib.runs.folder import Folder
+
+RESULT = "result.json"
+
+
+def read_result(folder: Folder) -> dict[str, Any]:
+    """Return a run's result.json, or nothing if there is none yet.
+
+    Raises:
+        ConfigError: The file is damaged.
+    """
+    if not folder.exists(RESULT):
+        return {}
+    try:
+        result = json.loads(folder.read_text(RESULT))
+    except ValueError:
+        result = None
+    if not isinstance(result, dict):
+        raise ConfigError(
+            f"{folder.url(RESULT)} is damaged: it holds no JSON object.",
+            "Restore it, or start anew under another --run-name.",
+        )
+    return result
+
+
+def lost_writer(folder: Folder, result: dict[str, Any]) -> str:
+    """Say what became of a run whose status is still running; nothing if that is true, or not so.
+
+    A killed process cannot write another status.
+    """
+    if result.get("status") != "running":
+        return ""
+    owner = lock.read(folder)
+    if owner is None:
+        who = "no process holds its lock"
+    elif owner.is_alive:
+        return ""
+    else:
+        who = f"its writer ({owner}) is gone"
+    return f"{folder.path} says that it is running, but {who}: it was killed, or its machine lost"

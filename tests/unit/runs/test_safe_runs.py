@@ -1,0 +1,194 @@
+"""Runs that are replaced, refused, or written twice: nothing that was there is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qa_lib import config
+from qa_lib.config import Settings
+from qa_lib.errors import CheckpointError, ConfigError, DataError
+from qa_lib.runs import lock
+from qa_lib.runs.folder import Folder
+from qa_lib.runs.run_folder import RunFolder
+
+
+def settings_in(folder: Path | str, *argv: str) -> Settings:
+    return config.parse("train", ["--storage", str(folder), "--run-name", "mine", *argv])
+
+
+@pytest.fixture(params=["path", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path) if request.param == "path" else f"memory://safe-{tmp_path.name}/runs"
+
+
+def finished(place: Path | str, job: str = "train") -> dict[str, bytes]:
+    with RunFolder.open(settings_in(place), job) as run:
+        run.write_text("model/weights", "precious")
+    return content(place)
+
+
+def content(place: Path | str, name: str = "mine") -> dict[str, bytes]:
+    files = ("config.yaml", "result.json", "model/weights")
+    run = Folder(f"{place}/{name}")
+    return {file: run.read_bytes(file).to_pybytes() for file in files}
+
+
+@pytest.mark.parametrize(
+    "error", [DataError("no file", "x"), ValueError("bug"), KeyboardInterrupt()]
+)
+def test_a_job_that_fails_leaves_the_run_that_it_was_to_replace(place: str, error: BaseException):
+    before = finished(place)
+    with pytest.raises(type(error)), RunFolder.open(settings_in(place, "--overwrite"), "train"):
+        assert content(place, "mine.replaced") == before
+        raise error
+    assert content(place) == before
+    assert [entry.base_name for entry in Folder(place).entries()] == ["mine"]
+
+
+def test_the_replaced_run_goes_when_the_new_one_is_done(place: str):
+    finished(place)
+    with RunFolder.open(settings_in(place, "--overwrite"), "train") as run:
+        pass
+    assert not run.exists("model/weights")
+    assert not Folder(f"{place}/mine.replaced").exists()
+
+
+def test_a_stopped_run_keeps_the_one_it_replaces_until_it_is_resumed(place: str, capsys):
+    before = finished(place)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        RunFolder.open(settings_in(place, "--overwrite"), "train") as run,
+    ):
+        run.write_text("checkpoints/step-000000001/manifest.json", "{}")
+        raise KeyboardInterrupt
+    assert content(place, "mine.replaced") == before
+    assert "mine.replaced is the run that" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"mine.replaced is the run that"):
+        RunFolder.open(settings_in(place, "--overwrite"), "train")
+    with RunFolder.open(settings_in(place, "--resume"), "train"):
+        pass
+    assert not Folder(f"{place}/mine.replaced").exists()
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--overwrite", "--no-overwrite"])
+def test_a_run_moved_aside_by_a_killed_command_is_named(tmp_path: Path, flag: str):
+    finished(tmp_path)
+    (tmp_path / "mine").rename(tmp_path / "mine.replaced")
+    with pytest.raises(ConfigError, match="moved there before it was stopped"):
+        RunFolder.open(settings_in(tmp_path, flag), "train")
+
+
+def test_only_runs_of_the_same_job_are_replaced(tmp_path: Path):
+    before = finished(tmp_path, "train")
+    with pytest.raises(ConfigError, match="is a run of jobs.train"):
+        RunFolder.open(settings_in(tmp_path, "--overwrite"), "evaluate")
+    (tmp_path / "mine").rename(tmp_path / "kept")
+    thesis = tmp_path / "mine" / "config.yaml"
+    thesis.parent.mkdir()
+    thesis.write_text("title: years", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is no run folder"):
+        RunFolder.open(settings_in(tmp_path, "--overwrite"), "train")
+    assert thesis.read_text(encoding="utf-8") == "title: years"
+    assert content(tmp_path, "kept") == before
+
+
+@pytest.mark.parametrize(
+    "flag", ["--model.name", "--train.teacher", "--data.source", "--adjust.plan", "--search.parent"]
+)
+def test_a_job_does_not_replace_what_it_reads(tmp_path: Path, flag: str):
+    before = finished(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    for path in ("mine", "mine/model", "link/model"):
+        with pytest.raises(ConfigError, match=f"which {flag} .* reads"):
+            RunFolder.open(
+                settings_in(tmp_path, "--overwrite", flag, f"{tmp_path}/{path}"), "train"
+            )
+    assert content(tmp_path) == before
+
+
+def test_a_refused_resume_writes_nothing(place: str):
+    before = finished(place)
+    other = settings_in(place, "--resume", "--seed", "7")
+    with pytest.raises(CheckpointError), RunFolder.open(other, "train") as run:
+        run.write_result(status="running")
+        raise CheckpointError("other settings", "x")
+    assert content(place) == before
+    with pytest.raises(CheckpointError), RunFolder.open(other, "train") as run:
+        run.begin()
+        raise CheckpointError("later", "x")
+    assert json.loads(run.read_text("result.json"))["status"] == "failed"
+
+
+WRITER = """
+import sys
+from qa_lib import config
+from qa_lib.runs.run_folder import RunFolder
+argv = ["--storage", sys.argv[1], "--run-name", "mine"]
+RunFolder.open(config.parse("train", argv), "train")
+print("writing", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_one_run_has_one_writer_and_a_killed_one_is_told(tmp_path: Path, capsys):
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"writing\n"
+        for flag in ("--resume", "--overwrite", "--no-resume"):
+            with pytest.raises(ConfigError, match=f"being written by process {writer.pid} on"):
+                RunFolder.open(settings_in(tmp_path, flag), "train")
+        writer.kill()
+    with pytest.raises(ConfigError, match="in use.*it was killed"):
+        RunFolder.open(settings_in(tmp_path), "train")
+    with RunFolder.open(settings_in(tmp_path, "--resume"), "train") as run:
+        assert f"process {writer.pid}" in capsys.readouterr().err
+    assert not run.exists(lock.LOCK)
+
+
+def test_locks_of_other_machines_and_reused_process_numbers(place: str):
+    folder = Folder(place)
+    folder.make()
+    mine = lock.Owner.new()
+    away = dataclasses.replace(mine, machine="another", host="node-7", token="t")
+    reused = dataclasses.replace(mine, process_start=1, token="t")
+    silent = dataclasses.replace(away, beat_s=time.time() - lock.ABANDONED_S - 1)
+    folder.write_json(lock.LOCK, dataclasses.asdict(away))
+    with pytest.raises(ConfigError, match="on node-7"):
+        lock.take(folder)
+    for dead in (reused, silent):
+        folder.write_json(lock.LOCK, dataclasses.asdict(dead))
+        held = lock.take(folder)
+        held.beat()
+        assert not held.is_lost
+        held.release()
+        assert not folder.exists(lock.LOCK)
+
+
+def test_a_writer_that_was_believed_dead_writes_no_more(tmp_path: Path):
+    run = RunFolder.open(settings_in(tmp_path), "train")
+    run.write_json(lock.LOCK, dataclasses.asdict(lock.Owner.new()))
+    run._lock.beat()
+    with pytest.raises(ConfigError, match="was taken over"):
+        run.write_result()
+
+
+def test_names_are_durable_before_the_next_file_is_written(tmp_path: Path, monkeypatch):
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(f"{tmp_path}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    Folder(f"{tmp_path}/a").write_text("b/file", "x")
+    assert synced[:2] == ["", "/a"]  # the names of a and a/b
+    assert synced[2].startswith("/a/b/file.") and synced[3] == "/a/b"
