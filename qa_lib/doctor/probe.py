@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ from qa_lib.config import Settings
 from qa_lib.data import splits_of
 from qa_lib.doctor.finding import Finding
 from qa_lib.errors import DataError, UserError
+from qa_lib.machines import devices
 from qa_lib.runs import storage
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.provenance import versions
@@ -148,10 +148,7 @@ def _cuda_of_torch() -> tuple[int, int] | None:
 
 def _import_deepspeed() -> None:
     """Import what training imports; no setting needs an op that DeepSpeed has to compile."""
-    import torch
-
-    # DeepSpeed prints a warning if it has to detect a CPU itself.
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    devices.name_deepspeed_device()
     import deepspeed  # noqa: F401
 
 

@@ -49,6 +49,16 @@ def num_local_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def name_deepspeed_device() -> None:
+    """Tell DeepSpeed its device before it is imported: it warns if it has to detect a CPU itself.
+
+    transformers imports it too, when it saves a model.
+    """
+    import torch
+
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+
+
 def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
     """Return fp32, bf16 or fp16; `auto` is judged on the machine that computes.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ModelError
+from qa_lib.machines import devices
 from qa_lib.models import ragged
 from qa_lib.models.sources import ALTERNATIVES, resolve
 from qa_lib.runs.storage import first_line
@@ -197,6 +198,7 @@ def save(
         directory: A local folder, created if absent.
         state_dict: Weights to write in place of the model's own (gathered from ZeRO shards).
     """
+    devices.name_deepspeed_device()
     with quiet():
         model.save_pretrained(directory, state_dict=state_dict)
         tokenizer.save_pretrained(directory)
