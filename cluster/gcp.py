@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from cluster import tokens
 from jobs import _runner
 from qa_lib.errors import ConfigError
 
@@ -32,7 +33,7 @@ MACHINE_IMAGE = (
     "projects/deeplearning-platform-release/global/images/family/"
     "common-cu129-ubuntu-2204-nvidia-580"
 )
-TOKEN = Path("~/.ray/auth_token").expanduser()
+TOKEN = Path(tokens.DEFAULT).expanduser()
 
 _PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
 
@@ -77,7 +78,8 @@ def run(action: str) -> int:
     """Call `ray up`, `ray dashboard` or `ray down` with the configuration; return its exit code.
 
     Raises:
-        ConfigError: There is no such action, PROJECT is not valid, or a package is missing.
+        ConfigError: There is no such action, PROJECT is not valid, a package is missing, or others
+            can read the token.
     """
     if action not in ("up", "down", "dashboard"):
         raise ConfigError(f"{action!r} is not an action.", "Give up, dashboard or down.")
@@ -93,7 +95,8 @@ def run(action: str) -> int:
     ray = str(Path(sys.executable).parent / "ray")
     os.environ["RAY_AUTH_MODE"] = "token"
     if not TOKEN.exists():
-        subprocess.run([ray, "get-auth-token", "--generate"], check=True, stdout=subprocess.DEVNULL)
+        tokens.create(TOKEN)
+    tokens.check(TOKEN)
     if action == "dashboard":
         return subprocess.run([ray, "dashboard", str(path)]).returncode
     code = subprocess.run([ray, action, "--yes", str(path)]).returncode

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -25,6 +24,8 @@ import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+
+from cluster import tokens
 
 HOST = "127.0.0.1"
 _READY_S = 60.0
@@ -69,8 +70,8 @@ class LoopbackCluster:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="qa-ray-")))
         self.folder = folder
         self.token_path = folder / "token"
-        self.token_path.touch(mode=0o600)
-        self.token_path.write_text(secrets.token_hex(32))
+        tokens.create(self.token_path)
+        tokens.check(self.token_path)
         try:
             self._start_head()
             for _ in range(1, self.num_nodes):

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cluster import tokens
 from jobs import _runner
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, ResourceError
@@ -203,6 +204,7 @@ def connect() -> JobSubmissionClient:
     """Return a client of the cluster at RAY_ADDRESS.
 
     Raises:
+        ConfigError: Others can read the cluster's token.
         ResourceError: Nothing answers there, or it refuses the request.
     """
     from ray.job_submission import JobSubmissionClient
@@ -215,6 +217,9 @@ def connect() -> JobSubmissionClient:
             f"RAY_ADDRESS {address} is not the address of a dashboard.",
             f"Jobs are sent to http://HOST:PORT, for example {DEFAULT_ADDRESS}.",
         )
+    token = tokens.path_of_token()
+    if os.environ.get("RAY_AUTH_MODE") == "token" and token.exists():
+        tokens.check(token)
     logging.getLogger("ray").setLevel(logging.WARNING)  # Ray lists every file that it ignores
     for finding in doctor.check_address(address):
         if finding.verdict == "fault":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qa_lib import config
-from qa_lib.config import Settings
+from qa_lib.config import Settings, credentials
 from qa_lib.errors import EXIT_USER_ERROR, UserError
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
             traceback.print_exc()
             return EXIT_BUG
         # Not str(cause), which Ray replaces by the worker's traceback.
-        print(f"error: {cause.problem}\n  {cause.remedy}", file=sys.stderr)
+        message = credentials.redact(f"error: {cause.problem}\n  {cause.remedy}")
+        print(message, file=sys.stderr)
         return EXIT_USER_ERROR
 
 

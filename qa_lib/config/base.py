@@ -40,7 +40,11 @@ class Group(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        hide_input_in_errors=True,  # a wrong value may hold a secret
     )
 
     def broken_rules(self) -> BrokenRules:

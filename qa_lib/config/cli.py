@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, TypedDict
 
 from pydantic import BaseModel
 
-from qa_lib.config import recipes
+from qa_lib.config import credentials, recipes
 from qa_lib.config.fields import Setting, group_of, settings_in
 from qa_lib.config.problems import validate
 from qa_lib.config.schema import Settings
@@ -46,8 +46,11 @@ def parse(
     if positional and argv and not argv[0].startswith("-"):
         argv.insert(0, positional)
     given, stray, problems = _read_flags(argv)
+    _refuse_secrets([(key, f"--{key.replace('_', '-')}", value) for key, value in given.items()])
+    _refuse_secrets([("", "the command line", [*stray, *problems])])
     name = given.setdefault("recipe", Settings.model_fields["recipe"].default)
     recipe = recipes.read(name)
+    _refuse_secrets([("", recipe.origin, recipe.values)])
     if "--help" in stray or "-h" in stray:
         _print_help(job, description, recipe.values, first_groups)
     problems += recipe.problems
@@ -67,6 +70,22 @@ def parse(
     if settings is None or problems:
         raise _as_error(job, problems)
     return settings
+
+
+def _refuse_secrets(values: list[tuple[str, str, Any]]) -> None:
+    """Refuse values with credentials before any message can repeat them.
+
+    Args:
+        values: Dotted key of a value ("" for a whole tree), where it was given, and the value.
+    """
+    found = {
+        f"{name} ({origin})" if name else origin: kind
+        for key, origin, value in values
+        for name, kind in credentials.secrets_in(value, key)
+    }
+    if found:
+        text = "; ".join(f"{where} holds {kind}" for where, kind in found.items())
+        raise ConfigError(f"{text}.", credentials.REMEDY)
 
 
 def _put(values: Any, key: str, value: Any) -> None:

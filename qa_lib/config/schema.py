@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from qa_lib.config import credentials
 from qa_lib.config.adjusting import AdjustSettings
-from qa_lib.config.base import Group, Name, RuleError
+from qa_lib.config.base import BrokenRules, Group, Name, RuleError
 from qa_lib.config.data import DataSettings, ModelSettings
 from qa_lib.config.search import SearchSettings
 from qa_lib.config.tasks import (
@@ -98,6 +99,11 @@ class Settings(Group):
             raise RuleError((("resume", "overwrite"), message))
         return overwrite
 
+    def broken_rules(self) -> BrokenRules:
+        """Yield the settings that hold credentials, which config.yaml would show."""
+        for key, kind in credentials.secrets_in(self.model_dump(mode="json")):
+            yield (key,), f"{key} holds {kind}"
+
     def to_yaml(self) -> str:
         """Return what defines the run as YAML, which is a recipe again."""
         values: dict[str, Any] = self.model_dump(mode="json", exclude=_OF_ONE_COMMAND)
@@ -105,15 +111,15 @@ class Settings(Group):
 
     @classmethod
     def from_yaml(cls, text: str) -> Settings:
-        """Read back what `to_yaml` wrote.
+        """Read back what `to_yaml` wrote; credentials of an earlier version are covered by ***.
 
         Raises:
             ConfigError: The text was edited, and is not valid.
         """
         try:
-            return cls.model_validate(yaml.safe_load(text))
+            return cls.model_validate(credentials.redact_all(yaml.safe_load(text)))
         except yaml.YAMLError as error:
-            problem = str(error)
+            problem = credentials.redact(str(error))
         except ValidationError as error:
             problem = "; ".join(
                 f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()

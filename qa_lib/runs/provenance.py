@@ -13,6 +13,8 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from qa_lib.config import credentials
+
 COMMIT = "QA_COMMIT"
 """Environment variable with the commit, where the code runs without its repository."""
 
@@ -46,10 +48,13 @@ def now() -> str:
 
 
 def command() -> str:
-    """Return the command of this process as it would be typed, without the interpreter's path."""
+    """Return the command of this process as it would be typed, without the interpreter's path.
+
+    Credentials in URLs are covered, as in a question about one.
+    """
     module = getattr(sys.modules.get("__main__"), "__spec__", None)
     program = ["python", "-m", module.name] if module else [Path(sys.argv[0]).name]
-    return shlex.join([*program, *sys.argv[1:]])
+    return shlex.join([*program, *map(credentials.redact, sys.argv[1:])])
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from qa_lib.config import credentials
 from qa_lib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str
 
     Raises:
         ConfigError: The scheme is not in `SCHEMES`, no filesystem for it is installed, or the URL
-            contains ``..``.
+            contains ``..`` or credentials.
     """
     from pyarrow import ArrowInvalid, fs
 
@@ -66,9 +67,12 @@ def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
         raise ConfigError(
-            f"{url} cannot be opened: {scheme}:// is not allowed.",
+            f"{credentials.redact(url)} cannot be opened: {scheme}:// is not allowed.",
             f"Give a local path, or a URL of one of {', '.join(SCHEMES)}.",
         )
+    secret = credentials.kind_of_secret(url)
+    if secret is not None:
+        raise ConfigError(f"{credentials.redact(url)} holds {secret}.", credentials.REMEDY)
     if ".." in url.split("/"):
         raise ConfigError(f"The URL {url} climbs out with '..'.", "Give the URL it leads to.")
     url = url.rstrip("/")
@@ -252,6 +256,9 @@ def short_name(name: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, at most 300 characters, or its type."""
-    line = (str(error).strip() or type(error).__name__).split("\n")[0]
+    """Return the first line of an exception's message, at most 300 characters, or its type.
+
+    Credentials in URLs are covered: a library's message may repeat them.
+    """
+    line = credentials.redact((str(error).strip() or type(error).__name__).split("\n")[0])
     return line if len(line) <= 300 else f"{line[:297]}..."

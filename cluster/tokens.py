@@ -1,0 +1,52 @@
+"""The file with a cluster's token: who holds the token can run code on the cluster."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from qa_lib.errors import ConfigError
+
+DEFAULT = "~/.ray/auth_token"
+"""Where Ray looks for the token without RAY_AUTH_TOKEN_PATH."""
+
+
+def path_of_token() -> Path:
+    """Return the file that Ray reads the token from."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or DEFAULT).expanduser()
+
+
+def create(path: Path) -> None:
+    """Write a new token to a file that is readable by this user only from its first byte on.
+
+    Raises:
+        FileExistsError: There is such a file.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+
+
+def check(path: Path) -> None:
+    """Refuse a token that others can read or replace.
+
+    Raises:
+        ConfigError: The file belongs to another user, or group or others may read or write it.
+    """
+    status = path.stat()
+    if status.st_uid not in (os.getuid(), 0):
+        raise ConfigError(
+            f"The cluster's token {path} belongs to another user of this machine.",
+            f"Remove it, or set RAY_AUTH_TOKEN_PATH; `make cluster-up` makes {DEFAULT} anew.",
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise ConfigError(
+            f"The cluster's token {path} has mode {mode:04o}: other users of this machine can read "
+            "it and run code on the cluster.",
+            f"Run `chmod 600 {path}`; if others use this machine, stop the cluster, remove the "
+            "file, and start the cluster with a new token.",
+        )
