@@ -22,19 +22,19 @@ def validate(values: dict[str, Any], origins: dict[str, str]) -> tuple[Settings 
         origins: Where each dotted key was set, for the messages: a flag or a line of the recipe.
     """
     settings, errors = _try(values)
-    wrong: dict[str, list[Any]] = {}
+    wrong: dict[tuple[str, ...], list[Any]] = {}  # by path: a recipe's key may hold dots
     for error in errors:
         if error["type"] != _RULES:
-            wrong.setdefault(_key_of(error["loc"]), []).append(error)
+            wrong.setdefault(_path_of(error["loc"]), []).append(error)
     if wrong:
         # With the wrong fields out of the way, the rules between the others can be checked too.
-        for key in wrong:
-            _remove(values, key)
+        for path in wrong:
+            _remove(values, path)
         settings, errors = _try(values)
-    problems = [_describe(key, details, origins) for key, details in wrong.items()]
+    problems = [_describe(".".join(path), details, origins) for path, details in wrong.items()]
     rules = (rule for error in errors for rule in error["ctx"]["error"].rules)
     for keys, message in rules:
-        if not any(key.startswith(bad) for key in keys for bad in wrong):
+        if not any(key.startswith(".".join(bad)) for key in keys for bad in wrong):
             problems.append(message)
     return settings, problems
 
@@ -46,22 +46,22 @@ def _try(values: dict[str, Any]) -> tuple[Settings | None, list[Any]]:
         return None, error.errors(include_url=False)
 
 
-def _remove(values: dict[str, Any], key: str) -> None:
-    *groups, name = key.split(".")
+def _remove(values: dict[str, Any], path: tuple[str, ...]) -> None:
+    *groups, name = path
     for group in groups:
         values = values[group]
     values.pop(name)
 
 
-def _key_of(loc: tuple[int | str, ...]) -> str:
-    """Return the dotted key of a pydantic location, without union members and list indices."""
+def _path_of(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Return the path of a pydantic location, without union members and list indices."""
     model: type[BaseModel] | None = Settings
     depth = 0
     while model is not None and depth < len(loc):
         field = model.model_fields.get(str(loc[depth]))
         model = group_of(field) if field else None
         depth += 1
-    return ".".join(str(part) for part in loc[:depth])
+    return tuple(str(part) for part in loc[:depth])
 
 
 def _describe(key: str, details: list[Any], origins: dict[str, str]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from qa_lib.config import yaml_text
 
 RECIPES_FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "recipes"
 
@@ -42,10 +45,9 @@ def read(name_or_path: str) -> Recipe:
         recipe.problems.append(problem)
         return recipe
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        with path.open(encoding="utf-8") as file:
+            root, values = yaml_text.parse(file.read(yaml_text.MAX_CHARACTERS + 1))
         _collect_lines(root, "", recipe)
-        values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         recipe.problems.append(f"recipe {path} cannot be read: {error}")
     except yaml.YAMLError as error:
@@ -63,7 +65,7 @@ def read(name_or_path: str) -> Recipe:
 
 def _find(name_or_path: str) -> tuple[Path, str | None]:
     """Return the recipe's file, and what is wrong if there is none."""
-    path = Path(name_or_path).expanduser()
+    path = Path(os.path.expanduser(name_or_path))  # Path.expanduser raises without a home
     if path.suffix in (".yaml", ".yml") or "/" in name_or_path:
         return path, None if path.is_file() else f"recipe file {path} does not exist"
     names = recipe_names()

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from qa_lib.config import credentials
+from qa_lib.config import credentials, yaml_text
 from qa_lib.config.adjusting import AdjustSettings
 from qa_lib.config.base import BrokenRules, Group, Name, RuleError
 from qa_lib.config.data import DataSettings, ModelSettings
@@ -117,7 +117,7 @@ class Settings(Group):
             ConfigError: The text was edited, and is not valid.
         """
         try:
-            return cls.model_validate(credentials.redact_all(yaml.safe_load(text)))
+            return cls.model_validate(credentials.redact_all(yaml_text.parse(text)[1]))
         except yaml.YAMLError as error:
             problem = credentials.redact(str(error))
         except ValidationError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +9,7 @@ import pyarrow.json
 
 from qa_lib.data.schema import EXPECTED, RAW, UNCHECKED
 from qa_lib.errors import DataError
+from qa_lib.runs import json_text
 
 _BLOCK_BYTES = 1 << 24  # of pyarrow's reader: no line may be longer
 
@@ -30,13 +30,13 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
     """
     data = content.to_pybytes().removeprefix(b"\xef\xbb\xbf").lstrip()  # a byte-order mark
     try:
-        document = json.loads(_decode(data[: (data.find(b"\n") + 1) or None]))
+        document = json_text.parse(_decode(data[: (data.find(b"\n") + 1) or None]))
         if isinstance(document, dict) and "data" not in document:
             return _read_lines(data, name)
-    except json.JSONDecodeError:  # a document over several lines, or damaged
+    except ValueError:  # a document over several lines, or damaged
         try:
-            document = json.loads(_decode(data))
-        except json.JSONDecodeError as error:
+            document = json_text.parse(_decode(data))
+        except ValueError as error:
             raise DataError(
                 f"{name} is not JSON, or is cut off: {error}.", "Fetch or write it again."
             ) from None
@@ -97,7 +97,7 @@ def _read_line_by_line(data: bytes, name: str) -> pa.Table:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json_text.parse(line)
             if not isinstance(row, dict) or not isinstance(row.get("answers") or {}, dict):
                 raise ValueError("it or its answers are not a JSON object")
             rows.append(row)
@@ -116,7 +116,7 @@ def _table(rows: list[dict[str, Any]], name: str) -> pa.Table:
             table = pa.Table.from_pylist(rows, UNCHECKED)
         except UnicodeEncodeError:
             table = pa.Table.from_pylist(_encoded(rows), RAW).cast(UNCHECKED, safe=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{name} holds a value of a wrong type: {error}.", EXPECTED) from None
     return _without_null_columns(table)
 

@@ -7,7 +7,6 @@ Rows of one context stay in one shard, so that each shard tokenises its contexts
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -19,7 +18,7 @@ import pyarrow.compute as pc
 
 from qa_lib.data.files import naming, parquet
 from qa_lib.errors import DataError
-from qa_lib.runs import manifest
+from qa_lib.runs import json_text, manifest
 from qa_lib.runs.folder import Damaged, Folder, StoredFile
 from qa_lib.runs.progress import QUIET_S, Progress
 
@@ -93,7 +92,7 @@ def read_manifest(folder: Folder) -> dict[str, Any] | None:
             return None
         content = folder.read_bytes(manifest.MANIFEST).to_pybytes()
     try:
-        fields = json.loads(content)
+        fields = json_text.parse(content)
     except ValueError:
         raise DataError(f"{name} is damaged: it is not JSON.", _AGAIN) from None
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.errors import DataError
+from qa_lib.runs import json_text
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -149,7 +150,7 @@ def parse_predictions(content: str | bytes, name: str) -> dict[str, str]:
     """
     remedy = 'Give one JSON object of question id to answer text: {"56be...": "Denver Broncos"}.'
     try:
-        predictions = json.loads(content)
+        predictions = json_text.parse(content)
     except ValueError as error:
         raise DataError(f"{name} is not JSON: {error}", remedy) from None
     if not isinstance(predictions, dict):

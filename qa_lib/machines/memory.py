@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from qa_lib.config import TrainSettings
 from qa_lib.errors import ResourceError
@@ -47,9 +49,7 @@ def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
     Raises:
         ResourceError: Together they need more than is free.
     """
-    import psutil
-
-    free = psutil.virtual_memory().available
+    free = available_bytes()
     needed = num_workers * (state_bytes_per_rank + WORKER_BYTES)
     if needed > free:
         raise ResourceError(
@@ -57,6 +57,65 @@ def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
             f"{free / 2**30:.1f} GiB are free.",
             "Use fewer workers, a higher --train.zero-stage, or a smaller model.",
         )
+
+
+def available_bytes(root: str = "/") -> int:
+    """Return the memory that this process can still take: of the machine, or of its cgroups.
+
+    Every cgroup above the process counts, of version 1 or 2; a container sees its own as the root.
+
+    Args:
+        root: Where proc and sys are mounted.
+
+    Source:
+        Linux kernel documentation: cgroup-v2.rst, Memory; cgroup-v1/memory.rst.
+    """
+    import psutil
+
+    free: int = psutil.virtual_memory().available
+    for folder, limit, used, cached in _cgroups(Path(root)):
+        most, now = _number(folder / limit), _number(folder / used)
+        if most is not None and now is not None:
+            # Files that nobody has used lately are given back before the limit hurts.
+            free = min(free, max(most - now + _statistic(folder / "memory.stat", cached), 0))
+    return free
+
+
+def _cgroups(root: Path) -> Iterator[tuple[Path, str, str, str]]:
+    """Yield folder and names of the memory files for every cgroup that this process is in."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            base = root / "sys/fs/cgroup"
+            names = ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base = root / "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        inner = PurePosixPath(path.lstrip("/"))
+        for part in (inner, *inner.parents):
+            yield base / part, *names
+
+
+def _number(file: Path) -> int | None:
+    """Return the number in a file; None if there is none, as in the unlimited `max`."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _statistic(file: Path, name: str) -> int:
+    try:
+        values = dict(line.split() for line in file.read_text().splitlines())
+        return int(values.get(name, 0))
+    except (OSError, ValueError):
+        return 0
 
 
 def check_gpu_memory(gpu: str, states: dict[str, int], *, offload: bool) -> None:
@@ -83,10 +142,8 @@ def free_memory_per_worker(num_workers: int) -> int:
     On this machine, an equal part of what is free. On a cluster, an equal part of the smallest
     node's memory for Ray, with the workers spread over the nodes.
     """
-    import psutil
-
     if "RAY_ADDRESS" not in os.environ:
-        return psutil.virtual_memory().available // num_workers
+        return available_bytes() // num_workers
     import ray
 
     sizes = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]

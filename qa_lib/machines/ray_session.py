@@ -6,8 +6,9 @@ import logging
 import os
 from typing import Any
 
-from qa_lib.errors import ConfigError
+from qa_lib.errors import ConfigError, ResourceError
 from qa_lib.machines.devices import num_local_cpus
+from qa_lib.runs.storage import first_line
 
 
 def start_ray(num_cpus: int | None = None) -> None:
@@ -21,6 +22,7 @@ def start_ray(num_cpus: int | None = None) -> None:
 
     Raises:
         ConfigError: RAY_ADDRESS is the address of a dashboard.
+        ResourceError: No cluster answers there, or Ray cannot start here.
     """
     import ray
 
@@ -42,12 +44,22 @@ def start_ray(num_cpus: int | None = None) -> None:
             if name.startswith(("HF_", "DO_NOT_TRACK", "TOKENIZERS_", "DS_ACCELERATOR", "MALLOC_"))
             and not name.endswith("TOKEN")
         }
-        ray.init(runtime_env={"env_vars": worker_env}, **options)
+        options["runtime_env"] = {"env_vars": worker_env}
     else:
         # Workers inherit this process's environment. With a runtime_env, Ray would throw away the
         # workers that it has started in advance.
         num_cpus = num_cpus or num_local_cpus()
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **options)
+        options |= {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
+    try:
+        ray.init(**options)
+    except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
+        if address:
+            problem = f"Ray cannot be joined at RAY_ADDRESS {address}"
+            remedy = "Start the cluster, correct RAY_ADDRESS, or unset it to run on this machine."
+        else:
+            problem = "Ray does not start on this machine"
+            remedy = "Let RAY_TMPDIR or TMPDIR name a folder that this user may write, with room."
+        raise ResourceError(f"{problem}: {first_line(error)}", remedy) from None
     quiet_ray_data()
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ModelError
 from qa_lib.machines import devices
 from qa_lib.models import ragged
+from qa_lib.models.guard import check_config, reading
 from qa_lib.models.sources import ALTERNATIVES, resolve
-from qa_lib.runs.storage import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -43,31 +43,29 @@ def load(
         ModelError: It is not available or not for question answering, or it lacks safetensors.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForQuestionAnswering
 
     path, config = resolve(name), load_config(name)
     if dropout is not None:
         for key in [key for key in config.to_dict() if key.endswith(("dropout", "dropout_prob"))]:
             setattr(config, key, dropout)
-    with torch.random.fork_rng(devices=[]), quiet():
+    with _reading(name), torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
-        try:
-            if ragged.blocks_of(config) is not None:
-                model = _read_ragged(path, config).to(dtype or torch.float32)  # type: ignore[arg-type]
-            else:
-                model = AutoModelForQuestionAnswering.from_pretrained(
-                    path,
-                    config=config,
-                    dtype=dtype or torch.float32,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            # The first line of what torch says on missing weights names none of them.
-            problem = " ".join(line.strip() for line in str(error).splitlines()[:2])
-            raise ModelError(f"{name} does not load: {problem}", ALTERNATIVES) from None
+        if ragged.blocks_of(config) is not None:
+            model = _read_ragged(path, config).to(dtype or torch.float32)  # type: ignore[arg-type]
+        else:
+            model = AutoModelForQuestionAnswering.from_pretrained(
+                path,
+                config=config,
+                dtype=dtype or torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
     return model.eval()
+
+
+def _reading(name: str) -> AbstractContextManager[None]:
+    return reading(f"{name} does not load", ALTERNATIVES)
 
 
 def _read_ragged(folder: str, config: Any) -> PreTrainedModel:
@@ -109,13 +107,13 @@ def load_config(name: str) -> Any:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 
-    config = ragged.read_config(resolve(name))
-    if config is not None:
-        return config
-    try:
-        config = AutoConfig.from_pretrained(resolve(name), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{name} does not load: {first_line(error)}", ALTERNATIVES) from None
+    folder = resolve(name)
+    with _reading(name):
+        check_config(folder)
+        config = ragged.read_config(folder)
+        if config is not None:
+            return config
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
         raise ModelError(
             f"{name} is a {config.model_type} model, which has no extractive question-answering "
@@ -135,18 +133,17 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
 
     folder = Path(resolve(name))
-    try:
+    with reading(
+        f"The tokenizer of {name} does not load",
+        "Put tokenizer.json and tokenizer_config.json beside the weights.",
+    ):
         # Without these files, transformers makes a tokenizer of special tokens only.
         if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
             raise FileNotFoundError("it has no tokenizer files.")
+        check_config(folder)
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=ragged.read_config(folder), trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"The tokenizer of {name} does not load: {first_line(error)}",
-            "Put tokenizer.json and tokenizer_config.json beside the weights.",
-        ) from None
     if not tokenizer.is_fast:
         raise ModelError(
             f"{name} has only a slow tokenizer, which gives no character offsets.",
@@ -163,8 +160,9 @@ def load_empty(name: str) -> PreTrainedModel:
     """Build a model on the meta device: shapes without weights."""
     import torch
 
-    with torch.device("meta"):
-        return build(load_config(name))
+    config = load_config(name)
+    with _reading(name), torch.device("meta"):
+        return build(config)
 
 
 def has_answering_head(name: str) -> bool:
@@ -179,7 +177,7 @@ def has_answering_head(name: str) -> bool:
     inside = f"{model.base_model_prefix}."
     head = {key for key in model.state_dict() if not key.startswith(inside)}
     for file in Path(resolve(name)).glob("*.safetensors"):
-        with safe_open(file, framework="numpy") as stored:
+        with reading(f"{file} is damaged", ALTERNATIVES), safe_open(file, "numpy") as stored:
             head -= set(stored.keys())
     return not head
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ModelError
+from qa_lib.runs import json_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -112,7 +113,7 @@ def read_config(folder: str | Path) -> Any | None:
     from transformers import CONFIG_MAPPING
 
     try:
-        values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        values = json_text.parse((Path(folder) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None  # the reader of stock configurations says what is wrong
     if not isinstance(values, dict) or values.get("model_type") != MODEL_TYPE:
@@ -125,7 +126,7 @@ def read_config(folder: str | Path) -> Any | None:
             raise ValueError(f"family {family}")
         config = CONFIG_MAPPING[family].from_dict(values | {"model_type": family})
         _check(config, blocks)
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # transformers raises what Python has
         raise ModelError(
             f"{folder}/config.json does not describe a valid ragged model: {error}.",
             "Restore it, or adjust the parent again with --adjust.plan.",

@@ -6,10 +6,10 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.errors import ConfigError, ModelError
+from qa_lib.errors import ConfigError
+from qa_lib.models.guard import reading
 from qa_lib.models.loading import load_config
 from qa_lib.models.sources import ALTERNATIVES, resolve
-from qa_lib.runs.storage import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,15 +68,12 @@ def num_stored_parameters(name: str) -> int:
     Raises:
         ModelError: It is not available, or a file is damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     count = 0
     for file in Path(resolve(name)).glob("*.safetensors"):
-        try:
-            with safe_open(file, framework="numpy") as stored:
-                shapes = [stored.get_slice(key).get_shape() for key in stored.keys()]
-        except SafetensorError as error:
-            raise ModelError(f"{file} is damaged: {first_line(error)}", ALTERNATIVES) from None
+        with reading(f"{file} is damaged", ALTERNATIVES), safe_open(file, "numpy") as stored:
+            shapes = [stored.get_slice(key).get_shape() for key in stored.keys()]
         count += sum(map(prod, shapes))
     return count
 

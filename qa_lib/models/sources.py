@@ -7,6 +7,7 @@ folder of this suite, a folder with a transformers checkpoint, or a hub id.
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from functools import lru_cache
 from importlib.util import find_spec
@@ -40,7 +41,7 @@ def resolve(name: str) -> str:
         return str(_embedded_folder())
     if "://" in name:
         return _download(name)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     for folder in (path / "model", path):
         if (folder / "config.json").is_file():
             return str(folder)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from qa_lib.config import yaml_text
 from qa_lib.errors import ConfigError
 from qa_lib.evaluation import analysis
-from qa_lib.runs import storage
+from qa_lib.runs import json_text, storage
 from qa_lib.runs.run_folder import CONFIG, METRICS, PLAN, RESULT, TRIALS, RunFolder
 
 if TYPE_CHECKING:
@@ -91,13 +91,13 @@ def read(run: RunFolder) -> Facts:
             return empty
 
     def parsed(name: str) -> Any:
-        return json.loads(run.read_text(name))
+        return json_text.parse(run.read_text(name))
 
     return Facts(
         name=run.name,
         path=run.path,
         result=result,
-        config=attempt(CONFIG, lambda: yaml.safe_load(run.read_text(CONFIG)), {}),
+        config=attempt(CONFIG, lambda: yaml_text.parse(run.read_text(CONFIG))[1], {}),
         metrics=attempt(METRICS, lambda: _steps(run.read_metrics()), []),
         analysis=attempt(analysis.ANALYSIS, lambda: parsed(analysis.ANALYSIS), {}),
         scores=attempt(analysis.SCORES, lambda: analysis.read(run), None),

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from qa_lib.runs import json_text
 from qa_lib.runs.folder import Damaged, Folder, StoredFile
 
 MANIFEST = "manifest.json"
@@ -59,7 +60,7 @@ def parse(text: bytes) -> Manifest:
         Damaged: It is no manifest, or does not match its own hash.
     """
     try:
-        content = json.loads(text)
+        content = json_text.parse(text)
         sha256 = content.pop("sha256")
         files = tuple(StoredFile(**file) for file in content["files"])
     except (ValueError, KeyError, TypeError, AttributeError):

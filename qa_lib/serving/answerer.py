@@ -196,6 +196,19 @@ def _check_texts(questions: Sequence[str], contexts: Sequence[str]) -> None:
         for number, text in enumerate(texts):
             if not text.strip():
                 raise DataError(f"The {name} {number} is empty.", "Leave it out, or fill it in.")
+            if not _is_unicode(text):
+                raise DataError(
+                    f"The {name} {number} is not Unicode: it has half of a surrogate pair.",
+                    "Write the character whole, or leave it out.",
+                )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_bounds(**values: int) -> None:

@@ -15,7 +15,7 @@ from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.machines.ray_session import start_ray
-from qa_lib.runs import storage
+from qa_lib.runs import json_text, storage
 from qa_lib.runs.folder import Folder
 from qa_lib.serving.answerer import check_answers
 from qa_lib.serving.prompt import call_options, load_answerer
@@ -103,7 +103,7 @@ _FORM = 'Give one JSON object per line, such as {"question": "Who?", "context": 
 
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json_text.parse(line)
     except ValueError:
         raise DataError(f"{where} is not JSON.", _FORM) from None
     for name in ("question", "context"):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from itertools import groupby
+from itertools import pairwise
 from typing import Any
 
 from qa_lib.runs.storage import short_name
 
 ABSENT = "–"
 _MAX_LIST = 16
+_MAX_WORD = 100  # characters that an excerpt grows by, to end between words
 
 
 def figure(value: Any, digits: int = 2) -> str:
@@ -51,29 +51,47 @@ def pieces(case: Mapping[str, Any], around: int | None = None) -> list[tuple[str
         (text, kind) in order; kind is "", "answer", "gold", "both", or "gap" for omitted text.
     """
     context = str(case.get("context") or "")
-    kinds = [""] * len(context)
     gold, start = next(iter(case.get("gold") or ()), ""), case.get("gold_start")
-    if isinstance(start, int) and start >= 0 and context.startswith(gold, start):
-        kinds[start : start + len(gold)] = ["gold"] * len(gold)
+    marks: dict[str, tuple[int, int]] = {}
+    if gold and isinstance(start, int) and start >= 0 and context.startswith(gold, start):
+        marks["gold"] = (start, start + len(gold))
     start, end = case.get("char_start"), case.get("char_end")
     if isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(context):
-        for index in range(start, end):
-            kinds[index] = "both" if kinds[index] == "gold" else "answer"
+        marks["answer"] = (start, end)
+    kept = [(0, len(context))]
     if around is not None:
-        kinds = _with_gaps(context, kinds, around)
-    runs = groupby(zip(context, kinds, strict=True), key=lambda pair: pair[1])
-    return [(" … " if kind == "gap" else "".join(c for c, _ in run), kind) for kind, run in runs]
+        kept = [_near(context, first, end, around) for first, end in marks.values() or [(0, 1)]]
+    # Between two neighbouring bounds everything is of one kind.
+    bounds = {0, len(context)}.union(*marks.values(), *kept)
+    parts: list[tuple[str, str]] = []
+    for first, end in pairwise(sorted(bounds)):
+        kinds = [kind for kind, mark in marks.items() if mark[0] <= first < mark[1]]
+        kind = "both" if len(kinds) == 2 else "".join(kinds)
+        if not kind and not any(near[0] <= first < near[1] for near in kept):
+            parts.append((" … ", "gap"))
+        elif parts and parts[-1][1] == kind:
+            parts[-1] = (parts[-1][0] + context[first:end], kind)
+        else:
+            parts.append((context[first:end], kind))
+    return parts
 
 
-def _with_gaps(context: str, kinds: list[str], around: int) -> list[str]:
-    """Mark as gaps the words that are far from every mark."""
-    marked = [index for index, kind in enumerate(kinds) if kind] or [0]
-    kinds = list(kinds)
-    for word in re.finditer(r"\S+\s*|\s+", context):
-        first, end = word.span()
-        if not any(first - around <= index < end + around for index in marked):
-            kinds[first:end] = ["gap"] * (end - first)
-    return kinds
+def _near(context: str, first: int, end: int, around: int) -> tuple[int, int]:
+    """Return the span of the words that are at most `around` characters from a span.
+
+    A longer word than `_MAX_WORD` is cut: a text without spaces is one word.
+    """
+    start, stop = max(first - around, 0), min(end + around, len(context))
+    before, after = start, stop
+    while before > max(start - _MAX_WORD, 0) and not _starts_word(context, before):
+        before -= 1
+    while after < min(stop + _MAX_WORD, len(context)) and not _starts_word(context, after):
+        after += 1
+    return before, after
+
+
+def _starts_word(context: str, index: int) -> bool:
+    return context[index - 1].isspace() and not context[index].isspace()
 
 
 FILTERS = {

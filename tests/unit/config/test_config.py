@@ -204,7 +204,7 @@ def test_an_unknown_recipe_lists_the_ones_there_are():
         (b"- 1", "not a list"),
         (b"\xff\xfe", "cannot be read"),
         (b"seed: 1\nseed: 2", "appears twice in mine.yaml (lines 1 and 2)"),
-        (b"a: &a [*a]", "unknown setting a"),
+        (b"a: &a [*a]", "contains itself"),
         (b"? [1, 2]\n: 3", "mine.yaml"),
         (b"1: 2", "unknown setting 1"),
         (b"!!python/object/apply:os.system ['true']", "not valid YAML"),

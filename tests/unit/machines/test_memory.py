@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 import pytest
 
@@ -26,3 +28,36 @@ def test_a_state_that_a_gpu_cannot_hold_is_refused_with_a_remedy():
     assert "--train.offload-optimizer" in caught.value.remedy
     memory.check_gpu_memory("T4", states, offload=True)
     memory.check_gpu_memory("A100", states, offload=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "used", "cached"),
+    [
+        ("0::/a/b", "a", "memory.max", "memory.current", "inactive_file"),
+        (
+            "4:cpu,memory:/a/b",
+            "memory/a",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ],
+)
+def test_the_limit_of_a_cgroup_above_counts(
+    tmp_path: Path, line: str, folder: str, limit: str, used: str, cached: str
+):
+    def write(name: str, text: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+
+    write("proc/self/cgroup", line)
+    group = f"sys/fs/cgroup/{folder}"
+    write(f"{group}/{limit}", str(50 * 2**20))
+    write(f"{group}/{used}", str(30 * 2**20))
+    write(f"{group}/b/{limit}", "max")
+    write(f"{group}/b/{used}", str(2**20))
+    assert memory.available_bytes(str(tmp_path)) == 20 * 2**20
+    write(f"{group}/memory.stat", f"anon 1\n{cached} {2**20}")
+    assert memory.available_bytes(str(tmp_path)) == 21 * 2**20
+    write(f"{group}/{limit}", str(2**63 - 4096))  # as version 1 writes "unlimited"
+    assert memory.available_bytes(str(tmp_path)) > 21 * 2**20

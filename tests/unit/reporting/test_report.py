@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,16 @@ def test_marks_are_where_the_answers_are():
         (" built ", ""),
         (" … ", "gap"),
     ]
+
+
+def test_an_excerpt_of_twenty_megabytes_is_short_and_quick():
+    context = "Ann built the bridge. " * 950_000
+    case = {"context": context, "char_start": 10**7, "char_end": 10**7 + 9}
+    case |= {"gold": ["nn"], "gold_start": 1}
+    started = time.monotonic()
+    parts = pieces(case, around=160)
+    assert time.monotonic() - started < 2
+    assert [kind for _, kind in parts] == ["", "gold", "", "gap", "", "answer", "", "gap"]
+    assert sum(len(text) for text, _ in parts) < 1_500
+    without_spaces = pieces({"context": "x" * 10**7, "char_start": 10**6, "char_end": 10**6 + 1}, 5)
+    assert sum(len(text) for text, _ in without_spaces) < 300

@@ -139,3 +139,12 @@ def test_a_model_that_never_learned_to_answer_is_refused(tmp_path):
     with pytest.raises(ModelError, match="never trained"):
         Answerer("embedded")
     assert models.has_answering_head(tiny.write_model(tmp_path))
+
+
+@pytest.mark.parametrize("texts", [("Who\ud800?", "Ann."), ("Who?", "Ann \udfff.")])
+def test_half_a_surrogate_pair_is_refused(tmp_path, texts):
+    from tests.support import tiny
+
+    answerer = Answerer(tiny.write_model(tmp_path / "tiny"))
+    with pytest.raises(DataError, match="surrogate"):
+        answerer(*texts)
