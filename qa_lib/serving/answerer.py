@@ -101,8 +101,7 @@ class Answerer:
             doc_stride: Tokens that consecutive windows of a long context share; None takes 128, at
                 most half of `max_seq_len`.
             max_answer_len: Longest answer, in tokens.
-            max_seq_len: Tokens in a window: question, context and special tokens; None takes 384,
-                at most what the model can hold.
+            max_seq_len: Tokens in a window, special ones included; None takes 384 or the maximum.
             max_question_len: Question tokens; the rest of a longer question is cut off.
             handle_impossible_answer: Whether "" is among the candidates.
             align_to_words: Widen answers to whole words, as the tokenizer divides the text.
