@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -118,7 +118,8 @@ def merge_spans(
     spans = _spans_of(candidates)
     nulls = None if no_answer_threshold is None else _least_nulls(candidates)
     if nulls is not None:  # behind the others: null comes last among equals
-        spans = _Spans._make(np.concatenate(pair) for pair in zip(spans, nulls, strict=True))
+        pairs: Any = zip(spans, nulls, strict=True)
+        spans = _Spans._make(np.concatenate([found, null]) for found, null in pairs)
     spans = _best_of_questions(spans, num_questions, n_best)
     offsets = _offsets(spans.question, num_questions)
     has_text = spans.char_start < spans.char_end
