@@ -32,7 +32,7 @@ JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
 # These three take hours, and run only by name: `make bench-adjustment`, `-ragged`, `-search`.
 BENCHMARKS := $(filter-out adjustment ragged search,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
-.PHONY: cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
+.PHONY: cluster-check cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
 .PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench reference lock clean
 
 help: ## List the targets
@@ -58,6 +58,9 @@ $(JOBS): setup
 	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(ARGS)
 
 # Variables given to make (PROJECT, REGION, SPOT, NO_WAIT ...) reach the commands as environment.
+cluster-check: setup ## Say what a Google Cloud project lacks: make cluster-check PROJECT=my-project BUCKET=my-bucket
+	$(ENV_PYTHON) -m cluster.gcp check
+
 cluster-up: setup ## Start a Ray cluster of T4s on Google Cloud: make cluster-up PROJECT=my-project [SPOT=1]
 	$(ENV_PYTHON) -m cluster.gcp up
 

@@ -1,18 +1,22 @@
 """Start and delete the cluster of gcp-t4.yaml, with `ray up`, `ray dashboard` and `ray down`.
 
+    PROJECT=my-project python -m cluster.gcp check   # make cluster-check: what the project lacks
     PROJECT=my-project python -m cluster.gcp up      # make cluster-up
     PROJECT=my-project python -m cluster.gcp down    # make cluster-down
 
-Read from the environment: PROJECT, and with defaults REGION (us-central1), ZONE (a), IMAGE (by the
-version in pyproject.toml), SPOT=1 for spot machines. The configuration that Ray's launcher gets is
-kept in ~/.cache/qa-suite/gcp-t4.yaml.
+Read from the environment: PROJECT, and with defaults REGION (us-central1), ZONE (a), SUBNET
+(default), IMAGE (by the version in pyproject.toml), SPOT=1 for spot machines; `check` looks at
+BUCKET too. The configuration that Ray's launcher gets is kept in ~/.cache/qa-suite/gcp-t4.yaml.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -23,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from cluster import tokens
+from cluster import gcp_check, tokens
 from jobs import _runner
 from qa_lib.errors import ConfigError
 
@@ -34,12 +38,17 @@ MACHINE_IMAGE = (
     "common-cu129-ubuntu-2204-nvidia-580"
 )
 TOKEN = Path(tokens.DEFAULT).expanduser()
+SSH_KEY = Path("~/.ssh/qa-suite-gcp").expanduser()
 
 _PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
 
 
-def cluster_config(environment: Mapping[str, str]) -> dict[str, Any]:
+def cluster_config(environment: Mapping[str, str], public_key: str = "") -> dict[str, Any]:
     """Return the cluster's configuration, filled in from the user's environment variables.
+
+    Args:
+        environment: The variables above.
+        public_key: SSH key that the machines accept, as in `~/.ssh/*.pub`.
 
     Raises:
         ConfigError: PROJECT is missing, or is not a valid project id.
@@ -53,6 +62,8 @@ def cluster_config(environment: Mapping[str, str]) -> dict[str, Any]:
     region = environment.get("REGION", "us-central1")
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     image = f"{region}-docker.pkg.dev/{name}/qa-suite/qa-suite"
+    script = (HERE / "prepare-machine.sh").read_text(encoding="utf-8")
+    prepare = ["bash", "-c", script, "prepare-machine", f"{region}-docker.pkg.dev"]
     values = {
         "PROJECT": name,
         "REGION": region,
@@ -60,7 +71,11 @@ def cluster_config(environment: Mapping[str, str]) -> dict[str, Any]:
         "IMAGE": environment.get("IMAGE") or f"{image}:{project['version']}",
         "MACHINE_IMAGE": environment.get("MACHINE_IMAGE") or MACHINE_IMAGE,
         "PROVISIONING": "SPOT" if environment.get("SPOT") in ("1", "true", "yes") else "STANDARD",
+        "SUBNET": environment.get("SUBNET") or "default",
         "TOKEN_PATH": str(TOKEN),
+        "SSH_KEY": str(SSH_KEY),
+        "SSH_PUBLIC_KEY": f"ubuntu:{public_key}",
+        "PREPARE_MACHINE": json.dumps(shlex.join(prepare)),  # a JSON string is a YAML scalar
     }
     text = (HERE / "gcp-t4.yaml").read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
@@ -75,25 +90,32 @@ def main() -> None:
 
 
 def run(action: str) -> int:
-    """Call `ray up`, `ray dashboard` or `ray down` with the configuration; return its exit code.
+    """Check the project, or call `ray` with the configuration; return the exit code.
 
     Raises:
         ConfigError: There is no such action, PROJECT is not valid, a package is missing, or others
             can read the token.
     """
-    if action not in ("up", "down", "dashboard"):
-        raise ConfigError(f"{action!r} is not an action.", "Give up, dashboard or down.")
-    config = cluster_config(os.environ)
+    if action not in ("check", "up", "down", "dashboard"):
+        raise ConfigError(f"{action!r} is not an action.", "Give check, up, dashboard or down.")
+    config = cluster_config(os.environ)  # before anything is made: PROJECT may be missing
     if importlib.util.find_spec("googleapiclient") is None:
         raise ConfigError(
             "Ray's launcher needs Google's API client, which is not installed.",
             f"Run `{sys.executable} -m pip install google-api-python-client`.",
         )
+    if action == "check":
+        return check(config)
+    config = cluster_config(os.environ, _public_key())
     path = Path("~/.cache/qa-suite/gcp-t4.yaml").expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     ray = str(Path(sys.executable).parent / "ray")
     os.environ["RAY_AUTH_MODE"] = "token"
+    # Ray imports cluster.provider here as it does in the image.
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])
+    )
     if not TOKEN.exists():
         tokens.create(TOKEN)
     tokens.check(TOKEN)
@@ -107,6 +129,34 @@ def run(action: str) -> int:
             "The head costs money until `make cluster-down`."
         )
     return code
+
+
+def check(config: Mapping[str, Any]) -> int:
+    """Print what the project has and lacks; return 2 where something is missing, else 0."""
+    bucket = os.environ.get("BUCKET", "").removeprefix("gs://").partition("/")[0]
+    verdicts = []
+    for finding in gcp_check.Project(config, bucket).findings():
+        print(finding)
+        verdicts.append(finding.verdict)
+    if not bucket:
+        print("note  bucket: not checked; give BUCKET=my-bucket")
+    return 2 if "fault" in verdicts else 0
+
+
+def _public_key() -> str:
+    """Return this cluster's public SSH key; make the pair where there is none."""
+    public = SSH_KEY.with_suffix(".pub")
+    if not SSH_KEY.exists():
+        keygen = shutil.which("ssh-keygen")
+        if keygen is None:
+            raise ConfigError(
+                "The machines are reached by SSH, and ssh-keygen is not installed.",
+                "Install OpenSSH's client (Debian: apt install openssh-client).",
+            )
+        SSH_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        command = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", "ubuntu", "-f", str(SSH_KEY)]
+        subprocess.run(command, check=True)
+    return public.read_text(encoding="ascii").strip()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Send a job to a cluster: check it here, print what it needs, submit it, follow it to its end.
 
     RAY_ADDRESS=http://127.0.0.1:8265 python -m cluster.submit train --recipe gcp \
-        --storage gs://bucket/runs --data.source gs://bucket/squad
+        --storage gs://bucket/runs --data.source gs://bucket/squad/data
     make submit JOB=train RECIPE=gcp ARGS="--storage gs://bucket/runs"      # the same
     make submit JOB=train RECIPE=gcp ARGS="..." NO_WAIT=1                   # prints the id and ends
 

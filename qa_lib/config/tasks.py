@@ -92,7 +92,7 @@ class ExportSettings(Group):
 class ClusterSettings(Group):
     """The machines that a cluster can grow to, where they are not running yet."""
 
-    gpu: Literal["none", "T4", "V100", "L4", "A10", "A100", "H100", "H200"] = Field(
+    gpu: Literal["none", "T4", "L4", "A10", "A100", "H100", "H200"] = Field(
         default="none",
         description="GPU of its worker nodes: plans are made for it on any machine; none: only "
         "nodes that are running count.",

@@ -32,10 +32,10 @@ class Gpu:
     memory_gb: int
 
 
-# A name that contains another stands before it.
+# From capability 7.5 on, where the locked torch's CUDA 13 begins. A name that contains another
+# stands before it.
 GPUS = {
     "T4": Gpu(65, (7, 5), 16),
-    "V100": Gpu(125, (7, 0), 16),
     "L4": Gpu(121, (8, 9), 24),
     "A100": Gpu(312, (8, 0), 40),
     "A10": Gpu(125, (8, 6), 24),

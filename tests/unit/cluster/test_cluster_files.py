@@ -157,4 +157,47 @@ def test_a_job_brings_code_only_and_no_secrets(tmp_path):
 @pytest.mark.parametrize("name", ["gcp-t4.yaml", "gke-rayjob.yaml"])
 def test_no_file_holds_a_secret(name: str):
     text = (CLUSTER / name).read_text()
-    assert not re.search(r"(?i)(private_key|password|hf_[a-z0-9]{20}|AIza|-----BEGIN)", text)
+    assert not re.search(
+        r"(?i)(private_key(?!: \$\{SSH_KEY\})|password|hf_[a-z0-9]{20}|AIza|-----BEGIN)", text
+    )
+
+
+GUIDE = ROOT / "docs" / "guide" / "clusters.md"
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n")[0][:40])
+def test_the_guides_commands_are_shell_and_name_what_exists(block: str):
+    import subprocess
+
+    ended = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"\bmake ([a-z-]+)", block)) <= set(targets)
+    for path in re.findall(r"\bcluster/[\w.-]+", block):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_recipe_and_the_guide_read_what_prepare_writes():
+    """`make prepare --run-name squad` fills squad/data."""
+    places = [GUIDE, ROOT / "jobs" / "recipes" / "gcp.yaml", CLUSTER / "gke-rayjob.yaml"]
+    for path in (*places, CLUSTER / "submit.py"):
+        assert set(
+            re.findall(r"--data.source gs://\S+?/(squad\S*?)\"?$", path.read_text(), re.M)
+        ) <= {"squad/data"}, path
+
+
+def test_the_pods_fit_the_machines_that_the_guide_makes(rayjob):
+    """What Kubernetes leaves of a machine is less than what it has."""
+    allocatable = {"e2-standard-8": (7.9, 27), "n1-standard-8": (7.9, 25)}  # CPUs, GiB
+    pools = re.findall(r"node-pools create (\w+) .*?--machine-type (\S+)", GUIDE.read_text(), re.S)
+    cluster = rayjob["spec"]["rayClusterSpec"]
+    autoscaler = cluster["autoscalerOptions"]["resources"]["requests"]
+    groups = [("head", cluster["headGroupSpec"]), ("t4", cluster["workerGroupSpecs"][0])]
+    assert autoscaler == {"cpu": "500m", "memory": "512Mi"}
+    for (pool, machine), (name, group) in zip(pools, groups, strict=True):
+        assert pool == name
+        needs = group["template"]["spec"]["containers"][0]["resources"]["requests"]
+        cpus, gib = allocatable[machine]
+        assert float(needs["cpu"]) + 0.5 * (name == "head") <= cpus
+        assert float(needs["memory"].removesuffix("Gi")) + 0.5 * (name == "head") <= gib

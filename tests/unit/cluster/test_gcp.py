@@ -1,0 +1,247 @@
+"""The cluster on Google Cloud: what Ray's launcher asks Google for, and what `check` finds."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httplib2
+import pytest
+import yaml
+
+from cluster import gcp, gcp_check
+from tests.support.google import Answer, Google, faults_of_body
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 ubuntu"
+ENVIRONMENT = {"PROJECT": "my-project"}
+HEAD, WORKER = (
+    f"qa-suite-{kind}@my-project.iam.gserviceaccount.com" for kind in ("head", "worker")
+)
+DONE = (200, {"name": "operation-1", "status": "DONE"})
+
+
+@pytest.fixture(scope="module")
+def bootstrapped() -> dict[str, Any]:
+    """The configuration as `ray up` has it before it asks for a machine."""
+    from ray.autoscaler._private.commands import _bootstrap_config
+
+    return _bootstrap_config(gcp.cluster_config(ENVIRONMENT, KEY), no_config_cache=True)
+
+
+@pytest.fixture
+def launcher(bootstrapped, monkeypatch) -> tuple[Any, Google]:
+    """Ray's provider for this cluster, with recorded answers for Google's."""
+    from ray.autoscaler._private.providers import _get_node_provider
+
+    google = Google({"POST .*/instances$": DONE, "GET .*/operations/": DONE,
+                     "GET .*/instances$": (200, {})})  # fmt: skip
+    monkeypatch.setattr(httplib2.Http, "request", lambda _, *a, **more: google.request(*a, **more))
+    provider = dict(bootstrapped["provider"])
+    provider["gcp_credentials"] = {"type": "credentials_token", "credentials": "of-nobody"}
+    return _get_node_provider(provider, "qa-suite", use_cache=False), google
+
+
+@pytest.mark.parametrize(("kind", "account"), [("head", HEAD), ("t4", WORKER)])
+def test_ray_asks_google_for_machines_that_google_knows(launcher, bootstrapped, kind, account):
+    provider, google = launcher
+    node = bootstrapped["available_node_types"][kind]["node_config"]
+    tags = {f"ray-{name}": value for name, value in (
+        ("node-kind", "head"), ("node-type", "head"), ("node-name", f"ray-{kind}"),
+        ("user-node-type", kind), ("launch-config", "a1"), ("node-status", "uninitialized"),
+    )}  # fmt: skip
+    assert len(provider.create_node(node, tags, 1)) == 1
+    bodies = [body for method, _, body in google.requests if method == "POST"]
+    assert len(bodies) == 1
+    body = bodies[0]
+    assert faults_of_body("compute.v1", "Instance", body) == []
+    assert [entry["email"] for entry in body["serviceAccounts"]] == [account]
+    metadata = {item["key"]: item["value"] for item in body["metadata"]["items"]}
+    assert metadata["ssh-keys"] == f"ubuntu:{KEY}"
+    assert ("install-nvidia-driver" in metadata) == (kind == "t4")
+    assert all("googleapis.com/compute/" in url for _, url, _ in google.requests)
+
+
+def test_the_validator_knows_a_wrong_body():
+    wrong = {"machineType": 4, "scheduling": {"provisioningModel": "CHEAP"}, "acounts": []}
+    found = faults_of_body("compute.v1", "Instance", wrong)
+    assert [re.search("CHEAP|no field|not a string", fault) is not None for fault in found] == [
+        True
+    ] * 3
+
+
+def test_bootstrap_asks_google_for_nothing(monkeypatch):
+    """Ray's own would make an account with rights over all machines and buckets."""
+    from ray.autoscaler._private.commands import _bootstrap_config
+
+    google = Google({})
+    monkeypatch.setattr(httplib2.Http, "request", lambda _, *a, **more: google.request(*a, **more))
+    config = _bootstrap_config(gcp.cluster_config(ENVIRONMENT, KEY), no_config_cache=True)
+    assert google.requests == []
+    assert config["auth"]["ssh_private_key"] == str(gcp.SSH_KEY)
+
+
+def policy(*bindings: tuple[str, str]) -> Answer:
+    return 200, {"bindings": [{"role": r, "members": [f"serviceAccount:{m}"]} for r, m in bindings]}
+
+
+def project() -> dict[str, Any]:
+    """Answers of a project that lacks nothing."""
+    role = yaml.safe_load(gcp_check.ROLE_FILE.read_text())
+    quotas = {"quotas": [{"metric": "CPUS", "limit": 72}, {"metric": "NVIDIA_T4_GPUS", "limit": 4}]}
+    services = [
+        {"config": {"name": f"{api}.googleapis.com"}, "state": "ENABLED"} for api in gcp_check.APIS
+    ]
+    both = lambda role: policy((role, HEAD), (role, WORKER))  # noqa: E731
+    return {
+        "GET .*services:batchGet": (200, {"services": services}),
+        "GET .*/regions/us-central1$": (200, quotas),
+        "GET .*compute/v1/projects/my-project$": (
+            200, {"quotas": [{"metric": "GPUS_ALL_REGIONS", "limit": 4}]},
+        ),
+        "GET .*/machineTypes/n1-standard-[48]$": (200, {}),
+        "GET .*/acceleratorTypes/nvidia-tesla-t4$": (200, {}),
+        "GET .*/images/family/": (200, {"name": "common-cu129-v1"}),
+        "POST .*serviceAccounts/qa-suite-worker@.*:getIamPolicy": policy(
+            ("roles/iam.serviceAccountUser", HEAD)
+        ),
+        "GET .*/serviceAccounts/qa-suite-(head|worker)@": (200, {}),
+        "GET .*/roles/qaSuiteHead": (200, {"includedPermissions": role["includedPermissions"]}),
+        "POST .*projects/my-project:getIamPolicy": policy(
+            ("projects/my-project/roles/qaSuiteHead", HEAD)
+        ),
+        "GET .*/tags/": (200, {}),
+        "GET .*/repositories/qa-suite:getIamPolicy": both("roles/artifactregistry.reader"),
+        "GET .*/b/my-bucket/iam": both("roles/storage.objectUser"),
+        "GET .*/b/my-bucket$": (200, {}),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checked() -> tuple[gcp_check.Project, Google]:
+    """A project whose answers a test sets; building the clients takes a second."""
+    google = Google({})
+    return gcp_check.Project(gcp.cluster_config(ENVIRONMENT), "my-bucket", http=google), google
+
+
+def findings(checked: tuple[gcp_check.Project, Google], answers: dict[str, Any]) -> list[Any]:
+    place, google = checked
+    google.answers = answers
+    return list(place.findings())
+
+
+def test_a_complete_project_passes(checked):
+    found = findings(checked, project())
+    assert [f for f in found if f.verdict != "good"] == []
+    assert {f.what for f in found} == {"APIs", "quota", "machines", "accounts", "image", "bucket"}
+
+
+MISSING = {"error": {"code": 404, "message": "none"}}
+FORBIDDEN = {"error": {"code": 403, "message": "denied"}}
+LACKS = [
+    ("services:batchGet", (200, {"services": []}), "fault", "gcloud services enable"),
+    (
+        "/regions/us-central1$",
+        (200, {"quotas": [{"metric": "CPUS", "limit": 8}]}),
+        "fault",
+        "quotas",
+    ),
+    ("/acceleratorTypes/", (404, MISSING), "fault", "not found"),
+    ("/images/family/", (404, MISSING), "fault", "not found"),
+    ("/serviceAccounts/qa-suite-(head|worker)@", (404, MISSING), "fault", "not found"),
+    ("/roles/qaSuiteHead", (200, {"includedPermissions": []}), "fault", "roles update"),
+    ("projects/my-project:getIamPolicy", policy(), "fault", "qaSuiteHead"),
+    ("qa-suite-worker@.*:getIamPolicy", policy(), "fault", "serviceAccountUser"),
+    ("/tags/", (404, MISSING), "fault", "not found"),
+    ("repositories/qa-suite:getIamPolicy", policy(), "fault", "artifactregistry.reader"),
+    ("/b/my-bucket$", (404, MISSING), "fault", "not found"),
+    ("/b/my-bucket/iam", policy(), "fault", "storage.objectUser"),
+    ("/b/my-bucket/iam", (403, FORBIDDEN), "note", "may not read"),
+]
+
+
+@pytest.mark.parametrize(("url", "answer", "verdict", "says"), LACKS)
+def test_what_is_missing_is_told_with_its_remedy(checked, url, answer, verdict, says):
+    answers = project()
+    (pattern,) = [key for key in answers if key.endswith(url) or key.endswith(url + "$")
+                  or url in key]  # fmt: skip
+    answers[pattern] = answer
+    told = [f for f in findings(checked, answers) if f.verdict != "good"]
+    assert told
+    assert all(f.verdict == verdict and f.remedy for f in told)
+    assert any(says in str(f) for f in told)
+
+
+def test_check_ends_with_2_where_something_is_missing(checked, monkeypatch, capsys):
+    monkeypatch.setattr(gcp_check, "Project", lambda *_: checked[0])
+    for answers, code in ((project(), 0), ({}, 2)):
+        checked[1].answers = answers
+        assert gcp.check(gcp.cluster_config(ENVIRONMENT)) == code
+    assert "FAULT" in capsys.readouterr().out
+
+
+def prepare(tmp_path: Path, commands: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command that Ray sends to a machine, where only these commands exist."""
+    (command,) = gcp.cluster_config(ENVIRONMENT)["initialization_commands"]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "grep", "id", "cat"):
+        (programs / name).symlink_to(Path(f"/usr/bin/{name}"))
+    log = f'echo "$(basename $0) $*" >> {shlex.quote(str(tmp_path / "log"))}\n'
+    for name, body in commands.items():
+        (programs / name).write_text(
+            f"#!/usr/bin/bash\n{log}{body}\n".replace("basename", "/usr/bin/basename")
+        )
+        (programs / name).chmod(stat.S_IRWXU)
+    return subprocess.run(
+        ["/usr/bin/bash", "-c", command],
+        env={"PATH": str(programs)},
+        capture_output=True,
+        text=True,
+    )
+
+
+MACHINE = {
+    "sudo": '"$@"', "systemctl": "", "docker": "echo Runtimes: nvidia runc",
+    "lspci": "echo NVIDIA T4",
+    "nvidia-smi": "", "gcloud": "", "timeout": 'shift; "$@"', "chgrp": "",
+}  # fmt: skip
+
+
+def test_a_machine_with_all_of_it_is_ready(tmp_path):
+    assert prepare(tmp_path, MACHINE).returncode == 0
+    log = (tmp_path / "log").read_text().splitlines()
+    assert log[-1] == "gcloud auth configure-docker us-central1-docker.pkg.dev --quiet"
+    assert not any("apt-get" in line or "nvidia-ctk" in line for line in log)
+
+
+@pytest.mark.parametrize(
+    ("without", "changed", "says"),
+    [
+        ("docker", {"apt-get": "exit 1"}, "Docker is neither"),
+        ("", {"docker": "exit 1", "timeout": "exit 124"}, "Docker does not start"),
+        (
+            "",
+            {"nvidia-smi": "exit 1", "timeout": 'case "$*" in *nvidia-smi*) exit 124;; esac'},
+            "driver",
+        ),
+        ("", {"docker": "echo Runtimes: runc"}, "nvidia-container-toolkit"),
+        ("gcloud", {}, "no gcloud"),
+    ],
+)
+def test_a_machine_that_lacks_something_says_so_and_ends(tmp_path, without, changed, says):
+    commands = {name: body for name, body in (MACHINE | changed).items() if name != without}
+    ended = prepare(tmp_path, commands)
+    assert ended.returncode == 1
+    assert says in ended.stderr
+
+
+def test_the_key_pair_is_made_once_and_is_private(tmp_path, monkeypatch):
+    monkeypatch.setattr(gcp, "SSH_KEY", tmp_path / "ssh" / "key")
+    first = gcp._public_key()
+    assert first.startswith("ssh-ed25519 ") and first == gcp._public_key()
+    assert stat.S_IMODE(os.stat(gcp.SSH_KEY).st_mode) == 0o600
