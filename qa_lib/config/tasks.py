@@ -30,6 +30,14 @@ class EvaluateSettings(Group):
         description="SQuAD 2.0: a question is left unanswered where the null score beats the best "
         "span by more than this, in logits.",
     )
+    language: Literal[
+        "squad", "auto", "ar", "de", "en", "es", "hi", "ja", "ko", "th", "vi", "zh"
+    ] = Field(
+        default="squad",
+        description="Beside SQuAD's EM and F1, those of a language's own published rules (MLQA's, "
+        "KorQuAD's), as language_em and language_f1; a search then maximises language_f1. auto: "
+        "the language that the contexts are written in; squad: SQuAD's alone.",
+    )
     semantic_model: Name | None = Field(
         default="embedded",
         description="Sentence encoder that compares answers by meaning in the final evaluation: "

@@ -19,6 +19,7 @@ from qa_lib.evaluation.evaluate import (
     score,
     score_file,
     summary,
+    warn_of_language,
 )
 from qa_lib.evaluation.pool import find_spans
 
@@ -32,4 +33,5 @@ __all__ = [
     "score",
     "score_file",
     "summary",
+    "warn_of_language",
 ]

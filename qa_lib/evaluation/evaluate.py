@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from qa_lib import models, windows
 from qa_lib.config import EvaluateSettings, Settings
 from qa_lib.data import load_held_out
 from qa_lib.errors import DataError
-from qa_lib.evaluation import analysis, metrics
+from qa_lib.evaluation import analysis, languages, metrics
 from qa_lib.evaluation.answers import Answers, merge_spans
 from qa_lib.evaluation.pool import find_all_spans
 from qa_lib.machines.actors import device_of
@@ -63,6 +65,7 @@ def evaluate(
         DataError: No question fits a window.
     """
     _check(settings, model_name, final=final)
+    warn_of_language(questions, settings.evaluate)
     start_ray()
     started = time.monotonic()
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
@@ -84,14 +87,13 @@ def _merge_and_score(
     answers = merge(candidates, questions, settings.evaluate)
     predictions, answered = write_answers(run, questions, answers)
     scored = metrics.score(questions.table, predictions)
+    fields = _fields(scored) | _by_language(questions, predictions, settings.evaluate.language)
     if not final:
-        return _fields(scored)
+        return fields
     contexts = questions.table["context"].to_pylist()
     best_spans = answers.best_spans(contexts) if questions.has_unanswerable else None
     decoded = analysis.Decoded(answered, best_spans)
-    return _fields(scored) | analysis.analyse(
-        settings, run, questions, predictions, scored, decoded
-    )
+    return fields | analysis.analyse(settings, run, questions, predictions, scored, decoded)
 
 
 def evaluate_held_out(
@@ -138,9 +140,37 @@ def _check(settings: Settings, model_name: str, *, final: bool) -> None:
     device_of(settings)
 
 
-def score(questions: Questions, predictions: Mapping[str, str]) -> Scored:
-    """Score answers as `metrics.score` does, EM and F1 alone."""
-    return Scored(**_fields(metrics.score(questions.table, predictions)))
+def score(questions: Questions, predictions: Mapping[str, str], language: str = "squad") -> Scored:
+    """Score answers as `metrics.score` does, EM and F1 alone, and by `evaluate.language`."""
+    return Scored(
+        **_fields(metrics.score(questions.table, predictions)),
+        **_by_language(questions, predictions, language),
+    )
+
+
+def warn_of_language(questions: Questions, settings: EvaluateSettings) -> None:
+    """Say on stderr where SQuAD's rules, which count words between spaces, do not fit the texts."""
+    if settings.language == "squad" and languages.lacks_spaces(
+        questions.table["context"].to_pylist()
+    ):
+        print(
+            "note: these texts have few spaces, and SQuAD's F1 counts words between spaces: it "
+            "equals exact match here. --evaluate.language auto adds the language's own scores.",
+            file=sys.stderr,
+        )
+
+
+def _by_language(questions: Questions, predictions: Mapping[str, str], wish: str) -> dict[str, Any]:
+    """Return the fields of `evaluate.language`; none for SQuAD's rules alone."""
+    if wish == "squad":
+        return {}
+    table = questions.table
+    contexts = table["context"].to_pylist()
+    language = languages.detect(contexts) if wish == "auto" else cast(languages.Language, wish)
+    golds = pc.struct_field(table["answers"], "text").to_pylist()
+    answers = [predictions.get(key) for key in table["id"].to_pylist()]
+    em, f1 = languages.score(golds, answers, language)
+    return {"language": language, "language_em": em, "language_f1": f1}
 
 
 def _fields(scored: metrics.Scores) -> dict[str, Any]:
@@ -190,10 +220,12 @@ def score_file(settings: Settings, run: RunFolder, questions: Questions, path: s
             "Give --predictions a JSON file of question id to answer text.",
         ) from None
     predictions = metrics.parse_predictions(content, path)
+    warn_of_language(questions, settings.evaluate)
     scored = metrics.score(questions.table, predictions)
     run.write_text(PREDICTIONS, json.dumps(predictions))
     return Scored(
         **_fields(scored),
+        **_by_language(questions, predictions, settings.evaluate.language),
         **analysis.analyse(settings, run, questions, predictions, scored),
         predictions=path,
         **_origin(questions),
@@ -238,6 +270,9 @@ def summary(result: Mapping[str, Any]) -> str:
     lines = [
         f"{_means(result)} of {result['num_questions']:,} questions (SQuAD {result['rules']} rules)"
     ]
+    if "language" in result:
+        em, f1 = result["language_em"], result["language_f1"]
+        lines.append(f"  by the rules of {result['language']}: EM {em:.2f}  F1 {f1:.2f}")
     if "intervals" in result:
         lines += _intervals(result)
     if "calibration_error" in result:

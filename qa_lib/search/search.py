@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qa_lib import adjust, models, windows
+from qa_lib import adjust, evaluation, models, windows
 from qa_lib.adjust import Plan, Sizes, pipeline
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_questions
@@ -80,6 +80,7 @@ def explore(settings: Settings, run: RunFolder) -> tuple[TrialTask, Journal, Hal
         What the trials shared, the journal that holds them, and the rungs.
     """
     held_out, space, halving = _prepare(settings)
+    evaluation.warn_of_language(held_out, settings.evaluate)
     config = models.load_config(settings.search.parent or settings.model.name)
     start_ray()
     num_concurrent = concurrency(settings)
@@ -213,4 +214,6 @@ def _identity(settings: Settings) -> dict[str, Any]:
         for group, values in groups.items()
         for name, value in values.items()
     }
+    if settings.evaluate.language != "squad":  # its F1 is what trials are ranked by
+        flags["--evaluate.language"] = settings.evaluate.language
     return flags | {"--seed": settings.seed, "parent": models.fingerprint(settings.model.name)}

@@ -191,7 +191,7 @@ class TrialWorker:
         return engine.model.eval()
 
     def _score(self, model: PreTrainedModel) -> float:
-        """Return the F1 on the held-out questions."""
+        """Return the F1 on the held-out questions, by the rules of `evaluate.language`."""
         task = self._task
         self._forward.model = model.to(self._device)  # type: ignore[arg-type]
         rules = task.settings.evaluate
@@ -199,4 +199,5 @@ class TrialWorker:
         answers = evaluation.merge(found, task.held_out, rules).table(self._contexts)
         ids = task.held_out.table["id"].to_pylist()
         predictions = dict(zip(ids, answers["answer"].to_pylist(), strict=True))
-        return float(evaluation.score(task.held_out, predictions).f1)
+        scored = evaluation.score(task.held_out, predictions, rules.language).fields()
+        return float(scored.get("language_f1", scored["f1"]))
