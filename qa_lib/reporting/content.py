@@ -92,6 +92,7 @@ def of(facts: Facts) -> dict[str, Any]:
         "layers": layers.picture(facts),
         "breakdowns": _breakdowns(facts.analysis),
         "examples": [_case(case) for case in facts.analysis.get("examples") or []],
+        "mistakes": [_case(case) for case in facts.analysis.get("mistakes") or []],
         "missed": _missed(facts.analysis),
         "num_missed": _NUM_MISSED,
         "changed": _changed_settings(facts.config),

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from qa_lib.config import Settings
 from qa_lib.evaluation import metrics
-from qa_lib.evaluation.analysis import cases, semantic, table
+from qa_lib.evaluation.analysis import cases, errors, semantic, table
 from qa_lib.evaluation.analysis.calibration import calibrate, no_answer
 from qa_lib.evaluation.analysis.intervals import intervals, resampling_unit
 from qa_lib.evaluation.analysis.table import Decoded
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ANALYSIS = "analysis.json"
+_NUM_MISTAKES = 20
 
 
 def analyse(
@@ -36,11 +37,11 @@ def analyse(
     scored: Scores,
     decoded: Decoded | None = None,
 ) -> dict[str, Any]:
-    """Score answers in every way, and write scores.parquet and analysis.json.
+    """Score answers in every way, and write scores.parquet, errors.csv and analysis.json.
 
     Args:
         settings: `evaluate.semantic_model` compares meanings; `seed` is for resampling.
-        run: Receives both files.
+        run: Receives the files.
         questions: All of them.
         predictions: Question id to answer text.
         scored: The scores of `metrics.score`.
@@ -57,6 +58,8 @@ def analyse(
     values = _values(settings, questions.table, predictions, scored)
     rows = table.make(questions.table, predictions, scored.answered, values, decoded)
     table.write(run, rows, settings.evaluate.semantic_model)
+    wrong = errors.find(rows)
+    run.write_text(errors.ERRORS, errors.to_csv(wrong, questions.table, rows))
     calibration = _calibration(rows, scored)
     threshold = _threshold(questions, scored, decoded)
     apart = cases.missed(values["f1"], values["semantic"]) if "semantic" in values else {}
@@ -64,6 +67,7 @@ def analyse(
         "breakdowns": cases.break_down(questions.table, values),
         "calibration": calibration,
         "no_answer": threshold,
+        "mistakes": cases.listed(wrong[:_NUM_MISTAKES], questions.table, rows),
         **_cases(questions.table, rows, apart, settings.seed),
     }
     run.write_json(ANALYSIS, analysis)

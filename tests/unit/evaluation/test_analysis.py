@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -18,6 +20,7 @@ from qa_lib.config import DataSettings, EvaluateSettings, Settings
 from qa_lib.data import SCHEMA, Questions, load_questions
 from qa_lib.errors import DataError
 from qa_lib.evaluation import analysis, metrics, summary
+from qa_lib.evaluation.analysis import errors
 from qa_lib.evaluation.analysis.cases import question_word
 from qa_lib.evaluation.answers import Answers
 from qa_lib.evaluation.evaluate import write_answers
@@ -218,3 +221,37 @@ def test_two_runs_are_compared_from_their_folders(tmp_path):
 )
 def test_questions_are_classed_by_their_first_question_word(question, word):
     assert question_word(question) == word
+
+
+def test_errors_are_a_file_with_all_that_is_needed_to_see_why(tmp_path):
+    golds = [["cars", "1,000 cars"], ["1990"], [], ["the navy"], ["cars"]]
+    questions = questions_of(tmp_path / "q.parquet", golds)
+    answers = {"q0": 'so-called "cars", \nmostly', "q1": "1990", "q2": "navy", "q3": ""}
+    run = run_at(tmp_path / "run")
+    analyse(Settings(), run, questions, answers)
+    lines = list(csv.DictReader(io.StringIO(run.read_text("errors.csv"), newline="")))
+    # Exact matches and, under 2.0 rules, questions without a prediction are no errors.
+    assert [line["id"] for line in lines] == ["q2", "q3", "q0"]
+    worst = lines[-1]
+    assert worst["answer"] == answers["q0"] and worst["golds"] == "cars | 1,000 cars"
+    assert float(worst["f1"]) == 50 and worst["score"] == ""
+    assert worst["question"] == "What did it build?" and "1,000 cars" in worst["context"]
+    mistakes = json.loads(run.read_text("analysis.json"))["mistakes"]
+    assert [case["id"] for case in mistakes] == ["q2", "q3", "q0"]
+
+
+def test_a_models_most_confident_errors_come_first(tmp_path):
+    questions = questions_of(tmp_path / "q.parquet", [["1990"], ["cars"], ["1990"], []])
+    run = run_at(tmp_path / "run")
+    predictions, decoded = decoded_of(run, questions, [-1.0, 2.0, -3.0, -2.0])
+    analyse(Settings(), run, questions, predictions, decoded)
+    lines = list(csv.DictReader(io.StringIO(run.read_text("errors.csv"), newline="")))
+    scores = [float(line["score"]) for line in lines]
+    assert len(lines) == 4 and scores == sorted(scores, reverse=True)
+
+
+def test_an_error_in_a_long_context_shows_where_answer_and_gold_stand():
+    context = "x" * 1_000 + "gold" + "y" * 500 + "answer" + "z" * 1_000
+    window = errors._window(context, [(1_000, 1_004), (1_504, 1_510)])
+    assert "gold" in window and "answer" in window and len(window) < 1_000
+    assert window.startswith("…") and window.endswith("…")

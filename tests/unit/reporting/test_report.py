@@ -204,13 +204,14 @@ def test_what_an_article_says_cannot_leave_its_place(tmp_path: Path):
     text = (tmp_path / "hostile" / "analysis.json").read_text()
     analysis = json.loads(text)
     analysis["breakdowns"]["article"][0]["name"] = HOSTILE
-    for case in analysis["examples"]:
+    for case in (*analysis["examples"], *analysis["mistakes"]):
         case |= {"context": HOSTILE + case["context"], "question": HOSTILE, "title": HOSTILE}
     run.write_text("analysis.json", json.dumps(analysis))
     plain, page = page_of(write_run(tmp_path / "plain", "tune")), page_of(run)
     assert len(page.scripts) == len(plain.scripts)
     assert "img" not in page.tags
     assert page.text.count(HOSTILE) > 60
+    assert "Most confident mistakes" in page.text
     html = (tmp_path / "hostile" / "report.html").read_text()
     assert "alert(1)</script>" not in html
 
