@@ -87,6 +87,7 @@ def write_scores(run: RunFolder, quality: float = 0.8, seed: int = 1) -> dict[st
             "right_in_tokens_only": [],
         },
         "examples": draw.sample(cases, 30),
+        "mistakes": cases[:20],
     }
     run.write_text("analysis.json", json.dumps(analysis))
     means = {key: _mean(cases, key) for key in ("em", "f1", "semantic")}
