@@ -74,6 +74,7 @@ def engine_here(
         device=torch.device("cpu"),
         num_steps=plan.num_steps,
         micro_batch=unmeasured_micro_batch(settings),
+        seed=settings.seed,
     )
 
 

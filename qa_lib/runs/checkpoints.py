@@ -3,7 +3,7 @@
 A checkpoint is a folder `step-000000NNN` with the files of every rank and, written last, a
 manifest. Without a manifest it is incomplete; with files that do not match it is damaged: the
 damage is logged, and the checkpoint before it is used. No file of a checkpoint is opened before its
-hash has matched: DeepSpeed's files are pickles.
+hash has matched, and a file that the manifest does not list is never opened.
 """
 
 from __future__ import annotations

@@ -153,12 +153,11 @@ class TrialWorker:
     def _train(self, model: PreTrainedModel, job: Job, setting: Setting) -> PreTrainedModel:
         """Continue the trial's training to the budget of its rung."""
         from qa_lib.training.engine import Engine
-        from qa_lib.training.group import gather, seed_dropout
+        from qa_lib.training.group import gather
         from qa_lib.training.loop import planned_batches, take_steps
 
         task = self._task
         settings = task.settings_of(setting)
-        seed_dropout(settings.seed, rank=0)
         plan = training.plan_of(settings, task.train_windows.lengths)
         micro_batch = unmeasured_micro_batch(settings)
         # One rank has nothing to partition.
@@ -170,6 +169,7 @@ class TrialWorker:
             device=self._device,
             num_steps=plan.num_steps,
             micro_batch=micro_batch,
+            seed=settings.seed,
         )
         store = CheckpointStore(task.folder(job.number).url("checkpoints"))
         if job.rung > 1:

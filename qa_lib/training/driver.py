@@ -20,7 +20,15 @@ from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.ledger import check_ledger, read_ledger
 from qa_lib.training.micro_batch import micro_batch_of
 from qa_lib.training.monitor import Monitor, watch
-from qa_lib.training.task import TrainTask, checkpoints_of, identity_of
+from qa_lib.training.task import (
+    MAY_CHANGE,
+    OLD_REMEDY,
+    STATE,
+    TrainTask,
+    changeable_of,
+    checkpoints_of,
+    identity_of,
+)
 
 if TYPE_CHECKING:
     import ray
@@ -148,22 +156,28 @@ def _check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> Non
     found = CheckpointStore(checkpoints_of(run.path)).newest_good()
     if found is None:
         return
+    if STATE not in {file.name for file in found.files}:
+        raise CheckpointError(f"{found.directory} was written by an earlier version.", OLD_REMEDY)
     wanted, saved = identity_of(settings), found.meta["settings"]
     changed = [flag for flag in wanted if saved.get(flag) != wanted[flag]]
     if changed:
-        now, then = (
+        asked, written = (
             ", ".join(f"{flag} {values.get(flag)}" for flag in changed)
             for values in (wanted, saved)
         )
         raise CheckpointError(
-            f"{found.directory} was written with {then}, not {now}.",
-            f"Resume with {then}, or start a new run.",
+            f"{found.directory} was written with {written}, not {asked}.",
+            f"Resume with {written}, or start a new run.",
         )
     if found.meta["plan"] != plan.fingerprint:
         raise CheckpointError(
             f"{found.directory} belongs to other data or other windows.",
             f"Resume with the settings in {run.url('config.yaml')}, or start a new run.",
         )
+    now, then = changeable_of(settings), found.meta["changeable"]
+    for flag in [flag for flag in now if flag in then and then[flag] != now[flag]]:
+        effect = MAY_CHANGE[flag.removeprefix("--train.").replace("-", "_")]
+        print(f"resuming with {flag} {now[flag]}, not {then[flag]}: {effect}", file=sys.stderr)
 
 
 def _holdout_titles(settings: Settings) -> list[str]:

@@ -8,18 +8,18 @@ typed settings and never written by hand.
 from __future__ import annotations
 
 import math
-import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
 from qa_lib.config import TrainSettings
+from qa_lib.training.group import seed_dropout
 from qa_lib.training.losses import Batch, Losses, losses_of
 from qa_lib.training.optimizer import build_optimizer, learning_rate
+from qa_lib.training.state import TrainingState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,6 +93,7 @@ class Engine:
         device: torch.device,
         num_steps: int,
         micro_batch: int,
+        seed: int = 0,
         losses: Losses | None = None,
     ) -> None:
         """Hand the model to DeepSpeed.
@@ -104,6 +105,7 @@ class Engine:
             device: Of this rank.
             num_steps: Optimizer steps of the whole plan, over which the learning rate decays.
             micro_batch: Windows per rank and micro-step.
+            seed: Of dropout.
             losses: None: those that the settings ask for.
         """
         import deepspeed
@@ -111,6 +113,7 @@ class Engine:
         self.losses = losses or losses_of(train)
         self.settings = train
         self.num_steps = num_steps
+        self.seed = seed
         self.device = device
         model.to(device)  # type: ignore[arg-type]
         self.model = model.train()
@@ -138,6 +141,7 @@ class Engine:
             # A single rank has nothing to reduce; DeepSpeed would still flatten, sum and copy back
             # every gradient: 8 % of a step on a CPU [measured].
             self._engine.enable_backward_allreduce = False
+        self._state = TrainingState(self.model, self._engine, self._guard)
 
     @property
     def zero_stage(self) -> int:
@@ -154,11 +158,14 @@ class Engine:
             micro_batches: (collated batch, (windows,) float weights) pairs, as many on every rank.
             num_windows: Windows of weight 1 in the global batch, over all ranks.
         """
-        scale = dist.get_world_size() * len(micro_batches) / num_windows
+        rank, world_size = dist.get_rank(), dist.get_world_size()
+        scale = world_size * len(micro_batches) / num_windows
         total = torch.zeros((), device=self.device)
         is_first = self._num_gradient_bytes == 0
         for position, (batch, weights) in enumerate(micro_batches):
             batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+            # The plan deals micro-batches to the ranks in turn.
+            seed_dropout(self.seed, self.step_number, position * world_size + rank)
             loss = (self._losses(batch) * weights.to(self.device)).sum()
             total += loss.detach()
             last = position == len(micro_batches) - 1
@@ -184,33 +191,19 @@ class Engine:
         return StepResult(mean_loss, skipped, num_stops > 0)
 
     def save(self, folder: Path) -> None:
-        """Write this rank's part of the training state into a local folder."""
-        self._engine.save_checkpoint(str(folder), tag="deepspeed", save_latest=False)
-        state = {
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
-            "numpy": np.random.get_state(),  # noqa: NPY002 - libraries draw from the global state
-            "python": random.getstate(),
-            "step": self.step_number,
-            "num_skipped": self.num_skipped,
-        }
-        torch.save(state, folder / f"rank-{dist.get_rank():05d}.pt")
+        """Write this rank's share of the training state into a local folder."""
+        numbers = {"step": self.step_number, "num_skipped": self.num_skipped}
+        self._state.save(folder, numbers)
 
     def load(self, folder: Path) -> None:
-        """Continue from a folder that `save` wrote at the same world size and ZeRO stage.
+        """Continue from the files that all ranks' `save` wrote, of any group, stage and precision.
 
-        The files are pickles: pass only files whose hashes match a manifest.
+        Raises:
+            CheckpointError: The files are of an earlier version, or of another model.
         """
-        path, _ = self._engine.load_checkpoint(str(folder), tag="deepspeed")
-        assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
-        state = torch.load(folder / f"rank-{dist.get_rank():05d}.pt", weights_only=False)
-        torch.set_rng_state(state["torch"])
-        if state["cuda"] is not None:
-            torch.cuda.set_rng_state(state["cuda"])
-        np.random.set_state(state["numpy"])  # noqa: NPY002
-        random.setstate(state["python"])
-        self.step_number = state["step"]
-        self.num_skipped = state["num_skipped"]
+        numbers = self._state.load(folder)
+        self.step_number = numbers["step"]
+        self.num_skipped = numbers["num_skipped"]
 
     def gather_weights(self) -> dict[str, torch.Tensor]:
         """Gather the full-precision weights from all ranks; every rank must call it.

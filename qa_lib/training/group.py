@@ -6,6 +6,7 @@ import os
 from typing import Any
 from warnings import filterwarnings
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -36,9 +37,16 @@ def join_group(
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
-def seed_dropout(seed: int, rank: int) -> None:
-    """Seed torch's random state, from which dropout draws: differently on every rank."""
-    torch.manual_seed(seed * 65_536 + rank)
+def seed_dropout(seed: int, step: int, place: int) -> None:
+    """Seed torch's random state for one micro-batch, wherever and whenever it is trained.
+
+    Args:
+        seed: Of the run.
+        step: Of the batch.
+        place: Of the micro-batch in the global batch.
+    """
+    (state,) = np.random.SeedSequence([seed, step, place]).generate_state(1, np.uint64)
+    torch.manual_seed(int(state))
 
 
 def agree(value: Any) -> Any:

@@ -15,7 +15,7 @@ from qa_lib.training.engine import Engine
 from qa_lib.training.group import agree, gather
 from qa_lib.training.ledger import LEDGER, SCHEMA
 from qa_lib.training.loop import StepBatch
-from qa_lib.training.task import TrainTask, checkpoints_of, identity_of
+from qa_lib.training.task import TrainTask, changeable_of, checkpoints_of, identity_of
 
 
 class RankCheckpoint:
@@ -38,7 +38,12 @@ class RankCheckpoint:
 
     def save(self) -> None:
         """Store the engine's state and the ledger; every rank calls it after the same step."""
-        meta = {"settings": identity_of(self._task.settings), "plan": self._task.plan.fingerprint}
+        settings = self._task.settings
+        meta = {
+            "settings": identity_of(settings),
+            "changeable": changeable_of(settings),
+            "plan": self._task.plan.fingerprint,
+        }
         with tempfile.TemporaryDirectory(prefix="qa-checkpoint-") as name:
             folder = Path(name)
             self._engine.save(folder)
@@ -48,7 +53,7 @@ class RankCheckpoint:
             )
 
     def restore(self) -> None:
-        """Continue from the newest good checkpoint, if there is one."""
+        """Continue from the newest good checkpoint, of any number of ranks, if there is one."""
         found = agree(self._store.newest_good() if self._rank == 0 else None)
         if self._rank == 0:
             self._store.discard_after(found.step if found else -1)
@@ -58,7 +63,9 @@ class RankCheckpoint:
             folder = Path(name)
             self._store.fetch(found, folder)
             self._engine.load(folder)
-            self._ledger = pq.read_table(folder / f"ledger-{self._rank:05d}.parquet")
+            if self._rank == 0:  # of all ranks that wrote it, however many there are now
+                parts = [pq.read_table(path) for path in sorted(folder.glob("ledger-*.parquet"))]
+                self._ledger = pa.concat_tables(parts)
 
     def write_ledger(self) -> None:
         """Gather all ranks' ledgers into the run's ledger.parquet."""

@@ -37,16 +37,41 @@ def checkpoints_of(run_path: str) -> str:
     return f"{run_path}/checkpoints"
 
 
+STATE = "state.json"
+"""A checkpoint's steps and loss scale; those of versions that wrote pickles have no such file."""
+
+OLD_REMEDY = (
+    "Its files are pickles, which can run code, and are not opened. Finish the run with the "
+    "version that began it, or start a new run."
+)
+
+MAY_CHANGE = {
+    "num_workers": "losses agree to rounding; the global batch stays",
+    "zero_stage": "losses agree to rounding",
+    "offload_optimizer": "losses agree to rounding",
+    "gradient_checkpointing": "losses agree to rounding",
+    "micro_batch": "losses agree to rounding; with dropout, other units are dropped",
+    "device": "losses agree to rounding; with dropout, other units are dropped",
+    "precision": "losses differ by the arithmetic; weights and moments stay fp32 throughout",
+    "cpus_per_worker": "nothing",
+    "checkpoint_every_steps": "nothing",
+    "max_failures": "nothing",
+    "max_skipped_steps": "nothing",
+}
+"""By field of `train`, what may change on --resume and what of the run changes with it. No other
+setting of `train` may, nor may the model, the seed or the windows."""
+
+
 def identity_of(settings: Settings) -> dict[str, Any]:
     """Return, by flag, the settings that a resumed run must share with its checkpoint."""
-    changeable = {
-        "max_failures",
-        "max_skipped_steps",
-        "checkpoint_every_steps",
-        "cpus_per_worker",
-        "device",
-        "micro_batch",
-    }
-    train = settings.train.model_dump(mode="json", exclude=changeable)
-    flags = {f"--train.{name.replace('_', '-')}": value for name, value in train.items()}
-    return flags | {"--model.name": settings.model.name, "--seed": settings.seed}
+    train = settings.train.model_dump(mode="json", exclude=set(MAY_CHANGE))
+    return _by_flag(train) | {"--model.name": settings.model.name, "--seed": settings.seed}
+
+
+def changeable_of(settings: Settings) -> dict[str, Any]:
+    """Return, by flag, the settings that may differ from the checkpoint's."""
+    return _by_flag(settings.train.model_dump(mode="json", include=set(MAY_CHANGE)))
+
+
+def _by_flag(train: dict[str, Any]) -> dict[str, Any]:
+    return {f"--train.{name.replace('_', '-')}": value for name, value in train.items()}

@@ -20,7 +20,7 @@ from qa_lib.machines import devices
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.engine import Engine, StepResult
-from qa_lib.training.group import agree, prepare_process, seed_dropout
+from qa_lib.training.group import agree, prepare_process
 from qa_lib.training.loop import Ending, StepBatch, collate, take_steps
 from qa_lib.training.rank_checkpoint import RankCheckpoint
 from qa_lib.training.rank_metrics import RankMetrics
@@ -39,7 +39,6 @@ def train(task: TrainTask) -> None:
     num_threads = max(1, devices.num_local_cpus() // context.get_local_world_size())
     prepare_process(task.device, num_threads)
     tables = _tables(task, world_size)
-    seed_dropout(settings.seed, rank)
     precision = agree(devices.resolve_precision(settings.train.precision, task.device))
     model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
     tokenizer = models.load_tokenizer(settings.model.name)
@@ -52,6 +51,7 @@ def train(task: TrainTask) -> None:
         device=ray.train.torch.get_device() if is_gpu else torch.device("cpu"),
         num_steps=plan.num_steps,
         micro_batch=task.micro_batch,
+        seed=settings.seed,
     )
     checkpoint = RankCheckpoint(task, engine, rank)
     checkpoint.restore()

@@ -131,16 +131,56 @@ def test_bytes_per_rank_are_those_predicted(ranks, stage, scenario, rank):
     assert result["bytes"] == pytest.approx(predicted, rel=0.1)
 
 
+@pytest.mark.parametrize("world_size", [1, 2])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_resumed_run_ends_bit_for_bit_where_the_straight_one_does(ranks, stage):
-    for rank in (0, 1):
-        result = ranks[2, rank]["resumption"][stage]
+def test_a_resumed_run_ends_bit_for_bit_where_the_straight_one_does(ranks, stage, world_size):
+    for rank in range(world_size):
+        result = ranks[world_size, rank]["resumption"][stage]
         assert result["cursor"] == 6
         assert result["resumed"]["losses"] == result["straight"]["losses"]
     weights, resumed = (
-        ranks[2, 0]["resumption"][stage][x]["weights"] for x in ("straight", "resumed")
+        ranks[world_size, 0]["resumption"][stage][x]["weights"] for x in ("straight", "resumed")
     )
     assert largest_difference(resumed, weights) == 0
+
+
+@pytest.fixture(scope="module")
+def with_dropout(ranks):
+    """Losses of one worker without ZeRO, before and after the checkpoint."""
+    result = ranks[1, 0]["resumption"][0]
+    return result["first"], result["straight"]["losses"]
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_dropout_knows_neither_rank_nor_stage(ranks, with_dropout, stage, world_size):
+    result = ranks[world_size, 0]["resumption"][stage]
+    assert result["first"] == pytest.approx(with_dropout[0], rel=1e-5)
+    assert result["straight"]["losses"] == pytest.approx(with_dropout[1], rel=1e-5)
+
+
+def test_dropout_is_on_and_recomputed_activations_repeat_it(ranks, one, with_dropout):
+    first, then = with_dropout
+    assert first != pytest.approx(one["adamw"]["losses"][:6], rel=1e-3)
+    assert ranks[1, 0]["checkpointed"] == pytest.approx(first + then, rel=1e-5)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+@pytest.mark.parametrize(
+    ("written_at", "stage"), [(s, s) for s in STAGES] + [(1, 3), (3, 2), (2, 0), (0, 1)]
+)
+def test_another_group_goes_on_with_the_same_losses(
+    ranks, with_dropout, written_at, stage, world_size
+):
+    losses = ranks[world_size, 0]["elsewhere"][written_at, stage]
+    assert losses == pytest.approx(with_dropout[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_another_precision_and_micro_batch_go_on(ranks, with_dropout, world_size):
+    losses = ranks[world_size, 0]["elsewhere"]["bf16"]
+    assert losses == pytest.approx(with_dropout[1], rel=0.05)
+    assert losses != pytest.approx(with_dropout[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("poisoned", ["loss", "gradient"])

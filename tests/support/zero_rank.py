@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from qa_lib.config import TrainSettings
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.engine import Engine, StepResult
-from qa_lib.training.group import gather, join_group, seed_dropout
+from qa_lib.training.group import gather, join_group
 from qa_lib.training.loop import planned_batches, take_steps
 from qa_lib.training.losses import window_losses
 from qa_lib.windows import PadSpec, collate
@@ -84,7 +85,6 @@ def build(
         attention_probs_dropout_prob=dropout,
     )
     model = BertForQuestionAnswering(config)
-    seed_dropout(1, dist.get_rank())
     settings = TrainSettings(
         num_workers=dist.get_world_size(), global_batch=8, micro_batch=micro_batch, **train
     )
@@ -159,27 +159,69 @@ def agreement(stage: int) -> dict:
     return {name: train_all(engine_of()) for name, engine_of in engines_of.items()}
 
 
+RESUMED = {"micro_batch": 2, "dropout": 0.1, "learning_rate": 1e-3, "adam_epsilon": 1e-6}
+
+
+def checkpoints(folder: Path, stage: int, world_size: int) -> CheckpointStore:
+    """Return the checkpoints that a group of this size writes at a stage."""
+    return CheckpointStore(str(folder / f"checkpoints-{world_size}-{stage}"))
+
+
+def scratch(folder: Path, name: str) -> Path:
+    """Make a folder of this rank alone."""
+    path = folder / f"{name}-world-{dist.get_world_size()}-rank-{dist.get_rank()}"
+    path.mkdir()
+    return path
+
+
 def resumption(stage: int, folder: Path) -> dict:
     """Train with dropout; from a checkpoint of the middle, train the second half again."""
-    options = {"micro_batch": 2, "dropout": 0.1, "zero_stage": stage, "learning_rate": 1e-3}
-    mine = folder / f"stage-{stage}-rank-{dist.get_rank()}"
-    store = CheckpointStore(str(folder / f"checkpoints-{stage}"))
-    engine = build(**options)
-    run(engine, until=6)
-    (mine / "out").mkdir(parents=True)
-    engine.save(mine / "out")
-    store.write(6, mine / "out", {}, is_main=dist.get_rank() == 0, gather=gather)
+    store = checkpoints(folder, stage, dist.get_world_size())
+    engine = build(zero_stage=stage, **RESUMED)
+    first = losses_of(run(engine, until=6))
+    out = scratch(folder, f"out-{stage}")
+    engine.save(out)
+    store.write(6, out, {}, is_main=dist.get_rank() == 0, gather=gather)
     losses = losses_of(run(engine))
     straight = {"losses": losses, "weights": engine.gather_weights()}
-    engine = build(**options)
+    engine = build(zero_stage=stage, **RESUMED)
     run(engine, until=1)  # what is loaded must replace all of this
-    store.fetch(store.newest_good(), mine / "in")
-    engine.load(mine / "in")
+    cursor, resumed, weights = resume(engine, store, scratch(folder, f"in-{stage}"))
     return {
+        "first": first,
         "straight": straight,
-        "cursor": engine.step_number,
-        "resumed": {"losses": losses_of(run(engine)), "weights": engine.gather_weights()},
+        "cursor": cursor,
+        "resumed": {"losses": resumed, "weights": weights},
     }
+
+
+def resume(engine: Engine, store: CheckpointStore, folder: Path) -> tuple[int, list[float], dict]:
+    """Load the newest checkpoint and train to the end; cursor, losses and weights."""
+    store.fetch(store.newest_good(), folder)
+    engine.load(folder)
+    cursor = engine.step_number
+    return cursor, losses_of(run(engine)), engine.gather_weights()
+
+
+def elsewhere(folder: Path) -> dict:
+    """Resume what the group of the other size wrote, at the same stages and at others."""
+    others = 3 - dist.get_world_size()
+    ways = [(stage, stage) for stage in STAGES] + [(1, 3), (3, 2), (2, 0), (0, 1)]
+    found = {}
+    for written_at, stage in ways:
+        engine = build(zero_stage=stage, **RESUMED)
+        store = checkpoints(folder, written_at, others)
+        mine = scratch(folder, f"from-{written_at}-{stage}")
+        found[written_at, stage] = resume(engine, store, mine)[1]
+    engine = build(zero_stage=2, precision="bf16", **(RESUMED | {"micro_batch": 4}))
+    store = checkpoints(folder, 1, others)
+    found["bf16"] = resume(engine, store, scratch(folder, "bf16"))[1]
+    return found
+
+
+def checkpointed() -> list[float]:
+    """Train with dropout and recomputed activations."""
+    return losses_of(run(build(zero_stage=0, gradient_checkpointing=True, **RESUMED)))
 
 
 def poison_loss(losses: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
@@ -227,13 +269,19 @@ def main(rank: int, world_size: int, folder: Path) -> None:
     join_group("cpu", 1, rank=rank, world_size=world_size, store=store)
     stages = STAGES if world_size > 1 else (0,)
     results: dict = {"agreement": {stage: agreement(stage) for stage in stages}}
+    results["resumption"] = {stage: resumption(stage, folder) for stage in STAGES}
+    both = dist.FileStore(f"{folder}/both", -1)
+    both.set(f"checkpoints-{world_size}-{rank}", "written")
     if world_size > 1:
-        results["resumption"] = {stage: resumption(stage, folder) for stage in STAGES}
         results["skipping"] = {
             (stage, name): skipping(stage, poison)
             for stage in STAGES
             for name, poison in (("loss", poison_loss), ("gradient", poison_gradient))
         }
+    else:
+        results["checkpointed"] = checkpointed()
+    both.wait([f"checkpoints-{3 - world_size}-0"], timedelta(seconds=120))
+    results["elsewhere"] = elsewhere(folder)
     torch.save(results, folder / f"world-{world_size}-rank-{rank}.pt")
     dist.destroy_process_group()
 
