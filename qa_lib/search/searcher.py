@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -124,13 +125,13 @@ class Recorder(tune.Callback):
 
 def _reason(trial: Any) -> str:
     """Return one line on why a Tune trial failed: the cause itself, not Ray's wrapping."""
-    from ray import cloudpickle
-
-    path = trial.pickled_error_file  # the only place that has the error by now
+    path = trial.error_file  # the only place that has the error by now
     if path is None or not Path(path).is_file():
         return "unknown: see Ray's logs"
-    error = cloudpickle.loads(Path(path).read_bytes())
-    while isinstance(getattr(error, "cause", None), BaseException):
-        error = error.cause
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+    # Every failure is a heading and a traceback; the pickle beside it is not opened.
+    text = Path(path).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
+    lines = [line for line in text.splitlines()[1:] if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit|Interrupt)\b", line)]
+    line = (errors or lines or [""])[-1 if errors else 0].strip()
+    name, separator, message = line.partition(": ")
+    return f"{name.rpartition('.')[2]}{separator}{message}"[:300]

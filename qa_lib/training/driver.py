@@ -65,7 +65,7 @@ def fine_tune(
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = plan_of(settings, window_set.lengths)
-    _check_resumable(settings, run, plan)
+    check_resumable(settings, run, plan)
     run.begin()
     teacher_facts: dict[str, Any] = {}
     if settings.train.teacher:
@@ -151,7 +151,7 @@ def _train(
     )
 
 
-def _check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> None:
+def check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> None:
     """Refuse to continue a checkpoint of other settings, data or windows."""
     found = CheckpointStore(checkpoints_of(run.path)).newest_good()
     if found is None:

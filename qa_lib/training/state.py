@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from qa_lib.errors import CheckpointError
@@ -83,19 +83,16 @@ class TrainingState:
         Raises:
             CheckpointError: The files are of an earlier version, or of another model.
         """
-        if not (folder / STATE).is_file():
-            raise CheckpointError("The checkpoint was written by an earlier version.", OLD_REMEDY)
-        fields: dict[str, Any] = json.loads((folder / STATE).read_text())
+        fields = _fields_of(folder)
         moments = fields["moments"]
         self._make_moments(moments, fields["optimizer_step"])
         with ExitStack() as stack, torch.no_grad():
-            found = {
-                key: part
+            parts = [
+                stack.enter_context(_open(path))
                 for path in sorted(folder.glob("state-*.safetensors"))
-                for part in [stack.enter_context(safe_open(path, framework="pt"))]
-                for key in part.keys()  # noqa: SIM118 - a file, not a dictionary
-            }
-            self._check_names(found, folder)
+            ]
+            found = {key: part for part in parts for key in part.keys()}  # noqa: SIM118 - files
+            self._check_names(found)
             for name, parameter in self._parameters.items():
                 for key in (_WEIGHT, *moments):
                     stored = f"{key}/{name}"
@@ -219,7 +216,7 @@ class TrainingState:
         own = getattr(self._optimizer, "loss_scale_config", None)
         return own or getattr(self._optimizer, "loss_scaler", None)
 
-    def _check_names(self, found: dict[str, Any], folder: Path) -> None:
+    def _check_names(self, found: dict[str, Any]) -> None:
         """Refuse files that lack a weight of this model or hold one of another shape."""
         for name, parameter in self._parameters.items():
             key = f"{_WEIGHT}/{name}"
@@ -229,3 +226,32 @@ class TrainingState:
                     f"The checkpoint has no weight {name} of shape {shape}: it is another model's.",
                     "Resume with the model that the run began with, or start a new run.",
                 )
+
+
+def _fields_of(folder: Path) -> dict[str, Any]:
+    """Read the numbers of a checkpoint; refuse those of earlier versions, and what is no JSON."""
+    path = folder / STATE
+    if not path.is_file():
+        raise CheckpointError("The checkpoint was written by an earlier version.", OLD_REMEDY)
+    try:
+        fields = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise _tampered(path) from error
+    needed = {"step", "num_skipped", "moments", "optimizer_step", "loss_scale"}
+    if not isinstance(fields, dict) or not needed <= fields.keys():
+        raise _tampered(path)
+    return fields
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise _tampered(path) from error
+
+
+def _tampered(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} of the checkpoint matches its hash but is not what a run writes.",
+        "Someone has changed the run folder: start a new run.",
+    )

@@ -186,6 +186,23 @@ def test_one_worker_loses_what_two_lose(runs, straight):
     assert min(losses_of(one).values()) < 0.9 * losses_of(one)[1]
 
 
+@pytest.mark.slow
+def test_one_worker_goes_on_where_two_stopped_with_dropout_on(runs, straight):
+    dropout = ["--train.dropout", "0.1", "--train.adam-epsilon", "1e-6"]
+    one = runs.train("one-dropout", "--train.num-workers", "1", *dropout)
+    stop = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    with (
+        after_checkpoint(runs.storage / "elastic", CHECKPOINT_EVERY, stop),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        runs.train("elastic", *dropout)
+    other = ["--train.num-workers", "1", "--train.zero-stage", "0", "--resume"]
+    elastic = runs.train("elastic", *dropout, *other)
+    assert losses_of(elastic) == pytest.approx(losses_of(one), rel=1e-5)
+    plan = runs.plan("elastic")
+    check_ledger(read_ledger(elastic), plan, plan.num_steps)
+
+
 def redone_steps(run: RunFolder) -> list[int]:
     return [row["step"] for row in run.read_metrics() if row["redone"]]
 
@@ -221,7 +238,7 @@ def test_neither_a_kill_nor_a_stop_nor_damage_changes_anything_in_the_end(runs, 
     by_the_kill = redone_steps(run)
     assert all(step > CHECKPOINT_EVERY for step in by_the_kill)
 
-    victim = next(file for file in newest.files if file.name.endswith(".pt"))
+    victim = next(file for file in newest.files if file.name.startswith("state-"))
     os.truncate(Path(newest.directory) / victim.name, victim.num_bytes // 2)
     before = store.newest_good(warn=lambda _: None).step
     assert before < newest.step
@@ -345,8 +362,7 @@ def test_damage_to_any_file_of_a_checkpoint_is_found(straight, tmp_path, damage)
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        (["--train.num-workers", "1"], "--train.num-workers 2, not --train.num-workers 1"),
-        (["--train.zero-stage", "1"], "--train.zero-stage 2"),
+        (["--train.global-batch", "4"], "--train.global-batch 8, not --train.global-batch 4"),
         (["--train.learning-rate", "1e-3"], "--train.learning-rate 0.0003"),
         (["--train.optimizer", "sgd", "--seed", "1"], "--train.optimizer adamw, --seed 0"),
         (["--data.train-limit", "119"], "other data"),

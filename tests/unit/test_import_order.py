@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,3 +97,27 @@ def test_jobs_bring_in_nothing_heavy_even_through_what_they_import():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+OPENS_PICKLES = re.compile(
+    r"(torch|np|numpy|joblib|pandas|pd)\.(save|load|read_pickle)"
+    r"|.*\b(pickle|cloudpickle|dill|shelve|marshal)\..*|.*\.(save|load)_checkpoint"
+)
+PICKLES = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}
+
+
+@pytest.mark.parametrize("folder", ["qa_lib", "jobs", "cluster", "benchmarks", "scripts"])
+def test_nothing_writes_or_opens_a_pickle(folder):
+    for path in sorted((REPOSITORY / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = set(".".join(imported(node, package_of(path))).split("."))
+                assert not names & PICKLES, f"{path}:{node.lineno}"
+            elif isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                is_plain = any(
+                    argument.arg == "allow_pickle" and ast.unparse(argument.value) == "False"
+                    for argument in node.keywords
+                )
+                assert is_plain or not OPENS_PICKLES.fullmatch(called), f"{path}:{node.lineno}"
+                assert all(argument.arg != "weights_only" for argument in node.keywords), path

@@ -1,0 +1,178 @@
+"""Checkpoints of training: what may change on resume, and files that are never opened."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertForQuestionAnswering
+
+from qa_lib import config
+from qa_lib.config import Settings, TrainSettings
+from qa_lib.errors import CheckpointError
+from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training import checkpoints_of
+from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.driver import check_resumable
+from qa_lib.training.task import MAY_CHANGE, STATE, changeable_of, identity_of
+
+GUIDE = Path(__file__).resolve().parents[3] / "docs/guide/train.md"
+PLAN = BatchPlan(np.full(8, 5, np.int32), global_batch=4, num_epochs=1, seed=0)
+
+
+class Planted:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self):
+        return Path.touch, (self.proof,)
+
+
+def settings_of(*flags: str) -> Settings:
+    return config.parse("train", ["--train.zero-stage", "1", "--train.micro-batch", "2", *flags])
+
+
+def written(run: RunFolder, files: Path, settings: Settings) -> None:
+    """Store a checkpoint as rank 0 of a group of one."""
+    meta = {
+        "settings": identity_of(settings),
+        "changeable": changeable_of(settings),
+        "plan": PLAN.fingerprint,
+    }
+    store = CheckpointStore(checkpoints_of(run.path))
+    assert store.write(1, files, meta, is_main=True, gather=lambda value: [value])
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    return RunFolder(str(tmp_path / "run"), "train")
+
+
+@pytest.fixture
+def files(tmp_path) -> Path:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / STATE).write_text("{}")
+    return folder
+
+
+def test_every_setting_may_change_or_is_part_of_the_run():
+    settings = settings_of()
+    flags = {f"--train.{name.replace('_', '-')}" for name in TrainSettings.model_fields}
+    stays, changes = identity_of(settings), changeable_of(settings)
+    assert MAY_CHANGE.keys() <= TrainSettings.model_fields.keys()
+    assert not stays.keys() & changes.keys()
+    assert stays.keys() | changes.keys() == flags | {"--model.name", "--seed"}
+
+
+def test_the_guide_says_what_may_change_on_resume():
+    rows = dict(re.findall(r"^\| `--train\.([a-z-]+)` \| (.*) \|$", GUIDE.read_text(), re.M))
+    assert rows == {name.replace("_", "-"): effect for name, effect in MAY_CHANGE.items()}
+    stays = identity_of(settings_of())
+    for flag in stays:
+        assert f"`{flag}`" in GUIDE.read_text(), flag
+
+
+def test_what_changes_is_said_with_its_effect(run, files, capsys):
+    written(run, files, settings_of("--train.num-workers", "2", "--train.precision", "fp32"))
+    check_resumable(settings_of("--train.zero-stage", "3", "--train.precision", "bf16"), run, PLAN)
+    said = capsys.readouterr().err
+    assert "resuming with --train.num-workers 1, not 2: losses agree to rounding" in said
+    assert "resuming with --train.zero-stage 3, not 1" in said
+    assert "resuming with --train.precision bf16, not fp32: losses differ" in said
+    assert len(said.splitlines()) == 3
+    with pytest.raises(CheckpointError, match="was written with --train.learning-rate"):
+        check_resumable(settings_of("--train.learning-rate", "1e-3"), run, PLAN)
+
+
+def test_a_checkpoint_of_pickles_is_refused_and_not_opened(run, files, tmp_path):
+    proof = tmp_path / "proof"
+    (files / STATE).unlink()
+    (files / "deepspeed").mkdir()
+    for name in ("rank-00000.pt", "deepspeed/mp_rank_00_model_states.pt"):
+        (files / name).write_bytes(pickle.dumps(Planted(proof)))
+    written(run, files, settings_of())
+    with pytest.raises(CheckpointError, match="an earlier version") as caught:
+        check_resumable(settings_of(), run, PLAN)
+    assert "start a new run" in str(caught.value.remedy)
+    assert not proof.exists()
+    pickle.loads((files / "rank-00000.pt").read_bytes())
+    assert proof.exists()  # the trap works
+
+
+def test_files_that_no_manifest_lists_are_not_even_fetched(run, files, tmp_path):
+    written(run, files, settings_of())
+    store = CheckpointStore(checkpoints_of(run.path))
+    found = store.newest_good()
+    for name in ("rank-00000.pt", "state-99999-0000.safetensors"):
+        (Path(found.directory) / name).write_bytes(pickle.dumps(Planted(tmp_path / "proof")))
+    store.fetch(store.newest_good(), tmp_path / "back")
+    assert [path.name for path in (tmp_path / "back").iterdir()] == [STATE]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Train a tiny model for a step in a group of one; its state in a folder, and an engine."""
+    import torch.distributed as dist
+
+    from qa_lib.training.engine import Engine
+    from qa_lib.training.group import join_group
+
+    join_group("cpu", 1)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16}
+    model = BertForQuestionAnswering(BertConfig(vocab_size=20, num_attention_heads=2, **sizes))
+    engine = Engine(
+        model,
+        TrainSettings(zero_stage=0, global_batch=2),
+        precision="fp32",
+        device=torch.device("cpu"),
+        num_steps=4,
+        micro_batch=2,
+    )
+    tokens, positions = torch.ones(2, 4, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    batch = {"input_ids": tokens, "attention_mask": tokens}
+    batch |= {"start_positions": positions, "end_positions": positions}
+    engine.step([(batch, torch.ones(2))], num_windows=2)
+    folder = tmp_path_factory.mktemp("state")
+    engine.save(folder)
+    yield engine, folder
+    dist.destroy_process_group()
+
+
+def test_the_state_is_every_weight_and_its_moments_by_name(trained):
+    engine, folder = trained
+    tensors = load_file(folder / "state-00000-0000.safetensors")
+    names = [name for name, _ in engine.model.named_parameters()]
+    assert tensors.keys() == {
+        f"{key}/{name}" for name in names for key in ("weight", "exp_avg", "exp_avg_sq")
+    }
+    assert all(tensor.dtype == torch.float32 for tensor in tensors.values())
+    fields = json.loads((folder / STATE).read_text())
+    assert (fields["step"], fields["optimizer_step"], fields["num_skipped"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("damage", ["pickle for state", "pickle for tensors", "other shape"])
+def test_a_planted_or_foreign_file_of_ours_runs_no_code(trained, tmp_path, damage):
+    engine, folder = trained
+    proof = tmp_path / "proof"
+    tensors = load_file(folder / "state-00000-0000.safetensors")
+    (tmp_path / STATE).write_bytes((folder / STATE).read_bytes())
+    part = tmp_path / "state-00000-0000.safetensors"
+    if damage == "other shape":
+        save_file({name: tensor[None] for name, tensor in tensors.items()}, part)
+    else:
+        save_file(tensors, part)
+        target = tmp_path / STATE if "state" in damage else part
+        target.write_bytes(pickle.dumps(Planted(proof)))
+    with pytest.raises(CheckpointError):
+        engine.load(tmp_path)
+    assert not proof.exists()
