@@ -2,13 +2,15 @@
 
     python -m benchmarks.kill
     python -m benchmarks.kill --worker-kills 5 --driver-kills 1 --plot losses.svg
+    python -m benchmarks.kill --elastic 20
 
 A small run (a random BERT, the embedded questions, two workers, ZeRO 2, dropout on, fp32, CPU) is
 trained once undisturbed. In further runs `kill -9` ends one of the workers at a random step, or the
 whole `python -m jobs.train`, whose command is then repeated with `--resume`. A run counts as the
 same if its losses, its ledger (every planned window once per epoch) and every bit of its final
 weights are those of the undisturbed one. Figures and loss curves go to --figures as JSON, and the
-curves to --plot.
+curves to --plot. With --elastic every restart has another number of workers and another ZeRO stage,
+and the losses must be those of one worker; see `benchmarks._elastic`.
 """
 
 from __future__ import annotations
@@ -202,8 +204,7 @@ def driver_kills(num: int, flags: list[str], straight: Any, plan: Any, storage: 
 
 
 def undisturbed_and_killed(flags: list[str], plan: Any, storage: Path) -> dict[str, dict]:
-    """Train without dropout, which depends on the rank; return curves that should agree."""
-    flags = [*flags, "--train.dropout", "0"]
+    """Train with one worker, with two, and with one of two killed; the curves should agree."""
     curves = {
         "one worker": curve(train(settings_of("one", [*flags, "--train.num-workers", "1"]))),
         "two workers": curve(train(settings_of("two", flags))),
@@ -249,6 +250,19 @@ def report(rows: list[dict], who: str) -> dict[str, int]:
     return counts
 
 
+def elastic(options: argparse.Namespace, flags: list[str], storage: Path) -> None:
+    """Kill workers of groups that change, and write what came of it."""
+    from benchmarks import _elastic
+    from benchmarks._work import prepare
+
+    rows = _elastic.elastic_kills(options.elastic, flags, lambda s: prepare(s).plan, storage)
+    figures = _elastic.report(rows) | {"groups": rows}
+    path = options.figures.with_name("kill-elastic.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures, indent=1))
+    assert figures["most_difference"] <= _elastic.MOST_DIFFERENCE
+
+
 def main() -> None:
     """Kill, compare, print and write."""
     _runner.quiet_libraries()
@@ -257,6 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.kill")
     parser.add_argument("--worker-kills", type=int, default=20)
     parser.add_argument("--driver-kills", type=int, default=3)
+    parser.add_argument("--elastic", type=int, default=0, metavar="KILLS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", type=Path, default=Path("runs/benchmarks/kill.json"))
     parser.add_argument("--plot", type=Path, default=None)
@@ -266,6 +281,9 @@ def main() -> None:
         storage = Path(folder)
         model = write_model(storage / "model")
         flags = [*FLAGS, "--storage", folder, "--model.name", model]
+        if options.elastic:
+            elastic(options, flags, storage)
+            return
         straight = train(settings_of("straight", flags))
         plan = prepare(settings_of("straight", flags)).plan
         assert difference(straight, straight, plan) is None
