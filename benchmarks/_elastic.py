@@ -109,6 +109,7 @@ def report(rows: list[dict]) -> dict[str, Any]:
     }
     print(
         f"{counts['kills']} kills, {counts['runs']} runs, all ended; "
-        f"{counts['steps_redone']} steps redone; largest relative difference of a loss {counts['most_difference']:.1e}"
+        f"{counts['steps_redone']} steps redone; "
+        f"largest relative difference of a loss {counts['most_difference']:.1e}"
     )
     return counts
