@@ -166,9 +166,7 @@ def test_dropout_is_on_and_recomputed_activations_repeat_it(ranks, one, with_dro
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
-@pytest.mark.parametrize(
-    ("written_at", "stage"), [(s, s) for s in STAGES] + [(1, 3), (3, 2), (2, 0), (0, 1)]
-)
+@pytest.mark.parametrize(("written_at", "stage"), [(s, s) for s in STAGES] + [(1, 3), (3, 0)])
 def test_another_group_goes_on_with_the_same_losses(
     ranks, with_dropout, written_at, stage, world_size
 ):

@@ -206,7 +206,7 @@ def resume(engine: Engine, store: CheckpointStore, folder: Path) -> tuple[int, l
 def elsewhere(folder: Path) -> dict:
     """Resume what the group of the other size wrote, at the same stages and at others."""
     others = 3 - dist.get_world_size()
-    ways = [(stage, stage) for stage in STAGES] + [(1, 3), (3, 2), (2, 0), (0, 1)]
+    ways = [(stage, stage) for stage in STAGES] + [(1, 3), (3, 0)]
     found = {}
     for written_at, stage in ways:
         engine = build(zero_stage=stage, **RESUMED)
