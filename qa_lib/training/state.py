@@ -212,9 +212,12 @@ class TrainingState:
         return owners
 
     def _scaler(self) -> Any:
-        """Return what holds fp16's loss scale: ZeRO has an object for it, stage 0 its settings."""
-        own = getattr(self._optimizer, "loss_scale_config", None)
-        return own or getattr(self._optimizer, "loss_scaler", None)
+        """Return what holds fp16's loss scale, which moves; None at other precisions."""
+        own = getattr(self._optimizer, "loss_scale_config", None)  # at stage 0
+        if own is not None:
+            return own if own.dynamic_loss_scale else None
+        scaler = getattr(self._optimizer, "loss_scaler", None)
+        return scaler if getattr(scaler, "dynamic", False) else None
 
     def _check_names(self, found: dict[str, Any]) -> None:
         """Refuse files that lack a weight of this model or hold one of another shape."""
