@@ -62,7 +62,7 @@ def flip(path: Path) -> None:
 
 
 def flip_a_checkpoint(run: Path) -> str:
-    file = max((run / "checkpoints").glob("step-*/rank-00000.pt"))
+    file = max((run / "checkpoints").glob("step-*/state-00000-0000.safetensors"))
     flip(file)
     return f"checkpoints/{file.parent.name}"
 
