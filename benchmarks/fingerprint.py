@@ -19,7 +19,8 @@ from pathlib import Path
 
 GROUPS = ((1, 0), (2, 0), (1, 2), (2, 2))  # workers, ZeRO stage
 TRAIN = (
-    "--train.max-steps 20 --train.precision fp32 --train.dropout 0.1 --data.eval-limit 8".split()
+    "--train.max-steps 20 --train.dropout 0.1 --data.eval-limit 8 "
+    "--train.precision fp32 --train.attention sdpa".split()
 )
 ADJUST = "--adjust.num-layers 4 --adjust.intermediate-size 768 --data.eval-limit 200".split()
 

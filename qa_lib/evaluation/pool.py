@@ -6,6 +6,7 @@ some hundred bytes per window.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -69,7 +70,13 @@ def find_all_spans(
     """
     pool = ActorPool.of(settings)
     load = partial(
-        _load_reader, settings, model_name, pool.device, window_set.blocks, window_set.starts
+        _load_reader,
+        settings,
+        model_name,
+        pool.device,
+        window_set.blocks,
+        window_set.starts,
+        int(window_set.lengths.mean()),
     )
     order = np.argsort(-window_set.lengths, kind="stable")
     size = settings.evaluate.batch_size * _BATCHES_PER_TASK[pool.device]
@@ -78,6 +85,7 @@ def find_all_spans(
         for first in range(0, len(order), size)
     ]
     candidates = pa.concat_tables(pool.run(load, tasks, title="evaluating", unit="windows"))
+    kernels = candidates["kernels"][0].as_py()
     seconds = time.time() - float(candidates["began_s"].to_numpy().min())
     index = np.sort(candidates["window_index"].to_numpy())
     assert np.array_equal(index, np.arange(window_set.num_windows)), "windows missed or repeated"
@@ -86,7 +94,7 @@ def find_all_spans(
         "windows_per_s": round(window_set.num_windows / seconds, 2),
         "num_eval_actors": pool.num_actors,
         "eval_device": pool.device,
-        "eval_precision": candidates["precision"][0].as_py(),
+        **{f"eval_{name}": value for name, value in json.loads(kernels).items()},
         "eval_peak_memory_bytes": int(candidates["peak_memory_bytes"].to_numpy().max()),
     }
 
@@ -97,6 +105,7 @@ def _load_reader(
     device: str,
     blocks: list[ObjectRef],
     starts: np.ndarray,
+    num_tokens: int,
     num_threads: int,
 ) -> Callable[[pa.Table], pa.Table]:
     """Load the model in an actor; return what finds the spans of windows, given their indices."""
@@ -111,6 +120,8 @@ def _load_reader(
         seed=settings.seed,
         placement=settings.model.placement,
         max_memory=settings.model.max_memory,
+        attention=settings.train.attention,
+        num_tokens=num_tokens,
     )
     tables = ray.get(blocks)
 
@@ -121,11 +132,11 @@ def _load_reader(
         candidates = pa.concat_tables(find_spans(forward, table, settings.evaluate))
         facts = {  # about this actor; they travel with its rows
             "began_s": began_s,
-            "precision": forward.precision,
             "peak_memory_bytes": devices.peak_memory_bytes(str(forward.device)),
         }
         for name, value in facts.items():
             candidates = candidates.append_column(name, pa.repeat(value, candidates.num_rows))
-        return candidates
+        kernels = pa.repeat(json.dumps(forward.kernels.facts()), candidates.num_rows)
+        return candidates.append_column("kernels", kernels.dictionary_encode())
 
     return read

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+Products = Literal["mkl", "onednn"]
+"""A library of float32 matrix products on a CPU."""
 
 BF16_CAPABILITY = (8, 0)
 """Compute capability at which bf16 begins."""
 
 _GPU_UTILISATION = 0.3
 _CPU_UTILISATION = 0.9
+_FLOAT32_ERROR = 5e-6  # of the largest value; rounding to bf16 gives some 1e-3
 
 
 @dataclass(frozen=True)
@@ -77,47 +84,84 @@ def resolve_precision(wish: str, device: str, gpu: str = "none") -> str:
     if device == "cuda":
         capability = torch.cuda.get_device_capability() if gpu == "none" else GPUS[gpu].capability
         return "bf16" if capability >= BF16_CAPABILITY else "fp16"
-    # AVX512 alone has bf16 instructions too, and is slower with them than with fp32 [measured].
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    return "fp32"  # what is faster on a CPU is measured: see models.kernels
 
 
 def set_up_cpu(num_threads: int) -> None:
-    """Set torch's threads, and the faster library for its float32 matrix products.
-
-    torch multiplies float32 with Intel's MKL, which uses AVX2 at most on AMD's processors. On those
-    with AVX-512, oneDNN is twice as fast [measured on Zen 5]. torch's switch for oneDNN permits
-    rounding to bf16, which oneDNN does with AMX only: without AMX the arithmetic stays float32, and
-    with AMX nothing is changed here.
-
-    Latencies are measured without it, as users run models: see `as_torch_comes`.
-    """
+    """Set torch's threads."""
     import torch
 
     torch.set_num_threads(num_threads)
-    if _prefers_onednn():
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+
+
+def has_onednn() -> bool:
+    """Whether this torch has oneDNN."""
+    import torch
+
+    return torch.backends.mkldnn.is_available()
+
+
+def products() -> Products:
+    """Return the library that this process multiplies float32 with."""
+    return "mkl" if _matmul().fp32_precision == "none" else "onednn"
+
+
+def use_products(library: Products) -> None:
+    """Choose the library of this process's float32 matrix products on a CPU.
+
+    torch multiplies float32 with Intel's MKL, which uses AVX2 at most on AMD's processors. torch's
+    only switch for oneDNN permits rounding to bf16: see `onednn_is_exact`.
+
+    Latencies are measured with torch's default, as users run models: see `as_torch_comes`.
+    """
+    _matmul().fp32_precision = "none" if library == "mkl" else "bf16"
+
+
+@cache
+def onednn_is_exact() -> bool:
+    """Try whether oneDNN's float32 products are float32 here, or rounded to bf16 (with AMX)."""
+    import torch
+
+    before = products()
+    use_products("onednn")
+    try:
+        for rows, inner, columns in ((256, 384, 384), (64, 1024, 256)):
+            generator = torch.Generator().manual_seed(0)
+            a = torch.randn(rows, inner, generator=generator)
+            b = torch.randn(columns, inner, generator=generator)
+            exact = a.double() @ b.double().T
+            error = (torch.nn.functional.linear(a, b) - exact).abs().max() / exact.abs().max()
+            if float(error) > _FLOAT32_ERROR:
+                return False
+    finally:
+        use_products(before)
+    return True
 
 
 @contextmanager
 def as_torch_comes() -> Iterator[None]:
     """Restore torch's default matrix products, for latencies that are measured inside."""
-    import torch
-
-    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before, products.fp32_precision = products.fp32_precision, "none"
+    before = products()
+    use_products("mkl")
     try:
         yield
     finally:
-        products.fp32_precision = before
+        use_products(before)
 
 
-def _prefers_onednn() -> bool:
-    """Say whether this is an AMD processor with AVX-512 and without AMX."""
+def processor_name() -> str:
+    """Return the model of this machine's processor, as the system names it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _matmul() -> Any:
     import torch
 
-    can = torch.cpu.get_capabilities()
-    has_avx512 = can.get("avx512_f", False) and torch.backends.mkldnn.is_available()
-    return "AMD" in can.get("cpu_name", "") and has_avx512 and not can.get("amx_tile", False)
+    return torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
 
 def flops_per_second(device: str, precision: str, gpu: str = "none") -> float:

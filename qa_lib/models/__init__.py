@@ -13,6 +13,7 @@ from qa_lib.models.loading import (
     load_tokenizer,
     quiet,
     save,
+    set_dropout,
 )
 from qa_lib.models.sizes import (
     check_length,
@@ -44,4 +45,5 @@ __all__ = [
     "quiet",
     "resolve",
     "save",
+    "set_dropout",
 ]

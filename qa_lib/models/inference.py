@@ -11,11 +11,15 @@ import pyarrow as pa
 from qa_lib import models, windows
 from qa_lib.errors import ModelError
 from qa_lib.machines import devices
+from qa_lib.models.kernels import Workload, choose
 from qa_lib.models.placement import Placement, place
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+
+
+_NUM_TOKENS = 160  # SQuAD's mean, a little less with short questions
 
 
 class Forward:
@@ -32,6 +36,9 @@ class Forward:
         seed: int = 0,
         placement: Placement = "single",
         max_memory: Sequence[str] | None = None,
+        attention: str = "auto",
+        num_tokens: int = _NUM_TOKENS,
+        measure: bool = True,
     ) -> None:
         """Load the model.
 
@@ -44,11 +51,22 @@ class Forward:
             seed: Initialises a head that the checkpoint lacks.
             placement: Where the weights are kept, see `placement.place`.
             max_memory: Limits for the placement `auto`.
+            attention: `train.attention`.
+            num_tokens: Of a typical window.
+            measure: Whether to time kernels, half a second, where no earlier process has.
         """
         if device == "cpu":
             devices.set_up_cpu(num_threads or devices.num_local_cpus())
-        self.precision = devices.resolve_precision(precision, device)
         self.model = models.load(model_name, seed=seed)
+        self.kernels = choose(
+            self.model.config,
+            Workload(batch_size, num_tokens, trains=False),
+            device=device,
+            precision=precision,
+            kernel=attention,
+            measure=measure,
+        )
+        self.precision = self.kernels.precision
         self.device = place(self.model, device, placement, max_memory)
         self.tokenizer = models.load_tokenizer(model_name)
         self.pad = windows.PadSpec.of(self.tokenizer, models.maximum_length(self.model.config))
@@ -73,6 +91,7 @@ class Forward:
         import torch
 
         dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        self.kernels.apply(self.model)  # it may be another model, or training may have come between
         order = np.argsort(-windows.lengths(table), kind="stable")
         for first in range(0, len(order), self.batch_size):
             rows = table.take(pa.array(order[first : first + self.batch_size]))

@@ -47,8 +47,7 @@ def load(
 
     path, config = resolve(name), load_config(name)
     if dropout is not None:
-        for key in [key for key in config.to_dict() if key.endswith(("dropout", "dropout_prob"))]:
-            setattr(config, key, dropout)
+        set_dropout(config, dropout)
     with _reading(name), torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         if ragged.blocks_of(config) is not None:
@@ -62,6 +61,12 @@ def load(
                 trust_remote_code=False,
             )
     return model.eval()
+
+
+def set_dropout(config: Any, dropout: float) -> None:
+    """Set the probability of every dropout of a configuration."""
+    for key in [key for key in config.to_dict() if key.endswith(("dropout", "dropout_prob"))]:
+        setattr(config, key, dropout)
 
 
 def _reading(name: str) -> AbstractContextManager[None]:

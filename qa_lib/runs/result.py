@@ -99,6 +99,11 @@ class Trained(Section):
     world_size: int = _field("workers", "Ranks of the training group.")
     zero_stage: int = _field("ZeRO stage", "What DeepSpeed partitions: 0 nothing, 3 everything.")
     precision: str = _field("precision", "fp32, bf16 or fp16.")
+    products: str = _field("matrix products", "Library of float32 products on a CPU.")
+    attention: str = _field("attention", "Attention kernel: sdpa, batched or eager.")
+    kernels_ms: dict[str, float] = _field(
+        "kernels, milliseconds", "Time of a layer's step by candidate, as measured at the start."
+    )
     device: str = _field("training device", "cpu, or the CUDA device of rank 0.")
     state_bytes_per_rank: dict[str, int] = _field(
         "state of a rank", "Bytes of parameters, gradients and optimizer state on rank 0."
@@ -173,6 +178,11 @@ class Evaluated(Scored):
     num_eval_actors: int = _field("actors", "Processes that held the model.")
     eval_device: str = _field("evaluation device", "cpu or cuda.")
     eval_precision: str = _field("precision of scoring", "fp32, bf16 or fp16.")
+    eval_products: str = _field("matrix products of scoring", "Library of float32 products.")
+    eval_attention: str = _field("attention of scoring", "Kernel: sdpa, batched or eager.")
+    eval_kernels_ms: dict[str, float] = _field(
+        "kernels of scoring, milliseconds", "Time of a layer's pass by candidate, as measured."
+    )
     eval_peak_memory_bytes: int = _field(
         "peak bytes of an evaluation actor", "Largest memory of an actor's process, in bytes."
     )

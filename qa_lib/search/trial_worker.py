@@ -117,6 +117,7 @@ class TrialWorker:
         import torch
 
         from qa_lib.models.inference import Forward
+        from qa_lib.models.kernels import Workload, choose
         from qa_lib.training.group import join_group
 
         self._task = task
@@ -128,12 +129,26 @@ class TrialWorker:
         dropout = settings.train.dropout
         self._parent = models.load(settings.model.name, seed=settings.seed, dropout=dropout)
         self._parent.to(self._device)  # type: ignore[arg-type]
+        # The parent's kernels are those of its trials: all answer alike, and none waits.
+        self._kernels = choose(
+            self._parent.config,
+            Workload(
+                unmeasured_micro_batch(settings),
+                int(task.train_windows.lengths.mean()),
+                trains=True,
+            ),
+            device=task.device,
+            precision=settings.train.precision,
+            kernel=settings.train.attention,
+        )
         self._forward = Forward(
             settings.model.name,
             precision=settings.train.precision,
             device=task.device,
             batch_size=settings.evaluate.batch_size,
             num_threads=num_threads,
+            attention=settings.train.attention,
+            num_tokens=int(task.held_out_windows.lengths.mean()),
         )
         self._blocks = ray.get(task.train_windows.blocks)
         self._held_out = pa.concat_tables(ray.get(task.held_out_windows.blocks))
@@ -162,10 +177,11 @@ class TrialWorker:
         micro_batch = unmeasured_micro_batch(settings)
         # One rank has nothing to partition.
         alone = settings.train.model_copy(update={"zero_stage": 0, "offload_optimizer": False})
+        self._kernels.apply(model)
         engine = Engine(
             model,
             alone,
-            precision=devices.resolve_precision(settings.train.precision, task.device),
+            precision=self._kernels.precision,
             device=self._device,
             num_steps=plan.num_steps,
             micro_batch=micro_batch,

@@ -50,6 +50,8 @@ class Answerer:
         num_threads: int | None = None,
         placement: Placement = "single",
         max_memory: Sequence[str] | None = None,
+        attention: str = "auto",
+        measure: bool = False,
     ) -> None:
         """Load the model.
 
@@ -62,6 +64,8 @@ class Answerer:
             num_threads: Of torch on a CPU; all cores where None.
             placement: Where the weights lie, see `placement.place`.
             max_memory: For the placement `auto`.
+            attention: `train.attention`.
+            measure: As of `Forward`; one question is answered sooner without.
 
         Raises:
             ModelError: The model is not available, or was never trained to answer questions.
@@ -76,6 +80,8 @@ class Answerer:
                 num_threads=num_threads,
                 placement=placement,
                 max_memory=max_memory,
+                attention=attention,
+                measure=measure,
             )
         self._forward = model
 

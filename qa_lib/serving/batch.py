@@ -69,7 +69,7 @@ def _load_answerer(
     settings: Settings, device: str, options: dict[str, Any], num_threads: int
 ) -> Callable[[pa.Table], pa.Table]:
     """Load the model in an actor; return what answers questions, each prediction as JSON."""
-    answerer = load_answerer(settings, device, num_threads)
+    answerer = load_answerer(settings, device, num_threads, measure=True)
 
     def answer(task: pa.Table) -> pa.Table:
         texts = (task[name].to_pylist() for name in ("question", "context"))

@@ -71,7 +71,11 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
 
 
 def load_answerer(
-    settings: Settings, device: str | None = None, num_threads: int | None = None
+    settings: Settings,
+    device: str | None = None,
+    num_threads: int | None = None,
+    *,
+    measure: bool = False,
 ) -> Answerer:
     """Load the model of the settings, with their placement and precision.
 
@@ -79,6 +83,7 @@ def load_answerer(
         settings: Name the model.
         device: cpu or cuda; None judges by this machine.
         num_threads: Of torch on a CPU; all cores where None.
+        measure: As of `Forward`.
 
     Raises:
         ModelError: The model is not available, or was never trained to answer.
@@ -90,6 +95,8 @@ def load_answerer(
         precision=settings.train.precision,
         placement=settings.model.placement,
         max_memory=settings.model.max_memory,
+        attention=settings.train.attention,
+        measure=measure,
     )
 
 

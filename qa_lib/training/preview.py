@@ -10,8 +10,9 @@ from qa_lib.config import Settings
 from qa_lib.data import Questions
 from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
-from qa_lib.training.batch_plan import plan_of
-from qa_lib.training.micro_batch import activation_bytes, micro_batch_of
+from qa_lib.models.kernels import Kernels, Workload, choose
+from qa_lib.training.batch_plan import BatchPlan, plan_of
+from qa_lib.training.micro_batch import activation_bytes, micro_batch_of, unmeasured_micro_batch
 
 
 def check(settings: Settings) -> None:
@@ -35,11 +36,26 @@ def check(settings: Settings) -> None:
         memory.check_memory(train.num_workers, sum(states.values()))
 
 
+def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> Kernels:
+    """Choose kernels as a rank will; of a GPU that is elsewhere, only the precision is known."""
+    train, gpu = settings.train, settings.cluster.gpu
+    if device == "cuda":
+        return Kernels(devices.resolve_precision(train.precision, device, gpu))
+    devices.set_up_cpu(max(1, devices.num_local_cpus() // train.num_workers))
+    micro_batch = unmeasured_micro_batch(settings)
+    workload = Workload(micro_batch, int(plan.lengths.mean()), trains=True)
+    if train.dropout is not None:
+        models.set_dropout(config, train.dropout)
+    return choose(
+        config, workload, device=device, precision=train.precision, kernel=train.attention
+    )
+
+
 def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """Return what `fine_tune` would do: counts, steps, bytes per rank, seconds.
 
-    The seconds are floating-point operations over an estimated speed: of a matrix product timed
-    here (CPU), or of the GPU's published peak at a usual utilisation.
+    The seconds are floating-point operations over an estimated speed: of a layer's step timed here
+    (CPU), or of the GPU's published peak at a usual utilisation.
     """
     check(settings)
     train, gpu = settings.train, settings.cluster.gpu
@@ -50,12 +66,13 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     plan = plan_of(settings, windows.lengths(cut.table))
     model = models.load_empty(settings.model.name)
     num_parameters = models.num_parameters(model)
-    precision = devices.resolve_precision(train.precision, allocation.device, gpu)
+    kernels = _kernels(settings, allocation.device, model.config, plan)
+    precision = kernels.precision
     num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
     flops = 6 * models.num_matrix_parameters(model) * num_tokens
-    speed = devices.flops_per_second(allocation.device, precision, gpu)
-    if allocation.device == "cuda":
-        speed *= train.num_workers
+    speed = train.num_workers * (
+        kernels.flops_per_s or devices.flops_per_second(allocation.device, precision, gpu)
+    )
     longest = int(plan.lengths.max())
     is_measured = train.micro_batch == "auto" and allocation.device == "cuda"
     bytes_per_window = activation_bytes(

@@ -8,6 +8,7 @@ from typing import Any
 
 from qa_lib import models
 from qa_lib.machines import devices
+from qa_lib.models.kernels import Kernels
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.loop import Ending, StepBatch
@@ -73,7 +74,7 @@ class RankMetrics:
         self._engine.wants_stop = ray.get(self._task.monitor.record.remote(self._rows))
         self._rows, self._flushed = [], time.monotonic()
 
-    def conclude(self, precision: str, ending: Ending, world_size: int) -> None:
+    def conclude(self, kernels: Kernels, ending: Ending, world_size: int) -> None:
         """Send the monitor the result of the training, with fields for result.json."""
         if not self._is_main:
             return
@@ -92,7 +93,7 @@ class RankMetrics:
             "num_parameters": models.num_parameters(engine.model),
             "world_size": world_size,
             "zero_stage": engine.zero_stage,
-            "precision": precision,
+            **kernels.facts(),
             "device": str(engine.device),
             "state_bytes_per_rank": engine.num_state_bytes(),
             "peak_memory_bytes": devices.peak_memory_bytes(str(engine.device)),

@@ -52,6 +52,7 @@ MAY_CHANGE = {
     "gradient_checkpointing": "losses agree to rounding",
     "micro_batch": "losses agree to rounding; with dropout, other units are dropped",
     "device": "losses agree to rounding; with dropout, other units are dropped",
+    "attention": "losses agree to rounding; with dropout, other units are dropped",
     "precision": "losses differ by the arithmetic; weights and moments stay fp32 throughout",
     "cpus_per_worker": "nothing",
     "checkpoint_every_steps": "nothing",

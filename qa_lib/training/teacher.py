@@ -186,6 +186,8 @@ def _load_teacher(
     forward = Forward(
         settings.train.teacher,
         device=device,
+        precision=settings.train.precision,
+        attention=settings.train.attention,
         batch_size=settings.evaluate.batch_size,
         num_threads=num_threads,
         placement=settings.model.placement,

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from qa_lib import models, windows
 from qa_lib.errors import TrainError
 from qa_lib.machines import devices
+from qa_lib.models.kernels import Kernels, Workload, choose
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.engine import Engine, StepResult
@@ -39,15 +40,16 @@ def train(task: TrainTask) -> None:
     num_threads = max(1, devices.num_local_cpus() // context.get_local_world_size())
     prepare_process(task.device, num_threads)
     tables = _tables(task, world_size)
-    precision = agree(devices.resolve_precision(settings.train.precision, task.device))
     model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
     tokenizer = models.load_tokenizer(settings.model.name)
     pad = windows.PadSpec.of(tokenizer, settings.data.max_length)
     is_gpu = task.device == "cuda"
+    chosen = agree(_choose_kernels(task, model.config) if rank == 0 else None)
+    chosen.apply(model)
     engine = Engine(
         model,
         settings.train,
-        precision=precision,
+        precision=chosen.precision,
         device=ray.train.torch.get_device() if is_gpu else torch.device("cpu"),
         num_steps=plan.num_steps,
         micro_batch=task.micro_batch,
@@ -64,8 +66,16 @@ def train(task: TrainTask) -> None:
             checkpoint.write_ledger()
             if rank == 0 and ending == "done":
                 _write_model(task, model, tokenizer, weights)
-    metrics.conclude(precision, ending, world_size)
+    metrics.conclude(chosen, ending, world_size)
     dist.barrier()
+
+
+def _choose_kernels(task: TrainTask, config: Any) -> Kernels:
+    train = task.settings.train
+    workload = Workload(task.micro_batch, int(task.plan.lengths.mean()), trains=True)
+    return choose(
+        config, workload, device=task.device, precision=train.precision, kernel=train.attention
+    )
 
 
 def _after_step(

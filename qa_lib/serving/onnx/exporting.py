@@ -86,7 +86,13 @@ def export(settings: Settings, run: RunFolder) -> None:
     """
     name = settings.model.name
     _check(settings)
-    forward = Forward(name, precision="fp32", batch_size=settings.evaluate.batch_size)
+    forward = Forward(
+        name,
+        precision="fp32",
+        attention="sdpa",
+        measure=False,
+        batch_size=settings.evaluate.batch_size,
+    )
     with tempfile.TemporaryDirectory(prefix="qa-export-") as folder:
         local = Path(folder)
         for pattern in _COPIED:

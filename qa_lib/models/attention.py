@@ -1,0 +1,58 @@
+"""Kernels of attention: torch's fused one, batched matrix products, or a family's own code.
+
+transformers knows the batched products as `qa_batched`, which `use` sets for a model in memory. No
+checkpoint names it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Kernel = Literal["sdpa", "batched", "eager"]
+"""torch's fused kernel, batched products, or the family's own code."""
+
+_NAME = "qa_batched"
+_RELATIVE_FAMILIES = ("mpnet", "deberta-v2")
+"""Families that ask transformers for no kernel: see `relative_attention`."""
+
+
+def kernels_of(config: Any) -> tuple[Kernel, ...]:
+    """Return the kernels that the models of a configuration can use, their default first."""
+    if config.model_type in _RELATIVE_FAMILIES:
+        return ("eager", "batched")
+    from transformers import AutoModelForQuestionAnswering
+
+    family: Any = AutoModelForQuestionAnswering._model_mapping[type(config)]
+    if family._supports_attention_backend:
+        return ("sdpa", "batched", "eager") if family._supports_sdpa else ("eager", "batched")
+    return ("eager",)
+
+
+def use(model: PreTrainedModel, kernel: Kernel) -> None:
+    """Set the attention of a model in memory; its checkpoints stay as they are."""
+    assert kernel in kernels_of(model.config), f"{model.config.model_type} has no {kernel} kernel"
+    if model.config.model_type in _RELATIVE_FAMILIES:
+        from qa_lib.models.relative_attention import set_batched
+
+        set_batched(model, kernel == "batched")
+        return
+    name = _NAME if kernel == "batched" else kernel
+    if model.config._attn_implementation == name:
+        return
+    _register()
+    model.set_attn_implementation(name)
+
+
+@cache
+def _register() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    from qa_lib.models.batched_attention import attend
+
+    AttentionInterface.register(_NAME, attend)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
