@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qa_lib.errors import ConfigError
@@ -90,7 +91,7 @@ def build(
 ) -> Windows:
     """Cut questions and their contexts into token windows.
 
-    Questions are taken as they stand: strip them first where leading spaces must not become tokens.
+    White space around a question is not tokenised: to a byte-level tokenizer, it is tokens.
     Builds over consecutive slices, concatenated, are the build over all.
 
     Args:
@@ -101,13 +102,13 @@ def build(
         labels: Whether to find each question's first answer (columns `start` and `end`).
         characters: Whether to keep `char_start` and `char_end`, which training does not need.
         whole_words: Whether `char_start` and `char_end` are those of each token's word, as far as
-            the window shows it, so that spans of tokens map to whole words.
+            the window shows it, so that spans of tokens map to whole words (`word_begins`).
 
     Raises:
         ConfigError: The stride leaves no room to move on beside the special tokens.
         ModelError: The tokenizer lays out pairs in a way that windows cannot express.
     """
-    question_texts = as_array(questions["question"]).dictionary_encode()
+    question_texts = pc.utf8_trim_whitespace(as_array(questions["question"])).dictionary_encode()
     context_texts = as_array(questions["context"]).dictionary_encode()
     with untruncated(tokenizer) as backend:
         layout = Layout.of(tokenizer, backend)
