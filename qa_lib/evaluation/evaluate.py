@@ -133,7 +133,8 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 
 
 def _check(settings: Settings, model_name: str, *, final: bool) -> None:
-    """Reject, before Ray starts, windows too long for the model, or a missing sentence encoder."""
+    """Reject, before Ray starts, a model or windows that cannot be, or a missing encoder."""
+    models.check_answers(model_name)
     models.check_length(model_name, settings.data.max_length)
     if final and settings.evaluate.semantic_model is not None:
         analysis.semantic.find(settings.evaluate.semantic_model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qa_lib.models.loading import (
     build,
+    check_answers,
     fingerprint,
     has_answering_head,
     is_ragged,
@@ -27,6 +28,7 @@ from qa_lib.models.sources import resolve
 
 __all__ = [
     "build",
+    "check_answers",
     "check_length",
     "describe",
     "fingerprint",

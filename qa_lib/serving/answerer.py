@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib import models, windows
-from qa_lib.errors import ConfigError, DataError, ModelError
+from qa_lib.errors import ConfigError, DataError
 from qa_lib.evaluation import spans
 from qa_lib.models.inference import Forward
 from qa_lib.models.placement import Placement
@@ -67,7 +67,7 @@ class Answerer:
             ModelError: The model is not available, or was never trained to answer questions.
         """
         if isinstance(model, str):
-            check_answers(model)
+            models.check_answers(model)
             model = Forward(
                 model,
                 device=device,
@@ -159,19 +159,6 @@ class Answerer:
     def _spec(self, length: int | None, stride: int | None, max_question: int) -> WindowSpec:
         length = length or min(384, models.maximum_length(self._forward.model.config) or 384)
         return WindowSpec(length, min(128, length // 2) if stride is None else stride, max_question)
-
-
-def check_answers(model_name: str) -> None:
-    """Reject a model that was never trained to answer: its answers would be noise.
-
-    Raises:
-        ModelError: The model has no question-answering head, or is not available.
-    """
-    if not models.has_answering_head(model_name):
-        raise ModelError(
-            f"{model_name} has no question-answering head: it was never trained to answer.",
-            "Give --model.name a run folder (`make train` makes one) or a model that was.",
-        )
 
 
 @dataclass(frozen=True, order=True)

@@ -23,7 +23,6 @@ from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.result import Exported
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.serving.answerer import check_answers
 from qa_lib.serving.onnx.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
 from qa_lib.serving.onnx.session import OnnxModel
 
@@ -193,7 +192,7 @@ def _write(
 def _check(settings: Settings) -> None:
     """Reject what does not export, before anything is loaded or written."""
     name = settings.model.name
-    check_answers(name)
+    models.check_answers(name)
     models.check_length(name, settings.data.max_length)
     num_bytes = 4 * models.num_stored_parameters(name)
     if num_bytes >= _MOST_BYTES:
