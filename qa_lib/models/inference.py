@@ -51,6 +51,7 @@ class Forward:
         self.model = models.load(model_name, seed=seed)
         self.device = place(self.model, device, placement, max_memory)
         self.tokenizer = models.load_tokenizer(model_name)
+        self.no_answer_threshold = models.no_answer_threshold(model_name)
         self.pad = windows.PadSpec.of(self.tokenizer, models.maximum_length(self.model.config))
         self.batch_size = batch_size
 

@@ -40,7 +40,13 @@ _LOGIT_SHAPES = ((1, 2), (1, 33), (2, 128), (5, 57), (3, 384))
 _MOST_BYTES = 2**31  # of a protobuf
 _PYTORCH, _ONNX, _INT8 = "pytorch", "onnx", "int8"
 _FILES = {_ONNX: FLOAT, _INT8: INT8}
-_COPIED = ("config.json", "*.safetensors", "*.safetensors.index.json", "README.md")
+_COPIED = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "README.md",
+    models.ANSWERING,
+)
 
 
 def with_sample(settings: Settings) -> Settings:
@@ -244,7 +250,10 @@ def _predict(
         for part in evaluation.find_spans(forward, table, settings.evaluate):
             parts.append(part)
             progress.update(sum(map(len, parts)))
-    answers = evaluation.merge(pa.concat_tables(parts), questions, settings.evaluate)
+    rules = settings.evaluate
+    if forward.no_answer_threshold is not None and not rules.no_answer_threshold:
+        rules = rules.model_copy(update={"no_answer_threshold": forward.no_answer_threshold})
+    answers = evaluation.merge(pa.concat_tables(parts), questions, rules)
     texts = answers.texts(questions.table["context"].to_pylist())
     return dict(zip(questions.table["id"].to_pylist(), texts, strict=True))
 

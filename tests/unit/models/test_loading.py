@@ -170,3 +170,30 @@ def test_positions_are_counted_from_the_padding_where_the_model_does():
         takes = Interface.of(models.build(config))
     assert takes.max_length == models.maximum_length(config) == 34
     assert takes.positions_follow_padding
+
+
+# --- the threshold of "no answer" -----------------------------------------------------------------
+
+
+def test_a_threshold_stays_with_its_model(folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(folder, run / "model")
+    assert models.no_answer_threshold(str(run)) is None
+    before = models.fingerprint(str(run))
+    assert models.keep_no_answer_threshold(str(run), -1.25, num_questions=7)
+    assert json.loads((run / "model" / models.ANSWERING).read_text()) == {
+        "no_answer_threshold": -1.25,
+        "num_questions": 7,
+    }
+    assert models.no_answer_threshold(str(run)) == -1.25
+    assert models.no_answer_threshold(str(run / "model")) == -1.25
+    assert models.fingerprint(str(run)) == before
+    assert not models.keep_no_answer_threshold("embedded", 0.0)
+    assert models.no_answer_threshold("embedded") is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"no_answer_threshold": "high"}'])
+def test_a_damaged_threshold_is_refused(folder, text):
+    (folder / models.ANSWERING).write_text(text)
+    with pytest.raises(ModelError, match="no_answer_threshold"):
+        models.no_answer_threshold(str(folder))
