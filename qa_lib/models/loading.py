@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.errors import ModelError
 from qa_lib.machines import devices
 from qa_lib.models import ragged, weights
+from qa_lib.models.families import UNSUPPORTED
 from qa_lib.models.guard import check_config, reading
 from qa_lib.models.interface import Interface
 from qa_lib.models.sources import ALTERNATIVES, resolve
@@ -136,6 +137,12 @@ def load_config(name: str) -> Any:
             "form in transformers.",
             "Use an encoder such as BERT, RoBERTa, XLM-RoBERTa, DistilBERT, ELECTRA, MPNet, "
             "ALBERT, DeBERTa-v2 or ModernBERT.",
+        )
+    if config.model_type in UNSUPPORTED:
+        raise ModelError(
+            f"{name} is a {config.model_type} model, which is not supported:"
+            f" {UNSUPPORTED[config.model_type]}.",
+            "Use a model of a family in docs/reference/families.md.",
         )
     return config
 

@@ -70,10 +70,11 @@ def unwrapped(keys: Collection[str], model: PreTrainedModel) -> dict[str, str]:
 def head_of(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a model's question-answering head: what lies outside of its encoder."""
     inside = f"{model.base_model_prefix}."
+    has_encoder = model.base_model is not model  # T5's parts lie side by side
     return {
         key: tuple(tensor.shape)
         for key, tensor in model.state_dict().items()
-        if not key.startswith(inside)
+        if (not key.startswith(inside) if has_encoder else key.startswith("qa_outputs."))
     }
 
 
