@@ -1,5 +1,7 @@
 """The Answerer against the documented behaviour of the removed pipeline, written out plainly.
 
+One rule is ours: a span's score is that of its best window, and no sum.
+
     python -m benchmarks.answer [MODEL] [--questions 1000]
 
 Both answer the same SQuAD dev questions (the first so many after a fixed shuffle) with the same
@@ -123,8 +125,8 @@ def plain_answer(
         stride=min(128, max_seq_len // 2) if doc_stride is None else doc_stride,
         return_overflowing_tokens=True,
     )
-    pool: list[dict[str, Any]] = []
-    null_score = 1.0
+    pool: dict[tuple[int, int], float] = {}
+    nulls, odds, best_logit = [], [], -float("inf")
     for part in range(len(encoded["input_ids"])):
         encoding = encoded[part]
         inputs = {
@@ -134,11 +136,12 @@ def plain_answer(
         }
         with torch.inference_mode():
             output = model(**inputs)
+        logits = output.start_logits[0], output.end_logits[0]
         sequences = encoded.sequence_ids(part)
         inside = [position for position, sequence in enumerate(sequences) if sequence == 1]
-        starts = softmax_over(output.start_logits[0], [0, *inside])
-        ends = softmax_over(output.end_logits[0], [0, *inside])
-        null_score = min(null_score, starts[0] * ends[0])
+        starts, ends = (softmax_over(each, [0, *inside]) for each in logits)
+        nulls.append(starts[0] * ends[0])
+        odds.append(float(logits[0][0] + logits[1][0]))
         candidates = [
             (starts[start] * ends[end], start, end)
             for start in inside
@@ -146,21 +149,29 @@ def plain_answer(
         ]
         candidates.sort(key=lambda candidate: -candidate[0])
         num_drawn = 2 * top_k + 10 if align_to_words else top_k
+        of_window: dict[tuple[int, int], float] = {}
         for score, start, end in candidates[:num_drawn]:
-            first, last = encoding.offsets[start][0], encoding.offsets[end][1]
+            best_logit = max(best_logit, float(logits[0][start] + logits[1][end]))
+            span = encoding.offsets[start][0], encoding.offsets[end][1]
             if align_to_words:
-                first = encoding.word_to_chars(encoding.token_to_word(start), 1)[0]
-                last = encoding.word_to_chars(encoding.token_to_word(end), 1)[1]
-            text = context[first:last]
-            for known in pool:
-                if known["answer"].lower() == text.lower():
-                    known["score"] += score
-                    break
-            else:
-                pool.append({"score": score, "start": first, "end": last, "answer": text})
+                words = encoding.token_to_word(start), encoding.token_to_word(end)
+                span = (
+                    encoding.word_to_chars(words[0], 1)[0],
+                    encoding.word_to_chars(words[1], 1)[1],
+                )
+            of_window[span] = of_window.get(span, 0.0) + score
+        for span, score in of_window.items():
+            pool[span] = max(score, pool.get(span, 0.0))
+    found = [
+        {"score": score, "start": first, "end": last, "answer": context[first:last]}
+        for (first, last), score in pool.items()
+    ]
+    found.sort(key=lambda answer: -answer["score"])
     if handle_impossible_answer:
-        pool.append({"score": null_score, "start": 0, "end": 0, "answer": ""})
-    best = sorted(pool, key=lambda answer: -answer["score"])[:top_k]
+        null = {"score": min(nulls), "start": 0, "end": 0, "answer": ""}
+        behind = sum(answer["score"] >= null["score"] for answer in found[1:])
+        found.insert(0 if min(odds) > best_logit else 1 + behind, null)
+    best = found[:top_k]
     return best[0] if len(best) == 1 else best
 
 

@@ -180,11 +180,13 @@ def _teacher(settings: Settings) -> str | None:
 def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     """Return the parent's scores, computed once for all children that are scored alike.
 
+    A parent without a head has none.
+
     They are addressed by content, beside the teacher's logits: weights, questions, and how windows
     are cut and answers decoded.
     """
     questions = load_held_out(settings.data, quarantine_dir=run.path)
-    if questions is None:
+    if questions is None or not models.has_answering_head(settings.model.name):
         return {}
     name, data = settings.model.name, settings.data
     inputs = [models.fingerprint(name), questions.fingerprint, data.max_length, data.stride]

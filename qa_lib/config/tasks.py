@@ -68,8 +68,10 @@ class AnswerSettings(Group):
     max_question_length: int = Field(
         default=64, ge=1, le=8192, description="Question tokens; a longer question is cut."
     )
-    handle_impossible_answer: bool = Field(
-        default=False, description="Whether the empty answer is among the candidates."
+    handle_impossible_answer: Annotated[bool | None, Auto] = Field(
+        default=None,
+        description="Whether the empty answer is among the candidates; none: where the model has a "
+        "no-answer threshold, which an evaluation by SQuAD 2.0's rules finds.",
     )
     align_to_words: bool = Field(default=True, description="Widen answers to whole words.")
 

@@ -45,7 +45,7 @@ def evaluate(
     The folder gets `predictions.json` (official form) and `answers.parquet` (a row per question:
     `id`, `answer`, its characters, its `score` among the question's n best, and `null_odds`); under
     SQuAD 2.0 rules also `null_odds.json` (official form). A final evaluation adds what
-    `analysis.analyse` writes.
+    `analysis.analyse` writes; the best threshold of "no answer" it writes beside the model.
 
     Args:
         settings: How to cut windows and decode; `train.device` and `train.precision` hold here too.
@@ -71,8 +71,10 @@ def evaluate(
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)
     candidates, facts = find_all_spans(settings, model_name, window_set)
+    scored = _merge_and_score(settings, run, questions, candidates, final)
+    _keep_threshold(model_name, questions, scored)
     return Evaluated(
-        **_merge_and_score(settings, run, questions, candidates, final),
+        **scored,
         **facts,
         model_fingerprint=models.fingerprint(model_name),
         num_eval_too_long=len(window_set.too_long),
@@ -94,6 +96,23 @@ def _merge_and_score(
     best_spans = answers.best_spans(contexts) if questions.has_unanswerable else None
     decoded = analysis.Decoded(answered, best_spans)
     return fields | analysis.analyse(settings, run, questions, predictions, scored, decoded)
+
+
+def _keep_threshold(model_name: str, questions: Questions, scored: Mapping[str, Any]) -> None:
+    """Make the best threshold of "no answer" a part of the model, where its folder is ours."""
+    if "best_threshold" not in scored:
+        return
+    found = {
+        "f1": scored["best_f1"],
+        "num_questions": len(questions),
+        "eval_fingerprint": questions.fingerprint,
+    }
+    if not models.keep_no_answer_threshold(model_name, scored["best_threshold"], **found):
+        print(
+            f"note: {model_name} cannot be written to, and does not keep the best no-answer"
+            " threshold.",
+            file=sys.stderr,
+        )
 
 
 def evaluate_held_out(
@@ -133,7 +152,8 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 
 
 def _check(settings: Settings, model_name: str, *, final: bool) -> None:
-    """Reject, before Ray starts, windows too long for the model, or a missing sentence encoder."""
+    """Reject, before Ray starts, a model or windows that cannot be, or a missing encoder."""
+    models.check_answers(model_name)
     models.check_length(model_name, settings.data.max_length)
     if final and settings.evaluate.semantic_model is not None:
         analysis.semantic.find(settings.evaluate.semantic_model)

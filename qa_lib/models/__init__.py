@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qa_lib.models.loading import (
     build,
+    check_answers,
     fingerprint,
     has_answering_head,
     is_ragged,
@@ -25,19 +26,24 @@ from qa_lib.models.sizes import (
     positions_follow_padding,
 )
 from qa_lib.models.sources import resolve
+from qa_lib.models.threshold import ANSWERING, keep_no_answer_threshold, no_answer_threshold
 
 __all__ = [
+    "ANSWERING",
     "build",
+    "check_answers",
     "check_length",
     "describe",
     "fingerprint",
     "has_answering_head",
     "is_ragged",
+    "keep_no_answer_threshold",
     "load",
     "load_config",
     "load_empty",
     "load_tokenizer",
     "maximum_length",
+    "no_answer_threshold",
     "num_matrix_parameters",
     "num_parameters",
     "num_stored_parameters",

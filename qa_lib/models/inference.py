@@ -69,6 +69,7 @@ class Forward:
         self.precision = self.kernels.precision
         self.device = place(self.model, device, placement, max_memory)
         self.tokenizer = models.load_tokenizer(model_name)
+        self.no_answer_threshold = models.no_answer_threshold(model_name)
         self.pad = windows.PadSpec.of(self.tokenizer, models.maximum_length(self.model.config))
         self.batch_size = batch_size
 
@@ -111,8 +112,8 @@ class Forward:
             ):
                 output = self.model(**inputs)
             real = batch["attention_mask"].numpy().astype(bool)
-            start_logits = _aligned(output.start_logits, real)
-            end_logits = _aligned(output.end_logits, real)
+            start_logits = _of_real(output.start_logits, real)
+            end_logits = _of_real(output.end_logits, real)
             self._check_finite(start_logits, end_logits)
             yield rows, start_logits, end_logits
 
@@ -126,10 +127,6 @@ class Forward:
             )
 
 
-def _aligned(logits: torch.Tensor, real: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Move every window's real tokens to the left, whichever side was padded: (windows, tokens)."""
-    values = logits.float().cpu().numpy()
-    counts = real.sum(axis=1)  # (windows,)
-    aligned = np.full(values.shape, -np.inf, np.float32)
-    aligned[np.arange(values.shape[1]) < counts[:, None]] = values[real]
-    return aligned
+def _of_real(logits: torch.Tensor, real: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the logits of real tokens, -inf at padding: (windows, tokens)."""
+    return np.where(real, logits.float().cpu().numpy(), np.float32(-np.inf))

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ModelError
 from qa_lib.machines import devices
-from qa_lib.models import ragged
+from qa_lib.models import ragged, weights
+from qa_lib.models.families import UNSUPPORTED
 from qa_lib.models.guard import check_config, reading
+from qa_lib.models.interface import Interface
 from qa_lib.models.sources import ALTERNATIVES, resolve
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ def load(
 ) -> PreTrainedModel:
     """Load a model for extractive question answering, in evaluation mode, on the CPU.
 
-    A checkpoint without a question-answering head (an encoder) gets one initialised from `seed`,
-    the same on every machine. A ragged checkpoint (`qa_lib.models.ragged`) must hold every weight.
+    The weights of the model are those of the file, all of them, under the names of wrappers too
+    (`weights.prove`). A checkpoint without a question-answering head (an encoder) gets one
+    initialised from `seed`, the same on every machine; `check_answers` refuses it. A ragged
+    checkpoint (`qa_lib.models.ragged`) must hold every weight.
 
     Args:
         name: What `resolve` takes.
@@ -40,10 +44,10 @@ def load(
         dtype: Of the weights; float32 if None.
 
     Raises:
-        ModelError: It is not available or not for question answering, or it lacks safetensors.
+        ModelError: It is not available or not for question answering, it lacks safetensors, or
+            configuration and weights are not of one model.
     """
     import torch
-    from transformers import AutoModelForQuestionAnswering
 
     path, config = resolve(name), load_config(name)
     if dropout is not None:
@@ -53,13 +57,7 @@ def load(
         if ragged.blocks_of(config) is not None:
             model = _read_ragged(path, config).to(dtype or torch.float32)  # type: ignore[arg-type]
         else:
-            model = AutoModelForQuestionAnswering.from_pretrained(
-                path,
-                config=config,
-                dtype=dtype or torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-            )
+            model = _read_stock(name, path, config, dtype or torch.float32)
     return model.eval()
 
 
@@ -69,20 +67,38 @@ def set_dropout(config: Any, dropout: float) -> None:
         setattr(config, key, dropout)
 
 
+def _read_stock(name: str, folder: str, config: Any, dtype: torch.dtype) -> PreTrainedModel:
+    import torch
+    from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING
+
+    model_class: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)]
+    with torch.device("meta"):
+        names = weights.unwrapped(weights.shapes(folder), model_class(config))
+    is_wrapped = any(key != own for key, own in names.items())
+    model, info = model_class.from_pretrained(
+        None if is_wrapped else folder,
+        state_dict=weights.read_unwrapped(folder, names) if is_wrapped else None,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,  # judged by `prove`
+        output_loading_info=True,
+    )
+    weights.prove(name, model, info)
+    return model
+
+
 def _reading(name: str) -> AbstractContextManager[None]:
     return reading(f"{name} does not load", ALTERNATIVES)
 
 
 def _read_ragged(folder: str, config: Any) -> PreTrainedModel:
     """Build a ragged model, and read all of its weights."""
-    from safetensors.torch import load_file
-
-    files = sorted(Path(folder).glob("*.safetensors"))
-    if not files:
+    names = {key: key for key in weights.shapes(folder)}
+    if not names:
         raise FileNotFoundError("it has no *.safetensors weights.")
     model = build(config)
-    weights = {key: tensor for file in files for key, tensor in load_file(file).items()}
-    model.load_state_dict(weights, strict=True, assign=True)
+    model.load_state_dict(weights.read_unwrapped(folder, names), strict=True, assign=True)
     return model
 
 
@@ -119,6 +135,7 @@ def load_config(name: str) -> Any:
         if config is not None:
             return config
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config.num_labels = 2  # start and end, whatever task the checkpoint was for
     if config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
         raise ModelError(
             f"{name} is a {config.model_type} model, which has no extractive question-answering "
@@ -126,14 +143,24 @@ def load_config(name: str) -> Any:
             "Use an encoder such as BERT, RoBERTa, XLM-RoBERTa, DistilBERT, ELECTRA, MPNet, "
             "ALBERT, DeBERTa-v2 or ModernBERT.",
         )
+    if config.model_type in UNSUPPORTED:
+        raise ModelError(
+            f"{name} is a {config.model_type} model, which is not supported:"
+            f" {UNSUPPORTED[config.model_type]}.",
+            "Use a model of a family in docs/reference/families.md.",
+        )
     return config
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """Load a model's fast tokenizer.
+    """Load a model's fast tokenizer, set to make what the model takes.
+
+    It pads on the right, does not truncate, and makes token types only for a model that tells them
+    apart.
 
     Raises:
-        ModelError: It has none. Windows need character offsets, which slow tokenizers lack.
+        ModelError: It has none, or makes tokens that the model lacks. Windows need character
+            offsets, which slow tokenizers lack.
     """
     from transformers import AutoTokenizer
 
@@ -158,7 +185,24 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     # silently: windows have their own length.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
+    tokenizer.padding_side = "right"
+    _fit(tokenizer, name)
     return tokenizer  # type: ignore[return-value]
+
+
+def _fit(tokenizer: Any, name: str) -> None:
+    """Set a tokenizer's token types to those of its model, and check its vocabulary."""
+    takes = Interface.of(load_empty(name))
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if takes.vocabulary_size is not None and largest >= takes.vocabulary_size:
+        raise ModelError(
+            f"The tokenizer of {name} has a token {largest}, but the model has embeddings for "
+            f"{takes.vocabulary_size} tokens.",
+            "Use the tokenizer that the model was trained with, or resize the embeddings.",
+        )
+    if not takes.takes_types:
+        names = tokenizer.model_input_names
+        tokenizer.model_input_names = [each for each in names if each != "token_type_ids"]
 
 
 def load_empty(name: str) -> PreTrainedModel:
@@ -176,15 +220,23 @@ def has_answering_head(name: str) -> bool:
     Raises:
         ModelError: It is not available, or its architecture has no question-answering form.
     """
-    from safetensors import safe_open
+    model, stored = load_empty(name), weights.shapes(resolve(name))
+    names = weights.unwrapped(stored, model)
+    found = {names[key]: shape for key, shape in stored.items()}
+    return all(found.get(key) == shape for key, shape in weights.head_of(model).items())
 
-    model = load_empty(name)
-    inside = f"{model.base_model_prefix}."
-    head = {key for key in model.state_dict() if not key.startswith(inside)}
-    for file in Path(resolve(name)).glob("*.safetensors"):
-        with reading(f"{file} is damaged", ALTERNATIVES), safe_open(file, "numpy") as stored:
-            head -= set(stored.keys())
-    return not head
+
+def check_answers(name: str) -> None:
+    """Reject a model that was never trained to answer: its answers would be noise.
+
+    Raises:
+        ModelError: It has no question-answering head of two labels, or is not available.
+    """
+    if not has_answering_head(name):
+        raise ModelError(
+            f"{name} has no question-answering head: it was never trained to answer.",
+            "Give --model.name a run folder (`make train` makes one) or a model that was.",
+        )
 
 
 def save(

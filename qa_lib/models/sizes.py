@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ConfigError
-from qa_lib.models.guard import reading
-from qa_lib.models.loading import load_config
-from qa_lib.models.sources import ALTERNATIVES, resolve
+from qa_lib.models.interface import Interface
+from qa_lib.models.loading import build, load_config
+from qa_lib.models.sources import resolve
+from qa_lib.models.weights import shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 
 def maximum_length(config: Any) -> int | None:
     """Return the number of tokens that a model's positions can hold, or None if unbounded."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None or positions <= 0:
-        return None
-    return positions - config.pad_token_id - 1 if positions_follow_padding(config) else positions
+    return _interface(config).max_length
 
 
 def check_length(name: str, max_length: int) -> None:
@@ -40,7 +38,24 @@ def check_length(name: str, max_length: int) -> None:
 
 def positions_follow_padding(config: Any) -> bool:
     """Whether a family's position ids start after the padding's token id, as RoBERTa's do."""
-    return config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
+    return _interface(config).positions_follow_padding
+
+
+def _interface(config: Any) -> Interface:
+    """Inspect the model of a configuration; once for those that differ in widths alone."""
+    import torch
+
+    values = config.to_dict()
+    bounds = {key: values[key] for key in values if any(part in key for part in _BOUNDS)}
+    key = json.dumps([config.model_type, bounds], sort_keys=True, default=str)
+    if key not in _interfaces:
+        with torch.device("meta"):
+            _interfaces[key] = Interface.of(build(config))
+    return _interfaces[key]
+
+
+_BOUNDS = ("position", "vocab", "pad_token", "seq_len")  # parts of the keys that set them
+_interfaces: dict[str, Interface] = {}
 
 
 def describe(model: PreTrainedModel) -> dict[str, Any]:
@@ -68,14 +83,7 @@ def num_stored_parameters(name: str) -> int:
     Raises:
         ModelError: It is not available, or a file is damaged.
     """
-    from safetensors import safe_open
-
-    count = 0
-    for file in Path(resolve(name)).glob("*.safetensors"):
-        with reading(f"{file} is damaged", ALTERNATIVES), safe_open(file, "numpy") as stored:
-            shapes = [stored.get_slice(key).get_shape() for key in stored.keys()]
-        count += sum(map(prod, shapes))
-    return count
+    return sum(map(prod, shapes(resolve(name)).values()))
 
 
 def num_matrix_parameters(model: PreTrainedModel) -> int:

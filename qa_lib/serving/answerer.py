@@ -1,8 +1,11 @@
 """One model with the call of the `question-answering` pipeline that transformers 5 removed.
 
 As documented there, start and end logits of a window become probabilities over its context and its
-null position, a span scores the product of both, the spans of all windows are pooled, and spans of
-the same text count as one (transformers pull requests 38761 and 39193).
+null position, and a span scores the product of both. The pipeline summed the scores of a text over
+all windows, so that what many windows show beat a better answer, with "probabilities" above 1
+(transformers pull requests 38761 and 39193). Here a candidate is a span of characters, and its
+score that of its best window; the score of "no answer" is that of the window where it is least, as
+in evaluation, so that both together are at most 1.
 
 Where the pipeline differed from its documentation, this follows the documentation: a question
 beyond `max_question_len` is cut (with fast tokenizers it was not), and where fewer than `top_k`
@@ -11,15 +14,16 @@ spans are possible, fewer are returned (and no spans that end before they start)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from qa_lib import models, windows
-from qa_lib.errors import ConfigError, DataError, ModelError
+from qa_lib.errors import ConfigError, DataError
 from qa_lib.evaluation import spans
 from qa_lib.models.inference import Forward
 from qa_lib.models.placement import Placement
@@ -71,7 +75,7 @@ class Answerer:
             ModelError: The model is not available, or was never trained to answer questions.
         """
         if isinstance(model, str):
-            check_answers(model)
+            models.check_answers(model)
             model = Forward(
                 model,
                 device=device,
@@ -95,7 +99,7 @@ class Answerer:
         max_answer_len: int = 15,
         max_seq_len: int | None = None,
         max_question_len: int = 64,
-        handle_impossible_answer: bool = False,
+        handle_impossible_answer: bool | None = None,
         align_to_words: bool = True,
     ) -> Any:
         """Answer one question, or several.
@@ -109,14 +113,17 @@ class Answerer:
             max_answer_len: Longest answer, in tokens.
             max_seq_len: Tokens in a window, special ones included; None takes 384 or the maximum.
             max_question_len: Question tokens; the rest of a longer question is cut off.
-            handle_impossible_answer: Whether "" is among the candidates.
-            align_to_words: Widen answers to whole words, as the tokenizer divides the text.
+            handle_impossible_answer: Whether "" is among the candidates; None: where the model has
+                a threshold for it. It comes first where its logits exceed the best span's by more
+                than the threshold (0 without one), else among the others, by score.
+            align_to_words: Widen answers to whole words: as the tokenizer divides the text, token
+                by token where its script has no spaces.
 
         Returns:
-            A dictionary of `score` (a probability, summed over the spans of the same text), `start`
-            and `end` (half-open characters of the context) and `answer`; a list of them if there
-            are several. For a list of questions a list of these. Where no span is possible, the
-            answer is "" with a score of 0.
+            A dictionary of `score` (a probability: of the span's best window), `start` and `end`
+            (half-open characters of the context) and `answer`; a list of them if there are several.
+            For a list of questions a list of these. Where no span is possible, the answer is ""
+            with a score of 0.
 
         Raises:
             ConfigError: A number is out of bounds, or questions and contexts differ in number.
@@ -127,57 +134,71 @@ class Answerer:
         contexts = [context] * len(questions) if isinstance(context, str) else list(context)
         _check_texts(questions, contexts)
         _check_bounds(top_k=top_k, max_answer_len=max_answer_len, max_question_len=max_question_len)
-        table = windows.build(
-            pa.table({"question": questions, "context": contexts}),
-            self._forward.tokenizer,
-            self._spec(max_seq_len, doc_stride, max_question_len),
-            labels=False,
-            whole_words=align_to_words,
-        ).table
+        spec = self._spec(max_seq_len, doc_stride, max_question_len)
+        table = self._windows(questions, contexts, spec, align_to_words)
         num_drawn = 2 * top_k + _SPARE_SPANS if align_to_words else top_k
-        pooled, null_scores = self._pool(table, len(questions), num_drawn, max_answer_len)
+        pooled, nulls = self._pool(table, len(questions), num_drawn, max_answer_len)
+        threshold = self._forward.no_answer_threshold
+        knows_null = handle_impossible_answer
+        if knows_null is None:
+            knows_null = threshold is not None
         results = []
-        for text, candidates, null_score in zip(contexts, pooled, null_scores, strict=True):
-            answers = _merge(text, candidates)
-            if handle_impossible_answer:
-                answers.append(_NOTHING | {"score": null_score})
-            answers.sort(key=lambda answer: answer["score"], reverse=True)
+        for text, candidates, null in zip(contexts, pooled, nulls, strict=True):
+            answers = _ranked(text, candidates)
+            if knows_null:
+                _insert_null(answers, candidates, null, threshold or 0.0)
             best = answers[:top_k] or [dict(_NOTHING)]
             results.append(best[0] if len(best) == 1 else best)
         return results[0] if isinstance(question, str) else results
 
+    def _windows(
+        self, questions: list[str], contexts: list[str], spec: WindowSpec, whole_words: bool
+    ) -> pa.Table:
+        built = windows.build(
+            pa.table({"question": questions, "context": contexts}),
+            self._forward.tokenizer,
+            spec,
+            labels=False,
+            whole_words=whole_words,
+            shrink_stride=True,
+        )
+        if built.too_long:
+            raise ConfigError(
+                f"Question {built.too_long[0]} leaves no room for its context in windows of"
+                f" {spec.max_length} tokens.",
+                "Raise --data.max-length, or lower --answer.max-question-length.",
+            )
+        if built.narrowed:
+            print(
+                f"note: {len(built.narrowed):,} of {len(questions):,} questions leave no room for a"
+                f" stride of {spec.stride} in windows of {spec.max_length} tokens: theirs is half"
+                " of the room.",
+                file=sys.stderr,
+            )
+        return built.table
+
     def _pool(
         self, table: pa.Table, num_questions: int, num_drawn: int, max_answer_len: int
-    ) -> tuple[list[list[_Span]], list[float]]:
-        """Return the candidates of each question over its windows, and its least null score."""
+    ) -> tuple[list[list[_Span]], list[_Null]]:
+        """Return the candidates of each question over its windows, and its least null."""
         pooled: list[list[_Span]] = [[] for _ in range(num_questions)]
-        null_scores = np.ones(num_questions)
+        scores = np.ones(num_questions)
+        logits = np.full(num_questions, np.inf)
         for rows, start_logits, end_logits in self._forward(table):
-            starts = _probabilities(rows, start_logits)
-            ends = _probabilities(rows, end_logits)
+            starts, start_total = _probabilities(rows, start_logits)
+            ends, end_total = _probabilities(rows, end_logits)
             row, null = rows["row"].to_numpy(), rows["null_position"].to_numpy()
             window = np.arange(rows.num_rows)
-            np.minimum.at(null_scores, row, starts[window, null] * ends[window, null])
-            for number, span in _best_spans(rows, starts, ends, num_drawn, max_answer_len):
+            np.minimum.at(scores, row, starts[window, null] * ends[window, null])
+            np.minimum.at(logits, row, start_logits[window, null] + end_logits[window, null])
+            total = start_total + end_total
+            for number, span in _best_spans(rows, starts, ends, total, num_drawn, max_answer_len):
                 pooled[number].append(span)
-        return pooled, null_scores.tolist()
+        return pooled, list(map(_Null, scores.tolist(), logits.tolist()))
 
     def _spec(self, length: int | None, stride: int | None, max_question: int) -> WindowSpec:
         length = length or min(384, models.maximum_length(self._forward.model.config) or 384)
         return WindowSpec(length, min(128, length // 2) if stride is None else stride, max_question)
-
-
-def check_answers(model_name: str) -> None:
-    """Reject a model that was never trained to answer: its answers would be noise.
-
-    Raises:
-        ModelError: The model has no question-answering head, or is not available.
-    """
-    if not models.has_answering_head(model_name):
-        raise ModelError(
-            f"{model_name} has no question-answering head: it was never trained to answer.",
-            "Give --model.name a run folder (`make train` makes one) or a model that was.",
-        )
 
 
 @dataclass(frozen=True, order=True)
@@ -187,8 +208,16 @@ class _Span:
     part: int
     rank: int
     score: float
+    logit: float
     start: int
     end: int
+
+
+class _Null(NamedTuple):
+    """The empty answer of a question: its least probability and sum of logits, of a window."""
+
+    score: float
+    logit: float
 
 
 def _check_texts(questions: Sequence[str], contexts: Sequence[str]) -> None:
@@ -222,20 +251,31 @@ def _check_bounds(**values: int) -> None:
             raise ConfigError(f"{name} is {value}, but must be at least 1.", f"Raise {name}.")
 
 
-def _probabilities(table: pa.Table, logits: Float32s) -> Float32s:
-    """Softmax over each window's context and null position, (windows, tokens); elsewhere 0."""
+def _probabilities(table: pa.Table, logits: Float32s) -> tuple[Float32s, Float32s]:
+    """Softmax over each window's context and null position.
+
+    Returns:
+        Probabilities, (windows, tokens), elsewhere 0; and the logit of probability 1, (windows,).
+    """
     position = np.arange(logits.shape[1])
     possible = (position >= table["context_begin"].to_numpy()[:, None]) & (
         position < table["context_end"].to_numpy()[:, None]
     )
     possible[np.arange(len(logits)), table["null_position"].to_numpy()] = True
     masked = np.where(possible, logits, np.float32(-np.inf))
-    weights = np.exp(masked - masked.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+    largest = masked.max(axis=1, keepdims=True)
+    weights = np.exp(masked - largest)
+    total = weights.sum(axis=1, keepdims=True)
+    return weights / total, (largest + np.log(total))[:, 0]
 
 
 def _best_spans(
-    table: pa.Table, starts: Float32s, ends: Float32s, count: int, max_answer_len: int
+    table: pa.Table,
+    starts: Float32s,
+    ends: Float32s,
+    total: Float32s,
+    count: int,
+    max_answer_len: int,
 ) -> Iterable[tuple[int, _Span]]:
     """Yield each window's best spans of context, with the row of their question.
 
@@ -243,6 +283,7 @@ def _best_spans(
         table: (windows,) rows with character offsets.
         starts: (windows, tokens) float32 probabilities.
         ends: Likewise.
+        total: (windows,) sum of logits of probability 1.
         count: Spans per window.
         max_answer_len: Longest span, in tokens.
     """
@@ -265,18 +306,40 @@ def _best_spans(
         char_start, char_end = windows.characters(part, window, first_token, last_token)
         rank = np.arange(len(window)) - np.repeat(np.cumsum(counts) - counts, counts)
         score = scores.reshape(flat)[window, pair]
-        columns = (part["part"].to_numpy()[window], rank, score, char_start, char_end)
+        with np.errstate(divide="ignore"):  # a probability of 0
+            logit = np.log(score) + total[some][window]
+        columns = (part["part"].to_numpy()[window], rank, score, logit, char_start, char_end)
         row = part["row"].to_numpy()[window].tolist()
         yield from zip(row, map(_Span, *(column.tolist() for column in columns)), strict=True)
 
 
-def _merge(context: str, candidates: list[_Span]) -> list[dict[str, Any]]:
-    """Count spans of the same text, whatever its case, as one: the first, with the summed score."""
-    by_text: dict[str, dict[str, Any]] = {}
+def _ranked(context: str, candidates: list[_Span]) -> list[dict[str, Any]]:
+    """Return one answer per span of characters, best first.
+
+    Several spans of tokens may be one of whole words: it has their sum. Of several windows that
+    show it, the best counts.
+    """
+    of_window: dict[tuple[int, int, int], float] = {}
     for span in sorted(candidates):
-        text = context[span.start : span.end]
-        answer = by_text.setdefault(
-            text.lower(), {"score": 0.0, "start": span.start, "end": span.end, "answer": text}
-        )
-        answer["score"] += span.score
-    return list(by_text.values())
+        key = span.start, span.end, span.part
+        of_window[key] = of_window.get(key, 0.0) + span.score
+    best: dict[tuple[int, int], float] = {}
+    for (start, end, _), score in of_window.items():
+        best[start, end] = max(score, best.get((start, end), 0.0))
+    answers: list[dict[str, Any]] = [
+        {"score": min(score, 1.0), "start": start, "end": end, "answer": context[start:end]}
+        for (start, end), score in best.items()
+    ]
+    answers.sort(key=lambda answer: answer["score"], reverse=True)
+    return answers
+
+
+def _insert_null(
+    answers: list[dict[str, Any]], candidates: list[_Span], null: _Null, threshold: float
+) -> None:
+    """Put "no answer" first where its logits say so, else where its score belongs behind that."""
+    best = max((span.logit for span in candidates), default=-np.inf)
+    place = 0
+    if null.logit - best <= threshold:
+        place = 1 + sum(answer["score"] >= null.score for answer in answers[1:])
+    answers.insert(place, _NOTHING | {"score": null.score})

@@ -11,13 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import json_text, storage
 from qa_lib.runs.folder import Folder
-from qa_lib.serving.answerer import check_answers
 from qa_lib.serving.prompt import call_options, load_answerer
 
 # Enough that windows of similar length meet in a batch, few enough to see progress.
@@ -42,7 +42,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
     assert answer.input is not None and answer.output is not None, "a rule between the settings"
     _refuse_existing(answer.output, settings.overwrite)
     lines = _read(answer.input)
-    check_answers(settings.model.name)
+    models.check_answers(settings.model.name)
     options = call_options(settings)
     start_ray()
     pool = ActorPool.of(settings)

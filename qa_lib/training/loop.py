@@ -97,7 +97,7 @@ def collate(step: int, tables: list[pa.Table], num_windows: int, pad: windows.Pa
     micro_batches = []
     for table in tables:
         batch = windows.collate(table, pad)
-        batch |= teacher.collate(table, pad, batch["input_ids"].shape[1])
+        batch |= teacher.collate(table, batch["input_ids"].shape[1])
         weights = table["weight"].to_numpy().astype(np.float32)
         micro_batches.append((batch, torch.from_numpy(weights)))
     return StepBatch(step, tables, micro_batches, num_windows)

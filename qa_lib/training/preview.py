@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from qa_lib import models, windows
@@ -21,11 +22,19 @@ def check(settings: Settings) -> None:
     Raises:
         ResourceError: Too few CPUs or GPUs, or too little memory.
         ConfigError: The device does not support the precision.
-        ModelError: Windows are longer than the model's positions.
+        ModelError: Windows are longer than the model's positions, or the teacher has no head.
     """
     train, cluster = settings.train, growth(settings)
     allocate(train, cluster)
     models.check_length(settings.model.name, settings.data.max_length)
+    if train.teacher is not None:
+        models.check_answers(train.teacher)
+    if not models.has_answering_head(settings.model.name):
+        print(
+            f"note: {settings.model.name} has no question-answering head: a new one is drawn from"
+            f" --seed {settings.seed}.",
+            file=sys.stderr,
+        )
     num_parameters = models.num_stored_parameters(settings.model.name)
     if cluster.gpu != "none" and train.device != "cpu":
         precision = devices.resolve_precision(train.precision, "cuda", cluster.gpu)

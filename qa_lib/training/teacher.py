@@ -84,12 +84,11 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     return replace(window_set, blocks=taught), facts
 
 
-def collate(table: pa.Table, pad: windows.PadSpec, width: int) -> dict[str, torch.Tensor]:
+def collate(table: pa.Table, width: int) -> dict[str, torch.Tensor]:
     """Pad the teacher's logits as `windows.collate` pads the windows.
 
     Args:
         table: Windows with the teacher's columns; without them nothing is returned.
-        pad: The student tokenizer's padding.
         width: Tokens of the padded windows.
 
     Returns:
@@ -101,8 +100,7 @@ def collate(table: pa.Table, pad: windows.PadSpec, width: int) -> dict[str, torc
     if START not in table.column_names:
         return {}
     counts = windows.lengths(table)
-    position = np.arange(width) - pad.before(counts, width)[:, None]  # (windows, tokens)
-    real = (position >= 0) & (position < counts[:, None])
+    real = np.arange(width) < counts[:, None]  # (windows, tokens)
     batch = {}
     for name in (START, END):
         logits = np.zeros(real.shape, np.float32)

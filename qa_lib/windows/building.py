@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qa_lib.errors import ConfigError
@@ -72,10 +73,12 @@ class Windows:
             `char_start`, `char_end` (lists) half-open characters of each context token.
         too_long: Rows without windows: the question leaves the context no more room than the
             stride.
+        narrowed: Rows whose windows share fewer tokens than the stride, with `shrink_stride`.
     """
 
     table: pa.Table
     too_long: list[int]
+    narrowed: list[int]
 
 
 def build(
@@ -87,10 +90,11 @@ def build(
     labels: bool = True,
     characters: bool = True,
     whole_words: bool = False,
+    shrink_stride: bool = False,
 ) -> Windows:
     """Cut questions and their contexts into token windows.
 
-    Questions are taken as they stand: strip them first where leading spaces must not become tokens.
+    White space around a question is not tokenised: to a byte-level tokenizer, it is tokens.
     Builds over consecutive slices, concatenated, are the build over all.
 
     Args:
@@ -101,13 +105,15 @@ def build(
         labels: Whether to find each question's first answer (columns `start` and `end`).
         characters: Whether to keep `char_start` and `char_end`, which training does not need.
         whole_words: Whether `char_start` and `char_end` are those of each token's word, as far as
-            the window shows it, so that spans of tokens map to whole words.
+            the window shows it, so that spans of tokens map to whole words (`word_begins`).
+        shrink_stride: Whether a question that leaves no room for the stride gets a smaller one,
+            half of the room, where it would get no windows.
 
     Raises:
         ConfigError: The stride leaves no room to move on beside the special tokens.
         ModelError: The tokenizer lays out pairs in a way that windows cannot express.
     """
-    question_texts = as_array(questions["question"]).dictionary_encode()
+    question_texts = pc.utf8_trim_whitespace(as_array(questions["question"])).dictionary_encode()
     context_texts = as_array(questions["context"]).dictionary_encode()
     with untruncated(tokenizer) as backend:
         layout = Layout.of(tokenizer, backend)
@@ -116,13 +122,12 @@ def build(
 
     question_of, context_of = as_numpy(question_texts.indices), as_numpy(context_texts.indices)
     num_question = np.minimum(question_tokens.counts[question_of], spec.max_question)  # (rows,)
-    cuts, too_long = _cut(
-        num_question,
-        context_tokens.counts[context_of],
-        _room(spec, layout),
-        spec.stride,
-        from_the_end=tokenizer.truncation_side == "left",
-    )
+    room = _room(spec, layout) - num_question  # (rows,): context tokens in a window
+    num_context = context_tokens.counts[context_of]
+    stride, narrow = _strides(num_context, room, spec.stride, shrink=shrink_stride)
+    too_long = (num_context > room) & (room <= stride)
+    from_the_end = tokenizer.truncation_side == "left"
+    cuts = _cut(num_context, room, stride, too_long, from_the_end=from_the_end)
     row = cuts.row  # (windows,), like the fields of the segments
     question = question_tokens.segments(question_of[row], 0, num_question[row])
     context = context_tokens.segments(context_of[row], cuts.begin, cuts.count)
@@ -137,7 +142,8 @@ def build(
         columns["end"] = np.where(inside, context_begin + last, null)
     if characters:
         columns |= _character_columns(context)
-    return Windows(pa.table(columns), (np.flatnonzero(too_long) + first_row).tolist())
+    rows = ((np.flatnonzero(each) + first_row).tolist() for each in (too_long, narrow & ~too_long))
+    return Windows(pa.table(columns), *rows)
 
 
 def _token_columns(layout: Layout, question: Segments, context: Segments) -> dict[str, Any]:
@@ -206,31 +212,38 @@ class _Cuts:
     count: Int32s  # context tokens
 
 
-def _cut(
-    num_question: Int32s, num_context: Int32s, room: int, stride: int, *, from_the_end: bool
-) -> tuple[_Cuts, NDArray[np.bool_]]:
-    """Cut every context into windows.
+def _strides(
+    num_context: Int32s, room: Int32s, stride: int, *, shrink: bool
+) -> tuple[Int32s, NDArray[np.bool_]]:
+    """Return each row's stride, and which are smaller than the one asked for; (rows,) each."""
+    narrow = (num_context > room) & (room <= stride) & shrink
+    return np.where(narrow, np.maximum(room // 2, 0), stride).astype(np.int32), narrow
 
-    Returns:
-        The cuts, and a mask of shape (rows,) of those that cannot be cut.
-    """
-    context_room = room - num_question  # (rows,), like all before `row`
-    fits = num_context <= context_room  # one window, whatever the stride
-    too_long = ~fits & (context_room <= stride)
-    step = np.where(fits | too_long, 1, context_room - stride)
-    num_parts = 1 + np.where(fits, 0, -((context_room - num_context) // step))  # rounded up
+
+def _cut(
+    num_context: Int32s,
+    room: Int32s,
+    stride: Int32s,
+    too_long: NDArray[np.bool_],
+    *,
+    from_the_end: bool,
+) -> _Cuts:
+    """Cut every context into windows; all arrays are of shape (rows,)."""
+    fits = num_context <= room  # one window, whatever the stride
+    step = np.where(fits | too_long, 1, room - stride)
+    num_parts = 1 + np.where(fits, 0, -((room - num_context) // step))  # rounded up
     num_parts[too_long] = 0
 
     row = np.repeat(np.arange(len(num_parts)), num_parts)
     part = indices_of(np.zeros_like(num_parts), num_parts)
-    skipped, num_tokens, most = part * step[row], num_context[row], context_room[row]
+    skipped, num_tokens, most = part * step[row], num_context[row], room[row]
     if from_the_end:  # the first window shows the end of the context
         end = num_tokens - skipped
         begin = np.maximum(end - most, 0)
     else:
         begin = skipped
         end = np.minimum(begin + most, num_tokens)
-    return _Cuts(row, part, begin, end - begin), too_long
+    return _Cuts(row, part, begin, end - begin)
 
 
 def _lay_out(layout: Layout, question: Segments, context: Segments) -> Int32s:

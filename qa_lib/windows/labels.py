@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from qa_lib.windows.list_arrays import Int32s, as_array, as_numpy
+from qa_lib.windows.list_arrays import Int32s, Int64s, as_array, as_numpy
 from qa_lib.windows.tokens import Segments
 
 
@@ -30,11 +30,10 @@ def locate(
 ) -> tuple[Int32s, Int32s, NDArray[np.bool_]]:
     """Find the answer of each window among its context tokens.
 
-    The first token is the last that begins at or before the answer, the last token the first that
-    ends at or after it. The standard recipe (transformers' run_qa) scans every window for them;
-    here one binary search over the tokens of all contexts finds them all. Where the answer begins
-    in the last context token, the recipe's scan for the start runs on over the special tokens to
-    the window's end: that label points at padding, and here it is the token itself.
+    The answer's tokens are those that show any of its characters: the smallest span that covers
+    it, from the first token to the last where several show one character (bytes, jamo). On text
+    whose tokens are disjoint, these are the labels of the standard recipe (transformers' run_qa),
+    which scans every window; here binary searches over the tokens of all contexts find them all.
 
     Args:
         context: The context tokens of each window.
@@ -49,18 +48,26 @@ def locate(
     if not len(tokens.ids):
         nowhere = np.zeros(len(text), np.int32)
         return nowhere, nowhere, np.zeros(len(text), bool)
-    # Characters ascend along the tokens of a text; a distance between texts makes all ascend.
+    # A distance between texts makes the characters of all of them ascend.
     stretch = np.int64(tokens.end.max()) + 1
-    shift = np.repeat(np.arange(len(tokens.counts)) * stretch, tokens.counts)  # (tokens,)
-    first = np.searchsorted(shift + tokens.start, text * stretch + answer_begin, side="right") - 1
-    last = np.searchsorted(shift + tokens.end, text * stretch + answer_end, side="left")
-
-    window_last = context.begin + context.count - 1
-    inside = (answer_begin >= 0) & (context.count > 0)
-    some = np.flatnonzero(inside)
-    inside[some] = (tokens.start[context.begin[some]] <= answer_begin[some]) & (
-        tokens.end[window_last[some]] >= answer_end[some]
-    )
-    first = np.clip(first, context.begin, window_last) - context.begin
-    last = np.clip(last, context.begin, window_last) - context.begin
+    shift: Int64s = np.repeat(np.arange(len(tokens.counts)) * stretch, tokens.counts)
+    start, end = _ascending(shift + tokens.start, shift + tokens.end)
+    begins, ends = text * stretch + answer_begin, text * stretch + answer_end
+    first = np.searchsorted(end, begins, side="right")  # the first that ends after the beginning
+    last = np.searchsorted(start, ends, side="left") - 1  # the last that starts before the end
+    inside = (answer_begin >= 0) & (context.begin <= first) & (first <= last)
+    inside &= last < context.begin + context.count
+    first, last = first - context.begin, last - context.begin
     return first.astype(np.int32), last.astype(np.int32), inside
+
+
+def _ascending(start: Int64s, end: Int64s) -> tuple[Int64s, Int64s]:
+    """Make characters ascend along tokens, so that they can be searched; (tokens,) each.
+
+    They do already but where a normalizer reorders marks, or a token shows no character: it gets
+    those of its neighbours.
+    """
+    shows = start < end
+    start = np.where(shows, start, end.max())
+    end = np.where(shows, end, 0)
+    return np.minimum.accumulate(start[::-1])[::-1], np.maximum.accumulate(end)

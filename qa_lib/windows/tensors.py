@@ -18,19 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PadSpec:
-    """How a tokenizer pads: what `collate` needs of it, small and picklable.
+    """How windows are padded, always on the right: what `collate` needs, small and picklable.
 
     Attributes:
         pad_id: Token that fills `input_ids`.
         pad_type_id: Type that fills `token_type_ids`.
-        left: Whether padding comes before the window.
         token_types: Whether the model takes `token_type_ids`.
         max_width: Most tokens to pad to, what the model can hold; None: no bound.
     """
 
     pad_id: int
     pad_type_id: int
-    left: bool
     token_types: bool
     max_width: int | None = None
 
@@ -53,20 +51,15 @@ class PadSpec:
         return cls(
             pad_id=tokenizer.pad_token_id,
             pad_type_id=tokenizer.pad_token_type_id,
-            left=tokenizer.padding_side == "left",
             token_types="token_type_ids" in tokenizer.model_input_names,
             max_width=max_width,
         )
-
-    def before(self, lengths: Int32s, width: int) -> Int32s:
-        """Return how much padding precedes each window in a tensor of this width, (windows,)."""
-        return width - lengths if self.left else np.zeros_like(lengths)
 
 
 def collate(
     table: pa.Table, pad: PadSpec, pad_to_multiple: int = 8, length: int | None = None
 ) -> dict[str, torch.Tensor]:
-    """Pad windows to one width.
+    """Pad windows on the right to one width.
 
     Args:
         table: Windows from `build`, in the order wanted (`Table.take`).
@@ -78,7 +71,7 @@ def collate(
     Returns:
         int64 tensors. `input_ids`, `attention_mask` and, where the model takes them,
         `token_type_ids`: (windows, width). `start_positions` and `end_positions`, where the table
-        has labels: (windows,), counted from the start of the padded window.
+        has labels: (windows,).
 
     Raises:
         ValueError: A window is longer than `length`.
@@ -92,10 +85,8 @@ def collate(
         width = max(longest, min(width, pad.max_width))
     if longest > width:
         raise ValueError(f"a window of {longest} tokens does not fit a width of {width}")
-    before = pad.before(num_tokens, width)
-    # (windows, width): each cell's position in its window, which in padding is outside of it.
-    position = np.arange(width, dtype=np.int32) - before[:, None]
-    real = (position >= 0) & (position < num_tokens[:, None])
+    position = np.arange(width, dtype=np.int32)
+    real = position < num_tokens[:, None]  # (windows, width)
 
     input_ids = np.full(real.shape, pad.pad_id, np.int64)
     input_ids[real] = flat(table["input_ids"])[0]  # both in the order of windows, then tokens
@@ -104,8 +95,8 @@ def collate(
         second = position >= as_numpy(table["second_segment"])[:, None]
         batch["token_type_ids"] = np.where(real, second, pad.pad_type_id).astype(np.int64)
     if "start" in table.column_names:
-        batch["start_positions"] = (as_numpy(table["start"]) + before).astype(np.int64)
-        batch["end_positions"] = (as_numpy(table["end"]) + before).astype(np.int64)
+        batch["start_positions"] = as_numpy(table["start"]).astype(np.int64)
+        batch["end_positions"] = as_numpy(table["end"]).astype(np.int64)
     return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 

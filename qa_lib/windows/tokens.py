@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qa_lib.errors import ModelError
 from qa_lib.windows.list_arrays import Int32s, Int64s, as_numpy, indices_of, offsets_of
+from qa_lib.windows.words import word_begins
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,8 +35,8 @@ class Tokens:
         ids: Shape (tokens,).
         start: First character of each token in its text, shape (tokens,).
         end: One past its last character, shape (tokens,).
-        begins_word: Whether it is the first of a word, as the tokenizer divides texts into words;
-            shape (tokens,), or None if not marked.
+        begins_word: Whether it is the first of a word (`windows.words`); shape (tokens,), or None
+            if not marked.
     """
 
     offsets: Int64s
@@ -141,7 +142,7 @@ def _tokenise_whole(backend: Tokenizer, texts: Sequence[str], mark_words: bool) 
         pairs = chain.from_iterable(encoding.offsets for encoding in encodings)
         spans.append(np.fromiter(pairs, _SPAN, len(ids[-1])))
         if mark_words:
-            begins_word += [_word_begins(encoding.word_ids) for encoding in encodings]
+            begins_word += map(word_begins, encodings, texts[first : first + _TEXTS_PER_CALL])
     span = np.concatenate(spans)
     return Tokens(
         offsets=offsets_of(counts),
@@ -150,13 +151,6 @@ def _tokenise_whole(backend: Tokenizer, texts: Sequence[str], mark_words: bool) 
         end=np.ascontiguousarray(span["end"]),
         begins_word=np.concatenate(begins_word) if mark_words else None,
     )
-
-
-def _word_begins(word_ids: Sequence[int | None]) -> NDArray[np.bool_]:
-    """Mark the tokens of one text that begin a word; one outside of any word is its own."""
-    before = chain([None], word_ids)
-    pairs = zip(word_ids, before, strict=False)
-    return np.array([word is None or word != last for word, last in pairs], bool)
 
 
 def _tokenise_by_word(backend: Tokenizer, texts: pa.StringArray, mark_words: bool) -> Tokens:

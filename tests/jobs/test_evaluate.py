@@ -148,6 +148,14 @@ def some_questions(path: Path, num_questions: int, *, unanswerable: int = 0) -> 
     return load_questions(DataSettings(source=str(path)), "eval")
 
 
+@pytest.fixture(scope="module")
+def headed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The embedded model, with the head that is drawn for it."""
+    folder = str(tmp_path_factory.mktemp("headed"))
+    models.save(models.load("embedded"), models.load_tokenizer("embedded"), folder)
+    return folder
+
+
 def settings_of(**fields: Any) -> Settings:
     return Settings(
         data=DataSettings(max_length=MAX_LENGTH, stride=STRIDE),
@@ -201,11 +209,11 @@ def one_by_one(questions: Questions) -> tuple[dict[str, str], dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_two_actors_answer_as_one_plain_model_does(tmp_path, ray_session):
+def test_two_actors_answer_as_one_plain_model_does(tmp_path, ray_session, headed):
     questions = some_questions(tmp_path / "eval.parquet", 60)
     settings = settings_of(num_actors=2)
     with RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate") as run:
-        result = evaluation.evaluate(settings, run, "embedded", questions).fields()
+        result = evaluation.evaluate(settings, run, headed, questions).fields()
     predictions = json.loads(run.read_text("predictions.json"))
     assert predictions == one_by_one(questions)[0]
     assert list(predictions) == questions.table["id"].to_pylist()
@@ -219,13 +227,13 @@ def test_two_actors_answer_as_one_plain_model_does(tmp_path, ray_session):
 
 
 @pytest.mark.slow
-def test_without_answers_the_null_threshold_decides(tmp_path, ray_session):
+def test_without_answers_the_null_threshold_decides(tmp_path, ray_session, headed):
     questions = some_questions(tmp_path / "eval.parquet", 40, unanswerable=20)
     best, expected_odds = one_by_one(questions)
     threshold = float(np.median(list(expected_odds.values())))
     settings = settings_of(no_answer_threshold=threshold)
     with RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate") as run:
-        result = evaluation.evaluate(settings, run, "embedded", questions).fields()
+        result = evaluation.evaluate(settings, run, headed, questions).fields()
     odds = json.loads(run.read_text("null_odds.json"))
     assert odds == pytest.approx(expected_odds, abs=1e-4)
     predictions = json.loads(run.read_text("predictions.json"))
@@ -246,16 +254,16 @@ def test_a_damaged_model_is_an_error_that_says_so(tmp_path, ray_session, damage)
     questions = some_questions(tmp_path / "eval.parquet", 5)
     settings = settings_of()
     run = RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate")
-    with pytest.raises(ModelError, match="not finite" if damage == "NaN" else "does not load"):
+    with pytest.raises(ModelError, match="not finite" if damage == "NaN" else "is damaged"):
         evaluation.evaluate(settings, run, str(tmp_path), questions)
 
 
-def test_more_actors_than_fit_are_refused_at_once(tmp_path, ray_session):
+def test_more_actors_than_fit_are_refused_at_once(tmp_path, ray_session, headed):
     questions = some_questions(tmp_path / "eval.parquet", 5)
     settings = settings_of(num_actors=1000)
     run = RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "evaluate")
     with pytest.raises(ResourceError, match="num-actors 1000"):
-        evaluation.evaluate(settings, run, "embedded", questions)
+        evaluation.evaluate(settings, run, headed, questions)
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from qa_lib.windows import PadSpec, collate
 
 NUM_STEPS = 12
 STAGES = (0, 1, 2, 3)
-PAD = PadSpec(pad_id=0, pad_type_id=0, left=False, token_types=True)
+PAD = PadSpec(pad_id=0, pad_type_id=0, token_types=True)
 DEVICE = torch.device("cpu")
 
 

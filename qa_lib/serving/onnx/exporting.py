@@ -23,7 +23,6 @@ from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.result import Exported
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.serving.answerer import check_answers
 from qa_lib.serving.onnx.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
 from qa_lib.serving.onnx.session import OnnxModel
 
@@ -41,7 +40,13 @@ _LOGIT_SHAPES = ((1, 2), (1, 33), (2, 128), (5, 57), (3, 384))
 _MOST_BYTES = 2**31  # of a protobuf
 _PYTORCH, _ONNX, _INT8 = "pytorch", "onnx", "int8"
 _FILES = {_ONNX: FLOAT, _INT8: INT8}
-_COPIED = ("config.json", "*.safetensors", "*.safetensors.index.json", "README.md")
+_COPIED = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "README.md",
+    models.ANSWERING,
+)
 
 
 def with_sample(settings: Settings) -> Settings:
@@ -199,7 +204,7 @@ def _write(
 def _check(settings: Settings) -> None:
     """Reject what does not export, before anything is loaded or written."""
     name = settings.model.name
-    check_answers(name)
+    models.check_answers(name)
     models.check_length(name, settings.data.max_length)
     num_bytes = 4 * models.num_stored_parameters(name)
     if num_bytes >= _MOST_BYTES:
@@ -251,7 +256,10 @@ def _predict(
         for part in evaluation.find_spans(forward, table, settings.evaluate):
             parts.append(part)
             progress.update(sum(map(len, parts)))
-    answers = evaluation.merge(pa.concat_tables(parts), questions, settings.evaluate)
+    rules = settings.evaluate
+    if forward.no_answer_threshold is not None and not rules.no_answer_threshold:
+        rules = rules.model_copy(update={"no_answer_threshold": forward.no_answer_threshold})
+    answers = evaluation.merge(pa.concat_tables(parts), questions, rules)
     texts = answers.texts(questions.table["context"].to_pylist())
     return dict(zip(questions.table["id"].to_pylist(), texts, strict=True))
 

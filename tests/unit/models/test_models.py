@@ -126,7 +126,7 @@ def test_other_bytes_than_the_published_ones_are_refused(tmp_path, monkeypatch):
 def test_saving_and_loading_changes_no_bit(folder, tmp_path):
     model = models.load(str(folder))
     assert not model.training
-    models.save(model, models.load_tokenizer(str(folder)), tmp_path / "copy")
+    models.save(model, models.load_tokenizer("embedded"), tmp_path / "copy")
     assert same(models.load(str(tmp_path / "copy")), model)
     names = {path.name for path in (tmp_path / "copy").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
@@ -136,7 +136,7 @@ def test_saving_and_loading_changes_no_bit(folder, tmp_path):
 def test_given_weights_are_written_in_place_of_the_models_own(folder, tmp_path):
     model = models.load(str(folder))
     weights = {name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}
-    models.save(model, models.load_tokenizer(str(folder)), tmp_path / "zeros", state_dict=weights)
+    models.save(model, models.load_tokenizer("embedded"), tmp_path / "zeros", state_dict=weights)
     loaded = models.load(str(tmp_path / "zeros"))
     assert not any(tensor.any() for tensor in loaded.state_dict().values())
 
@@ -220,7 +220,7 @@ def test_damaged_weights_are_refused(folder, damage):
         (folder / "config.json").write_text(json.dumps(config))
     else:
         os.truncate(path, path.stat().st_size // 2 if damage == "truncated" else 0)
-    with pytest.raises(ModelError, match="does not load"):
+    with pytest.raises(ModelError, match="does not load|is damaged"):
         models.load(str(folder))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -98,11 +99,80 @@ def test_answers_are_whole_words_unless_told(answerer: Answerer):
     assert len(parts) > 1
 
 
-def test_texts_found_several_times_count_once(answerer: Answerer):
+def test_a_span_of_characters_counts_once(answerer: Answerer):
     every = answerer("Who?", ANN, top_k=500, max_answer_len=4)
-    texts = [answer["answer"].lower() for answer in every]
-    assert len(texts) == len(set(texts))
+    places = [(answer["start"], answer["end"]) for answer in every]
+    assert len(places) == len(set(places)) > 9
     assert sum(answer["score"] for answer in every) <= 1 + 1e-5
+
+
+class Scripted:
+    """A model whose windows have given probabilities, of a start and an end at a token each."""
+
+    def __init__(self, forward: Forward, windows: list[dict[str, float]]) -> None:
+        self.tokenizer, self.model = forward.tokenizer, forward.model
+        self.no_answer_threshold: float | None = None
+        self._windows = windows
+
+    def __call__(self, table: Any) -> Any:
+        assert table.num_rows == len(self._windows)
+        logits = np.full((table.num_rows, max(table["length"].to_pylist())), -40.0, np.float32)
+        for window, wanted in enumerate(self._windows):
+            row = table.slice(window, 1).to_pylist()[0]
+            shown = self.tokenizer.convert_ids_to_tokens(row["input_ids"])
+            for word, probability in wanted.items():
+                position = row["null_position"] if word == "" else shown.index(word)
+                logits[window, position] = np.log(probability)
+        yield table, logits, logits
+
+
+def test_a_span_in_many_windows_does_not_beat_a_better_one(forward: Forward):
+    scripted = Scripted(forward, [{"d": 0.7, "": 0.3}, {"d": 0.7, "": 0.3}, {"f": 0.9, "": 0.1}])
+    answers = Answerer(scripted)(  # type: ignore[arg-type]
+        "a", "a b c d e f", max_seq_len=8, doc_stride=3, top_k=2, max_answer_len=1
+    )
+    assert [answer["answer"] for answer in answers] == ["f", "d"]
+    assert [answer["score"] for answer in answers] == pytest.approx([0.81, 0.49])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "handle", "answer"),
+    [
+        (None, None, "a"),
+        (None, True, ""),
+        (0.0, None, ""),
+        (0.0, False, "a"),
+        (0.5, None, ""),
+        (3.0, None, "a"),
+        (-9.0, True, ""),
+    ],
+)
+def test_the_models_threshold_decides_on_no_answer(
+    forward: Forward, threshold: float | None, handle: bool | None, answer: str
+):
+    scripted = Scripted(forward, [{"a": 0.2, "": 0.7}])  # sums apart by 2 log 3.5
+    scripted.no_answer_threshold = threshold
+    ask = Answerer(scripted)  # type: ignore[arg-type]
+    found = ask("who", "a b", handle_impossible_answer=handle)
+    assert found["answer"] == answer
+    both = ask("who", "a b", top_k=2, handle_impossible_answer=True)
+    assert sum(each["score"] for each in both) <= 1
+    assert [each["answer"] for each in both].index("") == (0 if (threshold or 0) < 2.5 else 1)
+
+
+def test_a_question_that_leaves_no_room_for_the_stride_is_answered(answerer: Answerer, capsys):
+    question = "who built the bridge " * 15
+    options = {"max_seq_len": 128, "doc_stride": 64}
+    found = answerer(question, ANN * 9, **options)
+    assert found["score"] > 0 and found["answer"]
+    assert "stride of 64" in capsys.readouterr().err
+    assert answerer("Who?", ANN * 9, **options)["answer"] and not capsys.readouterr().err
+    with pytest.raises(ConfigError, match="no room for its context"):
+        answerer(question, ANN, max_seq_len=32, doc_stride=8)
+
+
+def test_outer_white_space_of_a_question_changes_nothing(answerer: Answerer):
+    assert answerer(" " * 500 + "Who?\n", ANN) == answerer("Who?", ANN)
 
 
 def test_fewer_answers_than_asked_for_are_no_error(answerer: Answerer):

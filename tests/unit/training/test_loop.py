@@ -12,7 +12,7 @@ from qa_lib.training.loop import planned_batches, take_steps
 from qa_lib.windows import PadSpec
 
 NUM_WINDOWS = 10
-PAD = PadSpec(pad_id=0, pad_type_id=0, left=False, token_types=False)
+PAD = PadSpec(pad_id=0, pad_type_id=0, token_types=False)
 PLAN = BatchPlan(np.full(NUM_WINDOWS, 3, np.int32), global_batch=4, num_epochs=2, seed=0)
 WINDOWS = pa.table(
     {

@@ -30,6 +30,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from qa_lib import windows
 from qa_lib.errors import ConfigError, ModelError
 from qa_lib.windows import PadSpec, WindowSpec
+from qa_lib.windows.words import without_spaces
 
 PROSE = (
     "The observatory at Kerlouan was founded in 1887 by Anna Féderez, who paid for it herself. "
@@ -209,7 +210,7 @@ def expected(
     """Window one question as the recipe does; None where the tokenizer refuses it."""
     try:
         encoded = tokenizer(
-            [row["question"]],
+            [row["question"].strip()],
             [row["context"]],
             truncation="only_second",
             max_length=spec.max_length,
@@ -221,6 +222,8 @@ def expected(
     except BaseException as error:  # the library panics where a window cannot advance
         assert "Truncation error" in str(error) or "must be strictly less" in str(error), error
         return None
+    alone = tokenizer(row["context"], add_special_tokens=False, return_offsets_mapping=True)
+    whole = alone["offset_mapping"]
     rows = []
     for part, ids in enumerate(encoded["input_ids"]):
         offsets = encoded["offset_mapping"][part]
@@ -230,7 +233,7 @@ def expected(
         # The recipe takes the first CLS in the window, even one written in the text.
         specials = {ids[i]: i for i, s in reversed([*enumerate(sequences)]) if s is None}
         cls = specials.get(tokenizer.cls_token_id, specials.get(tokenizer.bos_token_id, 0))
-        start, end = recipe_labels(offsets, context, cls, row["answers"])
+        start, end = label(offsets, context, cls, row["answers"], whole)
         rows.append(
             {
                 "part": part,
@@ -247,27 +250,31 @@ def expected(
     return rows
 
 
-def recipe_labels(
-    offsets: list[tuple[int, int]], context: list[int], cls: int, answers: dict[str, Any]
+def label(
+    offsets: list[tuple[int, int]],
+    context: list[int],
+    cls: int,
+    answers: dict[str, Any],
+    whole: list[tuple[int, int]],
 ) -> tuple[int, int]:
-    """Scan from both ends as run_qa does.
+    """Return the first and last token of a window that show a character of the answer.
 
-    Its scan for the start runs on over the special tokens (whose offsets are 0) when the answer
-    begins in the window's last context token; here it stops there, as the course's version does.
+    The window must show all of them (`whole` has the characters of the context's tokens). run_qa's
+    scan finds the same where no two tokens show one character, but for answers that begin in the
+    last token of a window, where it runs on over the special tokens.
     """
-    if not answers["answer_start"] or not context:
+    if not answers["answer_start"]:
         return cls, cls
-    start_char = answers["answer_start"][0]
-    end_char = start_char + len(answers["text"][0])
-    first, last = context[0], context[-1]
-    if not (offsets[first][0] <= start_char and offsets[last][1] >= end_char):
+    begin = answers["answer_start"][0]
+    end = begin + len(answers["text"][0])
+    spans = [offsets[position] for position in context]
+    all_shown, shown = (
+        [number for number, (a, b) in enumerate(some) if a < b and a < end and b > begin]
+        for some in (whole, spans)
+    )
+    if not shown or len(shown) < len(all_shown):
         return cls, cls
-    start, end = first, last
-    while start <= last and offsets[start][0] <= start_char:
-        start += 1
-    while end >= first and offsets[end][1] >= end_char:
-        end -= 1
-    return start - 1, end + 1
+    return context[shown[0]], context[shown[-1]]
 
 
 def assert_equal_to_the_recipe(
@@ -343,7 +350,8 @@ def test_adversarial_text_gives_the_windows_of_the_recipe(
 def test_whole_words_are_those_of_the_tokenizer(
     tokenizer: PreTrainedTokenizerFast, spec: WindowSpec
 ) -> None:
-    rows = [row_of("Who paid?", text) for text in ADVERSARIAL]
+    texts = [text for text in ADVERSARIAL if not without_spaces(text).any()]
+    rows = [row_of("Who paid?", text) for text in texts]
     built = windows.build(as_table(rows), tokenizer, spec, whole_words=True).table.to_pylist()
     for row in rows:
         encoded = tokenizer(
@@ -577,6 +585,7 @@ def test_padded_windows_are_those_of_the_tokenizer(tokenizer: PreTrainedTokenize
         stride=spec.stride,
         return_overflowing_tokens=True,
         padding="max_length",
+        padding_side="right",  # whatever the tokenizer says
         return_tensors="pt",
     )
     for name in tokenizer.model_input_names:
