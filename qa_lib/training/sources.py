@@ -48,14 +48,15 @@ def content_sha256(tables: Iterable[pa.Table]) -> str:
     names = blocks[0].column_names if blocks else []
     for name in sorted(name for name in names if not name.startswith("char_")):
         digest.update(name.encode())
-        for block in blocks:
-            column = block[name]
-            if pa.types.is_list(column.type):
-                values, offsets = flat(column)
-                digest.update(np.diff(offsets).data)
-            else:
-                values = as_numpy(column)
-            digest.update(np.ascontiguousarray(values).data)
+        columns = [block[name] for block in blocks]
+        if pa.types.is_list(columns[0].type):
+            lists = [flat(column) for column in columns]
+            arrays = [np.diff(offsets) for _, offsets in lists]
+            arrays += [values for values, _ in lists]
+        else:
+            arrays = [as_numpy(column) for column in columns]
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
