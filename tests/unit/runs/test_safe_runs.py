@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from jobs._runner import exit_code
-from qa_lib import config
+from qa_lib import config, models
 from qa_lib.config import Settings
-from qa_lib.errors import ConfigError, DataError
+from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.reporting import facts, verify
 from qa_lib.runs import lock
 from qa_lib.runs.folder import Folder
+from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.run_folder import RunFolder
 
 
@@ -168,6 +169,7 @@ def test_a_result_that_a_full_disk_cannot_take_is_told_and_the_status_is_true(
 WRITER = """
 import sys
 from qa_lib import config
+from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.run_folder import RunFolder
 argv = ["--storage", sys.argv[1], "--run-name", "mine"]
 RunFolder.open(config.parse("train", argv), "train")
@@ -187,6 +189,9 @@ def test_one_run_has_one_writer_and_a_killed_one_is_told(tmp_path: Path, capsys)
     run = RunFolder(f"{tmp_path}/mine", "verify")
     assert f"process {writer.pid}" in facts.read(run).notes[0]
     assert "it was killed" in next(verify.verify(run)).message
+    assert "it was killed" in lost_run(run.path)
+    with pytest.raises(ModelError, match="holds no model: .*it was killed"):
+        models.resolve(run.path)
     with pytest.raises(ConfigError, match="in use.*it was killed"):
         RunFolder.open(settings_in(tmp_path), "train")
     with RunFolder.open(settings_in(tmp_path, "--resume"), "train") as run:
