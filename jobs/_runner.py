@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from qa_lib import config
 from qa_lib.config import Settings, credentials
-from qa_lib.errors import EXIT_USER_ERROR, UserError
+from qa_lib.errors import EXIT_USER_ERROR, ResourceError, UserError
+from qa_lib.runs import stop_signals, storage
 
 if TYPE_CHECKING:
     from qa_lib.runs.run_folder import RunFolder
@@ -145,7 +146,11 @@ def quiet_libraries() -> None:
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """Do the work of a command, and return its exit code; None from the work is 0."""
+    """Do the work of a command, and return its exit code; None from the work is 0.
+
+    SIGTERM ends it as Ctrl-C does.
+    """
+    stop_signals.interrupt_on_stop()
     try:
         return work() or 0
     except KeyboardInterrupt:
@@ -176,6 +181,11 @@ def user_error(error: BaseException | None) -> UserError | None:
         seen.add(id(error))
         if isinstance(error, UserError):
             return error
+        if storage.is_full(error):
+            return ResourceError(
+                f"What the job makes cannot be written: {storage.first_line(error)}.",
+                "Make room there; the same command with --resume --run-name NAME goes on.",
+            )
         waiting += [getattr(error, "cause", None), error.__cause__]
         waiting += list(getattr(error, "worker_failures", {}).values())
     return None

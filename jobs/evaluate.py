@@ -11,6 +11,7 @@ null_odds.json, answers.parquet and report.html.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from jobs._runner import Job
@@ -32,11 +33,15 @@ def run(settings: Settings, folder: RunFolder) -> None:
     """Score the model, or the file of predictions."""
     from qa_lib import evaluation
     from qa_lib.data import load_questions
+    from qa_lib.runs.result_file import lost_run
 
     questions = load_questions(settings.data, "eval", quarantine_dir=folder.path)
     if settings.predictions is not None:
         scores = evaluation.score_file(settings, folder, questions, settings.predictions)
     else:
+        lost = lost_run(settings.model.name)
+        if lost:
+            print(f"note: {lost}.", file=sys.stderr)
         scores = evaluation.evaluate(settings, folder, settings.model.name, questions)
     folder.write_result(scores, status="running")
 

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import evaluation, models, training
+from qa_lib.adjust.plan import Plan
 from qa_lib.adjust.prune import obtain_plan, write_pruned
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out, load_questions
@@ -21,9 +22,9 @@ from qa_lib.models import card
 from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
-from qa_lib.runs.result import Adjusted, Trained
+from qa_lib.runs.result import Adjusted, Evaluated, Trained
 from qa_lib.runs.result_file import RESULT, read_result
-from qa_lib.runs.run_folder import RunFolder
+from qa_lib.runs.run_folder import PLAN, RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,22 +44,17 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> None:
         AdjustError: The model cannot be adjusted as the settings say; nothing is written then.
     """
     recovers = settings.adjust.recover
-    folder = ADJUSTED if recovers else MODEL
-    run.write_result(*_prune_and_compare(settings, run, folder), status="running")
-    before = _parent_score(settings, run)
-    run.write_result(
-        Adjusted(**{f"{name}_before": before[name] for name in ("f1", "em") if name in before}),
-        status="running",
-    )
-    scores = evaluation.evaluate_held_out(settings, run, run.url(folder), final=not recovers)
-    if scores.num_questions:
-        surgery = Adjusted(f1_surgery=scores.f1, em_surgery=scores.em)
-        run.write_result(surgery, status="running")
+    if recovers and run.resumed and run.exists(PLAN) and run.exists("checkpoints"):
+        # Cut, proved and scored before its training began, and not written again: the recovery may
+        # yet be refused.
+        Plan.read(run).check_parent(models.fingerprint(settings.model.name), settings.model.name)
+    else:
+        scores = _prune_and_score(settings, run, ADJUSTED if recovers else MODEL)
+        if not recovers:
+            run.write_result(scores, status="running")
     if recovers:
         questions = load_questions(settings.data, "train", quarantine_dir=run.path)
         recover_and_score(settings, run, questions)
-    else:
-        run.write_result(scores, status="running")
     card.write_card(
         run, settings, made="adjusted and distilled" if recovers else "adjusted (not retrained)"
     )
@@ -141,6 +137,21 @@ def summary(result: dict[str, Any]) -> str:
         if result.get(key) is not None:
             lines.append(f"F1 {title:<13} {result[key]:.2f}")
     return "\n".join(lines)
+
+
+def _prune_and_score(settings: Settings, run: RunFolder, folder: str) -> Evaluated:
+    """Write the pruned model into a folder of the run, and its scores and its parent's."""
+    run.write_result(*_prune_and_compare(settings, run, folder), status="running")
+    before = _parent_score(settings, run)
+    run.write_result(
+        Adjusted(**{f"{name}_before": before[name] for name in ("f1", "em") if name in before}),
+        status="running",
+    )
+    scores = evaluation.evaluate_held_out(settings, run, run.url(folder), final=folder == MODEL)
+    if scores.num_questions:
+        surgery = Adjusted(f1_surgery=scores.f1, em_surgery=scores.em)
+        run.write_result(surgery, status="running")
+    return scores
 
 
 def _prune_and_compare(settings: Settings, run: RunFolder, folder: str) -> tuple[Adjusted, ...]:

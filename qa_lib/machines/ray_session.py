@@ -8,6 +8,7 @@ from typing import Any
 
 from qa_lib.errors import ConfigError, ResourceError
 from qa_lib.machines.devices import num_local_cpus
+from qa_lib.runs import stop_signals
 from qa_lib.runs.storage import first_line
 
 
@@ -51,7 +52,10 @@ def start_ray(num_cpus: int | None = None) -> None:
         num_cpus = num_cpus or num_local_cpus()
         options |= {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
     try:
-        ray.init(**options)
+        # A stop signal to the command's process group is for this process only: it stops the
+        # workers itself.
+        with stop_signals.held_back(inherited=not address):
+            ray.init(**options)
     except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
         if address:
             problem = f"Ray cannot be joined at RAY_ADDRESS {address}"
@@ -60,7 +64,25 @@ def start_ray(num_cpus: int | None = None) -> None:
             problem = "Ray does not start on this machine"
             remedy = "Let RAY_TMPDIR or TMPDIR name a folder that this user may write, with room."
         raise ResourceError(f"{problem}: {first_line(error)}", remedy) from None
+    if not address:
+        _end_at_once()
     quiet_ray_data()
+
+
+def _end_at_once() -> None:
+    """Spare Ray's shutdown the second that it waits for each of its processes to heed SIGTERM.
+
+    They were started with it blocked; a killed raylet takes its workers along.
+    """
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    kill = node.kill_all_processes
+
+    def kill_at_once(check_alive: bool = True, allow_graceful: bool = False, **how: Any) -> None:
+        kill(check_alive=check_alive, allow_graceful=False, **how)
+
+    node.kill_all_processes = kill_at_once
 
 
 def _set_environment(*, is_local: bool) -> None:

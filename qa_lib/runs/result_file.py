@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from qa_lib.errors import ConfigError
-from qa_lib.runs import lock
+from qa_lib.runs import lock, storage
 from qa_lib.runs.folder import Folder
 
 RESULT = "result.json"
@@ -47,3 +48,12 @@ def lost_writer(folder: Folder, result: dict[str, Any]) -> str:
     else:
         who = f"its writer ({owner}) is gone"
     return f"{folder.path} says that it is running, but {who}: it was killed, or its machine lost"
+
+
+def lost_run(path: str) -> str:
+    """Say what became of a local run whose process was lost; nothing of any other path or URL."""
+    if storage.is_local(path):
+        folder = Folder(path)
+        with suppress(ConfigError):
+            return lost_writer(folder, read_result(folder))
+    return ""

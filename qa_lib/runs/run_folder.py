@@ -11,6 +11,7 @@ failed or interrupted.
 
 from __future__ import annotations
 
+import atexit
 import platform
 import sys
 import time
@@ -72,8 +73,11 @@ class RunFolder(Folder):
                 run._replaces = True
             try:
                 run._start(settings)
-            except BaseException:
-                run._give_up()
+            except BaseException as error:
+                if "status" in run._result and not run.resumed:
+                    run.__exit__(type(error), error, None)
+                else:
+                    run._give_up()
                 raise
         return run
 
@@ -82,6 +86,7 @@ class RunFolder(Folder):
         self.make()
         lost = lost_writer(self, self.read_result())
         self._lock = lock.take(self)
+        atexit.register(self._end_at_exit)
         if lost:
             print(f"note: {lost}. It goes on from what it has stored.", file=sys.stderr)
         if settings.resume:
@@ -129,7 +134,7 @@ class RunFolder(Folder):
                 with suppress(OSError):
                     replacing.remove_replaced(self)
             elif self._lock is None or not self._lock.is_lost:
-                with suppress(OSError):  # a full disk must not hide the error that is being raised
+                with suppress(OSError):  # it must not hide the error that is being raised
                     self._end_badly(error)
         finally:
             self._release()
@@ -145,9 +150,24 @@ class RunFolder(Folder):
             self.remove()  # the corrected command may use the name again
         else:
             status: Status = "failed" if isinstance(error, Exception) else "interrupted"
-            self.write_result(Ran(error=storage.first_line(error)), status=status)
+            self._write_ending(error, status)
             if replacing.holds_replaced(self):
                 print(f"note: {replacing.describe(self)}", file=sys.stderr)
+
+    def _write_ending(self, error: BaseException, status: Status) -> None:
+        """Write how the job ended, on a full disk in the room of the file that is there."""
+        try:
+            self.write_result(Ran(error=storage.first_line(error)), status=status)
+            return
+        except OSError as cannot:
+            problem = storage.first_line(cannot)
+        local = storage.is_local(self.path)
+        for result in (self._result, self.read_result() | {"status": status}):
+            content = (storage.to_json(result, indent=2) + "\n").encode()
+            if local and storage.overwrite(self.at(RESULT), content):
+                return
+        state = self.read_result().get("status", "not there yet")
+        print(f"note: {RESULT} cannot be written; it is {state}: {problem}", file=sys.stderr)
 
     def _give_up(self) -> None:
         """Let go of the folder; the run that it was to replace comes back."""
@@ -157,8 +177,15 @@ class RunFolder(Folder):
 
     def _release(self) -> None:
         if self._lock is not None:
+            atexit.unregister(self._end_at_exit)
             self._lock.release()
             self._lock = None
+
+    def _end_at_exit(self) -> None:
+        """Record the end of a job that was interrupted before it entered or left its block."""
+        if self._result.get("status") == "running":
+            self.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        self._release()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle all but the lock, which stays with the process that took it."""

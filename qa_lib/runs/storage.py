@@ -34,7 +34,8 @@ The others of fsspec reach into archives, caches and other machines (`zip`, `ssh
 recipe from somebody else should not.
 """
 
-_PERMANENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_PERMANENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EISDIR}
 _PERMANENT_TYPES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _T = TypeVar("_T")
@@ -131,9 +132,35 @@ def open_whole(filesystem: FileSystem, path: str) -> Iterator[Any]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(folder)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = path
         raise
+
+
+def overwrite(path: str, content: bytes) -> bool:
+    """Write over a local file in the room that it has, for a disk that is full.
+
+    Returns:
+        False, and nothing is written, if the file is absent or has less room.
+    """
+    try:
+        with open(path, "r+b") as file:
+            if len(content) > os.fstat(file.fileno()).st_blocks * 512:
+                return False
+            file.write(content)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def is_full(error: BaseException) -> bool:
+    """Say whether an error is that of a disk without room, or that cannot be written."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def sync_folder(path: str) -> None:
@@ -207,8 +234,14 @@ class LineLog:
         end = "\n" if stored and not stored.endswith("\n") else ""
         new = (end + self._pending).encode("utf-8")
         if self._appends:
-            with open(self._path, "ab") as file:
-                file.write(new)
+            with open(self._path, "ab", buffering=0) as file:
+                size = file.tell()
+                try:
+                    if file.write(new) < len(new):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
+                except OSError:
+                    file.truncate(size)  # no half line
+                    raise
         else:
             with open_whole(self._filesystem, self._path) as stream:
                 stream.write(stored.encode("utf-8") + new)

@@ -15,7 +15,7 @@ from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.training import dataset, preview, teacher
+from qa_lib.training import dataset, preview, sources, teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.ledger import check_ledger, read_ledger
 from qa_lib.training.micro_batch import micro_batch_of
@@ -65,7 +65,8 @@ def fine_tune(
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = plan_of(settings, window_set.lengths)
-    check_resumable(settings, run, plan)
+    origin = sources.fingerprints(settings, ray.get(window_set.blocks))
+    check_resumable(settings, run, plan, origin)
     run.begin()
     teacher_facts: dict[str, Any] = {}
     if settings.train.teacher:
@@ -78,6 +79,7 @@ def fine_tune(
         device=allocation.device,
         monitor=monitor,
         last_step=min(last_step or plan.num_steps, plan.num_steps),
+        sources=origin,
     )
     started = time.monotonic()
     facts = _train(task, run, window_set, allocation)
@@ -117,24 +119,31 @@ def _train(
         Rank 0's result, and `num_rollbacks`.
 
     Raises:
-        TrainError: They diverged again.
+        TrainError: They diverged again, or could not store checkpoints or the result.
         KeyboardInterrupt: They stopped on request.
     """
     import ray
 
     for num_rollbacks in (0, 1):
-        watch(_trainer(task, window_set, allocation), task.monitor, task.last_step)
+        is_asked = watch(_trainer(task, window_set, allocation), task.monitor, task.last_step)
         facts: dict[str, Any] = ray.get(task.monitor.facts.remote())
-        if facts["ending"] == "done":
-            return facts | {"num_rollbacks": num_rollbacks}
-        if facts["ending"] == "stopped":
+        problem = facts.pop("problem")
+        if problem and facts["ending"] != "stopped":
+            raise TrainError(
+                f"{run.path} cannot be written: {problem}; {_last_good(run)}.",
+                "Make room there; the same command with --resume goes on from it.",
+            )
+        if facts["ending"] == "stopped" or (facts["ending"] == "done" and is_asked):
             print(
-                f"stopped after step {facts['steps']} of {task.plan.num_steps}; go on with\n"
+                f"stopped after step {facts['steps']} of {task.plan.num_steps},"
+                f" {_last_good(run)}; go on with\n"
                 f"  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
                 f"{task.settings.storage} --run-name {run.name} --resume",
                 file=sys.stderr,
             )
             raise KeyboardInterrupt
+        if facts["ending"] == "done":
+            return facts | {"num_rollbacks": num_rollbacks}
         if not num_rollbacks:
             print(
                 f"diverged at step {facts['steps']}: going back to the last good checkpoint",
@@ -151,7 +160,16 @@ def _train(
     )
 
 
-def check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> None:
+def _last_good(run: RunFolder) -> str:
+    found = CheckpointStore(checkpoints_of(run.path)).newest_good(warn=lambda _: None)
+    if found is None:
+        return "no checkpoint could be written yet"
+    return f"the last good checkpoint is {found.directory}"
+
+
+def check_resumable(
+    settings: Settings, run: RunFolder, plan: BatchPlan, origin: dict[str, str]
+) -> None:
     """Refuse to continue a checkpoint of other settings, data or windows."""
     found = CheckpointStore(checkpoints_of(run.path)).newest_good()
     if found is None:
@@ -174,6 +192,7 @@ def check_resumable(settings: Settings, run: RunFolder, plan: BatchPlan) -> None
             f"{found.directory} belongs to other data or other windows.",
             f"Resume with the settings in {run.url('config.yaml')}, or start a new run.",
         )
+    sources.refuse_others(found.directory, found.meta, origin, settings)
     now, then = changeable_of(settings), found.meta["changeable"]
     for flag in [flag for flag in now if flag in then and then[flag] != now[flag]]:
         effect = MAY_CHANGE[flag.removeprefix("--train.").replace("-", "_")]

@@ -20,8 +20,9 @@ from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.losses import Batch
 
-Ending = Literal["done", "stopped", "diverged"]
-"""How a loop ended: as planned, on request, or without finite losses and weights."""
+Ending = Literal["done", "stopped", "diverged", "unsaved"]
+"""How a loop ended: as planned, on request, without finite losses and weights, or because no
+checkpoint could be written."""
 
 
 class StepBatch(NamedTuple):

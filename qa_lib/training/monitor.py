@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
+from qa_lib.runs import stop_signals
 from qa_lib.runs.progress import Progress
 
 _POLL_S = 0.5
@@ -24,7 +22,7 @@ class Monitor:
         self._stop = False
 
     def record(self, rows: list[dict[str, Any]]) -> bool:
-        """Take finished steps from rank 0, and return whether the run should stop."""
+        """Take finished steps and warnings from rank 0; return whether the run should stop."""
         self._rows += rows
         return self._stop
 
@@ -46,8 +44,13 @@ class Monitor:
         return self._facts
 
 
-def watch(trainer: Any, monitor: Any, num_steps: int) -> None:
+def watch(trainer: Any, monitor: Any, num_steps: int) -> bool:
     """Run a trainer of Ray Train in a thread, and show the steps that its monitor receives.
+
+    The first Ctrl-C or SIGTERM becomes a checkpoint; a later one ends the process.
+
+    Returns:
+        Whether the run was asked to stop.
 
     Raises:
         Exception: Whatever the trainer raises.
@@ -62,13 +65,23 @@ def watch(trainer: Any, monitor: Any, num_steps: int) -> None:
         except BaseException as error:
             failure.append(error)
 
+    asked: list[bool] = []
+
+    def stop() -> None:
+        print("stopping after this step, with a checkpoint ...", file=sys.stderr)
+        asked.append(True)
+        monitor.request_stop.remote()
+
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
     num_windows = 0  # of this attempt
-    with Progress(num_steps, "steps", "training") as progress, _stop_signals(monitor):
+    with Progress(num_steps, "steps", "training") as progress, stop_signals.heeded_by(stop):
         while True:
             is_alive = thread.is_alive()
             for row in ray.get(monitor.drain.remote()):
+                if "warning" in row:
+                    print(row["warning"], file=sys.stderr)
+                    continue
                 num_windows += row["num_windows"]
                 progress.update(
                     row["step"],
@@ -82,26 +95,4 @@ def watch(trainer: Any, monitor: Any, num_steps: int) -> None:
             thread.join(_POLL_S)
     if failure:
         raise failure[0]
-
-
-@contextmanager
-def _stop_signals(monitor: Any) -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into a checkpoint; a second one ends the process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
-
-    def stop(number: int, _: Any) -> None:
-        print("stopping after this step, with a checkpoint ...", file=sys.stderr)
-        monitor.request_stop.remote()
-        signal.signal(number, before[number])
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return bool(asked)

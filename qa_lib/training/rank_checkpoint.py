@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 
+from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.folder import Folder
 from qa_lib.training.engine import Engine
 from qa_lib.training.group import agree, gather
 from qa_lib.training.ledger import LEDGER, SCHEMA
 from qa_lib.training.loop import StepBatch
+from qa_lib.training.sources import SOURCES
 from qa_lib.training.task import TrainTask, changeable_of, checkpoints_of, identity_of
 
 
@@ -27,6 +30,8 @@ class RankCheckpoint:
         self._task, self._engine, self._rank = task, engine, rank
         self._ledger = SCHEMA.empty_table()
         self._pending: list[pa.Table] = []
+        self.problem = ""  # why the last `save` has stored nothing, the same on every rank
+        self.num_failures = 0  # of `save`, in a row
 
     def note(self, batch: StepBatch) -> None:
         """Record this rank's windows as trained; call it only after the optimizer step."""
@@ -37,20 +42,35 @@ class RankCheckpoint:
             self._pending.append(pa.table([steps, indices], schema=SCHEMA))
 
     def save(self) -> None:
-        """Store the engine's state and the ledger; every rank calls it after the same step."""
+        """Store the engine's state and the ledger; every rank calls it after the same step.
+
+        Where it cannot, `problem` says why, training can go on, and the last good checkpoint is
+        untouched.
+        """
         settings = self._task.settings
         meta = {
             "settings": identity_of(settings),
             "changeable": changeable_of(settings),
             "plan": self._task.plan.fingerprint,
+            SOURCES: self._task.sources,
         }
+        step = self._engine.step_number
         with tempfile.TemporaryDirectory(prefix="qa-checkpoint-") as name:
             folder = Path(name)
+            self.problem = next(filter(None, gather(self._stage(folder))), "")
+            if not self.problem:
+                self._store.write(step, folder, meta, is_main=self._rank == 0, gather=gather)
+                self.problem = self._store.problem
+        self.num_failures = self.num_failures + 1 if self.problem else 0
+
+    def _stage(self, folder: Path) -> str:
+        """Write this rank's files into a local folder; return what prevents it, or ""."""
+        try:
             self._engine.save(folder)
             pq.write_table(self._merged(), folder / f"ledger-{self._rank:05d}.parquet")
-            self._store.write(
-                self._engine.step_number, folder, meta, is_main=self._rank == 0, gather=gather
-            )
+        except (OSError, SafetensorError) as error:
+            return storage.first_line(error)
+        return ""
 
     def restore(self) -> None:
         """Continue from the newest good checkpoint, of any number of ranks, if there is one."""

@@ -67,15 +67,30 @@ class RankMetrics:
             return
         import ray
 
-        with suppress(OSError):  # a full disk stops no training
-            for row in self._rows:
+        for row in self._rows:
+            with suppress(OSError):  # a full disk stops no training; the next flush tries again
                 self._run.append_metrics(row)
+        with suppress(OSError):
             self._run.flush_metrics()
         self._engine.wants_stop = ray.get(self._task.monitor.record.remote(self._rows))
         self._rows, self._flushed = [], time.monotonic()
 
-    def conclude(self, kernels: Kernels, ending: Ending, world_size: int) -> None:
-        """Send the monitor the result of the training, with fields for result.json."""
+    def warn(self, message: str) -> None:
+        """Let the driver say something at once."""
+        if self._is_main:
+            import ray
+
+            ray.get(self._task.monitor.record.remote([{"warning": message}]))
+
+    def conclude(self, kernels: Kernels, ending: Ending, world_size: int, problem: str) -> None:
+        """Send the monitor the result of the training, with fields for result.json.
+
+        Args:
+            kernels: What was trained with.
+            ending: How it ended.
+            world_size: Ranks of the group.
+            problem: Why checkpoints or the result could not be written, or "".
+        """
         if not self._is_main:
             return
         import ray
@@ -86,6 +101,7 @@ class RankMetrics:
         facts = {
             "steps": engine.step_number,
             "ending": ending,
+            "problem": problem,
             "num_skipped_steps": engine.num_skipped,
             "train_loop_seconds": round(seconds, 2),
             "windows_per_s": round(self._num_windows / seconds, 2),

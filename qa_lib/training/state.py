@@ -45,16 +45,26 @@ class TrainingState:
         self._masters = dict(zip(map(id, low), high, strict=True)) if self._stage == 0 else {}
 
     def save(self, folder: Path, numbers: dict[str, int]) -> None:
-        """Write this rank's share of the state into a local folder; rank 0 adds the numbers."""
+        """Write this rank's share of the state into a local folder; rank 0 adds the numbers.
+
+        Raises:
+            OSError, SafetensorError: A file cannot be written; all ranks have gathered by then.
+        """
         self._link_moments()
         moments = self._moment_names()
         rank, owners = dist.get_rank(), self._owners()
         pending: dict[str, torch.Tensor] = {}
         num_parts = 0
+        failure: Exception | None = None
 
         def flush() -> None:
-            nonlocal num_parts
-            save_file(pending, folder / f"state-{rank:05d}-{num_parts:04d}.safetensors")
+            """Write what is pending; a failure waits, for the others still gather with this rank."""
+            nonlocal num_parts, failure
+            if failure is None:
+                try:
+                    save_file(pending, folder / f"state-{rank:05d}-{num_parts:04d}.safetensors")
+                except (OSError, SafetensorError) as error:
+                    failure = error
             num_parts += 1
             pending.clear()
 
@@ -68,6 +78,8 @@ class TrainingState:
                 flush()
         if pending:
             flush()
+        if failure is not None:
+            raise failure
         if rank == 0:
             fields = {**numbers, "moments": moments, "optimizer_step": self._optimizer_step()}
             scaler = self._scaler()

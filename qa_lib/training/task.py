@@ -21,6 +21,7 @@ class TrainTask:
         device: cpu or cuda.
         monitor: Handle of the `Monitor` actor.
         last_step: Optimizer steps after which the ranks end; the plan may have more.
+        sources: What `sources.fingerprints` returned; checkpoints record it.
     """
 
     settings: Settings
@@ -30,6 +31,7 @@ class TrainTask:
     device: str
     monitor: Any
     last_step: int
+    sources: dict[str, str]
 
 
 def checkpoints_of(run_path: str) -> str:

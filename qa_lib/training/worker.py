@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 
 from qa_lib import models, windows
-from qa_lib.errors import TrainError
 from qa_lib.machines import devices
 from qa_lib.models.kernels import Kernels, Workload, choose
 from qa_lib.runs import storage
@@ -26,6 +25,9 @@ from qa_lib.training.loop import Ending, StepBatch, collate, take_steps
 from qa_lib.training.rank_checkpoint import RankCheckpoint
 from qa_lib.training.rank_metrics import RankMetrics
 from qa_lib.training.task import TrainTask
+
+MOST_FAILURES = 3
+"""Checkpoints in a row that could not be written, after which a run stops."""
 
 
 def train(task: TrainTask) -> None:
@@ -60,13 +62,13 @@ def train(task: TrainTask) -> None:
     metrics = RankMetrics(task, engine, rank)
     after_step = partial(_after_step, task, engine, checkpoint, metrics)
     ending = take_steps(engine, _batches(task, tables, pad, metrics), task.last_step, after_step)
-    if ending != "diverged":
+    problem = checkpoint.problem if ending == "unsaved" else ""
+    if ending in ("done", "stopped"):
         weights = engine.gather_weights()
-        with _storage_errors(task):
-            checkpoint.write_ledger()
-            if rank == 0 and ending == "done":
-                _write_model(task, model, tokenizer, weights)
-    metrics.conclude(chosen, ending, world_size)
+        is_due = rank == 0 and ending == "done"
+        write_model = partial(_write_model, task, model, tokenizer, weights) if is_due else None
+        problem = _store(checkpoint, write_model)
+    metrics.conclude(chosen, ending, world_size, problem)
     dist.barrier()
 
 
@@ -102,8 +104,12 @@ def _after_step(
             return "diverged"
         metrics.flush()  # so that a checkpoint's steps are in the metrics after any crash
         checkpoint.save()
+        if checkpoint.problem:
+            metrics.warn(f"no checkpoint at step {num_steps}: {checkpoint.problem}")
         ray.train.report({"step": num_steps, "loss": result.loss})
-    return "stopped" if result.stop else None
+    if result.stop:
+        return "stopped"
+    return "unsaved" if checkpoint.num_failures == MOST_FAILURES else None
 
 
 def _tables(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Table]]]:
@@ -159,13 +165,15 @@ def _write_model(task: TrainTask, model: Any, tokenizer: Any, weights: dict[str,
         RunFolder(task.run_path, "train").put_folder(folder, "model")
 
 
-@contextmanager
-def _storage_errors(task: TrainTask) -> Iterator[None]:
-    """Turn an error of the storage into one that says what the user can do."""
+def _store(checkpoint: RankCheckpoint, write_model: Callable[[], None] | None) -> str:
+    """Write the ledger and the model; return what prevents it, or "".
+
+    That is no failure of a worker: the driver reports it, and no step is taken again.
+    """
     try:
-        yield
-    except OSError as error:
-        raise TrainError(
-            f"The result cannot be written to {task.run_path}: {storage.first_line(error)}",
-            "Make room there; the same command with --resume goes on from the last checkpoint.",
-        ) from None
+        checkpoint.write_ledger()
+        if write_model is not None:
+            write_model()
+    except (OSError, SafetensorError) as error:
+        return storage.first_line(error)
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,6 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jobs._runner import user_error
 from qa_lib import config, windows
 from qa_lib.config import TrainSettings
 from qa_lib.data import load_questions
@@ -30,6 +30,7 @@ from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import check_ledger, fine_tune, plan_of
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.ledger import read_ledger
+from qa_lib.training.worker import MOST_FAILURES
 from tests.support import tiny
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -312,20 +313,75 @@ def fill(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_costs_no_good_checkpoint(runs, straight, small_disk):
-    flags = ["--storage", str(small_disk / "runs"), "--train.max-failures", "0"]
+def test_a_full_disk_is_told_and_costs_no_checkpoint_and_no_step(
+    runs, straight, small_disk, capsys
+):
+    flags = ["--storage", str(small_disk / "runs")]
     folder, filler = small_disk / "runs" / "full", small_disk / "filler"
     with after_checkpoint(folder, CHECKPOINT_EVERY, lambda: fill(filler)):
-        with pytest.raises(Exception) as caught:
+        with pytest.raises(TrainError) as caught:
             runs.train("full", *flags)
-    error = user_error(caught.value)
-    assert error is not None and "cannot be written" in error.problem and "space" in error.problem
-    assert CheckpointStore(str(folder / "checkpoints")).newest_good().step == CHECKPOINT_EVERY
+    error, said, plan = caught.value, capsys.readouterr().err, runs.plan("full")
+    assert "cannot be written" in error.problem and "No space left" in error.problem
+    assert f"the last good checkpoint is {folder}" in error.problem
+    assert f"no checkpoint at step {2 * CHECKPOINT_EVERY}: " in said
+    assert said.count("no checkpoint at step") <= MOST_FAILURES
+    newest = CheckpointStore(str(folder / "checkpoints")).newest_good()
+    assert newest.step == CHECKPOINT_EVERY
+    result = RunFolder(str(folder), "train").read_result()
+    assert result["status"] == "failed"
     filler.unlink()
     run = runs.train("full", *flags, "--resume")
     assert_same_bits(run, straight)
-    plan = runs.plan("full")
     check_ledger(read_ledger(run), plan, plan.num_steps)
+
+
+def corpus_file(folder: Path, answer: str) -> Path:
+    """Write questions whose tokens stay, and whose answer is what is asked for."""
+    context = "Ann built the bridge in 1890 and Ben built the mill in 1902."
+    start = context.index(answer)
+    rows = [
+        {
+            "id": str(number),
+            "title": "Bridges",
+            "context": context,
+            "question": "Who built it?",
+            "answers": {"text": [answer], "answer_start": [start]},
+        }
+        for number in range(12)
+    ]
+    path = folder / "train.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_run_is_not_resumed_on_swapped_data_model_or_teacher(runs, tmp_path, capsys):
+    model = Path(shutil.copytree(runs.model, tmp_path / "model"))
+    taught = Path(shutil.copytree(runs.model, tmp_path / "teacher"))
+    named = ["--data.source", str(corpus_file(tmp_path, "Ann"))]
+    named += ["--model.name", str(model), "--train.teacher", str(taught)]
+    flags = [*named, "--train.max-steps", "2", "--train.num-workers", "1"]
+    flags += ["--train.checkpoint-every-steps", "2"]
+    run = runs.train("swapped", *flags)
+    before = {name: run.read_bytes(name).to_pybytes() for name in ("config.yaml", "result.json")}
+
+    def swap_weights(folder: Path, factor: float) -> None:
+        weights = load_file(folder / "model.safetensors")
+        weights["qa_outputs.bias"] = weights["qa_outputs.bias"] * 0 + np.float32(factor)
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    swaps = {
+        "the training windows": lambda: corpus_file(tmp_path, "Ben"),
+        "the starting model": lambda: (corpus_file(tmp_path, "Ann"), swap_weights(model, 0.5)),
+        "the teacher": lambda: swap_weights(taught, 0.25),
+    }
+    for what, swap in swaps.items():
+        swap()
+        with pytest.raises(CheckpointError) as caught:
+            runs.train("swapped", *flags, "--resume")
+        assert what in caught.value.problem and "start a new run" in caught.value.remedy
+        assert {name: run.read_bytes(name).to_pybytes() for name in before} == before
+    assert "the starting model" in caught.value.problem  # both differ now
 
 
 def truncate(path: Path) -> None:
@@ -370,9 +426,9 @@ def test_damage_to_any_file_of_a_checkpoint_is_found(straight, tmp_path, damage)
     ],
 )
 def test_a_run_is_not_resumed_as_another_one(runs, straight, flags, named):
-    before = weights_of(straight)
+    names = ("config.yaml", "result.json", "metrics.jsonl", "model/model.safetensors")
+    before = {name: straight.read_bytes(name) for name in names}
     with pytest.raises(CheckpointError) as caught:
         runs.train("straight", "--resume", *flags)
     assert named in str(caught.value)
-    after = weights_of(straight)
-    assert all(np.array_equal(after[name], before[name]) for name in before)
+    assert {name: straight.read_bytes(name) for name in names} == before

@@ -93,6 +93,12 @@ def test_recovery_distils_the_parent_into_the_adjusted_model(run: Path):
     tokenizer = models.load_tokenizer(str(run.parent / "recovered"))
     assert config["vocab_size"] == len(tokenizer) == result["vocabulary_size"] < 5000
 
+    files = ("adjusted/model.safetensors", "plan.json", "result.json", "config.yaml")
+    written = [(run.parent / "recovered" / name).stat().st_mtime_ns for name in files]
+    refused = adjust(run.parent, *SMALL, *flags, *short, "--resume", "--seed", "7")
+    assert refused.returncode == 2 and "--seed 0, not --seed 7" in refused.stderr, refused.stderr
+    assert [(run.parent / "recovered" / name).stat().st_mtime_ns for name in files] == written
+
 
 def test_a_dry_run_prints_the_table_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

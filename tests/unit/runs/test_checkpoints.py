@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import signal
 import subprocess
+import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -333,6 +335,41 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(small_disk, tmp_path, waits
     assert directories(store) == ["step-000000001"]  # the half-written one gives its space back
     fill(staged, {"weights.bin": os.urandom(10_000_000)})
     assert write(store, 3, staged).step == 3
+
+
+WRITERS = """
+import os, signal, sys
+from pathlib import Path
+from qa_lib.runs.checkpoints import CheckpointStore
+
+def write(folder, num_syncs):
+    store, sync = CheckpointStore(folder), os.fsync
+    def counted(descriptor):
+        nonlocal num_syncs
+        num_syncs -= 1
+        if num_syncs < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+    for step in (1, 2):
+        os.fsync = sync if step == 1 else counted
+        store.write(step, Path(sys.argv[2]), {}, is_main=True, gather=lambda value: [value])
+
+for number in range(int(sys.argv[3])):
+    if not os.fork():
+        write(f"{sys.argv[1]}/{number}", number)
+        os._exit(0)
+    print(os.wait()[1])
+"""
+
+
+def test_a_kill_anywhere_in_a_write_leaves_the_last_good_checkpoint(staged, tmp_path):
+    """Kill writers at each of their syncs: after every file, every folder, and the manifest."""
+    num_writers = 3 * len(FILES) + 2
+    command = [sys.executable, "-c", WRITERS, str(tmp_path), str(staged), str(num_writers)]
+    ends = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    steps = [CheckpointStore(f"{tmp_path}/{n}").newest_good().step for n in range(num_writers)]
+    assert steps == sorted(steps) and set(steps) == {1, 2}
+    assert set(ends) == {"0", str(int(signal.SIGKILL))} and len(ends) == num_writers
 
 
 def test_checkpoints_live_at_a_url(staged, tmp_path):

@@ -5,18 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from qa_lib import config
+from jobs._runner import exit_code
+from qa_lib import config, models
 from qa_lib.config import Settings
-from qa_lib.errors import CheckpointError, ConfigError, DataError
+from qa_lib.errors import ConfigError, DataError, ModelError
+from qa_lib.reporting import facts, verify
 from qa_lib.runs import lock
 from qa_lib.runs.folder import Folder
+from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.run_folder import RunFolder
 
 
@@ -114,22 +121,55 @@ def test_a_job_does_not_replace_what_it_reads(tmp_path: Path, flag: str):
     assert content(tmp_path) == before
 
 
-def test_a_refused_resume_writes_nothing(place: str):
+def test_a_resumed_run_is_written_only_once_it_has_begun(place: str):
     before = finished(place)
     other = settings_in(place, "--resume", "--seed", "7")
-    with pytest.raises(CheckpointError), RunFolder.open(other, "train") as run:
+    with RunFolder.open(other, "train") as run:
         run.write_result(status="running")
-        raise CheckpointError("other settings", "x")
-    assert content(place) == before
-    with pytest.raises(CheckpointError), RunFolder.open(other, "train") as run:
+        assert content(place) == before
         run.begin()
-        raise CheckpointError("later", "x")
-    assert json.loads(run.read_text("result.json"))["status"] == "failed"
+        assert json.loads(run.read_text("result.json"))["status"] == "running"
+        assert "seed: 7" in run.read_text("config.yaml")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount 128 kB of memory as a disk."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_result_that_a_full_disk_cannot_take_is_told_and_the_status_is_true(
+    tiny_disk: Path, capsys
+):
+    def work() -> None:
+        with RunFolder.open(settings_in(tiny_disk), "train") as run:
+            run.append_metrics({"step": 1})
+            with suppress(OSError), (tiny_disk / "filler").open("wb", buffering=0) as filler:
+                while True:
+                    filler.write(bytes(4096))
+            for step in range(2, 2000):
+                with suppress(OSError):
+                    run.append_metrics({"step": step})
+            run.write_text("predictions.json", "x" * 9000)
+
+    assert exit_code(work) == 2
+    assert re.search(r"cannot be written: .*No space left .*\n  Make room", capsys.readouterr().err)
+    run = RunFolder(f"{tiny_disk}/mine", "train")
+    result = run.read_result()
+    assert result["status"] == "failed" and "No space left" in result["error"]
+    assert b"\n" == run.read_bytes("metrics.jsonl").to_pybytes()[-1:]  # no half line
 
 
 WRITER = """
 import sys
 from qa_lib import config
+from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.run_folder import RunFolder
 argv = ["--storage", sys.argv[1], "--run-name", "mine"]
 RunFolder.open(config.parse("train", argv), "train")
@@ -146,6 +186,12 @@ def test_one_run_has_one_writer_and_a_killed_one_is_told(tmp_path: Path, capsys)
             with pytest.raises(ConfigError, match=f"being written by process {writer.pid} on"):
                 RunFolder.open(settings_in(tmp_path, flag), "train")
         writer.kill()
+    run = RunFolder(f"{tmp_path}/mine", "verify")
+    assert f"process {writer.pid}" in facts.read(run).notes[0]
+    assert "it was killed" in next(verify.verify(run)).message
+    assert "it was killed" in lost_run(run.path)
+    with pytest.raises(ModelError, match="holds no model: .*it was killed"):
+        models.resolve(run.path)
     with pytest.raises(ConfigError, match="in use.*it was killed"):
         RunFolder.open(settings_in(tmp_path), "train")
     with RunFolder.open(settings_in(tmp_path, "--resume"), "train") as run:

@@ -84,14 +84,16 @@ def test_the_guide_says_what_may_change_on_resume():
 
 def test_what_changes_is_said_with_its_effect(run, files, capsys):
     written(run, files, settings_of("--train.num-workers", "2", "--train.precision", "fp32"))
-    check_resumable(settings_of("--train.zero-stage", "3", "--train.precision", "bf16"), run, PLAN)
+    check_resumable(
+        settings_of("--train.zero-stage", "3", "--train.precision", "bf16"), run, PLAN, {}
+    )
     said = capsys.readouterr().err
     assert "resuming with --train.num-workers 1, not 2: losses agree to rounding" in said
     assert "resuming with --train.zero-stage 3, not 1" in said
     assert "resuming with --train.precision bf16, not fp32: losses differ" in said
     assert len(said.splitlines()) == 3
     with pytest.raises(CheckpointError, match="was written with --train.learning-rate"):
-        check_resumable(settings_of("--train.learning-rate", "1e-3"), run, PLAN)
+        check_resumable(settings_of("--train.learning-rate", "1e-3"), run, PLAN, {})
 
 
 def test_a_checkpoint_of_pickles_is_refused_and_not_opened(run, files, tmp_path):
@@ -102,7 +104,7 @@ def test_a_checkpoint_of_pickles_is_refused_and_not_opened(run, files, tmp_path)
         (files / name).write_bytes(pickle.dumps(Planted(proof)))
     written(run, files, settings_of())
     with pytest.raises(CheckpointError, match="an earlier version") as caught:
-        check_resumable(settings_of(), run, PLAN)
+        check_resumable(settings_of(), run, PLAN, {})
     assert "start a new run" in str(caught.value.remedy)
     assert not proof.exists()
     pickle.loads((files / "rank-00000.pt").read_bytes())
