@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from qa_lib.errors import ModelError, UserError
 from qa_lib.runs import json_text
@@ -59,6 +60,21 @@ def check_config(folder: str | Path) -> None:
     if values.get("quantization_config") is not None:
         raise ValueError(
             f"{path.name} has a quantization_config: quantised weights are not supported."
+        )
+
+
+def check_vocabulary(tokenizer: Any, config: Any) -> None:
+    """Check that every id a tokenizer can give has a row in the model's embeddings.
+
+    Raises:
+        ValueError: One has none: a text with that token would end in an index error.
+    """
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    num_rows = getattr(config, "vocab_size", None)
+    if isinstance(num_rows, int) and largest >= num_rows:
+        raise ValueError(
+            f"its tokens have ids up to {largest:,}, and the model embeds {num_rows:,} (vocab_size "
+            "in config.json): they belong to different models."
         )
 
 

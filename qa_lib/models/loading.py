@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.errors import ModelError
 from qa_lib.machines import devices
 from qa_lib.models import ragged
-from qa_lib.models.guard import check_config, reading
+from qa_lib.models.guard import check_config, check_vocabulary, reading
 from qa_lib.models.sources import ALTERNATIVES, resolve
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     Raises:
         ModelError: It has none. Windows need character offsets, which slow tokenizers lack.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     folder = Path(resolve(name))
     with reading(
@@ -146,9 +146,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
         if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
             raise FileNotFoundError("it has no tokenizer files.")
         check_config(folder)
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, config=ragged.read_config(folder), trust_remote_code=False
+        config = ragged.read_config(folder) or AutoConfig.from_pretrained(
+            folder, trust_remote_code=False
         )
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+        check_vocabulary(tokenizer, config)
     if not tokenizer.is_fast:
         raise ModelError(
             f"{name} has only a slow tokenizer, which gives no character offsets.",
