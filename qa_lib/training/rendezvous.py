@@ -48,10 +48,12 @@ class _Backend(torch_config._TorchBackend):
         ray.get(joining)
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
-        super().on_shutdown(worker_group, backend_config)
-        if self._folder is not None:
-            # A worker that was killed leaves a small file among the temporary ones.
-            worker_group.execute_single(0, shutil.rmtree, self._folder, ignore_errors=True)
+        try:
+            super().on_shutdown(worker_group, backend_config)
+        finally:
+            if self._folder is not None:
+                # On the ranks' own node; elsewhere a small file stays among the temporary ones.
+                shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _make_folder() -> str:
