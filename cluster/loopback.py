@@ -4,8 +4,8 @@
     make loopback-cluster
 
 Each node has its own raylet and resources, as a machine has. `make submit` sends jobs to it, as to
-any cluster. The dashboard listens on 127.0.0.1 only; Ray does not let one choose that for the GCS
-and raylet ports, which listen on all interfaces, behind the token.
+any cluster. Every process listens on 127.0.0.1 only, and all ports but those of metrics are behind
+the token.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from pathlib import Path
 from types import TracebackType
 
 from cluster import tokens
+from qa_lib.machines.ray_session import LOOPBACK_ONLY
 
+_ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 _READY_S = 60.0
 _POLL_S = 0.25
@@ -54,6 +56,7 @@ class LoopbackCluster:
         ports = _free_ports(2)
         self.gcs, self.dashboard = f"{HOST}:{ports[0]}", f"http://{HOST}:{ports[1]}"
         self._nodes: list[subprocess.Popen[bytes]] = []
+        self._num_started = 0
         self._stack = ExitStack()
 
     @property
@@ -63,6 +66,7 @@ class LoopbackCluster:
             "RAY_ADDRESS": self.dashboard,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+            LOOPBACK_ONLY: "0",
         }
 
     def __enter__(self) -> LoopbackCluster:
@@ -124,13 +128,23 @@ class LoopbackCluster:
         self._start_worker(**variables)
         self._wait(num_alive + 1)
 
+    def kill_node(self) -> None:
+        """Kill the newest worker with all its processes, and wait until the cluster has noticed."""
+        num_alive, node = self.num_alive(), self._nodes.pop()
+        os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+        deadline = time.monotonic() + _READY_S
+        while self.num_alive() >= num_alive and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
     def _start_worker(self, **variables: str) -> None:
-        folder = f"{self.folder}/node{len(self._nodes)}"
+        folder = f"{self.folder}/node{self._num_started}"
         self._start(f"--address={self.gcs}", f"--temp-dir={folder}", **variables)
 
     def _start(self, *options: str, **variables: str) -> None:
         listen, grpc, metrics, runtime = _free_ports(4)
-        log = self._stack.enter_context(open(self.folder / f"node{len(self._nodes)}.log", "wb"))
+        log = self._stack.enter_context(open(self.folder / f"node{self._num_started}.log", "wb"))
+        self._num_started += 1
         binaries = Path(sys.executable).parent
         environment = os.environ | {
             "RAY_AUTH_MODE": "token",
@@ -141,9 +155,11 @@ class LoopbackCluster:
             **variables,
         }
         environment.pop("RAY_ADDRESS", None)
+        environment.pop(LOOPBACK_ONLY, None)  # with it, `ray start` refuses a second node
         node = subprocess.Popen(
             [
-                *(str(binaries / "ray"), "start", "--block", "--disable-usage-stats"),
+                *(sys.executable, "-m", "cluster.loopback_node"),
+                *("start", "--block", "--disable-usage-stats"),
                 f"--node-ip-address={HOST}",
                 f"--num-cpus={self.cpus_per_node:g}",
                 f"--object-store-memory={_OBJECT_STORE_BYTES}",
@@ -157,6 +173,7 @@ class LoopbackCluster:
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
+            cwd=_ROOT,
         )
         self._nodes.append(node)
 

@@ -157,7 +157,9 @@ def exit_code(work: Callable[[], int | None]) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
-        cause = user_error(error)
+        from qa_lib.machines import limits
+
+        cause = user_error(error) or limits.explain(error)
         if cause is None:
             traceback.print_exc()
             return EXIT_BUG

@@ -107,6 +107,7 @@ def parquet(content: pa.Buffer, name: str) -> pa.Table:
         DataError: It is truncated or damaged, or holds other columns.
     """
     try:
+        _check_counts(pq.read_metadata(pa.BufferReader(content)))
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
         raise DataError(
@@ -114,6 +115,24 @@ def parquet(content: pa.Buffer, name: str) -> pa.Table:
             "Fetch or write it again.",
         ) from None
     return conform(table, name)
+
+
+def _check_counts(metadata: pq.FileMetaData) -> None:
+    """Check that a footer's counts agree: Arrow believes the smallest, and drops the other rows.
+
+    Raises:
+        ArrowInvalid: They do not.
+    """
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    agree = metadata.num_rows == sum(group.num_rows for group in groups)
+    for group in groups:
+        for number in range(group.num_columns):
+            is_flat = metadata.schema.column(number).max_repetition_level == 0
+            num_values = group.column(number).num_values
+            # A list has at least one value a row, an empty one too.
+            agree &= num_values == group.num_rows if is_flat else num_values >= group.num_rows
+    if not agree:
+        raise pa.ArrowInvalid("the counts of rows in its footer disagree")
 
 
 def _is_of_other_version(name: str, version: str) -> bool:

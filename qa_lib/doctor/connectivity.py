@@ -28,9 +28,13 @@ def check_address(address: str) -> Iterator[Finding]:
     if is_http(address):
         yield _check_dashboard(address)
         return
+    given, address = address, _found(address)
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
-        yield _accepted("the cluster that this process is part of")
+        yield _fault(
+            "RAY_ADDRESS is auto, and no Ray runs on this machine",
+            "Start a cluster here, set it to HOST:PORT, or unset it to run on this machine.",
+        )
     elif not host or not port.isdigit():
         yield _fault(
             f"RAY_ADDRESS {address} is not an address", "Set it to HOST:PORT or http://HOST:PORT."
@@ -40,13 +44,25 @@ def check_address(address: str) -> Iterator[Finding]:
             socket.create_connection((host, int(port)), timeout=CONTACT_S).close()
         except OSError as error:
             yield _silent(
-                address,
+                address if given == address else f"{given} ({address})",
                 error,
                 "Start the cluster (`make cluster-up`), correct RAY_ADDRESS, or unset it to run "
                 "here.",
             )
         else:
             yield _check_cluster(address)
+
+
+def _found(address: str) -> str:
+    """Return what `auto` stands for on this machine; `auto` if nothing, and other addresses."""
+    if address != "auto":
+        return address
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return canonicalize_bootstrap_address("auto") or "auto"
+    except (ConnectionError, ValueError):
+        return "auto"
 
 
 def _check_dashboard(address: str) -> Finding:

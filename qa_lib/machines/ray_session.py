@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import Any
 
 from qa_lib.errors import ConfigError, ResourceError
 from qa_lib.machines.devices import num_local_cpus
 from qa_lib.runs import stop_signals
 from qa_lib.runs.storage import first_line
+
+LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Environment variable that with 0 lets every process of Ray listen on 127.0.0.1 alone.
+
+Ray does so by itself on macOS and Windows; on Linux it listens on all interfaces, unguarded.
+"""
 
 
 def start_ray(num_cpus: int | None = None) -> None:
@@ -25,9 +32,7 @@ def start_ray(num_cpus: int | None = None) -> None:
         ConfigError: RAY_ADDRESS is the address of a dashboard.
         ResourceError: No cluster answers there, or Ray cannot start here.
     """
-    import ray
-
-    if ray.is_initialized():
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS", "")
     if address.startswith(("http://", "https://")):
@@ -36,6 +41,9 @@ def start_ray(num_cpus: int | None = None) -> None:
             'Use `make submit JOB=... ARGS="..."`, or unset RAY_ADDRESS to run on this machine.',
         )
     _set_environment(is_local=not address)
+    import ray  # reads the environment
+    from ray._private import ray_constants
+
     # What workers print goes to Ray's session folder; errors come back as exceptions.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
@@ -51,6 +59,8 @@ def start_ray(num_cpus: int | None = None) -> None:
         # workers that it has started in advance.
         num_cpus = num_cpus or num_local_cpus()
         options |= {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
+        # Where Ray was imported earlier, it has not seen the environment.
+        ray_constants.ENABLE_RAY_CLUSTER = os.environ[LOOPBACK_ONLY] != "0"
     try:
         # A stop signal to the command's process group is for this process only: it stops the
         # workers itself.
@@ -104,6 +114,7 @@ def _set_environment(*, is_local: bool) -> None:
     }
     if is_local:
         environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # an actor for clouds
+        environment[LOOPBACK_ONLY] = "0"
     for name, value in environment.items():
         os.environ.setdefault(name, value)
 

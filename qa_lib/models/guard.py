@@ -28,7 +28,7 @@ def reading(what: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except BaseException as error:
         # A panic of Rust code is no Exception, and its class cannot be imported.

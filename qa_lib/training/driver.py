@@ -19,7 +19,7 @@ from qa_lib.training import dataset, preview, sources, teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.ledger import check_ledger, read_ledger
 from qa_lib.training.micro_batch import micro_batch_of
-from qa_lib.training.monitor import Monitor, watch
+from qa_lib.training.monitor import result_from, start_monitor, watch
 from qa_lib.training.task import (
     MAY_CHANGE,
     OLD_REMEDY,
@@ -56,12 +56,10 @@ def fine_tune(
         ResourceError: The machine or cluster cannot hold the workers.
         DataError: No question fits a window.
     """
-    import ray
-
     preview.check(settings)
     start_ray()
     allocation = allocate(settings.train, growth(settings))
-    monitor: Any = ray.remote(num_cpus=0)(Monitor).remote()  # starts while the windows are cut
+    monitor = start_monitor()  # while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
     plan = plan_of(settings, window_set.lengths)
@@ -122,11 +120,9 @@ def _train(
         TrainError: They diverged again, or could not store checkpoints or the result.
         KeyboardInterrupt: They stopped on request.
     """
-    import ray
-
     for num_rollbacks in (0, 1):
         is_asked = watch(_trainer(task, window_set, allocation), task.monitor, task.last_step)
-        facts: dict[str, Any] = ray.get(task.monitor.facts.remote())
+        facts = result_from(task.monitor)
         problem = facts.pop("problem")
         if problem and facts["ending"] != "stopped":
             raise TrainError(
@@ -211,15 +207,16 @@ def _trainer(
 ) -> ray.train.torch.TorchTrainer:
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
 
     from qa_lib.training.planned_data import PlannedData
+    from qa_lib.training.rendezvous import GroupConfig
 
     use_gpu = allocation.device == "cuda"
     return TorchTrainer(
         run_rank,
         train_loop_config={"task": task},
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        torch_config=GroupConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=allocation.num_workers,
             use_gpu=use_gpu,

@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import Any
 
+from qa_lib.errors import TrainError
 from qa_lib.runs import stop_signals
 from qa_lib.runs.progress import Progress
 
@@ -42,6 +43,38 @@ class Monitor:
     def facts(self) -> dict[str, Any]:
         """Return the result of the training; empty until it ends."""
         return self._facts
+
+
+def start_monitor() -> Any:
+    """Start a Monitor on this process's node, so that no other node's loss takes it away.
+
+    One that is killed there starts again, empty, and calls to it wait.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(Monitor).options(
+        num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
+    )
+    return actor.remote()
+
+
+def result_from(monitor: Any) -> dict[str, Any]:
+    """Return the result of the training.
+
+    Raises:
+        TrainError: The monitor was killed after rank 0 had told it.
+    """
+    import ray
+
+    facts: dict[str, Any] = ray.get(monitor.facts.remote())
+    if not facts:
+        raise TrainError(
+            "The process that held the result of the training was killed.",
+            "The same command with --resume goes on from the last checkpoint.",
+        )
+    return facts
 
 
 def watch(trainer: Any, monitor: Any, num_steps: int) -> bool:

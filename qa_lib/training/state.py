@@ -58,7 +58,7 @@ class TrainingState:
         failure: Exception | None = None
 
         def flush() -> None:
-            """Write what is pending; a failure waits, for the others still gather with this rank."""
+            """Write what is pending. A failure waits: the others still gather with this rank."""
             nonlocal num_parts, failure
             if failure is None:
                 try:

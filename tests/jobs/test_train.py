@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,6 +18,7 @@ from qa_lib.data import load_questions
 from qa_lib.reporting.verify import verify
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import dataset, teacher
+from tests.support import sockets
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -27,11 +29,16 @@ FLAGS = """
     --train.zero-stage 2
 """.split()
 
+EXPOSED: set[str] = set()  # what listened beyond this machine while `trained` was made
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> RunFolder:
     storage = str(tmp_path_factory.mktemp("runs"))
-    train.JOB.execute(config.parse("train", [*FLAGS, "--storage", storage, "--run-name", "first"]))
+    settings = config.parse("train", [*FLAGS, "--storage", storage, "--run-name", "first"])
+    with sockets.exposed(psutil.Process()) as exposed:
+        train.JOB.execute(settings)
+    EXPOSED.update(exposed)
     return RunFolder(f"{storage}/first", "train")
 
 
@@ -48,6 +55,10 @@ def test_the_result_counts_what_was_trained_and_scored(trained: RunFolder):
     assert 0 <= result["em"] <= result["f1"] <= 100
     assert result["num_parameters"] == 22_566_146
     assert [row["step"] for row in trained.read_metrics()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_local_run_listens_on_loopback_alone(trained: RunFolder):
+    assert EXPOSED == set()
 
 
 def test_the_report_is_drawn_at_the_end(trained: RunFolder):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qa_lib.config import DataSettings
-from qa_lib.data import SCHEMA, Questions, Split, fingerprint, load_questions, splits_of
+from qa_lib.data import SCHEMA, Questions, Split, embedded, fingerprint, load_questions, splits_of
 from qa_lib.errors import ConfigError, DataError
 
 BOM = b"\xef\xbb\xbf"
@@ -204,6 +207,61 @@ def test_a_parquet_file_that_is_damaged_inside_is_named(tmp_path):
     content[10:200] = bytes(190)
     file.write_bytes(content)
     assert str(file) in refusal(file)
+
+
+@pytest.mark.parametrize("place", [0, -1])  # the rows of the file, and of its only group
+def test_a_parquet_file_that_tells_fewer_rows_than_it_holds_is_named(tmp_path, place):
+    """Arrow would return one row of fifty without a word."""
+    path = tmp_path / "train.parquet"
+    pq.write_table(embedded.corpus("eval").slice(0, 50), path)
+    content = path.read_bytes()
+    begin = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    footer = content[begin:-8]
+    fifty, one = b"\x16\x64", b"\x16\x02"  # 64-bit whole numbers of a Thrift structure
+    at = footer.index(fifty) if place == 0 else footer.rindex(fifty)
+    path.write_bytes(content[:begin] + footer[:at] + one + footer[at + 2 :] + content[-8:])
+    assert "counts of rows in its footer disagree" in refusal(path)
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_whole_or_refused(tmp_path):
+    """A writer replaces it in place, over and over, by halves."""
+    path = tmp_path / "train.parquet"
+    contents = []
+    for size in (50, 400):
+        pq.write_table(embedded.corpus("eval").slice(0, size), path)
+        contents.append(path.read_bytes())
+    over = threading.Event()
+
+    def write() -> None:
+        for content in itertools.cycle(contents):
+            if over.is_set():
+                return
+            with path.open("wb", buffering=0) as file:
+                for half in (content[: len(content) // 2], content[len(content) // 2 :]):
+                    file.write(half)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    sizes, num_refused = set(), 0
+    try:
+        for _ in range(200):
+            try:
+                sizes.add(load(str(path)).table.num_rows)
+            except DataError:
+                num_refused += 1
+    finally:
+        over.set()
+        writer.join()
+    assert sizes <= {50, 400} and num_refused
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(tmp_path):
+    """64 MiB of zeros in 300 KB."""
+    path = tmp_path / "train.json.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(64):
+            file.write(bytes(2**20))
+    assert "train.json.gz is unknown" in refusal(path)
 
 
 def test_json_that_is_not_squad_says_where(tmp_path):

@@ -175,6 +175,21 @@ def test_an_address_where_nothing_answers_is_named():
     assert "nonsense" in found.message
 
 
+@pytest.mark.parametrize("left", ["127.0.0.1:9", "nonsense"])
+def test_an_address_that_an_earlier_ray_left_behind_is_no_cluster(tmp_path, monkeypatch, left):
+    """`ray start` writes the file, and a machine that goes down leaves it."""
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(left)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)  # other tests' Ray
+    (found,) = faults(doctor.check_address("auto"))
+    assert "auto" in found.message
+    (tmp_path / "ray" / "ray_current_cluster").unlink()
+    (found,) = faults(doctor.check_address("auto"))
+    assert "no Ray runs" in found.message
+
+
 @pytest.mark.parametrize("code", [401, 403])
 def test_a_refused_token_is_told_from_silence(code):
     class Refusing(http.server.BaseHTTPRequestHandler):

@@ -90,6 +90,10 @@ CONFIGS = {
     "no object": content("config.json", "[]"),
     "no text": content("config.json", b"\xff\xfe{}"),
 }
+BEYOND = {
+    **{"id": 10**6, "content": "[NEW]", "single_word": False, "lstrip": False, "rstrip": False},
+    **{"normalized": False, "special": False},
+}
 TOKENIZERS = {
     "pattern": tokenizer(pre_tokenizer=pattern("((([")),
     "list": content("tokenizer.json", "[]"),
@@ -100,6 +104,10 @@ TOKENIZERS = {
     "class": content("tokenizer_config.json", '{"tokenizer_class":7}'),
     "padding": content("tokenizer_config.json", '{"pad_token":{"a":1}}'),
     "specials": content("special_tokens_map.json", "[]"),
+    "ids beyond the vocabulary": config(vocab_size=5),
+    "an added id beyond it": lambda folder: edit(
+        folder / "tokenizer.json", {"added_tokens": [BEYOND]}
+    ),
 }
 
 

@@ -218,6 +218,20 @@ def test_locks_of_other_machines_and_reused_process_numbers(place: str):
         assert not folder.exists(lock.LOCK)
 
 
+@pytest.mark.parametrize("jump_s", [-86_400, 86_400])
+def test_a_clock_that_jumps_takes_no_lock_from_a_living_process(tmp_path: Path, jump_s: int):
+    """On one machine a process and its start decide, which no clock can move."""
+    folder = Folder(str(tmp_path))
+    parent = os.getppid()
+    living = dataclasses.replace(
+        lock.Owner.new(), pid=parent, process_start=lock._process_start(parent), token="t"
+    )
+    beat = dataclasses.replace(living, beat_s=time.time() + jump_s)
+    folder.write_json(lock.LOCK, dataclasses.asdict(beat))
+    with pytest.raises(ConfigError):
+        lock.take(folder)
+
+
 def test_a_writer_that_was_believed_dead_writes_no_more(tmp_path: Path):
     run = RunFolder.open(settings_in(tmp_path), "train")
     run.write_json(lock.LOCK, dataclasses.asdict(lock.Owner.new()))

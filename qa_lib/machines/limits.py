@@ -1,0 +1,78 @@
+"""Errors of a machine that is used up: no room, memory, files or processes left for this user."""
+
+from __future__ import annotations
+
+import errno
+import resource
+
+from qa_lib.errors import ResourceError
+
+_NO_ROOM = (
+    "No room is left",
+    "Free some, or let TMPDIR, RAY_TMPDIR, HOME or --storage, whichever it is, name a larger disk.",
+)
+_NO_MEMORY = (
+    "No memory is left for this process",
+    "Raise its limit (`ulimit -v unlimited`, the container's memory), or take a smaller "
+    "--train.micro-batch or model.",
+)
+_BY_NUMBER = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EROFS: ("The disk is read-only", "Let TMPDIR, HOME or --storage name another."),
+    errno.ENOMEM: _NO_MEMORY,
+    errno.EFBIG: (
+        "A file would exceed the limit of this shell",
+        "Raise it: `ulimit -f unlimited`.",
+    ),
+    errno.EMFILE: ("This process may open no more files", "Raise the limit: `ulimit -n 65536`."),
+    errno.ENFILE: ("This machine can open no more files", "End other programs."),
+    errno.EAGAIN: ("This user may start no more processes", "Raise the limit: `ulimit -u 65536`."),
+}
+_BY_TEXT = {
+    "No usable temporary directory": ("Temporary files have no place", _NO_ROOM[1]),
+    "failed to map segment": _NO_MEMORY,  # the dynamic linker
+    "annot allocate memory": _NO_MEMORY,
+    "can't allocate memory": _NO_MEMORY,  # torch
+    "can't start new thread": _BY_NUMBER[errno.EAGAIN],
+    "No space left on device": _NO_ROOM,  # a library that has lost the number
+    "Too many open files": _BY_NUMBER[errno.EMFILE],
+}
+
+
+def explain(error: BaseException) -> ResourceError | None:
+    """Return the ResourceError behind an exception or its causes; None if no limit is."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        found = _reason(cause)
+        if found is not None:
+            detail = str(cause).strip().splitlines() or [type(cause).__name__]
+            return ResourceError(f"{found[0]}{_limit(found)}: {detail[0][:300]}", found[1])
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _reason(error: BaseException) -> tuple[str, str] | None:
+    if isinstance(error, MemoryError):
+        return _NO_MEMORY
+    if isinstance(error, OSError) and error.errno in _BY_NUMBER:
+        return _BY_NUMBER[error.errno]
+    if isinstance(error, (OSError, RuntimeError, ImportError)):
+        return next((found for text, found in _BY_TEXT.items() if text in str(error)), None)
+    return None
+
+
+def _limit(found: tuple[str, str]) -> str:
+    """Return the limit that was met, where the kernel tells it."""
+    kinds = {
+        _BY_NUMBER[errno.EMFILE]: (resource.RLIMIT_NOFILE, ""),
+        _BY_NUMBER[errno.EFBIG]: (resource.RLIMIT_FSIZE, " bytes"),
+        _NO_MEMORY: (resource.RLIMIT_AS, " bytes"),
+    }
+    if found not in kinds:
+        return ""
+    kind, unit = kinds[found]
+    most = resource.getrlimit(kind)[0]
+    return "" if most == resource.RLIM_INFINITY else f" (limit {most:,}{unit})"

@@ -1,0 +1,113 @@
+"""A machine that is used up is named with the limit, in two lines; the limits are met for real."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from qa_lib.errors import ModelError
+from qa_lib.machines import limits
+from qa_lib.models.guard import reading
+
+ROOT = Path(__file__).parents[3]
+
+
+@contextmanager
+def limited(kind: int, most: int) -> Iterator[None]:
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
+
+
+def fill_a_disk(folder: Path) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        full.write(b"x")
+
+
+def write_too_much(folder: Path) -> None:
+    with limited(resource.RLIMIT_FSIZE, 1000):
+        (folder / "large").write_bytes(bytes(2000))
+
+
+def open_too_many(folder: Path) -> None:
+    num_open = len(os.listdir("/proc/self/fd"))
+    with limited(resource.RLIMIT_NOFILE, num_open + 3):
+        files = []
+        try:
+            for number in range(10):
+                files.append(open(folder / str(number), "w"))
+        finally:
+            for file in files:
+                file.close()
+
+
+def take_all_memory(folder: Path) -> None:
+    bytearray(2**62)
+
+
+def take_all_memory_in_torch(folder: Path) -> None:
+    import torch
+
+    torch.empty(2**50)
+
+
+CAUSES: dict[Callable[[Path], None], str] = {
+    fill_a_disk: "No room is left",
+    write_too_much: "exceed the limit of this shell",
+    open_too_many: "open no more files",
+    take_all_memory: "No memory is left",
+    take_all_memory_in_torch: "No memory is left",
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_limit_that_is_met_is_named(tmp_path: Path, cause: Callable[[Path], None]):
+    with pytest.raises((OSError, MemoryError, RuntimeError)) as caught:
+        cause(tmp_path)
+    wrapped = ValueError("a library's own words")
+    wrapped.__cause__ = caught.value
+    for error in (caught.value, wrapped):
+        explained = limits.explain(error)
+        assert explained is not None and explained.remedy
+        with pytest.raises(type(explained), match=CAUSES[cause]):
+            raise explained
+
+
+def test_a_bug_is_no_limit():
+    for error in (ValueError("a bug"), FileNotFoundError(2, "x"), RuntimeError("a bug")):
+        assert limits.explain(error) is None
+
+
+def test_memory_that_runs_out_while_a_model_is_read_is_not_the_models_fault():
+    with pytest.raises(MemoryError), reading("it does not load", "Mend it."):
+        bytearray(2**62)
+    with pytest.raises(ModelError), reading("it does not load", "Mend it."):
+        raise KeyError("field")
+
+
+def test_a_command_without_memory_ends_in_two_lines_within_five_seconds():
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (500 * 2**20,) * 2)
+
+    started = time.process_time()
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.answer", "--answer.question", "Who?", "--answer.context", "A"],
+        cwd=ROOT,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+    )
+    assert time.process_time() - started < 5
+    assert done.returncode == 2, done.stderr
+    assert "No memory is left" in done.stderr and "Traceback" not in done.stderr
