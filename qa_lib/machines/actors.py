@@ -11,7 +11,7 @@ model again and again.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +29,13 @@ from qa_lib.machines.allocation import (
 )
 from qa_lib.machines.devices import num_local_cpus
 from qa_lib.runs.progress import Progress
+from qa_lib.runs.storage import first_line
 
 Work = Callable[[pa.Table], pa.Table]
 """What a loaded model does with a task: as many rows out as in."""
 
 _TASKS_PER_ACTOR = 2  # one runs, and the next is there when it ends
-_MOST_RETRIES = 3  # of a task whose actor or machine is lost
+_MOST_RETRIES = 3  # of a task, or of loading, whose actor or machine is lost
 
 
 def device_of(settings: Settings) -> str:
@@ -96,7 +97,8 @@ class ActorPool:
     ) -> Iterator[pa.Table]:
         """Work through tasks, and show the progress.
 
-        A lost actor is replaced, and its tasks are repeated.
+        A lost actor is replaced, and its tasks are repeated by whichever actor is there first: where
+        its machine is gone too, there may be no room for another.
 
         Args:
             load: Called once in each actor with its number of threads; loads the model. It must
@@ -110,20 +112,26 @@ class ActorPool:
 
         Raises:
             UserError: `load` or the work raised it; its class is kept.
+            ResourceError: A task, or the loading, has cost too many actors.
         """
         import ray
 
+        # Ray would spend its own retries within milliseconds of a machine's loss, on that machine.
         actor_class: Any = ray.remote(_Actor).options(
             num_cpus=MODEL_ACTOR_CPUS,
             num_gpus=self.num_gpus,
-            max_restarts=-1,
-            max_task_retries=_MOST_RETRIES,
             scheduling_strategy="SPREAD",  # by default, inside a trial, the trial's own bundle
         )
-        actors = [actor_class.remote(self.num_threads) for _ in range(self.num_actors)]
+        actors: list[Any] = []
+
+        def start() -> Any:
+            actors.append(actor_class.remote(self.num_threads))
+            return actors[-1]
+
+        crew = _Crew(start, self.num_actors, ray.put(load), tasks)
         try:
             with Progress(sum(task.num_rows for task in tasks), unit, title) as progress:
-                yield from _results(actors, ray.put(load), tasks, progress, f"{unit}_per_s")
+                yield from _in_order(crew, tasks, progress, f"{unit}_per_s")
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise error.cause from None
@@ -147,32 +155,76 @@ class _Actor:
         return None if task is None else self._work(task)
 
 
-def _results(
-    actors: Sequence[Any], load: Any, tasks: Sequence[pa.Table], progress: Progress, speed: str
+class _Crew:
+    """Actors at work: tasks go to those with a loaded model; others may still wait for room."""
+
+    def __init__(
+        self, start: Callable[[], Any], num_actors: int, load: Any, tasks: Sequence[pa.Table]
+    ) -> None:
+        """Start the actors, and let each load its model."""
+        self._start, self._load, self._tasks = start, load, tasks
+        self._waiting = deque(range(len(tasks)))
+        self._running: dict[Any, tuple[int | None, Any]] = {}
+        self._losses: Counter[int | None] = Counter()
+        self._loaded: list[Any] = []
+        self._lost: list[Any] = []
+        for _ in range(num_actors):
+            self._call(start(), None)
+
+    def next_result(self) -> tuple[int, pa.Table] | None:
+        """Wait until a call ends; return the task's number and result, or None if it gave none."""
+        import ray
+
+        (ready,), _ = ray.wait(list(self._running))
+        number, actor = self._running.pop(ready)
+        result = None
+        try:
+            result = ray.get(ready)
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+            self._replace(number, actor, error)
+        else:
+            if number is None:
+                self._loaded.append(actor)
+        for each in self._loaded:
+            num_running = sum(one is each for _, one in self._running.values())
+            for _ in range(min(_TASKS_PER_ACTOR - num_running, len(self._waiting))):
+                self._call(each, self._waiting.popleft())
+        return None if number is None or result is None else (number, result)
+
+    def _call(self, actor: Any, number: int | None) -> None:
+        task = None if number is None else self._tasks[number]
+        self._running[actor.call.remote(self._load, task)] = number, actor
+
+    def _replace(self, number: int | None, actor: Any, error: Exception) -> None:
+        """Give a lost actor's task back, and start another actor, once."""
+        self._losses[number] += 1
+        if self._losses[number] > _MOST_RETRIES:
+            doing = "loading its model" if number is None else f"on task {number}"
+            raise ResourceError(
+                f"{self._losses[number]} actors were lost {doing}: {first_line(error)}",
+                "Look for processes that were killed for memory (`dmesg`), and for lost nodes; "
+                "take fewer --evaluate.num-actors.",
+            ) from None
+        if number is not None:
+            self._waiting.appendleft(number)
+        if not any(one is actor for one in self._lost):
+            self._lost.append(actor)
+            self._loaded = [one for one in self._loaded if one is not actor]
+            self._call(self._start(), None)
+
+
+def _in_order(
+    crew: _Crew, tasks: Sequence[pa.Table], progress: Progress, speed: str
 ) -> Iterator[pa.Table]:
-    """Yield the results in the order of the tasks.
-
-    Tasks go to actors whose model is loaded: a cluster may still be starting machines for others.
-    """
-    import ray
-
-    waiting = deque(enumerate(tasks))
-    running: dict[Any, tuple[int | None, Any]] = {
-        actor.call.remote(load, None): (None, actor) for actor in actors
-    }
+    """Yield the results in the order of the tasks."""
     results: dict[int, pa.Table] = {}  # those that wait for an earlier one
     due, num_rows, started = 0, 0, None
     while due < len(tasks):
-        (ready,), _ = ray.wait(list(running))
-        number, actor = running.pop(ready)
-        result = ray.get(ready)
-        started = started or time.monotonic()
-        for _ in range(_TASKS_PER_ACTOR if number is None else 1):
-            if waiting:
-                following, task = waiting.popleft()
-                running[actor.call.remote(load, task)] = following, actor
-        if number is None:
+        done = crew.next_result()
+        started = started or time.monotonic()  # when the first model was loaded
+        if done is None:
             continue
+        number, result = done
         assert result.num_rows == tasks[number].num_rows, f"task {number} lost or gained rows"
         num_rows += result.num_rows
         progress.update(num_rows, **{speed: num_rows / (time.monotonic() - started)})

@@ -99,6 +99,15 @@ def test_tasks_of_a_lost_actor_are_repeated_by_its_successor(tmp_path):
     assert (tmp_path / "died").exists()
 
 
+def load_that_always_dies(num_threads: int) -> Work:
+    return lambda task: os._exit(1)
+
+
+def test_a_task_that_kills_every_actor_is_given_up():
+    with pytest.raises(ResourceError, match="4 actors were lost on task 0"):
+        run(load_that_always_dies, num_actors=1)
+
+
 def test_a_pool_is_sized_for_the_machine():
     pool = ActorPool.of(settings_of(2))
     assert (pool.device, pool.num_actors, pool.num_threads, pool.num_gpus) == ("cpu", 2, 2, 0)
