@@ -97,7 +97,7 @@ class ActorPool:
     ) -> Iterator[pa.Table]:
         """Work through tasks, and show the progress.
 
-        A lost actor is replaced, and its tasks are repeated by whichever actor is there first: where
+        A lost actor is replaced, and its tasks are repeated by whichever actor is there first; if
         its machine is gone too, there may be no room for another.
 
         Args:

@@ -56,6 +56,8 @@ def fine_tune(
         ResourceError: The machine or cluster cannot hold the workers.
         DataError: No question fits a window.
     """
+    import ray
+
     preview.check(settings)
     start_ray()
     allocation = allocate(settings.train, growth(settings))
