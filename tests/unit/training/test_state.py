@@ -91,7 +91,7 @@ def test_what_changes_is_said_with_its_effect(run, files, capsys):
     assert "resuming with --train.num-workers 1, not 2: losses agree to rounding" in said
     assert "resuming with --train.zero-stage 3, not 1" in said
     assert "resuming with --train.precision bf16, not fp32: losses differ" in said
-    assert len(said.splitlines()) == 3
+    assert said.count("resuming with") == 3
     with pytest.raises(CheckpointError, match="was written with --train.learning-rate"):
         check_resumable(settings_of("--train.learning-rate", "1e-3"), run, PLAN, {})
 
