@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
+from qa_lib.machines import devices
+from qa_lib.models.kernels import Kernels
 from qa_lib.runs import storage
-from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.checkpoints import Checkpoint, CheckpointStore
 from qa_lib.runs.folder import Folder
 from qa_lib.training.engine import Engine
 from qa_lib.training.group import agree, gather
@@ -21,11 +23,40 @@ from qa_lib.training.sources import SOURCES
 from qa_lib.training.task import TrainTask, changeable_of, checkpoints_of, identity_of
 
 
+def find_checkpoint(task: TrainTask, rank: int) -> Checkpoint | None:
+    """Return the newest good checkpoint on every rank, and remove damaged ones beyond it."""
+    store = CheckpointStore(checkpoints_of(task.run_path))
+    found: Checkpoint | None = agree(store.newest_good() if rank == 0 else None)
+    if rank == 0:
+        store.discard_after(found.step if found else -1)
+    return found
+
+
+def kernels_of(found: Checkpoint | None, task: TrainTask) -> Kernels | None:
+    """Return the kernels that a checkpoint was trained with, where the settings permit them.
+
+    What is fastest depends on the threads of a rank: another choice after a restart would change
+    the arithmetic and what dropout drops.
+    """
+    noted = found.meta.get("kernels") if found else None
+    train = task.settings.train
+    if (
+        noted is None
+        or noted["device"] != task.device
+        or train.precision not in ("auto", noted["precision"])
+        or train.attention not in ("auto", noted["attention"])
+        or (noted["products"] == "onednn" and not devices.has_onednn())
+    ):
+        return None
+    return Kernels(noted["precision"], noted["products"], noted["attention"])
+
+
 class RankCheckpoint:
     """Saves and restores one rank's engine and ledger; all ranks call the same methods."""
 
-    def __init__(self, task: TrainTask, engine: Engine, rank: int) -> None:
-        """Open the run's checkpoints; the ledger is empty."""
+    def __init__(self, task: TrainTask, engine: Engine, rank: int, kernels: Kernels) -> None:
+        """Open the run's checkpoints; the ledger is empty, and `kernels` are noted in them."""
+        self._kernels = kernels
         self._store = CheckpointStore(checkpoints_of(task.run_path))
         self._task, self._engine, self._rank = task, engine, rank
         self._ledger = SCHEMA.empty_table()
@@ -53,6 +84,12 @@ class RankCheckpoint:
             "changeable": changeable_of(settings),
             "plan": self._task.plan.fingerprint,
             SOURCES: self._task.sources,
+            "kernels": {
+                "device": self._task.device,
+                "precision": self._kernels.precision,
+                "products": self._kernels.products,
+                "attention": self._kernels.attention,
+            },
         }
         step = self._engine.step_number
         with tempfile.TemporaryDirectory(prefix="qa-checkpoint-") as name:
@@ -72,11 +109,8 @@ class RankCheckpoint:
             return storage.first_line(error)
         return ""
 
-    def restore(self) -> None:
-        """Continue from the newest good checkpoint, of any number of ranks, if there is one."""
-        found = agree(self._store.newest_good() if self._rank == 0 else None)
-        if self._rank == 0:
-            self._store.discard_after(found.step if found else -1)
+    def restore(self, found: Checkpoint | None) -> None:
+        """Continue from a checkpoint, which any number of ranks wrote, if there is one."""
         if found is None:
             return
         with tempfile.TemporaryDirectory(prefix="qa-checkpoint-") as name:

@@ -22,7 +22,7 @@ from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.group import agree, prepare_process
 from qa_lib.training.loop import Ending, StepBatch, collate, take_steps
-from qa_lib.training.rank_checkpoint import RankCheckpoint
+from qa_lib.training.rank_checkpoint import RankCheckpoint, find_checkpoint, kernels_of
 from qa_lib.training.rank_metrics import RankMetrics
 from qa_lib.training.task import TrainTask
 
@@ -46,7 +46,9 @@ def train(task: TrainTask) -> None:
     tokenizer = models.load_tokenizer(settings.model.name)
     pad = windows.PadSpec.of(tokenizer, settings.data.max_length)
     is_gpu = task.device == "cuda"
-    chosen = agree(_choose_kernels(task, model.config) if rank == 0 else None)
+    found = find_checkpoint(task, rank)
+    chosen = kernels_of(found, task)
+    chosen = agree(chosen or _choose_kernels(task, model.config) if rank == 0 else None)
     chosen.apply(model)
     engine = Engine(
         model,
@@ -57,8 +59,8 @@ def train(task: TrainTask) -> None:
         micro_batch=task.micro_batch,
         seed=settings.seed,
     )
-    checkpoint = RankCheckpoint(task, engine, rank)
-    checkpoint.restore()
+    checkpoint = RankCheckpoint(task, engine, rank, chosen)
+    checkpoint.restore(found)
     metrics = RankMetrics(task, engine, rank)
     after_step = partial(_after_step, task, engine, checkpoint, metrics)
     ending = take_steps(engine, _batches(task, tables, pad, metrics), task.last_step, after_step)

@@ -181,6 +181,13 @@ def test_another_precision_and_micro_batch_go_on(ranks, with_dropout, world_size
     assert losses != pytest.approx(with_dropout[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_rank_that_cannot_write_holds_up_no_other(ranks, with_dropout, stage):
+    first, second = (ranks[2, rank]["half_saved"][stage] for rank in (0, 1))
+    assert "No such file" in first["problem"] and second["problem"] == ""
+    assert first["losses"] == second["losses"] == pytest.approx(with_dropout[0][:4], rel=1e-5)
+
+
 @pytest.mark.parametrize("poisoned", ["loss", "gradient"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_step_that_is_not_finite_moves_nothing(ranks, stage, poisoned):

@@ -17,11 +17,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from transformers import BertConfig, BertForQuestionAnswering
 
 from qa_lib import models
 from qa_lib.config import TrainSettings
 from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.training import state
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.group import gather, join_group
@@ -219,6 +221,21 @@ def elsewhere(folder: Path) -> dict:
     return found
 
 
+def half_saved(folder: Path, stage: int) -> dict:
+    """Save where rank 0 cannot write any of its many parts; then train on."""
+    engine = build(zero_stage=stage, **RESUMED)
+    first = losses_of(run(engine, until=2))
+    parts, state._PART_BYTES = state._PART_BYTES, 1
+    target = folder / "absent" if dist.get_rank() == 0 else scratch(folder, f"half-{stage}")
+    try:
+        engine.save(target)
+        problem = ""
+    except (OSError, SafetensorError) as error:
+        problem = str(error)
+    state._PART_BYTES = parts
+    return {"problem": problem, "losses": first + losses_of(run(engine, until=4))}
+
+
 def checkpointed() -> list[float]:
     """Train with dropout and recomputed activations."""
     return losses_of(run(build(zero_stage=0, gradient_checkpointing=True, **RESUMED)))
@@ -273,6 +290,7 @@ def main(rank: int, world_size: int, folder: Path) -> None:
     both = dist.FileStore(f"{folder}/both", -1)
     both.set(f"checkpoints-{world_size}-{rank}", "written")
     if world_size > 1:
+        results["half_saved"] = {stage: half_saved(folder, stage) for stage in (2, 3)}
         results["skipping"] = {
             (stage, name): skipping(stage, poison)
             for stage in STAGES
