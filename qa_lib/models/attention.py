@@ -58,12 +58,7 @@ def _register() -> None:
     AttentionMaskInterface.register(_NAME, _mask)
 
 
-def _mask(
-    *args: Any,
-    mask_function: Any = None,
-    attention_mask: torch.Tensor | None = None,
-    **options: Any,
-) -> torch.Tensor | None:
+def _mask(**options: Any) -> torch.Tensor | None:
     """Return what transformers' mask for sdpa says: true where a token is seen.
 
     Where only padding is hidden it has the shape (windows, 1, 1, tokens), which tells
@@ -71,7 +66,8 @@ def _mask(
     """
     from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
-    if mask_function is bidirectional_mask_function and attention_mask is not None:
-        hides_nothing = options.get("allow_is_bidirectional_skip") and bool(attention_mask.all())
-        return None if hides_nothing else attention_mask.bool()[:, None, None]
-    return sdpa_mask(*args, mask_function=mask_function, attention_mask=attention_mask, **options)
+    real = options.get("attention_mask")  # (windows, tokens)
+    if real is None or options.get("mask_function") is not bidirectional_mask_function:
+        return sdpa_mask(**options)
+    hides_nothing = options.get("allow_is_bidirectional_skip", False) and bool(real.all())
+    return None if hides_nothing else real.bool()[:, None, None]
