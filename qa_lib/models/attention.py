@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 Kernel = Literal["sdpa", "batched", "eager"]
@@ -50,9 +51,23 @@ def use(model: PreTrainedModel, kernel: Kernel) -> None:
 @cache
 def _register() -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
 
     from qa_lib.models.batched_attention import attend
 
     AttentionInterface.register(_NAME, attend)
-    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    AttentionMaskInterface.register(_NAME, _mask)
+
+
+def _mask(**options: Any) -> torch.Tensor | None:
+    """Return what transformers' mask for sdpa says: true where a token is seen.
+
+    Where only padding is hidden it has the shape (windows, 1, 1, tokens), which tells
+    `batched_attention` so.
+    """
+    from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
+
+    real = options.get("attention_mask")  # (windows, tokens)
+    if real is None or options.get("mask_function") is not bidirectional_mask_function:
+        return sdpa_mask(**options)
+    hides_nothing = options.get("allow_is_bidirectional_skip", False) and bool(real.all())
+    return None if hides_nothing else real.bool()[:, None, None]

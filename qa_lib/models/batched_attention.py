@@ -139,7 +139,7 @@ def _hide(scores: torch.Tensor, mask: torch.Tensor) -> None:
     similar lengths, so that padding is a small part.
     """
     lowest = torch.finfo(scores.dtype).min
-    if mask.shape[1] != 1 or (mask.shape[2] != 1 and mask.stride(2) != 0):
+    if mask.shape[1:3] != (1, 1):
         scores.masked_fill_(~mask, lowest)
         return
     real = mask[:, 0, 0].expand(len(scores), -1)  # (windows, tokens)

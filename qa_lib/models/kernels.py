@@ -1,8 +1,8 @@
 """Which arithmetic and which attention are fastest for a model on this machine: measured.
 
-A copy of the model with one layer takes the steps, or passes, that the job will take, once with
-every candidate. On a CPU these are float32 products by MKL or by oneDNN, or bf16 by oneDNN, each
-with every attention kernel of the family. The figures are kept in the user's cache folder.
+A copy of the model with one layer takes a step, or pass, with every candidate, on one thread. On a
+CPU these are float32 products by MKL or by oneDNN, or bf16 by oneDNN, each with every attention
+kernel of the family. The figures are kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from qa_lib.models.attention import Kernel
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_BUDGET_S = 0.5
+_BUDGET_S = 0.4  # of the processor, after which nothing more is timed
 _LIMIT_S = 3.0  # on a busy machine, for a first pass with every candidate
 _FLOPS = 4e9  # of a measured pass, at most: 20 ms at 200 GFLOP/s
 _ROUNDS = 3
-_CONTENDER = 1.5  # times the fastest first pass, within which a candidate is timed again
+_CONTENDER = 2.0  # times the fastest pass so far, within which a candidate is timed again
 _VERSION = 1  # of the measurement; other versions' figures are ignored
 _ARITHMETIC: tuple[tuple[str, devices.Products], ...] = (
     ("bf16", "onednn"),
@@ -65,7 +65,8 @@ class Kernels:
         products: Library of float32 matrix products on a CPU.
         attention: Kernel of the attention.
         measured_ms: Milliseconds of a pass of one layer by candidate; empty where none was timed.
-        flops_per_s: Of that pass with the chosen kernels, its linear layers counted; 0 likewise.
+        flops_per_s: Of that pass with the chosen kernels, on one thread, counting its linear
+            layers; 0 likewise.
     """
 
     precision: str
@@ -162,7 +163,6 @@ def _key(config: Any, workload: Workload, length: int, candidates: list[Kernels]
         devices.processor_name(),
         torch.__version__,
         transformers.__version__,
-        torch.get_num_threads(),
         config.model_type,
         sizes,
         workload.num_windows,
@@ -177,28 +177,31 @@ def _measure(config: Any, workload: Workload, length: int, candidates: list[Kern
     """Time all candidates once, then the fastest in turns, until the time is over."""
     import torch
 
-    before = devices.products()
-    started = time.perf_counter()
+    before, num_threads = devices.products(), torch.get_num_threads()
+    by_name = {each.name: each for each in candidates}
+    best: dict[str, float] = {}
+    started, started_cpu = time.perf_counter(), time.thread_time()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.set_num_threads(1)
         layer = _Layer(config, workload, length)
-        best: dict[str, float] = {}
-        by_name = {each.name: each for each in candidates}
+
+        def take(name: str) -> None:
+            by_name[name].apply(layer.model)
+            seconds = layer.time(by_name[name].precision)
+            best[name] = min(seconds, best.get(name, seconds))
+
         try:
-            for name, each in by_name.items():
-                if best and time.perf_counter() - started > _LIMIT_S:
-                    break
-                each.apply(layer.model)
-                layer.time(each.precision)  # the first pass sets kernels up
-                best[name] = layer.time(each.precision)
-            for _ in range(_ROUNDS):
+            for name in by_name:  # the first passes also set kernels up
+                if not best or time.perf_counter() - started < _LIMIT_S:
+                    take(name)
+            for number in range(_ROUNDS):
                 limit = _CONTENDER * min(best.values())
                 for name in [name for name, seconds in best.items() if seconds <= limit]:
-                    if time.perf_counter() - started > _BUDGET_S:
-                        break
-                    by_name[name].apply(layer.model)
-                    best[name] = min(best[name], layer.time(by_name[name].precision))
+                    if number == 0 or time.thread_time() - started_cpu < _BUDGET_S:
+                        take(name)
         finally:
             devices.use_products(before)
+            torch.set_num_threads(num_threads)
     fastest = min(best, key=best.__getitem__)
     chosen = by_name[fastest]
     return Kernels(
@@ -239,10 +242,14 @@ class _Layer:
             self._mask[0, -1] = 0
 
     def time(self, precision: str) -> float:
-        """Return the seconds of a pass, with its backward pass where the workload trains."""
+        """Return the seconds of a pass, with its backward pass where the workload trains.
+
+        They are the processor's, of this one thread: unlike the time on the clock, and unlike that
+        of several threads, which wait for each other, they hardly change on a busy machine.
+        """
         import torch
 
-        started = time.perf_counter()
+        started = time.thread_time()
         with (
             torch.inference_mode(not self._trains),
             torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
@@ -250,7 +257,7 @@ class _Layer:
             output = self.model(input_ids=self._tokens, attention_mask=self._mask)
         if self._trains:
             (output.start_logits.float().sum() + output.end_logits.float().sum()).backward()
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
 
 class _Entry:

@@ -79,9 +79,10 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     precision = kernels.precision
     num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
     flops = 6 * models.num_matrix_parameters(model) * num_tokens
-    speed = train.num_workers * (
-        kernels.flops_per_s or devices.flops_per_second(allocation.device, precision, gpu)
-    )
+    if kernels.flops_per_s:
+        speed = kernels.flops_per_s * devices.num_local_cpus()
+    else:
+        speed = train.num_workers * devices.flops_per_second(allocation.device, precision, gpu)
     longest = int(plan.lengths.max())
     is_measured = train.micro_batch == "auto" and allocation.device == "cuda"
     bytes_per_window = activation_bytes(
