@@ -33,14 +33,14 @@ work, a tiny random model was trained for a step, evaluated, and asked at its ma
 and in a batch. A model of another family is refused by name before anything starts, and so is a
 checkpoint without a fast tokenizer. `make adjust` takes fewer families: see the guide.
 
-"Padding moves its scores": a convolution, hashing or sparse blocks that the attention mask does not
-reach, so that a score depends a little on what a window is batched with.
+"Padding moves its scores": a convolution, hashing, routing or sparse blocks that the attention mask
+does not reach, so that a score depends a little on what a window is batched with.
 
 | family | works | longest window | remark |
 |---|---|---|---|
 """
 LONG = "The bridge was built by Ann Lee in 1890 and the river runs below it . " * 12
-MOST_DIFFERENCE = 1e-3  # of a probability, between a question alone and one in a batch
+MOST_DIFFERENCE = 1e-3  # of a logit, between a window alone and one in a batch
 _LENGTH = 64  # positions of the tiny models
 _WIDTHS = {
     "hidden_size": 32, "d_model": 32, "emb_dim": 32, "dim": 32, "n_embd": 32, "embedding_size": 32,
@@ -205,15 +205,28 @@ def _train(folder: str) -> None:
 
 
 def _ask(folder: str, longest: int) -> float:
-    """Answer at the maximum length; return how far a score in a batch is from the one alone."""
+    """Answer at the maximum length; return how far logits in a batch are from those alone."""
+    import numpy as np
+    import pyarrow as pa
+
     from qa_lib.serving import Answerer
 
     answerer = Answerer(folder, batch_size=8, precision="fp32")
-    options = {"max_seq_len": longest, "doc_stride": 8}
     texts = [LONG, LONG[:40], LONG[:70]]
-    together = answerer(["Who built it ?"] * 3, texts, **options)
-    alone = [answerer("Who built it ?", text, **options) for text in texts]
-    return max(abs(a["score"] - b["score"]) for a, b in zip(alone, together, strict=True))
+    answerer(["Who built it ?"] * 3, texts, max_seq_len=longest, doc_stride=8)
+    forward = answerer._forward
+    rows = pa.table({"question": ["Who built it ?"] * 3, "context": texts})
+    spec = windows.WindowSpec(longest, 8)
+    table = windows.build(rows, forward.tokenizer, spec, labels=False).table
+    logits = []
+    for size in (1, 8):
+        forward.batch_size = size
+        parts = [
+            start[start > -np.inf]  # of real tokens, window after window
+            for _, start, _ in forward(table)
+        ]
+        logits.append(np.concatenate(parts))
+    return float(np.abs(logits[0] - logits[1]).max())
 
 
 def page(outcomes: Iterable[Outcome]) -> str:
