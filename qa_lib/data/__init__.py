@@ -10,6 +10,8 @@ them stop the run.
 from __future__ import annotations
 
 from qa_lib.data.loading import (
+    is_on_hub,
+    is_table,
     load_held_out,
     load_questions,
     load_splits,
@@ -25,6 +27,8 @@ __all__ = [
     "Split",
     "context_edges",
     "fingerprint",
+    "is_on_hub",
+    "is_table",
     "load_questions",
     "load_splits",
     "load_held_out",

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class _WrongType(Exception):
     """A column has a type that cannot be what it is wanted for."""
 
 
+@lru_cache(1024)
 def plain(name: str) -> str:
     """Return the name of a column as `KNOWN_NAMES` spells it: `Answer Start` is answer_start."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")

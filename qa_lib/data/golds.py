@@ -195,11 +195,10 @@ def _search(
     if not len(open_):
         return golds.text, found, ambiguous
     texts = golds.text.to_pylist()
-    context_row, context = -1, ""
-    for gold in open_.tolist():
-        if (row := int(golds.row[gold])) != context_row:
-            context_row, context = row, contexts[row].as_py()
-        text, begin = texts[gold], int(golds.start[gold])
+    distinct = contexts.take(pa.array(golds.row[open_])).dictionary_encode()
+    originals = distinct.dictionary.to_pylist()
+    for gold, number in zip(open_.tolist(), distinct.indices.to_pylist(), strict=True):
+        context, text, begin = originals[number], texts[gold], int(golds.start[gold])
         if begin >= 0:  # some tools trim the text and forget the offset
             begin += len(context[begin:]) - len(context[begin:].lstrip())
             if context.startswith(text, begin):
@@ -235,7 +234,12 @@ def find(text: str, context: str) -> list[tuple[int, int]]:
 
 
 def _occurrences(text: str, context: str) -> list[tuple[int, int]]:
-    return [(match.start(), match.end()) for match in re.finditer(re.escape(text), context)]
+    places = []
+    begin = context.find(text)
+    while begin >= 0:
+        places.append((begin, begin + len(text)))
+        begin = context.find(text, begin + len(text))
+    return places
 
 
 def _is_whole_words(context: str, begin: int, end: int) -> bool:

@@ -118,13 +118,13 @@ def _rows(
     """Yield the rows of an article, a paragraph or a row; `outer` is what is inherited."""
     for key in _NESTING:
         if key in item:
-            inherited = {
+            inherited = outer | {
                 own: value
                 for own, value in item.items()
-                if own == "title" or (isinstance(value, str) and plain(own) in known - {"id"})
+                if isinstance(value, str) and own != "id" and plain(own) in known
             }
             for part in item[key] or ():
-                yield from _rows(part, outer | inherited, known)
+                yield from _rows(part, inherited, known)
             return
     if not isinstance(item, dict):
         raise TypeError(f"{str(item)[:40]!r} is not an object")
@@ -206,7 +206,8 @@ def _table(rows: list[dict[str, Any]], name: str, known: frozenset[str]) -> pa.T
     Raises:
         DataError: A value has no place in a table of questions.
     """
-    names = dict.fromkeys(key for row in rows for key in row if plain(key) in known)
+    keys = dict.fromkeys(key for row in rows for key in row)
+    names = [key for key in keys if plain(key) in known]
     columns = {}
     for column in names:
         try:

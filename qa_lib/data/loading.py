@@ -139,6 +139,20 @@ def _source_of(data: DataSettings, split: str) -> str:
     return data.eval_source or data.source if split == "eval" else data.source
 
 
+def is_table(path: str) -> bool:
+    """Whether the suffix of a file is that of a container other than JSON lines."""
+    suffix = containers.split_suffix(path)
+    return suffix[1] in containers.SUFFIXES and (
+        suffix[1] not in (".jsonl", ".ndjson") or bool(suffix[2])
+    )
+
+
+def is_on_hub(data: DataSettings, split: Split) -> bool:
+    """Whether a split can only be a dataset of the hub."""
+    source = _source_of(data, split)
+    return source != "embedded" and _is_on_hub(source)
+
+
 def _is_on_hub(source: str) -> bool:
     """Whether a name can only be a hub id: not a URL, nor a path by its spelling or on the disk."""
     if "://" in source or os.path.exists(os.path.expanduser(source)):

@@ -19,7 +19,7 @@ from qa_lib.data import golds
 from qa_lib.data.schema import RAW, TEXT_COLUMNS
 
 Mask = np.ndarray  # bool, one per row of the batch
-_ROWS_PER_BATCH = 32_768  # bounds the memory of a check, whatever the size of the table
+_ROWS_PER_BATCH = 8192  # bounds the memory of a check, whatever the size of the table
 _SHOWN_CHARACTERS = 60  # of a value, in messages
 REPEATED_ID = "another row has the same id"
 
