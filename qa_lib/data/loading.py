@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,8 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from qa_lib.data import columns, containers, embedded, files, golds, hub, shards, validation
-from qa_lib.data.schema import RAW, SCHEMA, Questions, Split
+from qa_lib.data import (
+    columns,
+    containers,
+    embedded,
+    files,
+    hub,
+    quarantine,
+    shards,
+    validation,
+)
+from qa_lib.data.schema import SCHEMA, Questions, Split
 from qa_lib.errors import DataError
 from qa_lib.runs.folder import Folder
 
@@ -51,7 +59,7 @@ def load_questions(
     _check_gold(table, source, base)
     checked = validation.check(table, all_golds_count=base == "eval")
     if checked.bad:
-        _quarantine(table, parts, checked.bad, data, base, quarantine_dir)
+        quarantine.set_aside(table, parts, checked.bad, data, base, quarantine_dir)
     if checked.table.num_rows == 0:
         raise DataError(f"{source} holds no questions that can be used.", hub.ALTERNATIVES)
     table = checked.table.cast(SCHEMA)
@@ -264,61 +272,6 @@ def _check_gold(table: pa.Table, source: str, split: str) -> None:
             )
 
 
-def _quarantine(
-    table: pa.Table,
-    parts: list[tuple[str, pa.Table]],
-    bad: list[tuple[int, str]],
-    data: DataSettings,
-    split: str,
-    directory: str | None,
-) -> None:
-    """Write the faulty rows to the quarantine.
-
-    Raises:
-        DataError: There are more faulty rows than `data.bad_row_limit` allows.
-    """
-    ends = np.cumsum([len(part) for _, part in parts])
-    located = []
-    for row, reason in bad:
-        part = int(np.searchsorted(ends, row, side="right"))
-        located.append((parts[part][0], row - int(ends[part]) + len(parts[part][1]), reason))
-    rows = table.take([row for row, _ in bad])
-    where = ""
-    if directory is not None:
-        name = f"quarantine-{split}.jsonl"
-        Folder(directory).write_text(name, "".join(validation.records(rows, located)))
-        where = f" All of them are in {directory}/{name}."
-    if len(bad) > data.bad_row_limit * table.num_rows:
-        counts = Counter(reason for _, reason in bad)
-        examples = "; ".join(
-            f"{name} row {row}: {reason} ({validation.detail(content, reason)})"
-            for (name, row, reason), content in zip(
-                located[:3], rows.slice(0, 3).cast(RAW).to_pylist(), strict=True
-            )
-        )
-        raise DataError(
-            f"{len(bad):,} of {table.num_rows:,} rows cannot be used, more than "
-            f"data.bad_row_limit {data.bad_row_limit:g} allows: "
-            + ", ".join(f"{count:,} because {reason}" for reason, count in counts.most_common())
-            + f". First (rows count from 0): {examples}.{where}",
-            _remedy(counts, len(bad) / table.num_rows),
-        )
-
-
-def _remedy(counts: Counter[str], fraction: float) -> str:
-    """Say what to do about faulty rows; those that may be unanswerable are not to be given up."""
-    if any(counts[reason] for reason in golds.WITHOUT_ANSWER):
-        return (
-            "Say of every question which it is: unanswerable (is_impossible true, no answers), or "
-            "answerable (answers, is_impossible false or absent). Leaving these rows out would "
-            "leave out unanswerable questions."
-        )
-    return (
-        "Repair or remove these rows, or accept their loss with --data.bad-row-limit "
-        f"{_round_up(fraction)}."
-    )
-
-
 def _sample(table: pa.Table, limit: int | None) -> pa.Table:
     """Take `limit` rows from the whole table, in its order.
 
@@ -329,12 +282,6 @@ def _sample(table: pa.Table, limit: int | None) -> pa.Table:
         return table
     order = np.random.default_rng(0).permutation(table.num_rows)
     return table.take(pa.array(np.sort(order[:limit])))
-
-
-def _round_up(fraction: float) -> float:
-    """Round a fraction up to two significant digits."""
-    digits = 1 - int(np.floor(np.log10(fraction)))
-    return min(1.0, round(float(np.ceil(fraction * 10**digits)) / 10**digits, digits))
 
 
 def _part_articles(table: pa.Table, fraction: float, split: str, source: str) -> pa.Table:

@@ -6,9 +6,8 @@ before it, and so relies on them. Answers are judged last, by `golds`.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data import golds
-from qa_lib.data.schema import RAW, TEXT_COLUMNS
+from qa_lib.data.schema import TEXT_COLUMNS
 
 Mask = np.ndarray  # bool, one per row of the batch
 _ROWS_PER_BATCH = 8192  # bounds the memory of a check, whatever the size of the table
-_SHOWN_CHARACTERS = 60  # of a value, in messages
 REPEATED_ID = "another row has the same id"
 
 
@@ -76,39 +74,6 @@ def check(table: pa.Table, *, all_golds_count: bool = False) -> Checked:
         sound = sound.filter(pa.array(~repeats))
     bad = [(int(row), names[reasons[row] - 1]) for row in np.flatnonzero(reasons)]
     return Checked(sound, bad, {what: count for what, count in notes.items() if count})
-
-
-def detail(row: dict[str, object], reason: str) -> str:
-    """Return the id of a faulty row and the value that is at fault, for messages."""
-    field = _FIELDS.get(reason, "answers")
-    value = row.get(field)
-    if isinstance(value, dict):
-        texts, starts = value.get("text") or [], value.get("answer_start") or []
-        value = [f"{_shown(text)} at {start}" for text, start in zip(texts, starts, strict=False)]
-        return f"id {_shown(row.get('id'))}, {field}: {', '.join(value) or 'none'}"
-    return f"id {_shown(row.get('id'))}, {field}: {_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    text = _readable(value) if isinstance(value, bytes) else value
-    shown = repr(text)
-    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}...'"
-
-
-def records(rows: pa.Table, located: Sequence[tuple[str, int, str]]) -> Iterator[str]:
-    r"""Yield faulty rows as JSON lines.
-
-    Args:
-        rows: The faulty rows only. Bytes that are not UTF-8 are written as `\xNN`.
-        located: Of each row: its file, its row number there, and what is wrong.
-    """
-    for (file, row, reason), content in zip(located, rows.cast(RAW).to_pylist(), strict=True):
-        record = {"file": file, "row": row, "reason": reason, **content}
-        yield json.dumps(record, ensure_ascii=False, default=_readable) + "\n"
-
-
-def _readable(content: bytes) -> str:
-    return content.decode("utf-8", "backslashreplace")
 
 
 def _check(batch: pa.RecordBatch) -> np.ndarray:
@@ -175,6 +140,3 @@ CHECKS: tuple[tuple[str, Callable[[pa.RecordBatch], Mask]], ...] = (
     ("the question is empty", _is_blank("question")),
     ("the context is empty", _is_blank("context")),
 )
-_FIELDS = {
-    reason: field for reason, _ in CHECKS for field in TEXT_COLUMNS if f" {field} " in reason
-} | {REPEATED_ID: "id", "a text is not valid UTF-8": "question"}
