@@ -6,6 +6,8 @@ a list of items, an object that holds one (`data`), an object of columns, or an 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -20,6 +22,12 @@ from qa_lib.runs import json_text
 
 _BLOCK_BYTES = 1 << 24  # of pyarrow's reader: no line may be longer
 _NUM_PEEKED = 64  # lines that tell the types of columns
+_LARGE_BYTES = 1 << 23  # documents above are parsed item by item
+_ROWS_PER_PART = 8192
+_HEAD = re.compile(
+    r'\ufeff?\s*(?P<object>\{(\s*"\w+"\s*:\s*("[^"\\]*"|[\w.+-]+)\s*,)*\s*"data"\s*:\s*)?\['
+)
+_SPACE = re.compile(r"\s*")
 _NESTING = ("paragraphs", "qas")
 
 
@@ -39,6 +47,10 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
         DataError: It is not JSON, cut off, or in the layout of another task.
     """
     known = KNOWN_NAMES | mapped
+    if len(content) > _LARGE_BYTES:
+        streamed = _read_streamed(content, name, known)
+        if streamed is not None:
+            return streamed
     data = content.to_pybytes().removeprefix(b"\xef\xbb\xbf").lstrip()  # a byte-order mark
     try:
         document = json_text.parse(_decode(data[: (data.find(b"\n") + 1) or None]))
@@ -53,6 +65,55 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
             ) from None
     refuse_others(document, name)
     return _table(list(_walk(_items(document, name), name, known)), name, known)
+
+
+def _read_streamed(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.Table | None:
+    """Read a large document item by item, so that its objects are never in memory as a whole.
+
+    Returns:
+        None where the document is of another form, faulty, or of parts that differ in types.
+    """
+    if _HEAD.match(content[: 1 << 16].to_pybytes().decode("utf-8", "replace")) is None:
+        return None
+    tables = []
+    try:
+        rows = _walk(_streamed(str(memoryview(content), "utf-8", "strict")), name, known)
+        while part := list(islice(rows, _ROWS_PER_PART)):
+            tables.append(_table(part, name, known))
+    except (ValueError, RecursionError, DataError):
+        return None  # read again as a whole, which tells what is wrong
+    if not tables or any(not table.schema.equals(tables[0].schema) for table in tables):
+        return None
+    return pa.concat_tables(tables)
+
+
+def _streamed(text: str) -> Iterator[Any]:
+    """Yield the items of `data`, or of a list, as they are parsed.
+
+    Raises:
+        ValueError: The text is not JSON.
+    """
+    head = _HEAD.match(text)
+    assert head is not None
+    decoder, at = json.JSONDecoder(), head.end()
+    while True:
+        item, at = decoder.raw_decode(text, _after_space(text, at))
+        refuse_others(item, "")
+        yield item
+        at = _after_space(text, at)
+        if text[at : at + 1] != ",":
+            break
+        at += 1
+    rest = text[at + 1 :].strip()
+    if head["object"]:
+        json_text.parse("{" + rest.removeprefix(","))
+    if text[at : at + 1] != "]" or (rest and not head["object"]):
+        raise ValueError("the list does not end")
+
+
+def _after_space(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()
 
 
 def _is_whole(data: bytes, document: dict[str, Any]) -> bool:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qa_lib.config import DataSettings
-from qa_lib.data import Questions, golds, load_questions, read_questions, splits_of
+from qa_lib.data import Questions, golds, json_files, load_questions, read_questions, splits_of
 from qa_lib.errors import DataError
 
 BERLIN = "Berlin has 10 inhabitants and one mayor."
@@ -430,3 +430,21 @@ def test_articles_without_titles_are_held_out_by_context(tmp_path):
 def test_a_pointer_of_git_lfs_is_named(tmp_path):
     (tmp_path / "q.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
     assert "Git LFS" in refusal(tmp_path / "q.parquet").problem
+
+
+@pytest.mark.parametrize("form", DOCUMENTS)
+def test_a_large_document_is_read_item_by_item_to_the_same_questions(tmp_path, form, monkeypatch):
+    path = as_json(tmp_path / "q.json", DOCUMENTS[form])
+    whole = load(path).table
+    monkeypatch.setattr(json_files, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(json_files, "_ROWS_PER_PART", 1)
+    assert load(path).table.equals(whole)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+def test_a_large_document_that_is_cut_off_is_named(tmp_path, kept, monkeypatch):
+    monkeypatch.setattr(json_files, "_LARGE_BYTES", 0)
+    path = as_json(tmp_path / "q.json", squad(*[ASKED | {"answers": [TEN]}] * 5))
+    text = path.read_text()
+    path.write_text(text[: int(len(text) * kept)])
+    assert "is not JSON, or is cut off" in refusal(path).problem
