@@ -6,6 +6,7 @@ a list of items, an object that holds one (`data`), an object of columns, or an 
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -51,14 +52,17 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
         streamed = _read_streamed(content, name, known)
         if streamed is not None:
             return streamed
-    data = content.to_pybytes().removeprefix(b"\xef\xbb\xbf").lstrip()  # a byte-order mark
+    if content[:3].to_pybytes() == b"\xef\xbb\xbf":  # a byte-order mark
+        content = content[3:]
+    lines = _lines(content)
     try:
-        document = json_text.parse(_decode(data[: (data.find(b"\n") + 1) or None]))
-        if isinstance(document, dict) and "data" not in document and not _is_whole(data, document):
-            return _read_lines(data, name, known)
+        document = json_text.parse(_decode(next(lines, (1, b""))[1]))
+        if isinstance(document, dict) and "data" not in document:
+            if _is_item(document) or next(lines, None) is not None:
+                return _read_lines(content, name, known)
     except ValueError:  # a document over several lines, or damaged
         try:
-            document = json_text.parse(_decode(data))
+            document = json_text.parse(_decode(memoryview(content)))
         except ValueError as error:
             raise DataError(
                 f"{name} is not JSON, or is cut off: {error}.", "Fetch or write it again."
@@ -77,7 +81,7 @@ def _read_streamed(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.T
         return None
     tables = []
     try:
-        rows = _walk(_streamed(str(memoryview(content), "utf-8", "strict")), name, known)
+        rows = _walk(_streamed(str(memoryview(content), "utf-8")), name, known)
         while part := list(islice(rows, _ROWS_PER_PART)):
             tables.append(_table(part, name, known))
     except (ValueError, RecursionError, DataError):
@@ -114,11 +118,6 @@ def _streamed(text: str) -> Iterator[Any]:
 def _after_space(text: str, at: int) -> int:
     space = _SPACE.match(text, at)
     return at if space is None else space.end()
-
-
-def _is_whole(data: bytes, document: dict[str, Any]) -> bool:
-    """Whether the first line is all, and an object of columns or a list under another key."""
-    return not data.partition(b"\n")[2].strip() and not _is_item(document)
 
 
 def _is_item(value: dict[str, Any]) -> bool:
@@ -207,22 +206,22 @@ def _mrqa_answers(row: dict[str, Any]) -> list[dict[str, Any]]:
     return spans + [{"text": text, "answer_start": None} for text in others]
 
 
-def _read_lines(data: bytes, name: str, known: frozenset[str]) -> pa.Table:
+def _read_lines(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.Table:
     """Read an item on each line: with pyarrow where they are rows of one form."""
     try:
-        items = list(islice(_parsed_lines(data, name), _NUM_PEEKED))
+        items = list(islice(_parsed_lines(content, name), _NUM_PEEKED))
         refuse_others(items[0], name)
         peeked = _table(list(_walk(items, name, known)), name, known)
     except DataError:
         items, peeked = [], None
-        refuse_others(json_text.parse(_decode(data.partition(b"\n")[0])), name)
+        refuse_others(json_text.parse(_decode(next(_lines(content))[1])), name)
     if peeked is not None and not any(key in items[0] for key in (*_NESTING, "header")):
         # Types are those of the first lines: left alone, pyarrow reads texts that look like dates
         # as dates. A column that comes later is inferred.
         fields = [field for field in peeked.schema if "null" not in str(field.type)]
         try:
             table = pyarrow.json.read_json(
-                pa.BufferReader(data),
+                pa.BufferReader(content),
                 pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES),
                 pyarrow.json.ParseOptions(explicit_schema=pa.schema(fields)),
             )
@@ -232,23 +231,16 @@ def _read_lines(data: bytes, name: str, known: frozenset[str]) -> pa.Table:
             table = table.select([n for n in table.column_names if plain(n) in known])
             if "timestamp" not in str(table.schema):
                 return _without_null_columns(table)
-    return _table(list(_walk(_parsed_lines(data, name), name, known)), name, known)
+    return _table(list(_walk(_parsed_lines(content, name), name, known)), name, known)
 
 
-def _parsed_lines(data: bytes, name: str) -> Iterator[Any]:
+def _parsed_lines(content: pa.Buffer, name: str) -> Iterator[Any]:
     """Yield the object of each line.
 
     Raises:
         DataError: A line is not a JSON object; it is named.
     """
-    end, number = -1, 0
-    while end < len(data):
-        begin, number = end + 1, number + 1
-        end = data.find(b"\n", begin)
-        end = len(data) if end < 0 else end
-        line = data[begin:end].strip()
-        if not line:
-            continue
+    for number, line in _lines(content):
         try:
             row = json_text.parse(_decode(line))
             if not isinstance(row, dict):
@@ -259,6 +251,14 @@ def _parsed_lines(data: bytes, name: str) -> Iterator[Any]:
                 f"Each line must be one JSON object. {EXPECTED}",
             ) from None
         yield row
+
+
+def _lines(content: pa.Buffer) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank, and their numbers, without a copy of the whole."""
+    stream = io.BufferedReader(pa.BufferReader(content), 1 << 20)
+    for number, line in enumerate(stream, start=1):
+        if line := line.strip():
+            yield number, line
 
 
 def _table(rows: list[dict[str, Any]], name: str, known: frozenset[str]) -> pa.Table:
@@ -321,9 +321,9 @@ def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else str(value)
 
 
-def _decode(data: bytes) -> str:
+def _decode(data: bytes | memoryview) -> str:
     """Decode bytes; what is not UTF-8 becomes lone surrogates, for `_encoded`."""
-    return data.decode("utf-8", "surrogateescape")
+    return str(data, "utf-8", "surrogateescape")
 
 
 def _encoded(value: Any) -> Any:
