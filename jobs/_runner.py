@@ -105,6 +105,10 @@ class Job:
             from qa_lib import doctor
 
             doctor.require(settings, scores_answers=self.scores_answers)
+        if self.scores_answers:
+            from qa_lib import training
+
+            training.check_inputs(settings)
         if self.has_run_folder:
             self._run_in_folder(settings)
         else:
@@ -117,6 +121,11 @@ class Job:
         if self.has_run_folder:
             RunFolder.check(settings, self.name)
         print(settings.to_yaml())
+        if self.scores_answers:
+            from qa_lib import training
+            from qa_lib.runs.storage import to_json
+
+            print(to_json(training.check_inputs(settings), indent=2))
         if self.describe is not None:
             described = self.describe(settings)
             print(described if isinstance(described, str) else to_json(described, indent=2))

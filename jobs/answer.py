@@ -4,8 +4,10 @@
     python -m jobs.answer --model.name runs/mine --answer.context @article.txt
     python -m jobs.answer --model.name runs/mine --answer.input in.jsonl --answer.output out.jsonl
 
-One question prints JSON: score, start, end, answer. A file holds a JSON object with question and
-context on every line; the output has the same lines with a `prediction` each.
+One question prints JSON: score, start, end, answer; a context that begins with @ is given as @@. A
+file holds a JSON object with question and context on every line; the output has the same lines with
+a `prediction` each. Another file of questions (SQuAD's JSON, CSV, Parquet, ...) is read as
+--data.source is, and the lines of the output have id, question, context and prediction.
 """
 
 from __future__ import annotations

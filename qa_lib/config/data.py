@@ -8,6 +8,8 @@ from pydantic import Field
 
 from qa_lib.config.base import BrokenRules, Group, Memory, Name, Text
 
+COLUMNS = ("question", "context", "answers", "answer_start", "id", "title", "is_impossible")
+
 
 class DataSettings(Group):
     """Which questions are read, and how they are cut into token windows."""
@@ -15,11 +17,16 @@ class DataSettings(Group):
     source: Name = Field(
         default="embedded",
         description="Where training questions come from: embedded, a hub id, a folder, a file "
-        "(Parquet, JSON lines, official SQuAD JSON), or an fsspec URL.",
+        "(SQuAD JSON, JSON lines, Parquet, CSV, TSV, XLSX, Arrow; .gz, .zst), or an fsspec URL.",
     )
     eval_source: Name | None = Field(
         default=None,
         description="Where evaluation questions come from; none: the dev split of source.",
+    )
+    columns: str | None = Field(
+        default=None,
+        description="Names of columns that are not the usual ones: "
+        "question=q,context=passage,answer=a,answer_start=at,id=key,title=page,is_impossible=no.",
     )
     version: Annotated[Literal["1.1", "2.0"], Text] = Field(
         default="1.1", description="SQuAD version, where file names carry v1.1 or v2.0."
@@ -57,8 +64,26 @@ class DataSettings(Group):
         description="Fraction of quarantined rows above which the run stops.",
     )
 
+    @property
+    def column_names(self) -> dict[str, str]:
+        """Names of columns by what they are: question, context, answers, answer_start, ..."""
+        pairs = (part.partition("=") for part in (self.columns or "").split(",") if part.strip())
+        named = {what.strip().replace("-", "_"): name.strip() for what, _, name in pairs}
+        if "answer" in named:
+            named["answers"] = named.pop("answer")
+        return named
+
     def broken_rules(self) -> BrokenRules:
         """Yield the rules that do not hold."""
+        wrong = [
+            what for what, name in self.column_names.items() if what not in COLUMNS or not name
+        ]
+        if wrong:
+            yield (
+                ("data.columns",),
+                f"data.columns names {', '.join(wrong)}; it takes WHAT=COLUMN,... with WHAT one of "
+                f"{', '.join(COLUMNS)}",
+            )
         if self.stride >= self.max_length:
             yield (
                 ("data.stride", "data.max_length"),

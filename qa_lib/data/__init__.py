@@ -9,7 +9,15 @@ them stop the run.
 
 from __future__ import annotations
 
-from qa_lib.data.loading import load_held_out, load_questions, load_splits, splits_of
+from qa_lib.data.loading import (
+    is_on_hub,
+    is_table,
+    load_held_out,
+    load_questions,
+    load_splits,
+    read_questions,
+    splits_of,
+)
 from qa_lib.data.schema import SCHEMA, Questions, Split, fingerprint
 from qa_lib.data.shards import context_edges, write_shards
 
@@ -19,9 +27,12 @@ __all__ = [
     "Split",
     "context_edges",
     "fingerprint",
+    "is_on_hub",
+    "is_table",
     "load_questions",
     "load_splits",
     "load_held_out",
+    "read_questions",
     "splits_of",
     "write_shards",
 ]

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pyarrow import fs
 
-from qa_lib.data import json_files
-from qa_lib.data.schema import conform
+from qa_lib.data import containers
 from qa_lib.errors import DataError
-from qa_lib.runs import storage
+from qa_lib.runs import json_text, storage
 from qa_lib.runs.folder import Folder
 
-SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json")
-PREFIXES = {"train": ("train",), "eval": ("dev", "validation")}
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})$")
+SPLIT_NAMES = {
+    "train": (("train",),),
+    "eval": (("dev", "validation", "val", "valid"), ("test",)),
+}
+"""Names of each split, those that are looked for first in front."""
+STATE = "state.json"  # of a dataset that `datasets` saved to disk
+_NOT_QUESTIONS = {
+    STATE,
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "manifest.json",
+    "config.json",
+    "package.json",
+}
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]{8,})?$")
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{3,})$")
+_PREFERENCE = {".parquet": 0, ".arrow": 1, ".feather": 1, ".json": 2, ".jsonl": 2, ".ndjson": 2}
 
 
 class SplitNotFound(DataError):
@@ -40,11 +53,13 @@ def naming(name: str) -> Iterator[None]:
 
 
 def find(folder: Folder, split: str, version: str) -> list[Folder]:
-    """Find the files of a split in a folder, by name.
+    """Find the files of a split in a folder, or else in those below, by name.
 
-    Names begin with `train`, or with `dev` or `validation`. Those that name another version
-    (`v1.1`, `v2.0`) are left out; Parquet is preferred to JSON. Files `NAME-00000-of-00018.*` are
-    one candidate, and all of them must exist.
+    A name of the split is looked for in the file's name, then in the folders above it: `train`;
+    `dev`, `validation`, `val` or `valid`, and where there is none `test`. Those that name another
+    version (`v1.1`, `v2.0`) are left out; Parquet is preferred to Arrow, to JSON, to other tables.
+    Files `NAME-00000-of-00018.*` are one candidate, and all of them must exist; so are files
+    numbered from 0 or 1.
 
     Returns:
         The files in the order of their shards.
@@ -53,25 +68,25 @@ def find(folder: Folder, split: str, version: str) -> list[Folder]:
         SplitNotFound: There is no candidate.
         DataError: There are several, or a shard is missing.
     """
-    candidates: dict[str, list[str]] = {}
     with naming(folder.path):
-        names = [entry.base_name for entry in folder.entries() if entry.is_file]
-    for name in names:
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() in SUFFIXES and stem.lower().startswith(PREFIXES[split]):
-            shard = _SHARD.match(stem)
-            pattern = f"{shard['stem']}-*-of-{shard['count']}{suffix}" if shard else name
-            candidates.setdefault(pattern, []).append(name)
+        names = _files_below(folder)
+    candidates: dict[str, list[str]] = {}
+    for wanted in SPLIT_NAMES[split]:
+        chosen = [name for name in names if split_name(name) in wanted]
+        nearest = min((name.count("/") for name in chosen), default=0)
+        candidates = _grouped([name for name in chosen if name.count("/") == nearest])
+        if candidates:
+            break
     of_version = [name for name in candidates if not _is_of_other_version(name, version)]
-    parquet = [name for name in of_version if name.lower().endswith(".parquet")]
-    best = parquet or of_version
+    ranks = {name: _PREFERENCE.get(containers.split_suffix(name)[1], 3) for name in of_version}
+    best = [name for name, rank in ranks.items() if rank == min(ranks.values())]
     flag = "--data.source" if split == "train" else "--data.eval-source"
-    wanted = " or ".join(f"{prefix}*" for prefix in PREFIXES[split])
     if not best:
-        found = ", ".join(candidates or names) or "no files"
+        words = " or ".join(f"{word}*" for word in SPLIT_NAMES[split][0])
+        found = ", ".join([*(candidates or names)][:20]) or "no files of questions"
         why = f" of version {version}" if candidates else ""
         raise SplitNotFound(
-            f"{folder.path} holds no {wanted} file{why}; it holds {found}.",
+            f"{folder.path} holds no {words} file{why}; it holds {found}.",
             f"Name the file with {flag}, or choose the version with --data.version.",
         )
     if len(best) > 1:
@@ -82,57 +97,92 @@ def find(folder: Folder, split: str, version: str) -> list[Folder]:
     return [folder.child(name) for name in _complete(folder, best[0], candidates[best[0]])]
 
 
-def read(file: Folder) -> pa.Table:
-    """Read a file of Parquet, JSON lines, or official nested JSON as `schema.conform` leaves it.
+def split_name(path: str) -> str | None:
+    """Return the word of a path that names a split, of the file's name before its folders'."""
+    known = [word for groups in SPLIT_NAMES.values() for group in groups for word in group]
+    *folders, file = path.split("/")
+    stem = containers.split_suffix(file)[0].lower()
+    for part in (stem, *(each.lower() for each in reversed(folders))):
+        for word in re.findall(r"[a-z]+", part):
+            if word in known:
+                return str(word)
+            for name in ("train", "dev", "validation"):  # such as trainset and devel
+                if word.startswith(name):
+                    return name
+    return None
 
-    Raises:
-        DataError: It is missing, truncated, of another format, or holds other columns.
-    """
-    with naming(file.path):
-        content = file.read_bytes()
-    suffix = os.path.splitext(file.path)[1].lower()
-    if suffix == ".parquet":
-        return parquet(content, file.path)
-    if suffix in SUFFIXES:
-        return conform(json_files.read(content, file.path), file.path)
-    raise DataError(
-        f"The format of {file.path} is unknown.", f"Use a file of {', '.join(SUFFIXES)}."
+
+def _files_below(folder: Folder) -> list[str]:
+    """Return the paths of files that may hold questions, relative to the folder, sorted."""
+    selector = fs.FileSelector(folder.root, recursive=True, allow_not_found=True)
+    infos = folder.filesystem.get_file_info(selector)
+    paths = (info.path.removeprefix(folder.root).lstrip("/") for info in infos if info.is_file)
+    return sorted(
+        path
+        for path in paths
+        if containers.split_suffix(path)[1] in containers.SUFFIXES
+        and path.rpartition("/")[2] not in _NOT_QUESTIONS
+        and not any(part.startswith(".") for part in path.split("/"))
     )
 
 
-def parquet(content: pa.Buffer, name: str) -> pa.Table:
-    """Read the questions of a Parquet file.
+def _grouped(names: list[str]) -> dict[str, list[str]]:
+    """Return the files of each candidate by its name; shards are one candidate."""
+    groups: dict[str, list[str]] = {}
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    for name in names:
+        stem = containers.split_suffix(name)[0]
+        suffix = name[len(stem) :]
+        if shard := _SHARD.match(stem):
+            pattern = f"{shard['stem']}-*-of-{shard['count']}{suffix}"
+            groups.setdefault(pattern, []).append(name)
+        elif number := _NUMBERED.match(stem):
+            numbered.setdefault(f"{number['stem']}*{suffix}", []).append(
+                (int(number["index"]), name)
+            )
+        else:
+            groups[name] = [name]
+    for pattern, files in numbered.items():
+        files.sort()
+        indices = [index for index, _ in files]
+        if indices[0] in (0, 1) and indices == list(range(indices[0], indices[0] + len(indices))):
+            groups[pattern] = [name for _, name in files]
+        else:
+            groups |= {name: [name] for _, name in files}
+    return groups
+
+
+def is_saved_dataset(folder: Folder) -> bool:
+    """Whether a folder is one dataset that `datasets` saved to disk: a single source."""
+    with naming(folder.path):
+        return folder.exists(STATE)
+
+
+def saved_files(folder: Folder) -> list[Folder]:
+    """Return the files of a dataset that `datasets` saved to disk.
 
     Raises:
-        DataError: It is truncated or damaged, or holds other columns.
+        DataError: The list of its files is damaged.
     """
+    with naming(folder.url(STATE)):
+        content = folder.read_bytes(STATE).to_pybytes()
     try:
-        _check_counts(pq.read_metadata(pa.BufferReader(content)))
-        table = pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
+        return [folder.child(each["filename"]) for each in json_text.parse(content)["_data_files"]]
+    except (ValueError, KeyError, TypeError):
         raise DataError(
-            f"{name} is truncated or damaged: {storage.first_line(error)}.",
-            "Fetch or write it again.",
+            f"{folder.url(STATE)} does not list the dataset's files.", "Save the dataset again."
         ) from None
-    return conform(table, name)
 
 
-def _check_counts(metadata: pq.FileMetaData) -> None:
-    """Check that a footer's counts agree: Arrow believes the smallest, and drops the other rows.
+def read(file: Folder, mapped: frozenset[str] = frozenset()) -> pa.Table:
+    """Read a file as `containers.read` does.
 
     Raises:
-        ArrowInvalid: They do not.
+        DataError: It is missing, truncated, or of another format.
     """
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    agree = metadata.num_rows == sum(group.num_rows for group in groups)
-    for group in groups:
-        for number in range(group.num_columns):
-            is_flat = metadata.schema.column(number).max_repetition_level == 0
-            num_values = group.column(number).num_values
-            # A list has at least one value a row, an empty one too.
-            agree &= num_values == group.num_rows if is_flat else num_values >= group.num_rows
-    if not agree:
-        raise pa.ArrowInvalid("the counts of rows in its footer disagree")
+    with naming(file.path):
+        content = file.read_bytes()
+    return containers.read(content, file.path, mapped)
 
 
 def _is_of_other_version(name: str, version: str) -> bool:
@@ -141,17 +191,17 @@ def _is_of_other_version(name: str, version: str) -> bool:
 
 
 def _complete(folder: Folder, pattern: str, names: list[str]) -> list[str]:
-    """Return the shards of a candidate in order, and check that none is missing."""
+    """Return the files of a candidate in order, and check that no shard is missing."""
     stem, star, rest = pattern.partition("-*-of-")
     if not star:
         return names
+    by_index = {int(name[len(stem) + 1 :][:5]): name for name in names}
     count = int(rest[:5])
-    wanted = [f"{stem}-{index:05d}-of-{rest}" for index in range(count)]
-    missing = [name for name in wanted if name not in names]
+    missing = [f"{stem}-{index:05d}-of-{rest}" for index in range(count) if index not in by_index]
     if missing:
         raise DataError(
             f"{folder.path} lacks {len(missing)} of {count} shards: {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}.",
             "Fetch or write them again.",
         )
-    return wanted
+    return [by_index[index] for index in range(count)]

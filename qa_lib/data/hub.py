@@ -6,16 +6,15 @@ import sys
 
 import pyarrow as pa
 
-from qa_lib.data.schema import conform
+from qa_lib.data import files
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
 _TIMEOUT_S = 4.0
-_SPLITS = {"train": ("train",), "eval": ("validation", "dev")}
 ALTERNATIVES = (
-    "Give --data.source `embedded`, a file or folder (Parquet, JSON lines, official SQuAD JSON), "
-    "a URL of one (gs://...), or a hub id that this machine can reach. HF_HUB_OFFLINE=1 uses what "
-    "was downloaded before."
+    "Give --data.source `embedded`, a file or folder (SQuAD JSON, JSON lines, Parquet, CSV, "
+    "Arrow), a URL of one (gs://...), or a hub id that this machine can reach. HF_HUB_OFFLINE=1 "
+    "uses what was downloaded before."
 )
 
 
@@ -27,7 +26,7 @@ def read(repo_id: str, split: str) -> pa.Table:
         split: `train` or `eval`, which the hub calls validation.
 
     Returns:
-        As `schema.conform` leaves it.
+        The columns that the dataset has, for `columns.normalise`.
 
     Raises:
         DataError: The hub cannot be reached, or it lacks the dataset or the split.
@@ -43,11 +42,12 @@ def read(repo_id: str, split: str) -> pa.Table:
         raise DataError(
             f"The hub dataset {repo_id} does not load: {storage.first_line(error)}.", ALTERNATIVES
         ) from error
-    for name in _SPLITS[split]:
-        if name in splits:
-            return conform(splits[name].with_format("arrow")[:], f"The hub dataset {repo_id}")
+    for names in files.SPLIT_NAMES[split]:
+        for name in splits:
+            if files.split_name(name) in names:
+                return splits[name].with_format("arrow")[:]
     raise DataError(
-        f"The hub dataset {repo_id} has no split {' or '.join(_SPLITS[split])}; "
+        f"The hub dataset {repo_id} has no split {' or '.join(files.SPLIT_NAMES[split][0])}; "
         f"it has {', '.join(splits)}.",
         "Download it and name the file, or choose another with --data.source or "
         "--data.eval-source.",

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import fs
 
-from qa_lib.data import embedded, files, hub, shards, validation
-from qa_lib.data.schema import SCHEMA, Questions, Split, conform
+from qa_lib.data import (
+    columns,
+    containers,
+    embedded,
+    files,
+    hub,
+    quarantine,
+    shards,
+    validation,
+)
+from qa_lib.data.schema import SCHEMA, Questions, Split
 from qa_lib.errors import DataError
 from qa_lib.runs.folder import Folder
 
@@ -45,18 +54,47 @@ def load_questions(
     """
     source = _source_of(data, split)
     base: Base = "eval" if split == "eval" else "train"
-    parts = _read(source, base, data.version)
-    table = pa.concat_tables([part for _, part in parts])
-    bad = validation.find(table)
-    if bad:
-        table = _quarantine(table, parts, bad, data, base, quarantine_dir)
-    if table.num_rows == 0:
+    parts = _read(source, base, data)
+    table = _identified(pa.concat_tables([part for _, part in parts]))
+    _check_gold(table, source, base)
+    checked = validation.check(table, all_golds_count=base == "eval")
+    if checked.bad:
+        quarantine.set_aside(table, parts, checked.bad, data, base, quarantine_dir)
+    if checked.table.num_rows == 0:
         raise DataError(f"{source} holds no questions that can be used.", hub.ALTERNATIVES)
-    table = table.cast(SCHEMA)
+    table = checked.table.cast(SCHEMA)
     if base == "train" and (data.holdout_articles or split == "holdout"):
         table = _part_articles(table, data.holdout_articles, split, source)
     limit = data.train_limit if split == "train" else data.eval_limit
-    return Questions(_sample(table, limit), split, source, len(bad))
+    return Questions(_sample(table, limit), split, source, len(checked.bad), checked.notes)
+
+
+def read_questions(source: str, data: DataSettings) -> pa.Table:
+    """Read a file of questions and contexts to be answered, with or without golds.
+
+    Args:
+        source: The path or URL of a file.
+        data: Names its columns, where they are not the usual ones.
+
+    Returns:
+        Columns `id`, `question` and `context`, each row with text in all of them.
+
+    Raises:
+        DataError: The file cannot be read, or a row lacks its question or context.
+    """
+    folder, _ = _locate(source)
+    table = _normalised([(source, files.read(folder, _mapped(data)))], data)[0][1]
+    table = _identified(table).select(["id", "question", "context"])
+    for name in ("question", "context"):
+        texts = table[name].fill_null("")
+        blank = np.flatnonzero(pc.equal(pc.binary_length(texts), 0).to_numpy())
+        if len(blank):
+            row = table.slice(int(blank[0]), 1).to_pylist()[0]
+            raise DataError(
+                f"{source} row {blank[0]} (counted from 0), id {row['id']!r}, has no {name}.",
+                "Write it, or remove the row.",
+            )
+    return table
 
 
 def load_splits(data: DataSettings, *, quarantine_dir: str | None = None) -> list[Questions]:
@@ -109,11 +147,25 @@ def _source_of(data: DataSettings, split: str) -> str:
     return data.eval_source or data.source if split == "eval" else data.source
 
 
+def is_table(path: str) -> bool:
+    """Whether the suffix of a file is that of a container other than JSON lines."""
+    suffix = containers.split_suffix(path)
+    return suffix[1] in containers.SUFFIXES and (
+        suffix[1] not in (".jsonl", ".ndjson") or bool(suffix[2])
+    )
+
+
+def is_on_hub(data: DataSettings, split: Split) -> bool:
+    """Whether a split can only be a dataset of the hub."""
+    source = _source_of(data, split)
+    return source != "embedded" and _is_on_hub(source)
+
+
 def _is_on_hub(source: str) -> bool:
     """Whether a name can only be a hub id: not a URL, nor a path by its spelling or on the disk."""
     if "://" in source or os.path.exists(os.path.expanduser(source)):
         return False
-    looks_like_path = source.startswith((".", "/", "~")) or source.lower().endswith(files.SUFFIXES)
+    looks_like_path = source.startswith((".", "/", "~")) or bool(containers.split_suffix(source)[1])
     return not looks_like_path and source.count("/") <= 1
 
 
@@ -140,6 +192,8 @@ def _holds(data: DataSettings, split: Base) -> bool:
     manifest = shards.read_manifest(folder)
     if manifest is not None:
         return split in manifest["splits"]
+    if files.is_saved_dataset(folder):
+        return split == "train" or data.eval_source is not None
     try:
         files.find(folder, split, data.version)
     except files.SplitNotFound:
@@ -147,60 +201,75 @@ def _holds(data: DataSettings, split: Base) -> bool:
     return True
 
 
-def _read(source: str, split: Base, version: str) -> list[tuple[str, pa.Table]]:
-    """Return (name, table as `schema.conform` leaves it) of each file of a split."""
+def _read(source: str, split: Base, data: DataSettings) -> list[tuple[str, pa.Table]]:
+    """Return (name, table as `columns.normalise` leaves it) of each file of a split."""
     if source == "embedded":
-        return [(source, conform(embedded.corpus(split), source))]
+        return [(source, columns.normalise(embedded.corpus(split), source))]
     if _is_on_hub(source):
-        return [(source, hub.read(source, split))]
+        return _normalised([(source, hub.read(source, split))], data)
     folder, is_file = _locate(source)
     if is_file:
-        return [(source, files.read(folder))]
+        return _normalised([(source, files.read(folder, _mapped(data)))], data)
     manifest = shards.read_manifest(folder)
     if manifest is not None:
-        return shards.read_shards(folder, manifest, split)
-    found = files.find(folder, split, version)
-    return [(f"{source.rstrip('/')}/{file.name}", files.read(file)) for file in found]
+        parts = shards.read_shards(folder, manifest, split)
+        return [(name, columns.normalise(part, name)) for name, part in parts]
+    is_saved = files.is_saved_dataset(folder)
+    found = files.saved_files(folder) if is_saved else files.find(folder, split, data.version)
+    names = (f"{source.rstrip('/')}{file.path.removeprefix(folder.path)}" for file in found)
+    return _normalised(
+        [(name, files.read(file, _mapped(data))) for name, file in zip(names, found, strict=True)],
+        data,
+    )
 
 
-def _quarantine(
-    table: pa.Table,
-    parts: list[tuple[str, pa.Table]],
-    bad: list[tuple[int, str]],
-    data: DataSettings,
-    split: str,
-    directory: str | None,
-) -> pa.Table:
-    """Write the faulty rows to the quarantine and return the others.
+def _mapped(data: DataSettings) -> frozenset[str]:
+    """Return the names of columns that JSON is to keep beside the usual ones."""
+    return frozenset(columns.plain(path.split(".")[0]) for path in data.column_names.values())
+
+
+def _normalised(
+    parts: list[tuple[str, pa.Table]], data: DataSettings
+) -> list[tuple[str, pa.Table]]:
+    """Bring parts to one schema; those without rows have no columns to judge."""
+    filled = [(name, part) for name, part in parts if part.num_rows or part.num_columns]
+    if not filled:
+        raise DataError(f"{parts[0][0]} holds no questions that can be used.", hub.ALTERNATIVES)
+    return [(name, columns.normalise(part, name, data.column_names)) for name, part in filled]
+
+
+def _identified(table: pa.Table) -> pa.Table:
+    """Give rows without id their number, and rows without title one title for each context."""
+    if table["id"].null_count:
+        numbers = pa.array([f"row-{number}" for number in range(table.num_rows)])
+        table = table.set_column(0, "id", pc.coalesce(table["id"], numbers))
+    titles = table["title"]
+    if titles.null_count or pc.any(pc.equal(pc.binary_length(titles), 0)).as_py():
+        contexts = table["context"].combine_chunks().dictionary_encode()
+        raw = contexts.dictionary.cast(pa.binary()).to_pylist()
+        names = [f"context {hashlib.sha256(text).hexdigest()[:12]}" for text in raw]
+        made = pa.array(names, pa.string()).take(contexts.indices)
+        blank = pc.equal(pc.binary_length(titles), 0).fill_null(True)
+        table = table.set_column(1, "title", pc.if_else(blank, made, titles))
+    return table
+
+
+def _check_gold(table: pa.Table, source: str, split: str) -> None:
+    """Refuse questions of which none has a gold or is said to have none.
 
     Raises:
-        DataError: There are more faulty rows than `data.bad_row_limit` allows.
+        DataError: They can be answered, not trained on or scored.
     """
-    ends = np.cumsum([len(part) for _, part in parts])
-    located = []
-    for row, reason in bad:
-        part = int(np.searchsorted(ends, row, side="right"))
-        located.append((parts[part][0], row - int(ends[part]) + len(parts[part][1]), reason))
-    where = ""
-    if directory is not None:
-        name = f"quarantine-{split}.jsonl"
-        rows = table.take([row for row, _ in bad])
-        Folder(directory).write_text(name, "".join(validation.records(rows, located)))
-        where = f" All of them are in {directory}/{name}."
-    if len(bad) > data.bad_row_limit * table.num_rows:
-        counts = Counter(reason for _, reason in bad)
-        examples = "; ".join(f"{name} row {row}: {reason}" for name, row, reason in located[:3])
-        raise DataError(
-            f"{len(bad):,} of {table.num_rows:,} rows cannot be used, more than "
-            f"data.bad_row_limit {data.bad_row_limit:g} allows: "
-            + ", ".join(f"{count:,} because {reason}" for reason, count in counts.most_common())
-            + f". First (rows count from 0): {examples}.{where}",
-            "Repair or remove these rows, or accept their loss with --data.bad-row-limit "
-            f"{_round_up(len(bad) / table.num_rows)}.",
-        )
-    good = np.ones(table.num_rows, bool)
-    good[[row for row, _ in bad]] = False
-    return table.filter(pa.array(good))
+    texts = pc.struct_field(table["answers"], "text")
+    if table.num_rows and texts.null_count == table.num_rows:
+        if not pc.any(table["is_impossible"]).as_py():
+            work = "scored" if split == "eval" else "trained on"
+            raise DataError(
+                f"{source} holds {table.num_rows:,} questions without answers; they cannot be "
+                f"{work}.",
+                f"Answer them with `python -m jobs.answer --answer.input {source} "
+                "--answer.output answers.jsonl`, or give a file with answers.",
+            )
 
 
 def _sample(table: pa.Table, limit: int | None) -> pa.Table:
@@ -213,12 +282,6 @@ def _sample(table: pa.Table, limit: int | None) -> pa.Table:
         return table
     order = np.random.default_rng(0).permutation(table.num_rows)
     return table.take(pa.array(np.sort(order[:limit])))
-
-
-def _round_up(fraction: float) -> float:
-    """Round a fraction up to two significant digits."""
-    digits = 1 - int(np.floor(np.log10(fraction)))
-    return min(1.0, round(float(np.ceil(fraction * 10**digits)) / 10**digits, digits))
 
 
 def _part_articles(table: pa.Table, fraction: float, split: str, source: str) -> pa.Table:

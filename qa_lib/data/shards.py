@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lib.data.files import naming, parquet
+from qa_lib.data import containers
+from qa_lib.data.files import naming
 from qa_lib.errors import DataError
 from qa_lib.runs import json_text, manifest
 from qa_lib.runs.folder import Damaged, Folder, StoredFile
@@ -120,7 +121,7 @@ def read_shards(folder: Folder, fields: dict[str, Any], split: str) -> list[tupl
         split: `train` or `eval`.
 
     Returns:
-        (name, table as `schema.conform` leaves it) of each shard.
+        (name, table as it is stored) of each shard.
 
     Raises:
         DataError: The split is absent, or a shard is missing, truncated or changed; it is named.
@@ -140,7 +141,7 @@ def read_shards(folder: Folder, fields: dict[str, Any], split: str) -> list[tupl
                 content = folder.read_checked(file)
         except Damaged as damage:
             raise DataError(f"The shard {folder.path}/{damage}.", _AGAIN) from None
-        parts.append((name, parquet(content, name)))
+        parts.append((name, containers.read(content, name)))
     return parts
 
 

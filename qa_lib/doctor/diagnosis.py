@@ -23,6 +23,7 @@ _REMEDIES = {
     "DeepSpeed": "Install the locked environment there: `make setup`, cluster/Dockerfile.",
     "storage": "Give --storage a folder or bucket that every node may write.",
     "model": "Give --model.name what every node can read: a hub id, a bucket, `embedded`.",
+    "teacher": "Give --train.teacher what every node can read: a hub id, a bucket, a run folder.",
     "data": "Give --data.source what every node can read: a hub id or a bucket.",
 }
 

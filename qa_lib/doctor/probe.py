@@ -14,7 +14,7 @@ from typing import Any
 
 from qa_lib import models
 from qa_lib.config import Settings
-from qa_lib.data import splits_of
+from qa_lib.data import is_on_hub, load_questions, splits_of
 from qa_lib.doctor.finding import Finding
 from qa_lib.errors import DataError, UserError
 from qa_lib.machines import devices
@@ -71,7 +71,10 @@ def probe(settings: Settings, name: str, token: str, *, thorough: bool = False) 
     if thorough:
         checks["DeepSpeed"] = _import_deepspeed
         checks["model"] = lambda: models.load_config(settings.model.name)
-        checks["data"] = lambda: splits_of(settings.data)
+        checks["data"] = lambda: _read_questions(settings)
+        if settings.train.teacher is not None:
+            teacher = settings.train.teacher
+            checks["teacher"] = lambda: models.load_config(teacher)
     errors: dict[str, tuple[str, str]] = {}
     for what, check in checks.items():
         try:
@@ -91,6 +94,13 @@ def probe(settings: Settings, name: str, token: str, *, thorough: bool = False) 
         errors=errors,
         checked=tuple(checks),
     )
+
+
+def _read_questions(settings: Settings) -> None:
+    """Read and check every split, or see that a hub dataset may be there: jobs download it."""
+    for split in splits_of(settings.data):
+        if not is_on_hub(settings.data, split):
+            load_questions(settings.data, split)
 
 
 def _reach(name: str, setting: str) -> None:

@@ -78,6 +78,12 @@ def evaluate(
         **facts,
         model_fingerprint=models.fingerprint(model_name),
         num_eval_too_long=len(window_set.too_long),
+        **windows.count_unreachable(
+            questions.table,
+            models.load_tokenizer(model_name),
+            spec,
+            settings.evaluate.max_answer_length,
+        ),
         **_origin(questions),
         eval_seconds=round(time.monotonic() - started, 2),
     )
@@ -145,6 +151,9 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "num_questions": len(questions),
         "num_windows": cut.table.num_rows,
         "num_eval_too_long": len(cut.too_long),
+        **windows.count_unreachable(
+            questions.table, tokenizer, spec, settings.evaluate.max_answer_length
+        ),
         "mean_window_tokens": round(float(windows.lengths(cut.table).mean()), 1),
         "num_parameters": models.num_parameters(models.load_empty(settings.model.name)),
         "eval_device": device_of(settings),

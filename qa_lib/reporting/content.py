@@ -18,7 +18,8 @@ from qa_lib.runs.run_folder import CONFIG
 SCORES = {"f1": "F1", "em": "EM", "semantic": "Semantic"}
 DATA = """
     num_train_questions num_train_windows num_window_passes num_too_long num_quarantined
-    num_questions num_windows num_eval_too_long num_eval_quarantined num_missing num_trials
+    num_questions num_windows num_eval_too_long num_golds_too_long num_golds_in_no_window
+    num_eval_quarantined num_missing num_trials
     num_crashed_trials
 """.split()
 SPEED = """

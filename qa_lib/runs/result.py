@@ -171,6 +171,13 @@ class Evaluated(Scored):
         "evaluated questions that are too long",
         "Questions that leave no room for context in a window.",
     )
+    num_golds_too_long: int = _field(
+        "questions whose gold is too long",
+        "Questions whose shortest gold has more tokens than evaluate.max_answer_length.",
+    )
+    num_golds_in_no_window: int = _field(
+        "questions whose gold is in no window", "Questions of which no window holds a whole gold."
+    )
     windows_per_s: float = _field("evaluated windows per second", "First forward pass to the last.")
     eval_windows_per_s: float = _field(
         "evaluated windows per second", "The same, in the result of a job that also trains."

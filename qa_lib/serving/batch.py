@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from qa_lib import models
-from qa_lib.config import Settings
+from qa_lib.config import DataSettings, Settings
+from qa_lib.data import is_table, read_questions
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.machines.ray_session import start_ray
@@ -41,7 +42,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
     answer = settings.answer
     assert answer.input is not None and answer.output is not None, "a rule between the settings"
     _refuse_existing(answer.output, settings.overwrite)
-    lines = _read(answer.input)
+    lines = _read(answer.input, settings.data)
     models.check_answers(settings.model.name)
     options = call_options(settings)
     start_ray()
@@ -78,8 +79,10 @@ def _load_answerer(
     return answer
 
 
-def _read(path: str) -> list[dict[str, Any]]:
-    """Return the objects of a JSON lines file, each checked."""
+def _read(path: str, data: DataSettings) -> list[dict[str, Any]]:
+    """Return the objects of a JSON lines file, or the rows of another table, each checked."""
+    if is_table(path) or data.columns:
+        return read_questions(path, data).to_pylist()
     try:
         text = storage.read_text(path)
     except (OSError, UnicodeDecodeError) as error:

@@ -39,7 +39,7 @@ def ask(settings: Settings) -> Any:
         ModelError: The model is not available, or was never trained to answer.
         DataError: The context is empty, or its file cannot be read.
     """
-    context = _read_context(settings.answer.context or "")
+    context = read_context(settings.answer.context or "")
     options = call_options(settings)
     return load_answerer(settings)(settings.answer.question or "", context, **options)
 
@@ -58,7 +58,7 @@ def converse(settings: Settings, read: Callable[[str], str] = input) -> None:
     try:
         while True:
             try:
-                context = _read_context(given or read("context (text, or @FILE)> "))
+                context = read_context(given or read("context (text, or @FILE)> "))
                 while question := read("question> ").strip():
                     answers = answerer(question, context, **options)
                     for answer in [answers] if isinstance(answers, dict) else answers:
@@ -105,14 +105,20 @@ def _line(answer: dict[str, Any]) -> str:
     return f"  {answer['answer'] or 'no answer'}  ({answer['score']:.3f}, characters {where})"
 
 
-def _read_context(text: str) -> str:
-    """Return a context as it is given, or the content of the file that @FILE names."""
+def read_context(text: str) -> str:
+    """Return a context as it is given, or the content of the file that @FILE names.
+
+    A context that itself begins with @ is given with @@.
+    """
     if not text.startswith("@"):
         return text
+    if text.startswith("@@"):
+        return text[1:]
     try:
         return storage.read_text(text[1:])
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"The context {text[1:]} cannot be read: {storage.first_line(error)}",
-            "Give @ and the path or URL of a UTF-8 text file, or the text itself.",
+            "Give @ and the path or URL of a UTF-8 text file, or the text itself; write @@ for a "
+            "text that begins with @.",
         ) from None

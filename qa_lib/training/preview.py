@@ -8,10 +8,11 @@ from typing import Any
 
 from qa_lib import models, windows
 from qa_lib.config import Settings
-from qa_lib.data import Questions
+from qa_lib.data import Questions, load_held_out
 from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
 from qa_lib.models.kernels import Kernels, Workload, choose
+from qa_lib.training import teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.micro_batch import activation_bytes, micro_batch_of, unmeasured_micro_batch
 
@@ -60,6 +61,32 @@ def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> K
     )
 
 
+def check_inputs(settings: Settings) -> dict[str, Any]:
+    """Read what a job needs last, before it trains: the evaluation questions and the teacher.
+
+    Returns:
+        Counts of the evaluation questions, for the dry run.
+
+    Raises:
+        DataError: The evaluation questions cannot be read, or too many are faulty.
+        ModelError: Model or teacher cannot be loaded, or their vocabularies differ.
+    """
+    for name in filter(None, (settings.model.name, settings.train.teacher)):
+        models.load_config(name)
+        models.check_length(name, settings.data.max_length)
+    if settings.train.teacher:
+        models.check_answers(settings.train.teacher)
+        teacher.check(settings.train.teacher, settings.model.name)
+    held_out = load_held_out(settings.data)
+    if held_out is None:
+        return {"num_eval_questions": 0}
+    return {
+        "num_eval_questions": len(held_out),
+        "num_eval_quarantined": held_out.num_quarantined,
+        "eval_notes": dict(held_out.notes),
+    }
+
+
 def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """Return what `fine_tune` would do: counts, steps, bytes per rank, seconds.
 
@@ -92,6 +119,9 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "num_train_questions": questions.table.num_rows - len(cut.too_long),
         "num_train_windows": plan.num_windows,
         "num_too_long": len(cut.too_long),
+        **windows.count_unreachable(
+            questions.table, tokenizer, spec, settings.evaluate.max_answer_length
+        ),
         "mean_window_tokens": round(float(plan.lengths.mean()), 1),
         "steps": plan.num_steps,
         "num_parameters": num_parameters,

@@ -118,6 +118,15 @@ def _key(teacher: str, blocks: list[pa.Table]) -> str:
     return digest.hexdigest()[:24]
 
 
+def check(teacher: str, student: str) -> None:
+    """Check that a teacher can teach a student.
+
+    Raises:
+        ModelError: The student has tokens that the teacher lacks, or splits text in another way.
+    """
+    _numbers(teacher, student)
+
+
 def _numbers(teacher: str, student: str) -> np.ndarray | None:
     """Return the teacher's id of each of the student's token ids, or None where all are equal.
 

@@ -17,6 +17,16 @@ the unpadded window; characters are Unicode code points of the context.
 from __future__ import annotations
 
 from qa_lib.windows.building import Windows, WindowSpec, build
+from qa_lib.windows.reach import count_unreachable
 from qa_lib.windows.tensors import PadSpec, characters, collate, lengths
 
-__all__ = ["PadSpec", "WindowSpec", "Windows", "build", "characters", "collate", "lengths"]
+__all__ = [
+    "PadSpec",
+    "WindowSpec",
+    "Windows",
+    "build",
+    "characters",
+    "collate",
+    "count_unreachable",
+    "lengths",
+]

@@ -54,6 +54,12 @@ CASES = {
         "data.max_length",
     ),
     "missing file": (["--data.source", "{faulty}/none.parquet"], "none.parquet", "data.source"),
+    "missing evaluation file": (
+        ["--data.eval-source", "{faulty}/none.parquet"],
+        "none.parquet",
+        "data.source",
+    ),
+    "missing teacher": (["--train.teacher", "{faulty}/no-model"], "no model", ""),
     "truncated Parquet": (["--data.source", "{faulty}/truncated.parquet"], "truncated.parquet", ""),
     "wrong schema": (["--data.source", "{faulty}/no-context.parquet"], "context", ""),
     "bad rows": (["--data.source", "{faulty}/misplaced.parquet"], "20", "--data.bad-row-limit"),

@@ -1,0 +1,169 @@
+"""One reader for each container of questions: bytes of a file to a table of whatever columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from qa_lib.data import json_files
+from qa_lib.errors import DataError
+from qa_lib.runs import storage
+
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_CSV_BLOCK_BYTES = 1 << 24  # no row may be longer
+_DELIMITERS = ",;\t|"
+
+
+def split_suffix(name: str) -> tuple[str, str, str]:
+    """Return a file name's stem, its suffix as in `SUFFIXES`, and that of its compression."""
+    stem, suffix = os.path.splitext(name)
+    compression = suffix.lower() if suffix.lower() in _COMPRESSIONS else ""
+    if compression:
+        stem, suffix = os.path.splitext(stem)
+    return stem, suffix.lower(), compression
+
+
+def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) -> pa.Table:
+    """Read a file of the container that its suffix names.
+
+    Args:
+        content: The bytes of the file.
+        name: Its name, for messages too.
+        mapped: Columns that the user named, which JSON keeps.
+
+    Returns:
+        The columns that the file has, for `columns.normalise`.
+
+    Raises:
+        DataError: The container is unknown, or the file truncated, damaged or of another kind.
+    """
+    _, suffix, compression = split_suffix(name)
+    if suffix not in _READERS:
+        raise DataError(
+            f"The format of {name} is unknown.",
+            f"Use a file of {', '.join(SUFFIXES)}, also with {', '.join(_COMPRESSIONS)}.",
+        )
+    if content[:40].to_pybytes().startswith(b"version https://git-lfs."):
+        raise DataError(
+            f"{name} is not the file but Git LFS's pointer to it.", "Fetch it with `git lfs pull`."
+        )
+    try:
+        if compression:
+            kind = _COMPRESSIONS[compression]
+            with pa.CompressedInputStream(pa.BufferReader(content), kind) as stream:
+                content = stream.read_buffer()
+        if suffix in (".json", ".jsonl", ".ndjson"):
+            return json_files.read(_as_utf8(content), name, mapped)
+        return _READERS[suffix](content, name)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{name} is truncated or damaged: {storage.first_line(error)}.",
+            "Fetch or write it again.",
+        ) from None
+
+
+def _read_parquet(content: pa.Buffer, name: str) -> pa.Table:
+    _check_counts(pq.read_metadata(pa.BufferReader(content)))
+    return pq.read_table(pa.BufferReader(content))
+
+
+def _check_counts(metadata: pq.FileMetaData) -> None:
+    """Check that a footer's counts agree: Arrow believes the smallest, and drops the other rows.
+
+    Raises:
+        ArrowInvalid: They do not.
+    """
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    agree = metadata.num_rows == sum(group.num_rows for group in groups)
+    for group in groups:
+        for number in range(group.num_columns):
+            is_flat = metadata.schema.column(number).max_repetition_level == 0
+            num_values = group.column(number).num_values
+            # A list has at least one value a row, an empty one too.
+            agree &= num_values == group.num_rows if is_flat else num_values >= group.num_rows
+    if not agree:
+        raise pa.ArrowInvalid("the counts of rows in its footer disagree")
+
+
+def _read_arrow(content: pa.Buffer, name: str) -> pa.Table:
+    """Read Arrow's file format, which is feather, or its stream format, which `datasets` writes."""
+    reader = pa.BufferReader(content)
+    if content[:6].to_pybytes() == b"ARROW1":
+        return pa.ipc.open_file(reader).read_all()
+    return pa.ipc.open_stream(reader).read_all()
+
+
+def _read_delimited(content: pa.Buffer, name: str) -> pa.Table:
+    """Read CSV or TSV with a header; the header tells the delimiter, and all columns are text."""
+    content = _as_utf8(content)
+    head = content[: 1 << 16].to_pybytes().removeprefix(b"\xef\xbb\xbf")
+    first = head.decode("utf-8", "replace").lstrip("\r\n").splitlines()[:1] or [""]
+    delimiter = max(_DELIMITERS, key=first[0].count)
+    names = next(csv.reader(io.StringIO(first[0]), delimiter=delimiter), [])
+    try:
+        return pacsv.read_csv(
+            pa.BufferReader(content),
+            pacsv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
+            pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            # "NA", "null" and "nan" are texts; bytes that are not UTF-8 spoil their row only.
+            pacsv.ConvertOptions(
+                column_types={column: pa.string() for column in names},
+                null_values=[""],
+                strings_can_be_null=True,
+                check_utf8=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{name} is not a table of text: {storage.first_line(error)}.",
+            "Write a header, the same columns in every row, and quote texts that hold the "
+            "delimiter, quotes or line ends.",
+        ) from None
+
+
+def _read_xlsx(content: pa.Buffer, name: str) -> pa.Table:
+    """Read the first sheet of a workbook; all columns are text."""
+    import pandas
+
+    try:
+        frame = pandas.read_excel(
+            io.BytesIO(content.to_pybytes()), dtype=str, keep_default_na=False, na_values=[""]
+        )
+    except ImportError:
+        raise DataError(
+            f"{name} needs the package openpyxl, which is not installed.",
+            "Install it (`pip install openpyxl`), or save the sheet as CSV (UTF-8).",
+        ) from None
+    except Exception as error:  # of zip, XML or openpyxl, without a common base
+        raise DataError(
+            f"{name} is not a workbook: {storage.first_line(error)}.",
+            "Save it again as .xlsx, or as CSV (UTF-8).",
+        ) from None
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _as_utf8(content: pa.Buffer) -> pa.Buffer:
+    """Return text as UTF-8, where a byte-order mark says that it is UTF-16, as Excel writes it."""
+    if content[:2].to_pybytes() not in (b"\xff\xfe", b"\xfe\xff"):
+        return content
+    return pa.py_buffer(content.to_pybytes().decode("utf-16").encode("utf-8"))
+
+
+_READERS: dict[str, Callable[[pa.Buffer, str], pa.Table]] = {
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+    ".feather": _read_arrow,
+    ".jsonl": json_files.read,
+    ".ndjson": json_files.read,
+    ".json": json_files.read,
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".xlsx": _read_xlsx,
+}
+SUFFIXES = tuple(_READERS)

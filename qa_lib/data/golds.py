@@ -1,0 +1,273 @@
+"""Gold answers: trimmed, found in their context, and which of them count.
+
+Training takes the golds that stand in the context; evaluation counts every gold's text, wherever
+it stands.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qa_lib.data.schema import text_bytes
+
+Mask = np.ndarray  # bool
+
+UNEVEN = "answer texts and offsets differ in number"
+CONTRADICTION = "is_impossible is true, and yet there is an answer"
+NO_GOLD = "there is no answer, and is_impossible is not true"
+EMPTY = "an answer is empty"
+MISPLACED = "an answer does not stand at its offset in the context"
+NOT_FOUND = "the answer is not found in the context"
+FAULTS = (UNEVEN, CONTRADICTION, NO_GOLD, EMPTY, MISPLACED, NOT_FOUND)
+WITHOUT_ANSWER = (CONTRADICTION, NO_GOLD, EMPTY)
+"""Faults of rows that may be unanswerable: to leave them out makes a 2.0 file a 1.1 one."""
+
+
+@dataclass(frozen=True)
+class Golds:
+    """The golds of a batch, cleaned.
+
+    Attributes:
+        answers: (rows,) struct of the lists text and answer_start.
+        faults: 1 + the index in FAULTS of each row's fault, or 0; (rows,) int8.
+        notes: What was changed, and how often.
+    """
+
+    answers: pa.StructArray
+    faults: np.ndarray
+    notes: Counter[str]
+
+
+@dataclass
+class _Flat:
+    """The golds of all rows end to end; every array is (golds,)."""
+
+    row: np.ndarray
+    text: pa.StringArray
+    start: np.ndarray  # -1: unknown
+    given: Mask  # whether the file has an offset
+    blank: Mask
+    trimmed: Mask
+
+
+def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
+    """Trim golds, find those without offsets, and choose which of them count.
+
+    Args:
+        batch: Rows of UNCHECKED whose id, context and question are sound, and all texts UTF-8.
+        all_count: Whether golds that do not stand in the context are kept, as for evaluation.
+    """
+    num_rows = len(batch)
+    impossible = batch["is_impossible"].fill_null(False).to_numpy(zero_copy_only=False)
+    said = batch["is_impossible"].is_valid().to_numpy(zero_copy_only=False)
+    texts, starts = (pc.struct_field(batch["answers"], name) for name in ("text", "answer_start"))
+    unknown = texts.is_null().to_numpy(zero_copy_only=False)
+    num_texts, num_starts = _lengths(texts), _lengths(starts)
+    no_starts = starts.is_null().to_numpy(zero_copy_only=False)
+    uneven = (num_texts != num_starts) & ~no_starts | unknown & (num_starts > 0)
+
+    golds = _flatten(texts, starts, ~uneven & ~no_starts)
+    wrong = ~golds.blank & (golds.start >= 0)
+    wrong &= ~_stands(batch["context"], golds, wrong)
+    golds.text, found, ambiguous = _search(batch["context"], golds, wrong)
+    sound = ~golds.blank & ~wrong & (golds.start >= 0)
+
+    def rows_with(mask: Mask) -> Mask:
+        return np.bincount(golds.row[mask], minlength=num_rows) > 0
+
+    answered, has_sound = rows_with(~golds.blank), rows_with(sound)
+    # A gold "" at -1 is how some tools write "no answer"; elsewhere "" is a gap in the file.
+    marked = (num_texts > 0) & ~answered & ~rows_with(~(golds.given & (golds.start == -1)))
+    none = ~uneven & ~answered & (impossible | ~said & ~unknown & ((num_texts == 0) | marked))
+    misplaced = rows_with(wrong)
+    usable = answered if all_count else has_sound
+    faults = np.select(
+        [
+            uneven,
+            impossible & answered,
+            none | ~impossible & usable,
+            ~answered & (unknown | (num_texts == 0)),
+            ~answered,
+            misplaced,
+        ],
+        [1, 2, 0, 3, 4, 5],
+        6,
+    ).astype(np.int8)
+    keep = (sound | all_count & ~golds.blank) & (faults == 0)[golds.row] & ~none[golds.row]
+    in_rows = (faults == 0)[golds.row] & ~none[golds.row]
+    notes = Counter(
+        {
+            "golds trimmed": int((golds.trimmed & keep).sum()),
+            "golds without offset found": int((found & keep).sum()),
+            "of them in several places": int((ambiguous & keep).sum()),
+            "golds not in their context": int((keep & ~sound).sum()),
+            "unusable golds left out": int((in_rows & ~keep).sum()),
+        }
+    )
+    golds.start[~sound] = -1
+    return Golds(_lists(golds, keep, sound, num_rows), faults, notes)
+
+
+def _lists(golds: _Flat, keep: Mask, sound: Mask, num_rows: int) -> pa.StructArray:
+    """Return the kept golds of each row, those that stand in the context first."""
+    chosen = np.flatnonzero(keep)
+    chosen = chosen[np.lexsort((chosen, ~sound[chosen], golds.row[chosen]))]
+    counts = np.bincount(golds.row[chosen], minlength=num_rows)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    texts = pa.ListArray.from_arrays(offsets, golds.text.take(pa.array(chosen)))
+    starts = pa.ListArray.from_arrays(offsets, pa.array(golds.start[chosen], pa.int64()))
+    return pa.StructArray.from_arrays([texts, starts], ["text", "answer_start"])
+
+
+def _flatten(texts: pa.ListArray, starts: pa.ListArray, has_starts: Mask) -> _Flat:
+    num_texts = _lengths(texts)
+    row = np.repeat(np.arange(len(texts)), num_texts)
+    raw = texts.flatten().fill_null("")
+    left = pc.utf8_ltrim_whitespace(raw)
+    text = pc.utf8_rtrim_whitespace(left)
+    raw_length, left_length, length = (
+        pc.utf8_length(each).to_numpy(zero_copy_only=False) for each in (raw, left, text)
+    )
+    start = np.full(len(row), -1, np.int64)
+    given = np.zeros(len(row), bool)
+    of_starts = has_starts[np.repeat(np.arange(len(starts)), _lengths(starts))]
+    values = starts.flatten().filter(pa.array(of_starts))
+    given[has_starts[row]] = values.is_valid().to_numpy(zero_copy_only=False)
+    start[has_starts[row]] = values.fill_null(-1).to_numpy(zero_copy_only=False)
+    start = np.where(start >= 0, start + raw_length - left_length, np.maximum(start, -2))
+    return _Flat(row, text, start, given, length == 0, (length > 0) & (length < raw_length))
+
+
+def _lengths(lists: pa.ListArray) -> np.ndarray:
+    return pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+
+
+def _stands(contexts: pa.StringArray, golds: _Flat, asked: Mask) -> Mask:
+    """Return which of the golds asked for stand at their offset in their context.
+
+    Offsets count characters and texts are UTF-8 bytes: where the characters of each distinct
+    context begin translates one to the other.
+    """
+    stands = np.zeros(len(asked), bool)
+    chosen = np.flatnonzero(asked)
+    answers, begin = golds.text.take(pa.array(chosen)), golds.start[chosen]
+    distinct = contexts.dictionary_encode()
+    context = distinct.indices.to_numpy()[golds.row[chosen]]  # of each answer
+    context_bytes, context_offsets = text_bytes(distinct.dictionary)
+    char_bytes = np.flatnonzero((context_bytes & 0xC0) != 0x80)  # (chars,): no continuation byte
+    first_char = np.searchsorted(char_bytes, context_offsets)
+
+    num_chars = np.diff(first_char)[context]
+    fits = begin <= num_chars - pc.utf8_length(answers).to_numpy()
+    inside = np.flatnonzero(fits)
+    # Answers are not empty here, so one inside of the context begins at one of its characters.
+    begin_byte = char_bytes[first_char[context[inside]] + begin[inside]]
+    answer_bytes, answer_offsets = text_bytes(answers.take(pa.array(inside)))
+    counterpart = np.arange(len(answer_bytes))
+    counterpart += np.repeat(begin_byte - answer_offsets[:-1], np.diff(answer_offsets))
+    # An answer that fits in characters exceeds the last byte only if an earlier byte differs.
+    np.minimum(counterpart, len(context_bytes) - 1, out=counterpart)
+    differ = np.flatnonzero(answer_bytes != context_bytes[counterpart])
+    fits[inside[np.searchsorted(answer_offsets, differ, side="right") - 1]] = False
+    stands[chosen] = fits
+    return stands
+
+
+def _search(
+    contexts: pa.StringArray, golds: _Flat, wrong: Mask
+) -> tuple[pa.StringArray, Mask, Mask]:
+    """Look for the golds that have no offset, and mend offsets that point at white space.
+
+    Sets `golds.start`, and unsets `wrong` where the offset was mended.
+
+    Returns:
+        Texts as they stand in their contexts; which golds were found; which in several places.
+    """
+    found, ambiguous = np.zeros(len(wrong), bool), np.zeros(len(wrong), bool)
+    open_ = np.flatnonzero(~golds.blank & ((golds.start < 0) | wrong))
+    if not len(open_):
+        return golds.text, found, ambiguous
+    texts = golds.text.to_pylist()
+    distinct = contexts.take(pa.array(golds.row[open_])).dictionary_encode()
+    originals = distinct.dictionary.to_pylist()
+    for gold, number in zip(open_.tolist(), distinct.indices.to_pylist(), strict=True):
+        context, text, begin = originals[number], texts[gold], int(golds.start[gold])
+        if begin >= 0:  # some tools trim the text and forget the offset
+            begin += len(context[begin:]) - len(context[begin:].lstrip())
+            if context.startswith(text, begin):
+                golds.start[gold], wrong[gold] = begin, False
+            continue
+        places = find(text, context)
+        if places:
+            begin, end = places[0]
+            golds.start[gold], texts[gold] = begin, context[begin:end]
+            found[gold], ambiguous[gold] = True, len(places) > 1
+    return pa.array(texts, pa.string()), found, ambiguous
+
+
+def find(text: str, context: str) -> list[tuple[int, int]]:
+    """Find where a text stands in a context.
+
+    It is looked for as it is, then with white space and Unicode (NFKC, letters' case kept)
+    normalised. Where it stands as whole words, other places do not count: 10 is not in 2010.
+
+    Returns:
+        Half-open ranges of characters of the context, in their order.
+    """
+    places = _occurrences(text, context)
+    if not places:
+        folded, first, last = _folded(context)
+        needle = _folded(text)[0].strip()
+        places = [
+            (first[begin], last[end - 1])
+            for begin, end in (_occurrences(needle, folded) if needle else ())
+        ]
+    whole = [place for place in places if _is_whole_words(context, *place)]
+    return whole or places
+
+
+def _occurrences(text: str, context: str) -> list[tuple[int, int]]:
+    places = []
+    begin = context.find(text)
+    while begin >= 0:
+        places.append((begin, begin + len(text)))
+        begin = context.find(text, begin + len(text))
+    return places
+
+
+def _is_whole_words(context: str, begin: int, end: int) -> bool:
+    before, after = context[max(begin - 1, 0) : begin], context[end : end + 1]
+    return not (
+        (before.isalnum() and context[begin].isalnum())
+        or (after.isalnum() and context[end - 1].isalnum())
+    )
+
+
+_SAME = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-"})
+_UNSEEN = str.maketrans(dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+
+
+def _folded(text: str) -> tuple[str, list[int], list[int]]:
+    """Return a text with white space, quotes, dashes and Unicode normalised.
+
+    Returns:
+        The text, and for each of its characters the half-open range that it came from.
+    """
+    letters: list[str] = []
+    first: list[int] = []
+    last: list[int] = []
+    for cluster in re.finditer(r"\s+|.[\u0300-\u036f\u3099\u309a]*", text, re.DOTALL):
+        piece = cluster.group()
+        folded = unicodedata.normalize("NFKC", piece).translate(_SAME).translate(_UNSEEN)
+        folded = " " if piece.isspace() else folded
+        letters += folded
+        first += [cluster.start()] * len(folded)
+        last += [cluster.end()] * len(folded)
+    return "".join(letters), first, last

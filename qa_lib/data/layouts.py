@@ -1,0 +1,114 @@
+"""Layouts of other tasks, which are refused by name: reading them as they stand would be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qa_lib.errors import DataError
+
+_ROWS = "Write a row for each question with question, context and answers (text, answer_start)"
+_LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
+    (
+        "CMRC 2018's own layout",
+        frozenset({"context_text", "qas"}),
+        "Download CMRC's SQuAD-style files (cmrc2018_*.json of its repository, or hfl/cmrc2018), "
+        "or rename: context_text to context, query_text to question, query_id to id; answers may "
+        "stay a list of texts",
+    ),
+    (
+        "DROP's own layout, whose answers are numbers, dates and several spans",
+        frozenset({"passage", "qa_pairs"}),
+        f"{_ROWS}, and keep only those whose answer has a single span: passage is the context, "
+        "answer.spans[0] the text",
+    ),
+    (
+        "HotpotQA's own layout, whose context is several articles",
+        frozenset({"supporting_facts"}),
+        f"{_ROWS}: join the sentences of the supporting articles to one context, and leave out "
+        "yes/no answers; MRQA publishes HotpotQA converted",
+    ),
+    (
+        "Natural Questions' own layout, whose answers are byte and token spans of an HTML page",
+        frozenset({"document_html", "annotations"}),
+        f"{_ROWS}: the long answer's paragraph is the context; MRQA publishes it converted",
+    ),
+    (
+        "Natural Questions' own layout, whose answers are token spans of a page",
+        frozenset({"document_text", "annotations"}),
+        f"{_ROWS}: the long answer's paragraph is the context; MRQA publishes it converted",
+    ),
+    (
+        "Natural Questions' own layout, whose answers are token spans of a page",
+        frozenset({"document", "annotations"}),
+        f"{_ROWS}: the long answer's paragraph is the context; MRQA publishes it converted",
+    ),
+    (
+        "TyDi QA's primary layout, whose answers are byte spans of an article",
+        frozenset({"document_plaintext", "annotations"}),
+        "Use its gold-passage task (tydiqa, secondary_task), which is in SQuAD's layout",
+    ),
+    (
+        "TriviaQA's own layout, whose evidence is in other files",
+        frozenset({"EvidenceFiles"}),
+        "Convert it with TriviaQA's convert_to_squad_format.py; MRQA publishes it converted",
+    ),
+    (
+        "TriviaQA's own layout, whose evidence is several documents",
+        frozenset({"EntityPages", "SearchResults"}),
+        "Convert it with TriviaQA's convert_to_squad_format.py; MRQA publishes it converted",
+    ),
+    (
+        "TriviaQA's own layout, whose evidence is several documents",
+        frozenset({"entity_pages", "search_results"}),
+        f"{_ROWS}: a document's text is the context; MRQA publishes it converted",
+    ),
+    (
+        "CoQA's own layout, a conversation",
+        frozenset({"story", "questions"}),
+        f"{_ROWS}: story is the context, span_text the answer",
+    ),
+    (
+        "NewsQA's own layout, whose answers are character ranges of several annotators",
+        frozenset({"storyId", "questions"}),
+        f"{_ROWS}: text is the context, consensus the answer; MRQA publishes it converted",
+    ),
+    (
+        "RACE's layout, multiple choice",
+        frozenset({"article", "options"}),
+        "This suite marks answers inside of a context; choices need another kind of model",
+    ),
+    (
+        "BoolQ's layout, whose answers are yes and no",
+        frozenset({"passage", "question", "answer", "title"}),
+        "This suite marks answers inside of a context; yes/no needs another kind of model",
+    ),
+)
+
+
+def refuse_others(sample: Any, name: str) -> None:
+    """Refuse a layout of another task.
+
+    Args:
+        sample: A parsed document, or the first of its rows.
+        name: Of the file, for messages.
+
+    Raises:
+        DataError: With what it is and how to convert it.
+    """
+    for item in _firsts(sample):
+        for layout, keys, remedy in _LAYOUTS:
+            is_boolean = layout.startswith("BoolQ")
+            if keys <= item.keys() and (not is_boolean or isinstance(item["answer"], bool)):
+                raise DataError(f"{name} is in {layout}.", f"{remedy}.")
+
+
+def _firsts(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the document and the first of what it holds, three levels deep, where dictionaries."""
+    for _ in range(4):
+        if isinstance(value, dict):
+            yield value
+            inner = value.get("data", value.get("Data"))
+            value = inner if inner is not None else next(iter(value.values()), None)
+        elif isinstance(value, list):
+            value = value[0] if value else None

@@ -1,0 +1,450 @@
+"""Forms of real files: containers, layouts of answers, names of columns, splits of folders."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+
+from qa_lib.config import DataSettings
+from qa_lib.data import Questions, golds, json_files, load_questions, read_questions, splits_of
+from qa_lib.errors import DataError
+
+BERLIN = "Berlin has 10 inhabitants and one mayor."
+BRIDGE = "Ann built the bridge in 1890. Bob painted it in 1901."
+TEN = {"text": "10", "answer_start": 11}
+ASKED = {"id": "1", "question": "How many?"}
+ROW = {"id": "1", "title": "T", "context": BERLIN, "question": "How many?"}
+LISTS = {"text": ["10"], "answer_start": [11]}
+READ = [("1", "How many?", BERLIN, [("10", 11)])]
+
+
+def load(path: Path, split: Any = "train", **settings: Any) -> Questions:
+    return load_questions(DataSettings(source=str(path), **settings), split)
+
+
+def content(questions: Questions) -> list[tuple[str, str, str, list[tuple[str, int]]]]:
+    return [
+        (row["id"], row["question"], row["context"], pairs(row["answers"]))
+        for row in questions.table.to_pylist()
+    ]
+
+
+def pairs(answers: dict[str, list[Any]]) -> list[tuple[str, int]]:
+    return list(zip(answers["text"], answers["answer_start"], strict=True))
+
+
+def refusal(path: Path, split: Any = "train", **settings: Any) -> DataError:
+    with pytest.raises(DataError) as caught:
+        load(path, split, **settings)
+    return caught.value
+
+
+def as_json(path: Path, document: Any) -> Path:
+    path.write_text(json.dumps(document, ensure_ascii=False))
+    return path
+
+
+def as_lines(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
+
+
+def article(*asked: dict[str, Any], context: str = BERLIN, **fields: Any) -> dict[str, Any]:
+    return {"paragraphs": [{"context": context, "qas": list(asked)}], **fields}
+
+
+def squad(*asked: dict[str, Any], context: str = BERLIN) -> dict[str, Any]:
+    return {"version": "x", "data": [article(*asked, context=context, title="T")]}
+
+
+# -- JSON
+
+
+DOCUMENTS: dict[str, Any] = {
+    "integer id, no title": {"data": [article(ASKED | {"id": 1, "answers": [TEN]})]},
+    "text offset": squad(ASKED | {"answers": [TEN | {"answer_start": "11"}]}),
+    "float offset": squad(ASKED | {"answers": [TEN | {"answer_start": 11.0}]}),
+    "array of rows": [ROW | {"answers": LISTS}],
+    "data of rows": {"data": [ROW | {"answers": LISTS}]},
+    "bare paragraphs": [{"context": BERLIN, "qas": [ASKED | {"answers": [TEN]}]}],
+    "bare articles": [article(ASKED | {"answers": [TEN]})],
+    "one article": article(ASKED | {"answers": [TEN]}),
+    "one row": ROW | {"answers": [TEN]},
+    "another key": {"version": 1, "examples": [ROW | {"answers": [TEN]}]},
+    "one gold, no list": squad(ASKED | {"answers": TEN}),
+    "texts only": [ROW | {"answers": ["10"]}],
+    "one text": [ROW | {"answer": "10"}],
+    "flat": [ROW | {"answer_text": "10", "answer_start": 11}],
+    "outer white space": squad(ASKED | {"answers": [TEN | {"text": "10 "}]}),
+    "white space before": squad(ASKED | {"answers": [{"text": " 10", "answer_start": 10}]}),
+    "text trimmed, offset not": squad(ASKED | {"answers": [TEN | {"answer_start": 10}]}),
+    "question with white space": squad({"id": "1", "question": "  How many?\n", "answers": [TEN]}),
+    "no offset": squad(ASKED | {"answers": [{"text": "10"}]}),
+    "a table's columns": {key: [value] for key, value in (ROW | {"answers": LISTS}).items()},
+    "pandas columns": {key: {"0": value} for key, value in (ROW | {"answer": "10"}).items()},
+    "pandas split": {"columns": [*ROW, "answer"], "index": [0], "data": [[*ROW.values(), "10"]]},
+}
+
+
+@pytest.mark.parametrize("form", DOCUMENTS)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_json_in_every_form_is_read_to_the_same_question(tmp_path, form, indent):
+    path = tmp_path / "q.json"
+    path.write_text(json.dumps(DOCUMENTS[form], indent=indent))
+    assert content(load(path)) == content(load(path, "eval")) == READ
+
+
+LINES: dict[str, Any] = {
+    "rows": ROW | {"answers": LISTS},
+    "integer id": ROW | {"id": 1, "answers": LISTS},
+    "no title": {key: ROW[key] for key in ("id", "context", "question")} | {"answers": LISTS},
+    "list of golds": ROW | {"answers": [TEN]},
+    "articles": article(ASKED | {"answers": [TEN]}, title="T"),
+    "paragraphs": {"context": BERLIN, "qas": [ASKED | {"answers": [TEN]}]},
+    "nested extras": ROW | {"answers": LISTS, "meta": {"a": [1, "b", None]}},
+}
+
+
+@pytest.mark.parametrize("form", LINES)
+def test_json_lines_in_every_form(tmp_path, form):
+    assert content(load(as_lines(tmp_path / "q.jsonl", LINES[form]))) == READ
+
+
+def test_mrqa_lines_take_the_detected_spans_and_count_all_answers(tmp_path):
+    asked = {
+        "qid": "1",
+        "question": "How many?",
+        "answers": ["10", "ten"],
+        "detected_answers": [{"text": "10", "char_spans": [[11, 12]], "token_spans": [[2, 2]]}],
+        "question_tokens": [["How", 0]],
+    }
+    lines = {"header": {"dataset": "X"}}, {"context": BERLIN, "id": "", "qas": [asked]}
+    path = as_lines(tmp_path / "q.jsonl", *lines)
+    (tmp_path / "q.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for name in ("q.jsonl", "q.jsonl.gz"):
+        assert content(load(tmp_path / name)) == READ
+    assert content(load(path, "eval"))[0][3] == [("10", 11), ("ten", -1)]
+
+
+def test_values_of_different_types_in_one_column_are_texts(tmp_path):
+    rows = [ROW | {"id": 1, "answers": LISTS}, ROW | {"id": "b", "answers": [TEN]}]
+    for path in (as_lines(tmp_path / "q.jsonl", *rows), as_json(tmp_path / "q.json", rows)):
+        assert [(id_, gold) for id_, _, _, gold in content(load(path))] == [
+            ("1", [("10", 11)]),
+            ("b", [("10", 11)]),
+        ]
+
+
+def test_texts_that_look_like_dates_stay_texts(tmp_path):
+    row = {"question": "2001-01-01", "context": "2020-02-02", "answers": ["2020-02-02"]}
+    for rows in ([row], [row | {"answers": None, "is_impossible": True}] * 70 + [row]):
+        path = as_lines(tmp_path / "q.jsonl", *rows)
+        assert content(load(path))[-1][1:] == ("2001-01-01", "2020-02-02", [("2020-02-02", 0)])
+
+
+# -- golds
+
+
+def test_a_bad_gold_does_not_cost_the_row_its_sound_one(tmp_path):
+    other = {"text": "ten people", "answer_start": -1}
+    document = squad(ASKED | {"answers": [other, TEN]}, ASKED | {"id": "2", "answers": [TEN]})
+    path = as_json(tmp_path / "q.json", document)
+    train, dev = load(path), load(path, "eval")
+    assert [gold for *_, gold in content(train)] == [[("10", 11)], [("10", 11)]]
+    assert [gold for *_, gold in content(dev)] == [[("10", 11), ("ten people", -1)], [("10", 11)]]
+    assert train.num_quarantined == dev.num_quarantined == 0
+    assert train.notes == {"unusable golds left out": 1}
+    assert dev.notes == {"golds not in their context": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "expected"),
+    [
+        ("10", "In 2010 there were 10.", [(19, 21)]),
+        ("10", "10 and 10", [(0, 2), (7, 9)]),
+        ("10", "2010", [(2, 4)]),
+        ("São  Tomé", "In Sa\u0303o\nTome\u0301!", [(3, 13)]),
+        ("fine", "a ﬁne day", [(2, 5)]),
+        ("it's", "So it’s true", [(3, 7)]),
+        ("東京", "私は東京に住む", [(2, 4)]),
+        ("eleven", "ten", []),
+        ("\u200b", "a b", []),
+    ],
+)
+def test_a_gold_without_offset_is_found_as_it_stands(text, context, expected):
+    assert golds.find(text, context) == expected
+
+
+def test_what_is_found_is_told_and_what_is_not_is_quarantined(tmp_path):
+    rows = [ROW | {"id": name, "answers": [name]} for name in ("10", "n", "eleven")]
+    path = as_json(tmp_path / "q.json", rows)
+    with pytest.raises(DataError, match=r"row 2: the answer is not found .*id 'eleven', answers"):
+        load(path)
+    loaded = load(path, bad_row_limit=0.5)
+    assert loaded.notes == {"golds without offset found": 2, "of them in several places": 1}
+    assert loaded.num_quarantined == 1
+    assert "1 of them in several places" in str(loaded)
+
+
+# -- unanswerable
+
+
+ANN = {"id": "1", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]}
+BURNT = {"id": "2", "question": "Who burnt it?", "is_impossible": True}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {"answers": None},
+        {"answers": []},
+        {"answers": [], "plausible_answers": [{"text": "Bob", "answer_start": 30}]},
+        {"answers": [{"text": "", "answer_start": -1}]},
+        {"answers": [{"text": "", "answer_start": 0}]},
+        {"answers": [], "is_impossible": "true"},
+        {"answers": {"text": [], "answer_start": []}, "is_impossible": 1},
+    ],
+)
+def test_an_unanswerable_question_is_one_however_it_is_written(tmp_path, answers):
+    for answerable in ({}, {"is_impossible": False}):
+        document = squad(ANN | answerable, BURNT | answers, context=BRIDGE)
+        loaded = load(as_json(tmp_path / "q.json", document))
+        assert [gold for *_, gold in content(loaded)] == [[("Ann", 0)], []]
+        assert loaded.has_unanswerable
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"answers": [{"text": "Bob", "answer_start": 30}]}, golds.CONTRADICTION),
+        ({"is_impossible": False}, golds.NO_GOLD),
+        ({"is_impossible": False, "answers": []}, golds.NO_GOLD),
+        ({"is_impossible": False, "answers": [{"text": "", "answer_start": 0}]}, golds.EMPTY),
+    ],
+)
+def test_what_contradicts_itself_is_named_and_not_given_up(tmp_path, changes, reason):
+    path = as_json(tmp_path / "q.json", squad(ANN, BURNT | changes, context=BRIDGE))
+    error = refusal(path)
+    assert f"row 1: {reason} (id '2'" in error.problem
+    assert "is_impossible" in error.remedy and "bad-row-limit" not in error.remedy
+
+
+def test_questions_without_any_answers_can_be_answered_but_not_scored(tmp_path):
+    path = as_json(tmp_path / "q.json", squad(ASKED))
+    assert "1 questions without answers; they cannot be trained on" in refusal(path).problem
+    error = refusal(path, "eval")
+    assert "cannot be scored" in error.problem and "jobs.answer --answer.input" in error.remedy
+    read = read_questions(str(path), DataSettings())
+    assert read.to_pylist() == [{"id": "1", "question": "How many?", "context": BERLIN}]
+
+
+# -- tables
+
+
+TABLES: dict[str, dict[str, Any]] = {
+    "structs of lists": {"answers": LISTS},
+    "lists of structs": {"answers": [TEN]},
+    "lists of texts": {"answers": ["10"]},
+    "one text": {"answers": "10"},
+    "flat": {"answer_text": "10", "answer_start": 11},
+    "flattened": {"answers.text": ["10"], "answers.answer_start": [11]},
+    "integer id": {"id": 1, "answers": LISTS},
+    "float offsets": {"answer": "10", "answer_start": 11.0},
+}
+
+
+@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize("suffix", [".parquet", ".feather", ".arrow"])
+def test_arrow_tables_in_every_form(tmp_path, form, suffix):
+    table = pa.Table.from_pylist([ROW | TABLES[form]])
+    path = tmp_path / f"q{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(table, path)
+    elif suffix == ".feather":
+        pyarrow.feather.write_feather(table, str(path))
+    else:
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+    assert content(load(path)) == READ
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_of_text_needs_question_context_answer(tmp_path, delimiter, encoding):
+    rows = [("Question", "Context", "Answer"), ("How many?", BERLIN, "10")]
+    rows.append(("A, b; \t?", 'One "NA"\nin two lines, null; so\tit is.', "NA"))
+    quoted = (['"' + value.replace('"', '""') + '"' for value in row] for row in rows)
+    path = tmp_path / ("q.tsv" if delimiter == "\t" else "q.csv")
+    path.write_bytes("\n".join(delimiter.join(row) for row in quoted).encode(encoding))
+    assert content(load(path)) == [
+        ("row-0", "How many?", BERLIN, [("10", 11)]),
+        ("row-1", rows[2][0].strip(), rows[2][1], [("NA", 5)]),
+    ]
+
+
+def test_a_csv_of_squad_as_pandas_writes_it(tmp_path):
+    answers = "{'text': array(['10', '10'], dtype=object), 'answer_start': array([11, 11])}"
+    table = pa.table({"id": ["1"], "question": ["How many?"], "context": [BERLIN]})
+    pacsv.write_csv(table.append_column("answers", [[answers]]), tmp_path / "q.csv")
+    assert content(load(tmp_path / "q.csv"))[0][3] == [("10", 11), ("10", 11)]
+
+
+def test_a_csv_with_a_ragged_row_is_named(tmp_path):
+    (tmp_path / "q.csv").write_text("question,context,answer\na,b,c\na,b\n")
+    assert "q.csv is not a table of text" in refusal(tmp_path / "q.csv").problem
+
+
+def test_compressed_files_are_what_they_hold(tmp_path):
+    text = json.dumps(squad(ASKED | {"answers": [TEN]})).encode()
+    (tmp_path / "dev.json.gz").write_bytes(gzip.compress(text[:40]) + gzip.compress(text[40:]))
+    with pa.CompressedOutputStream(str(tmp_path / "train.json.zst"), "zstd") as stream:
+        stream.write(text)
+    assert content(load(tmp_path)) == content(load(tmp_path, "eval")) == READ
+    damaged = tmp_path / "q.json.gz"
+    damaged.write_bytes(gzip.compress(text)[:-20])
+    assert "q.json.gz" in refusal(damaged).problem
+
+
+def test_a_workbook_is_read_or_its_package_is_named(tmp_path):
+    (tmp_path / "q.xlsx").write_bytes(b"PK")
+    error = refusal(tmp_path / "q.xlsx")
+    assert "q.xlsx" in error.problem and "CSV" in error.remedy
+
+
+def test_columns_are_named_by_the_user(tmp_path):
+    row = {"key": 7, "q": "How many?", "passage": "no", "doc": {"body": BERLIN}, "a": "10"}
+    columns = "question=q, context=doc.body,answer=a,id=key"
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "q.parquet")
+    as_lines(tmp_path / "q.jsonl", row)
+    for name in ("q.parquet", "q.jsonl"):
+        assert content(load(tmp_path / name, columns=columns)) == [("7", *READ[0][1:])]
+    error = refusal(tmp_path / "q.parquet", columns="question=what")
+    assert "no column what" in error.problem and "key, q, passage" in error.problem
+    assert "question is missing" in refusal(tmp_path / "q.parquet").problem
+    with pytest.raises(ValueError, match="names wrong"):
+        DataSettings(columns="wrong=q")
+
+
+# -- other tasks
+
+
+OTHERS = {
+    "CMRC": [{"context_id": "D", "context_text": BERLIN, "qas": [{"query_text": "?"}]}],
+    "DROP": {"p1": {"passage": BERLIN, "qa_pairs": [{"question": "?"}]}},
+    "HotpotQA": [{"_id": "1", "question": "?", "context": [["T", ["s"]]], "supporting_facts": []}],
+    "Natural Questions": {"document_html": "<p>", "annotations": [], "question_text": "?"},
+    "BoolQ": {"question": "is it", "title": "T", "answer": True, "passage": BERLIN},
+}
+
+
+@pytest.mark.parametrize("task", OTHERS)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_another_tasks_layout_is_named_with_what_to_do(tmp_path, task, indent):
+    (tmp_path / "q.json").write_text(json.dumps(OTHERS[task], indent=indent))
+    error = refusal(tmp_path / "q.json")
+    assert f"is in {task}" in error.problem
+    assert len(error.remedy) > 40
+
+
+# -- folders
+
+
+@pytest.mark.parametrize(
+    ("train", "dev"),
+    [
+        ("data/train-00000-of-00001-0123456789abcdef.parquet", "data/test-00000-of-00001.parquet"),
+        ("plain_text/train/0000.parquet", "plain_text/validation/0000.parquet"),
+        ("squad.train.jsonl", "squad.val.jsonl"),
+        ("my_train_set.json", "my_valid_set.json"),
+        ("train/part.csv", "dev/part.csv"),
+    ],
+)
+def test_a_folder_as_it_is_cloned(tmp_path, train, dev):
+    (tmp_path / ".git").mkdir()
+    as_json(tmp_path / ".git/train.json", {})
+    as_json(tmp_path / "dataset_infos.json", {})
+    for name, number in ((train, "1"), (dev, "2")):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = pa.Table.from_pylist([ROW | {"id": number, "answer": "10"}])
+        if path.suffix == ".parquet":
+            pq.write_table(table, path)
+        elif path.suffix == ".csv":
+            pacsv.write_csv(table, path)
+        else:
+            as_lines(path, *table.to_pylist())
+    settings = DataSettings(source=str(tmp_path))
+    assert splits_of(settings) == ("train", "eval")
+    assert [content(load(tmp_path, split))[0][0] for split in ("train", "eval")] == ["1", "2"]
+
+
+def test_a_validation_file_goes_before_a_test_file(tmp_path):
+    as_lines(tmp_path / "train.jsonl", ROW | {"answers": LISTS})
+    as_lines(tmp_path / "test.jsonl", ROW | {"id": "test", "answers": LISTS})
+    assert content(load(tmp_path, "eval"))[0][0] == "test"
+    as_lines(tmp_path / "valid.jsonl", ROW | {"id": "valid", "answers": LISTS})
+    assert content(load(tmp_path, "eval"))[0][0] == "valid"
+
+
+def test_numbered_files_are_one_split_only_where_none_is_missing(tmp_path):
+    for number in (0, 1, 2):
+        as_lines(tmp_path / f"train-{number:04d}.jsonl", ROW | {"id": number, "answers": LISTS})
+    assert [row[0] for row in content(load(tmp_path))] == ["0", "1", "2"]
+    (tmp_path / "train-0001.jsonl").unlink()
+    assert "several candidates" in refusal(tmp_path).problem
+
+
+def test_a_dataset_saved_to_disk(tmp_path):
+    import datasets
+
+    dataset = datasets.Dataset.from_list([ROW | {"answers": LISTS}])
+    other = datasets.Dataset.from_list([ROW | {"id": "2", "answers": LISTS}])
+    both = datasets.DatasetDict(train=dataset, validation=other)
+    both.save_to_disk(str(tmp_path / "both"))
+    dataset.save_to_disk(str(tmp_path / "one"), num_shards=1)
+    assert content(load(tmp_path / "one")) == content(load(tmp_path / "both")) == READ
+    assert content(load(tmp_path / "both", "eval"))[0][0] == "2"
+    assert splits_of(DataSettings(source=str(tmp_path / "one"))) == ("train",)
+
+
+def test_articles_without_titles_are_held_out_by_context(tmp_path):
+    rows = [
+        {"context": f"{BERLIN} {number // 4}", "question": "How many?", "answer": "10"}
+        for number in range(80)
+    ]
+    path = as_lines(tmp_path / "q.jsonl", *rows)
+    train, held = (load(path, split, holdout_articles=0.3) for split in ("train", "holdout"))
+    contexts = [{row[2] for row in content(part)} for part in (train, held)]
+    assert all(contexts) and not contexts[0] & contexts[1]
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    (tmp_path / "q.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+    assert "Git LFS" in refusal(tmp_path / "q.parquet").problem
+
+
+@pytest.mark.parametrize("form", DOCUMENTS)
+def test_a_large_document_is_read_item_by_item_to_the_same_questions(tmp_path, form, monkeypatch):
+    path = as_json(tmp_path / "q.json", DOCUMENTS[form])
+    whole = load(path).table
+    monkeypatch.setattr(json_files, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(json_files, "_ROWS_PER_PART", 1)
+    assert load(path).table.equals(whole)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+def test_a_large_document_that_is_cut_off_is_named(tmp_path, kept, monkeypatch):
+    monkeypatch.setattr(json_files, "_LARGE_BYTES", 0)
+    path = as_json(tmp_path / "q.json", squad(*[ASKED | {"answers": [TEN]}] * 5))
+    text = path.read_text()
+    path.write_text(text[: int(len(text) * kept)])
+    assert "is not JSON, or is cut off" in refusal(path).problem
