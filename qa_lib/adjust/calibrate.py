@@ -184,21 +184,23 @@ def of_tokens(tensor: torch.Tensor, mask: torch.Tensor) -> bool:
     return tensor.shape[:-1] == mask.shape
 
 
-def rows_of(passes: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+def rows_of(passes: list[torch.Tensor], mask: torch.Tensor, *, double: bool = True) -> torch.Tensor:
     """Return the units of the real tokens, or all rows of a module that sees no tokens.
 
     Args:
         passes: Inputs or outputs of a module, of shape (windows, tokens, units) or (..., units).
         mask: 1 for the real tokens, of shape (windows, tokens).
+        double: Whether to return float64 rather than the model's own type.
 
     Returns:
-        float64 of shape (rows, units).
+        Of shape (rows, units).
     """
     import torch
 
     rows = [tensor[mask.bool()] for tensor in passes if of_tokens(tensor, mask)]
     rows = rows or [tensor.flatten(0, -2) for tensor in passes]
-    return torch.cat(rows).detach().double()
+    joined = torch.cat(rows).detach()
+    return joined.double() if double else joined
 
 
 def _of_batch(

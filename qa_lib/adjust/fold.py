@@ -1,8 +1,9 @@
 """What the cut model takes over from what it loses.
 
 Removing a constant unit loses nothing: its mean, times the weights that read it, moves into the
-reader's bias. A LayerNorm over fewer dimensions normalises differently: its gain and shift are
-refitted, dimension by dimension, to the outputs of the whole LayerNorm.
+reader's bias. What else it said, the units that stay can say in part: the reader is refitted (see
+`refit`). A LayerNorm over fewer dimensions normalises differently: its gain and shift are refitted,
+dimension by dimension, to the outputs of the whole LayerNorm.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Batch, Statistics, model_inputs, observe, rows_of
 from qa_lib.adjust.groups import Groups
-from qa_lib.adjust.plan import Fold, Indices, Keep, Norm
+from qa_lib.adjust.moments import Moments
+from qa_lib.adjust.plan import Fold, Keep, Norm, Tensors, floats
+from qa_lib.adjust.refit import RIDGE, refit_readers
+from qa_lib.adjust.seams import Repair
+from qa_lib.adjust.selection import complement, cut_readers, take
 
 if TYPE_CHECKING:
     import torch
@@ -25,30 +30,37 @@ def measure_fold(
     keep: Keep,
     statistics: Mapping[str, Statistics],
     batches: Iterable[Batch],
+    *,
+    moments: Mapping[str, Moments] | None = None,
+    repair: Repair | None = None,
+    ridge: float = RIDGE,
 ) -> Fold:
-    """Measure the removed units' means, and refit LayerNorms where the hidden size is cut.
+    """Measure the removed units' means or refit their readers; and LayerNorms where hidden is cut.
 
     Args:
-        model: The parent without the layers that go.
+        model: The parent without the layers that go, its seams repaired.
         groups: Its groups.
         keep: What stays.
         statistics: Of the inputs of every reader of a group.
         batches: Calibration windows; run again to refit LayerNorms.
+        moments: Of the inputs of every reader of a cut group, to refit it; None: only means.
+        repair: The seams, which this includes.
+        ridge: As of `refit.fit`.
     """
-    held = {}
-    for group in groups:
-        removed = complement(keep.of(group), group.width)
-        for name in group.modules("reads"):
-            if removed and model.get_submodule(name).bias is not None:
-                held[name] = _floats(statistics[name].mean[list(removed)])
+    repair = repair or Repair()
+    fitted = {} if moments is None else refit_readers(model, groups, keep, moments, ridge)
+    held = {
+        name: floats(statistics[name].mean[list(complement(keep.of(group), group.width))])
+        for group, name in cut_readers(groups, keep)
+        if name not in fitted and model.get_submodule(name).bias is not None
+    }
     cuts_hidden = len(keep.hidden) < groups.hidden.width
-    norms = _refit(model, groups, keep, batches) if cuts_hidden else {}
-    return Fold(held=held, norms=norms)
-
-
-def complement(kept: Indices, width: int) -> Indices:
-    """Return the indices below `width` that are not kept, ascending."""
-    return tuple(sorted(set(range(width)) - set(kept)))
+    norms = fit_norms(model, groups, keep, batches) if cuts_hidden else repair.norms
+    tensors = {name: take(t, groups.axes[name], keep) for name, t in repair.tensors.items()}
+    for name, each in fitted.items():
+        tensors |= each.tensors(name)
+    residuals = [repair.residual, *(each.residual for each in fitted.values())]
+    return Fold(held=held, norms=norms, tensors=Tensors.of(tensors), residual=max(residuals))
 
 
 def normalise(units: torch.Tensor, eps: float) -> torch.Tensor:
@@ -57,7 +69,7 @@ def normalise(units: torch.Tensor, eps: float) -> torch.Tensor:
     return centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt()
 
 
-def _refit(
+def fit_norms(
     model: PreTrainedModel, groups: Groups, keep: Keep, batches: Iterable[Batch]
 ) -> dict[str, Norm]:
     """Fit each LayerNorm's gain and shift over the kept dimensions by least squares."""
@@ -102,14 +114,9 @@ def _fit(module: Any, index: torch.Tensor, sums: torch.Tensor, count: int) -> No
     if module.bias is None:  # a line through the origin
         _, _, xx, xy = sums
         slope = (xy / xx.clamp_min(1e-12)).where(xx > 1e-9, own)
-        return Norm(weight=_floats(slope), bias=None)
+        return Norm(weight=floats(slope), bias=None)
     x, y, xx, xy = sums / count
     variance = xx - x * x
     # A constant dimension determines no slope: it keeps its gain.
     slope = ((xy - x * y) / variance.clamp_min(1e-12)).where(variance > 1e-9, own)
-    return Norm(weight=_floats(slope), bias=_floats(y - slope * x))
-
-
-def _floats(values: torch.Tensor) -> tuple[float, ...]:
-    """Round to float32, so that the values in JSON are exactly those that are used."""
-    return tuple(values.float().tolist())
+    return Norm(weight=floats(slope), bias=floats(y - slope * x))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -20,9 +23,12 @@ from pydantic import (
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.errors import AdjustError
 from qa_lib.models.ragged import Blocks
-from qa_lib.runs.run_folder import PLAN, RunFolder
+from qa_lib.runs.folder import Folder
+from qa_lib.runs.run_folder import PLAN, PLAN_TENSORS
 
 if TYPE_CHECKING:
+    import torch
+
     from qa_lib.adjust.groups import Group
 
 _VERSION = 1
@@ -45,6 +51,52 @@ def _from_bits(value: Any) -> Any:
 
 # Many indices; in JSON a bitmap in base64, the lowest bit of the first byte for index 0.
 Bits = Annotated[Indices, BeforeValidator(_from_bits), PlainSerializer(_to_bits, when_used="json")]
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Tensors that belong to a plan: in its JSON their hash, beside it a safetensors file.
+
+    Attributes:
+        sha256: Of the file.
+        content: The file; None where only the JSON was read.
+    """
+
+    sha256: str
+    content: bytes | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor]) -> Tensors | None:
+        """Store tensors; None where there are none."""
+        from safetensors.torch import save
+
+        if not tensors:
+            return None
+        content = save(dict(sorted(tensors.items())))
+        return cls(hashlib.sha256(content).hexdigest(), content)
+
+    def load(self) -> dict[str, torch.Tensor]:
+        """Return the tensors by name.
+
+        Raises:
+            AdjustError: Only the JSON was read.
+        """
+        from safetensors.torch import load
+
+        if self.content is None:
+            raise AdjustError(
+                f"The plan's refitted weights are missing: no {PLAN_TENSORS} was read with it.",
+                f"Keep plan.json and {PLAN_TENSORS} in one folder, as `make adjust` wrote them.",
+            )
+        return load(self.content)
+
+
+# In JSON the hash of the file beside it.
+Stored = Annotated[
+    Tensors,
+    BeforeValidator(lambda value: Tensors(value) if isinstance(value, str) else value),
+    PlainSerializer(lambda tensors: tensors.sha256, return_type=str, when_used="json"),
+]
 
 
 class _Record(BaseModel):
@@ -113,6 +165,11 @@ class Norm(_Record):
     bias: tuple[float, ...] | None
 
 
+def floats(values: torch.Tensor) -> tuple[float, ...]:
+    """Round to float32, so that the values in JSON are exactly those that are used."""
+    return tuple(values.float().tolist())
+
+
 class Fold(_Record):
     """What the cut model takes over from what it lost. Modules have the adjusted model's names.
 
@@ -120,10 +177,24 @@ class Fold(_Record):
         held: The removed units' means, in the order of their indices, by the linear map that reads
             them: its weights on them times these are added to its bias.
         norms: The LayerNorms that are refitted.
+        tensors: Weights and biases of the linear maps that are refitted, as the cut model has them
+            but for the factor of another head size; None where there are none.
+        residual: Largest residual of their normal equations, relative to the equations' terms.
     """
 
     held: dict[str, tuple[float, ...]] = {}
     norms: dict[str, Norm] = {}
+    tensors: Stored | None = None
+    residual: float = Field(default=0.0, ge=0.0)
+
+    @property
+    def refitted(self) -> dict[str, torch.Tensor]:
+        """The tensors by name.
+
+        Raises:
+            AdjustError: The plan was read without them.
+        """
+        return {} if self.tensors is None else self.tensors.load()
 
 
 class Coupling(_Record):
@@ -167,11 +238,17 @@ class Plan(_Record):
         return _lines(self.model_dump(mode="json")) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, name: str = "plan.json") -> Plan:
+    def from_json(cls, text: str, name: str = "plan.json", *, tensors: bytes | None = None) -> Plan:
         """Parse a plan; `name` is used in errors.
 
+        Args:
+            text: plan.json.
+            name: Its path or URL.
+            tensors: The file of refitted weights beside it; a plan without them can be looked at,
+                but not applied.
+
         Raises:
-            AdjustError: The text is no plan, or has another version.
+            AdjustError: The text is no plan, or has another version, or the weights are others.
         """
         remedy = "Pass a plan.json that `make adjust` wrote, unchanged."
         try:
@@ -184,15 +261,30 @@ class Plan(_Record):
             ) from None
         if plan.version != _VERSION:
             raise AdjustError(f"{name} has version {plan.version}, not {_VERSION}.", remedy)
-        return plan
+        expected = plan.fold.tensors
+        if expected is None or tensors is None:
+            return plan
+        found = Tensors(hashlib.sha256(tensors).hexdigest(), tensors)
+        if found != expected:
+            raise AdjustError(
+                f"{PLAN_TENSORS} beside {name} does not hold the weights that the plan names: its"
+                f" SHA-256 is {found.sha256[:12]}, not {expected.sha256[:12]}.",
+                f"Restore {PLAN} and {PLAN_TENSORS} of one run of `make adjust`.",
+            )
+        fold = plan.fold.model_copy(update={"tensors": found})
+        return plan.model_copy(update={"fold": fold})
 
     @classmethod
-    def read(cls, folder: RunFolder) -> Plan:
-        """Read the plan of a run or of a trial."""
-        return cls.from_json(folder.read_text(PLAN), folder.url(PLAN))
+    def read(cls, folder: Folder) -> Plan:
+        """Read the plan of a run or of a trial, and its weights where it has some."""
+        beside = folder.exists(PLAN_TENSORS)
+        tensors = folder.read_bytes(PLAN_TENSORS).to_pybytes() if beside else None
+        return cls.from_json(folder.read_text(PLAN), folder.url(PLAN), tensors=tensors)
 
-    def write(self, folder: RunFolder) -> None:
-        """Write the plan into the folder of a run or of a trial."""
+    def write(self, folder: Folder) -> None:
+        """Write the plan into the folder of a run or of a trial: its JSON last."""
+        if self.fold.tensors is not None and self.fold.tensors.content is not None:
+            folder.write_bytes(PLAN_TENSORS, self.fold.tensors.content)
         folder.write_text(PLAN, self.to_json())
 
     def check_parent(self, parent_sha256: str, name: str) -> None:

@@ -10,8 +10,11 @@ from qa_lib.adjust.calibrate import Batch, Statistics, calibrate
 from qa_lib.adjust.coupling import groups_of
 from qa_lib.adjust.fold import measure_fold
 from qa_lib.adjust.groups import Groups
+from qa_lib.adjust.moments import measure_moments
 from qa_lib.adjust.plan import Coupling, Fold, Indices, Keep, Plan
 from qa_lib.adjust.ragged_sizes import redistribute
+from qa_lib.adjust.seams import Repair, Seams
+from qa_lib.adjust.selection import cut_readers, readers
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.surgery import changed_tensors, drop_layers
 from qa_lib.config import AdjustSettings
@@ -28,28 +31,33 @@ def make_plan(
     *,
     parent_sha256: str = "",
     vocabulary: Indices | None = None,
+    seams: Seams | None = None,
     seed: int = 0,
 ) -> Plan:
     """Decide which units stay, and what the rest takes over from those that go.
 
-    Layers go first; units are scored, and folds measured, on the layers that stay.
+    Layers go first, and the seams are repaired; units are scored, and folds and refits measured, on
+    the layers that stay.
 
     Args:
         model: The parent, in evaluation mode.
         sizes: The sizes to cut it to.
         batches: Calibration windows, as `qa_lib.windows.collate` returns them, labels included;
             iterated over several times.
-        settings: How to score (`importance`), whether to `fold`, and in steps of how many units
-            (`round_to`) ragged layers share them; the defaults where None.
+        settings: How to score (`importance`), whether to `fold` and `refit`, and in steps of how
+            many units (`round_to`) ragged layers share them; the defaults where None.
         parent_sha256: The parent's fingerprint.
         vocabulary: The tokens that stay; all where None.
+        seams: The model's, where they were measured before.
         seed: Of `random` importance.
 
     Raises:
         AdjustError: The model's family is not supported.
     """
     settings = settings or AdjustSettings()
-    short = drop_layers(model, sizes.layers)
+    refits = settings.fold and settings.refit
+    repair = (seams or Seams(model, batches)).repair(sizes.layers) if refits else Repair()
+    short = drop_layers(model, sizes.layers, repair.state())
     groups = groups_of(short.config)
     statistics = _statistics(short, groups, batches, settings)
     scores = importance.score(
@@ -62,7 +70,13 @@ def make_plan(
     )
     sizes = redistribute(scores, sizes, settings.round_to)
     keep = importance.choose(groups, scores, sizes, vocabulary)
-    fold = measure_fold(short, groups, keep, statistics, batches) if settings.fold else Fold()
+    fold = Fold()
+    if settings.fold:
+        names = [name for _, name in cut_readers(groups, keep)]
+        moments = measure_moments(short, names, batches) if refits else None
+        fold = measure_fold(
+            short, groups, keep, statistics, batches, moments=moments, repair=repair
+        )
     return Plan(
         family=model.config.model_type,
         parent_sha256=parent_sha256,
@@ -82,9 +96,9 @@ def _statistics(
     method = settings.importance
     if method in ("magnitude", "random") and not settings.fold:
         return {}
-    readers = [name for group in groups for name in group.modules("reads")]
+    names = [name for _, name in readers(groups)]
     queries = [names[0] for names in groups.queries]
-    return calibrate(model, readers, queries, batches, gradients=method == "taylor")
+    return calibrate(model, names, queries, batches, gradients=method == "taylor")
 
 
 def _couplings(groups: Groups, keep: Keep) -> dict[str, Coupling]:

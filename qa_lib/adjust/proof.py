@@ -1,8 +1,9 @@
 """The proof that an adjusted model is what its plan says, made before anything is written.
 
-Four parts: shapes are those of a model built from the new configuration; kept tensors equal the
-parent's bit for bit; logits equal the parent's with the removed units held at their folded values;
-and groups are complete, because permuting the units of each changes no logit.
+Five parts: shapes are those of a model built from the new configuration; kept tensors equal the
+parent's bit for bit; logits equal the parent's with the removed units held at their folded values
+and the refitted maps in place; these solve their normal equations; and groups are complete, because
+permuting the units of each changes no logit.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.adjust.architecture import shapes_of
 from qa_lib.adjust.calibrate import Batch
 from qa_lib.adjust.coupling import groups_of
-from qa_lib.adjust.fold import complement, normalise
+from qa_lib.adjust.fold import normalise
 from qa_lib.adjust.groups import Group, Groups
 from qa_lib.adjust.permutation import check_permutation
 from qa_lib.adjust.plan import Fold, Indices, Norm, Plan
 from qa_lib.adjust.probe_batch import logits, probe, renumbered, require
-from qa_lib.adjust.surgery import take
+from qa_lib.adjust.refit import RESIDUAL_TOLERANCE
+from qa_lib.adjust.selection import complement, readers, take
 
 if TYPE_CHECKING:
     import torch
@@ -41,12 +43,15 @@ class Proof:
         max_logit_error: Largest difference from the parent with its removed units held.
         max_permutation_error: Largest change of the parent's logits when groups are permuted,
             relative to the largest logit.
+        max_refit_residual: Largest residual of the refitted maps' normal equations, relative to
+            the equations' terms.
     """
 
     num_tensors: int
     num_identical: int
     max_logit_error: float
     max_permutation_error: float
+    max_refit_residual: float
 
 
 def prove(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> Proof:
@@ -61,12 +66,17 @@ def prove(parent: PreTrainedModel, child: PreTrainedModel, plan: Plan) -> Proof:
         AdjustError: One part fails; the child cannot be trusted then.
     """
     batch = probe(parent.config, plan.keep.vocabulary)
+    residual = plan.fold.residual
+    require(
+        residual <= RESIDUAL_TOLERANCE,
+        f"refitted weights leave {residual:.1e} of their normal equations",
+    )
     num_tensors = check_shapes(child)
     num_identical = check_bits(parent, child, plan)
     parent, child = _double(parent), _double(child)
     permutation_error = check_permutation(parent, groups_of(parent.config), batch)
     logit_error = check_logits(parent, child, plan, batch)
-    return Proof(num_tensors, num_identical, logit_error, permutation_error)
+    return Proof(num_tensors, num_identical, logit_error, permutation_error, residual)
 
 
 def check_shapes(child: PreTrainedModel) -> int:
@@ -128,8 +138,8 @@ def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
     """Make a whole model compute what the plan's cut model must compute.
 
     The model keeps all its tensors, so that this shares nothing with the surgery: removed units are
-    held at their folded values where they are read, removed layers pass their input on, and
-    LayerNorms take their statistics over the kept dimensions.
+    held at their folded values where they are read, refitted maps read the kept units, removed
+    layers pass their input on, and LayerNorms take their statistics over the kept dimensions.
     """
     groups = groups_of(parent.config)
     layers = groups.stored(plan.keep.layers)
@@ -151,6 +161,8 @@ def held(parent: PreTrainedModel, plan: Plan) -> Iterator[None]:
             if group.name in in_plan:
                 kept = plan.keep.of(in_plan[group.name])
                 _hold_group(hook, groups, group, kept, plan.fold, layers)
+        for name, refitted in _refitted_maps(groups, plan, layers).items():
+            hook(name, refitted)
         yield
 
 
@@ -159,6 +171,10 @@ def _hold_group(
 ) -> None:
     """Register the hooks that hold a group's removed units."""
     removed = complement(kept, group.width)
+    norms = {groups.rename(name, layers): norm for name, norm in fold.norms.items()}
+    for name in group.modules("normalises"):
+        if removed or name in norms:
+            hook(name, _restrict(kept, norms.get(name)))
     if not removed:
         return
     zeros = (0.0,) * len(removed)
@@ -170,9 +186,38 @@ def _hold_group(
         queries = {name for names in groups.queries for name in names}
         for name in set(group.modules("writes")) & queries:
             hook(name, _hold(removed, zeros, reads=False))
-    norms = {groups.rename(name, layers): norm for name, norm in fold.norms.items()}
-    for name in group.modules("normalises"):
-        hook(name, _restrict(kept, norms.get(name)))
+
+
+def _refitted_maps(groups: Groups, plan: Plan, layers: Mapping[int, int]) -> dict[str, Any]:
+    """Return the hooks by which the parent's maps write what the refitted ones write."""
+    import torch
+
+    tensors = {groups.rename(name, layers): each for name, each in plan.fold.refitted.items()}
+    in_plan, hooks = _groups_in_plan(groups, layers), {}
+    for group, name in readers(groups):
+        weight, bias = (tensors.get(f"{name}.{parameter}") for parameter in ("weight", "bias"))
+        if weight is None and bias is None:
+            continue
+        shape, axes = groups.shapes[f"{name}.weight"], groups.axes[f"{name}.weight"]
+        places = [(in_plan[each.name], axis) for each, axis in axes if axis.dim == 0]
+        rows = take(torch.arange(shape[0]), places, plan.keep)
+        hooks[name] = _replace(plan.keep.of(in_plan[group.name]), rows, weight, bias)
+    return hooks
+
+
+def _replace(
+    kept: Indices, rows: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> Any:
+    """Return a hook by which a linear map writes these rows by another weight and bias."""
+
+    def replaced(_: Any, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+        units, result = arguments[0][..., list(kept)], output.clone()
+        result[..., rows] = 0.0 if weight is None else units @ weight.to(units).T
+        if bias is not None:
+            result[..., rows] += bias.to(units)
+        return result
+
+    return replaced
 
 
 def _pass_on(removed: set[int], num_passes: int) -> Any:

@@ -26,9 +26,10 @@ from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.runs import storage
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.result import Adjusted
-from qa_lib.runs.run_folder import PLAN, RunFolder
+from qa_lib.runs.run_folder import PLAN, PLAN_TENSORS, RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -227,11 +228,13 @@ def _read_plan(settings: Settings, run: RunFolder | None = None) -> Plan | None:
     name = settings.adjust.plan
     if name is None:
         return None
+    beside = f"{name.rpartition('/')[0] or '.'}/{PLAN_TENSORS}"
     try:
         text = storage.read_text(name)
+        tensors = Folder(beside).read_bytes().to_pybytes() if Folder(beside).exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise AdjustError(
             f"The plan {name} cannot be read: {storage.first_line(error)}.",
             f"Pass the {PLAN} of a run of `make adjust`.",
         ) from None
-    return Plan.from_json(text, name)
+    return Plan.from_json(text, name, tensors=tensors)

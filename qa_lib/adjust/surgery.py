@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import models
 from qa_lib.adjust.coupling import groups_of
-from qa_lib.adjust.fold import complement
-from qa_lib.adjust.groups import Axis, Group, Groups
+from qa_lib.adjust.groups import Groups
 from qa_lib.adjust.plan import Fold, Keep, Plan
+from qa_lib.adjust.selection import complement, kept_shape, readers, take
 from qa_lib.adjust.sizes import Sizes, check_layers, check_ragged_family
 from qa_lib.adjust.vocabulary import renumber
 from qa_lib.errors import AdjustError
@@ -47,8 +47,17 @@ def apply(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     return build(plan.keep.sizes.apply(config), state)
 
 
-def drop_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:
+def drop_layers(
+    model: PreTrainedModel,
+    layers: tuple[int, ...],
+    repaired: Mapping[str, torch.Tensor] | None = None,
+) -> PreTrainedModel:
     """Return the model with these of its layers only, sharing the tensors of the original.
+
+    Args:
+        model: The parent; it is not changed.
+        layers: Those that stay, ascending.
+        repaired: Tensors, by their names in the new model, that replace the original's.
 
     Raises:
         AdjustError: The model has no such layers.
@@ -63,6 +72,8 @@ def drop_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedMo
     position = {layer: index for index, layer in groups.stored(layers).items()}
     renamed = {groups.rename(name, position): t for name, t in model.state_dict().items()}
     state = {name: tensor for name, tensor in renamed.items() if name is not None}
+    for name, tensor in (repaired or {}).items():
+        state[name] = tensor.to(state[name])
     whole = Sizes.of(model.config)
     sizes = Sizes(layers, whole.hidden_size, whole.num_heads, whole.intermediate_size)
     return build(sizes.apply(model.config), state)
@@ -87,16 +98,17 @@ def cut(state: State, groups: Groups, keep: Keep, fold: Fold) -> State:
         state: Of the model without the layers that go.
         groups: Its groups.
         keep: What stays.
-        fold: What is folded.
+        fold: What is folded and refitted.
     """
     state = {name: tensor.clone() for name, tensor in state.items()}  # nothing is shared
-    for group in groups:
-        removed = complement(keep.of(group), group.width)
-        for name in group.modules("reads"):
-            if name in fold.held:
-                state[f"{name}.bias"] = _folded(state, name, removed, fold.held[name])
+    for group, name in readers(groups):
+        if name in fold.held:
+            removed = complement(keep.of(group), group.width)
+            state[f"{name}.bias"] = _folded(state, name, removed, fold.held[name])
     for name, places in groups.axes.items():
         state[name] = take(state[name], places, keep)
+    for name, fitted in fold.refitted.items():
+        state[name] = fitted.to(state[name])
     for name, factor in query_scales(groups, keep).items():
         for tensor in state.keys() & {f"{name}.weight", f"{name}.bias"}:
             state[tensor] = state[tensor] * factor
@@ -106,22 +118,6 @@ def cut(state: State, groups: Groups, keep: Keep, fold: Fold) -> State:
                 tensor = f"{name}.{parameter}"
                 state[tensor] = state[tensor].new_tensor(values)
     return {name: tensor for name, tensor in state.items() if tensor.numel()}
-
-
-def take(tensor: torch.Tensor, places: Sequence[tuple[Group, Axis]], keep: Keep) -> torch.Tensor:
-    """Keep the units of the groups that a tensor takes part in."""
-    import torch
-
-    for dim in sorted({axis.dim for _, axis in places}):
-        blocks = {
-            block: torch.tensor(keep.of(group), dtype=torch.long, device=tensor.device)
-            + block * group.width
-            for group, axis in places
-            if axis.dim == dim
-            for block in axis.blocks
-        }
-        tensor = tensor.index_select(dim, torch.cat([blocks[block] for block in sorted(blocks)]))
-    return tensor
 
 
 def query_scales(groups: Groups, keep: Keep) -> dict[str, float]:
@@ -136,6 +132,7 @@ def query_scales(groups: Groups, keep: Keep) -> dict[str, float]:
 def changed_tensors(groups: Groups, keep: Keep, fold: Fold) -> dict[str, str]:
     """Name the tensors that are not a plain selection of the parent's values, with the reason."""
     reasons = {f"{name}.bias": "removed units folded in" for name in fold.held}
+    reasons |= dict.fromkeys(fold.refitted, "refitted by least squares")
     reasons |= {
         f"{name}.{parameter}": "refitted to the kept dimensions"
         for name, norm in fold.norms.items()
@@ -193,10 +190,15 @@ def _fold_problems(keep: Keep, fold: Fold, groups: Groups) -> list[str]:
     problems = []
     num_removed = {
         name: group.width - len(keep.of(group))
-        for group in groups
-        for name in group.modules("reads")
+        for group, name in readers(groups)
         if f"{name}.bias" in groups.shapes
     }
+    maps = {f"{name}.{parameter}" for name in num_removed for parameter in ("weight", "bias")}
+    maps |= {f"{name}.weight" for _, name in readers(groups)}
+    for name, tensor in fold.refitted.items():
+        if name not in maps or tensor.shape != kept_shape(groups, keep, name):
+            problems.append(f"its refitted {name} is none of the model's")
+            break
     if any(len(held) != num_removed.get(name) for name, held in fold.held.items()):
         problems.append("the units that it folds are not those that it removes")
     norms = {name for group in groups for name in group.modules("normalises")}

@@ -57,8 +57,13 @@ class AdjustSettings(Group):
         default=True,
         description="Fold the mean of what is removed into biases and LayerNorms.",
     )
+    refit: bool = Field(
+        default=True,
+        description="With fold: refit by least squares what reads the removed units, and repair "
+        "the seams where layers are dropped.",
+    )
     calibration_windows: int = Field(
-        default=64, ge=1, le=65536, description="Training windows that units are scored on."
+        default=256, ge=1, le=65536, description="Training windows to score units and refit on."
     )
     round_to: int = Field(
         default=8, ge=1, le=1024, description="Derived widths are multiples of this."

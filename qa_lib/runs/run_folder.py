@@ -28,7 +28,8 @@ from qa_lib.runs.result_file import RESULT, lost_writer, read_result
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
-PLAN, TRIALS = "plan.json", "trials.parquet"  # of an adjustment, of a search
+PLAN, PLAN_TENSORS = "plan.json", "plan.safetensors"  # of an adjustment
+TRIALS = "trials.parquet"  # of a search
 
 _RESUMABLE = {"checkpoints", "parent", "search.jsonl"}
 

@@ -105,6 +105,12 @@ def plan_of(
     )
 
 
+def reread(plan: Plan) -> Plan:
+    """Return the plan after a round trip through its two files."""
+    tensors = plan.fold.tensors
+    return Plan.from_json(plan.to_json(), tensors=tensors and tensors.content)
+
+
 def tiny(family: str, seed: int = 0) -> PreTrainedModel:
     """Build a model whose every tensor is random: an untouched LayerNorm would hide mistakes."""
     with torch.random.fork_rng():

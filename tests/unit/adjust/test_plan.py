@@ -12,6 +12,8 @@ import torch
 from qa_lib import adjust, models
 from qa_lib.adjust import Plan, Sizes
 from qa_lib.errors import AdjustError
+from qa_lib.runs.folder import Folder
+from qa_lib.runs.run_folder import PLAN, PLAN_TENSORS
 from tests.support.adjust_models import CONFIGS, fitting, plan_of, tiny, windows
 
 SIZES = Sizes((0, 2), 24, 4, 10)
@@ -25,7 +27,8 @@ def plan() -> Plan:
 def replaced(plan: Plan, **keep: Any) -> Plan:
     values = json.loads(plan.to_json())
     values["keep"] |= keep
-    return Plan.from_json(json.dumps(values))
+    assert plan.fold.tensors is not None
+    return Plan.from_json(json.dumps(values), tensors=plan.fold.tensors.content)
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -33,7 +36,9 @@ def test_replaying_a_plan_gives_the_same_bytes(family: str, tmp_path: Path):
     parent, tokenizer = tiny(family), models.load_tokenizer("embedded")
     sizes = fitting(family, SIZES)
     plan = plan_of(parent, sizes, [windows()])
-    replayed = Plan.from_json(plan.to_json())
+    folder = Folder(str(tmp_path / "plan"))
+    plan.write(folder)
+    replayed = Plan.read(folder)
     for name, each in (("first", plan), ("second", replayed)):
         models.save(adjust.apply(parent, each), tokenizer, tmp_path / name)
     first, second = (
@@ -57,7 +62,7 @@ def test_the_plan_states_what_was_kept_and_why(plan: Plan):
         "bert.encoder.layer.0.intermediate.dense.bias[0]",
         "bert.encoder.layer.0.output.dense.weight[1]",
     )
-    folded = set(plan.fold.held) | set(plan.fold.norms)
+    folded = {name.rsplit(".", 1)[0] for name in plan.fold.refitted} | set(plan.fold.norms)
     scaled = {name for name in plan.changed if "query" in name}
     assert {name.rsplit(".", 1)[0] for name in plan.changed} - folded <= {
         name.rsplit(".", 1)[0] for name in scaled
@@ -106,3 +111,28 @@ def test_a_plan_that_hides_what_it_changes_is_refused(plan: Plan):
     hidden = plan.model_copy(update={"changed": {}})
     with pytest.raises(AdjustError, match="changed tensors"):
         adjust.apply(tiny("bert"), hidden)
+
+
+def test_refitted_weights_stand_beside_the_plan_and_no_others_are_taken(plan: Plan, tmp_path: Path):
+    folder, parent = Folder(str(tmp_path)), tiny("bert")
+    plan.write(folder)
+    other = plan_of(parent, SIZES, [windows(seed=1)])
+    assert other.fold.tensors is not None and other.fold.tensors.content is not None
+    folder.write_bytes(PLAN_TENSORS, other.fold.tensors.content)
+    with pytest.raises(AdjustError, match=r"does not hold the weights that the plan names"):
+        Plan.read(folder)
+    folder.remove(PLAN_TENSORS)
+    alone = Plan.read(folder)
+    assert alone == plan
+    with pytest.raises(AdjustError, match=r"no plan\.safetensors was read"):
+        adjust.apply(parent, alone)
+    assert PLAN in {entry.base_name for entry in folder.entries()}
+
+
+def test_a_plan_from_before_there_were_refits_is_replayed():
+    parent = tiny("bert")
+    plan = plan_of(parent, SIZES, [windows()], refit=False)
+    values = json.loads(plan.to_json())
+    del values["fold"]["tensors"], values["fold"]["residual"]
+    assert Plan.from_json(json.dumps(values)) == plan
+    assert plan.fold.tensors is None and plan.fold.held

@@ -23,7 +23,7 @@ from qa_lib.models.ragged import Blocks
 from qa_lib.search.space import space_of
 from qa_lib.serving import onnx
 from qa_lib.serving.onnx.exporting import LOGIT_TOLERANCE, check_logits
-from tests.support.adjust_models import CONFIGS, plan_of, tiny, windows
+from tests.support.adjust_models import CONFIGS, plan_of, reread, tiny, windows
 from tests.support.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
 
 FAMILIES = sorted(set(CONFIGS) & {*ragged.RAGGED_FAMILIES, "electra-tied"})
@@ -186,7 +186,7 @@ def test_a_ragged_model_can_lose_tokens_too(family: str, tmp_path: Path):
     sizes = replace(adjust.resolve(parent.config, settings), vocabulary_size=len(kept))
     batches = [probe_batch.probe(parent.config) | SPANS]
     plan = plan_of(parent, sizes, batches, vocabulary=kept, round_to=4)
-    child = adjust.apply(parent, Plan.from_json(plan.to_json()))
+    child = adjust.apply(parent, reread(plan))
     adjust.prove(parent, child, plan)
     assert child.config.vocab_size == len(kept) < parent.config.vocab_size
     models.save(child, vocabulary.shorten(own, kept), tmp_path)

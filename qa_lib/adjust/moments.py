@@ -1,0 +1,104 @@
+"""First and second moments of what linear maps read, on calibration windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qa_lib.adjust.calibrate import Batch, model_inputs, observe, rows_of
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Means and covariance of the units that a linear map reads, over real tokens; float64.
+
+    A map that runs several times, as where layers share their weights, has the rows of all passes.
+
+    Attributes:
+        mean: Of shape (units,); rounded to float32, as a plan states it.
+        covariance: Of shape (units, units); about the origin for a map without a bias, which could
+            not make up for a mean.
+    """
+
+    mean: torch.Tensor
+    covariance: torch.Tensor
+
+
+class Accumulator:
+    """Sums up the products of two sets of units, batch by batch.
+
+    Products are summed in float32 within a batch, by a matrix product, and in float64 over batches.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no rows."""
+        self._count: int = 0
+        self._left: Any = 0.0
+        self._right: Any = 0.0
+        self._products: Any = 0.0
+
+    def add(self, left: torch.Tensor, right: torch.Tensor) -> None:
+        """Add rows of shapes (rows, m) and (rows, n)."""
+        self._count += len(left)
+        self._left = self._left + left.double().sum(0)
+        self._right = self._right + right.double().sum(0)
+        self._products = self._products + (left.T @ right).double()
+
+    @property
+    def means(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The means, of shapes (m,) and (n,)."""
+        return self._left / self._count, self._right / self._count
+
+    def covariance(self, *, centred: bool = True) -> torch.Tensor:
+        """Return the mean product of the two, of shape (m, n), about their means or the origin."""
+        left, right = self.means
+        about_origin = self._products / self._count
+        return about_origin - left[:, None] * right if centred else about_origin
+
+
+def measure_moments(
+    model: PreTrainedModel, names: Iterable[str], batches: Iterable[Batch]
+) -> dict[str, Moments]:
+    """Measure the moments of the inputs of linear maps, in one pass over the windows.
+
+    Args:
+        model: In evaluation mode.
+        names: Of the maps; those that read one tensor share one set of moments.
+        batches: Calibration windows.
+    """
+    import torch
+
+    names = list(names)
+    sums: dict[str, Accumulator] = {}
+    first_reader: dict[str, str] = {}
+    for batch in batches if names else ():
+        batch = {key: value.to(model.device) for key, value in batch.items()}
+        with torch.no_grad(), observe(model, names) as seen:
+            model(**model_inputs(batch))
+        if not first_reader:
+            first_reader = _first_readers(seen)
+        with torch.no_grad():
+            for name in set(first_reader.values()):
+                rows = rows_of(seen[name], batch["attention_mask"], double=False)
+                sums.setdefault(name, Accumulator()).add(rows, rows)
+    moments: dict[tuple[str, bool], Moments] = {}
+    found = {}
+    for name in names:
+        key = first_reader[name], model.get_submodule(name).bias is not None
+        if key not in moments:
+            one = sums[key[0]]
+            mean = one.means[0].float().double().cpu()
+            moments[key] = Moments(mean, one.covariance(centred=key[1]).cpu())
+        found[name] = moments[key]
+    return found
+
+
+def _first_readers(seen: Mapping[str, list[torch.Tensor]]) -> dict[str, str]:
+    """Return, by map, the first map that reads the same tensors: queries, keys, values share."""
+    first: dict[tuple[int, ...], str] = {}
+    return {name: first.setdefault(tuple(map(id, seen[name])), name) for name in seen}

@@ -1,0 +1,158 @@
+"""What reads a cut is refitted: by the normal equations, to the fold in the limit, at seams too."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from qa_lib import adjust
+from qa_lib.adjust import Sizes, probe_batch
+from qa_lib.adjust.calibrate import calibrate, model_inputs, observe, rows_of
+from qa_lib.adjust.coupling import groups_of
+from qa_lib.adjust.fold import measure_fold
+from qa_lib.adjust.moments import measure_moments
+from qa_lib.adjust.refit import RIDGE
+from qa_lib.adjust.seams import Seams
+from qa_lib.adjust.selection import cut_readers, kept_outputs, readers
+from qa_lib.adjust.surgery import cut
+from qa_lib.errors import AdjustError
+from tests.support.adjust_models import CONFIGS, fitting, plan_of, tiny, windows
+
+WIDTHS = Sizes((0, 1, 2), 24, 3, 10)
+BATCHES = [windows(num_windows=16, seed=seed) for seed in range(4)]
+REPAIRABLE = [family for family in CONFIGS if family != "albert"]
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_an_infinite_ridge_is_the_fold_of_means_to_the_bit(family: str):
+    parent = tiny(family)
+    groups = groups_of(parent.config)
+    plan = plan_of(parent, fitting(family, WIDTHS), BATCHES, refit=False)
+    names = [name for _, name in readers(groups)]
+    statistics = calibrate(parent, names, [], BATCHES, gradients=False)
+    fold = measure_fold(
+        parent,
+        groups,
+        plan.keep,
+        statistics,
+        BATCHES,
+        moments=measure_moments(parent, names, BATCHES),
+        ridge=math.inf,
+    )
+    assert not fold.held and fold.refitted
+    folded, limit = (cut(parent.state_dict(), groups, plan.keep, f) for f in (plan.fold, fold))
+    assert folded.keys() == limit.keys()
+    for name, tensor in folded.items():
+        assert torch.equal(limit[name], tensor), name
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_refitted_maps_solve_the_normal_equations_on_the_calibration_windows(family: str):
+    parent = tiny(family).double()
+    groups, plan = groups_of(parent.config), plan_of(tiny(family), fitting(family, WIDTHS), BATCHES)
+    with torch.no_grad(), observe(parent, [name for _, name in readers(groups)]) as seen:
+        masks = []
+        for batch in BATCHES:
+            parent(**model_inputs(batch))
+            masks += [batch["attention_mask"]] * (3 if family == "albert" else 1)
+    checked = 0
+    for group, name in cut_readers(groups, plan.keep):
+        if len(seen[name]) != len(masks):
+            continue  # a map that reads relative positions too
+        rows = [rows_of([units], mask) for units, mask in zip(seen[name], masks, strict=True)]
+        units, module = torch.cat(rows), parent.get_submodule(name)
+        kept = list(plan.keep.of(group))
+        outputs = kept_outputs(groups, plan.keep, name)
+        old = module.weight[outputs]
+        new = plan.fold.refitted[f"{name}.weight"].double()
+        error = units[:, kept] @ new.T - units @ old.T  # (tokens, outputs)
+        inputs = units[:, kept]
+        if module.bias is not None:
+            error = error + plan.fold.refitted[f"{name}.bias"].double() - module.bias[outputs]
+            torch.testing.assert_close(
+                error.mean(0), error.new_zeros(()).expand(len(new)), atol=1e-5, rtol=0.0
+            )
+            inputs = inputs - inputs.mean(0)
+        covariance = inputs.T @ inputs / len(inputs)
+        pull = RIDGE * covariance.diagonal().mean() * (new - old[:, kept])
+        terms = error.T @ inputs / len(inputs) + pull
+        assert terms.abs().max() < 1e-4 * covariance.diagonal().mean(), name
+        checked += 1
+    assert checked >= len(groups.layers)
+
+
+def test_a_refitted_weight_that_is_not_the_plans_is_caught():
+    parent = tiny("bert")
+    plan = plan_of(parent, Sizes((0, 2), 32, 4, 10), BATCHES)
+    wrong = copy.deepcopy(adjust.apply(parent, plan))
+    with torch.no_grad():
+        wrong.bert.encoder.layer[0].output.dense.weight[0, 0] += 1e-2
+    with pytest.raises(AdjustError, match="logits differ"):
+        adjust.prove(parent, wrong, plan)
+
+
+def test_a_fit_that_does_not_solve_its_equations_is_caught():
+    parent = tiny("bert")
+    plan = plan_of(parent, Sizes((0, 1, 2), 32, 4, 10), BATCHES)
+    loose = plan.model_copy(update={"fold": plan.fold.model_copy(update={"residual": 1e-3})})
+    with pytest.raises(AdjustError, match="normal equations"):
+        adjust.prove(parent, adjust.apply(parent, plan), loose)
+
+
+def test_only_what_reads_the_cut_is_changed():
+    plan = plan_of(tiny("bert"), Sizes((0, 1, 2), 32, 4, 10), BATCHES)
+    assert set(plan.changed) == {
+        f"bert.encoder.layer.{layer}.output.dense.{parameter}"
+        for layer in range(3)
+        for parameter in ("weight", "bias")
+    }
+    assert set(plan.changed) == set(plan.fold.refitted)
+
+
+def test_units_without_finite_statistics_are_refused():
+    parent = tiny("bert")
+    with torch.no_grad():
+        parent.bert.encoder.layer[1].intermediate.dense.bias[3] = math.inf
+    with pytest.raises(AdjustError, match="not finite"):
+        plan_of(parent, Sizes((0, 1, 2), 32, 4, 10), BATCHES, importance="magnitude")
+
+
+@pytest.mark.parametrize("family", REPAIRABLE)
+def test_a_repaired_seam_writes_the_parents_stream_after_the_gap(family: str):
+    parent = tiny(family)
+    seams = Seams(parent, BATCHES)
+    layers = (0,)
+    repair = seams.repair(layers)
+    plan = plan_of(parent, replace(Sizes.of(parent.config), layers=layers), BATCHES)
+    assert set(plan.fold.refitted) == set(repair.tensors)
+    child = adjust.apply(parent, plan)
+    adjust.prove(parent, child, plan)
+    errors = {}
+    for refit in (True, False):
+        own = plan_of(parent, plan.keep.sizes, BATCHES, refit=refit)
+        cut_model = adjust.apply(parent, own)
+        errors[refit] = sum(
+            float(
+                (probe_batch.logits(cut_model, batch) - probe_batch.logits(parent, batch))
+                .square()
+                .mean()
+            )
+            for batch in BATCHES
+        )
+    assert errors[True] < errors[False]
+    # The last layer's norm, where layers end in one, is that of the layer that stays.
+    ends = {name.rsplit(".", 1)[0] for name in plan.changed} - {
+        name.rsplit(".", 1)[0] for name in plan.fold.refitted
+    }
+    assert len(ends) == (family != "modernbert")
+    for name in ends:
+        there = name.replace(".0.", ".2.")
+        assert torch.equal(child.get_submodule(name).weight, parent.get_submodule(there).weight)
+
+
+def test_layers_that_share_their_weights_have_no_seam():
+    assert Seams(tiny("albert"), BATCHES).repair((0,)).tensors == {}
