@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from qa_lib.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
@@ -31,6 +33,20 @@ def kernels_of(config: Any) -> tuple[Kernel, ...]:
     if family._supports_attention_backend:
         return ("sdpa", "batched", "eager") if family._supports_sdpa else ("eager", "batched")
     return ("eager",)
+
+
+def check(config: Any, wish: str) -> None:
+    """Check that a family has the kernel of `train.attention`.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    known = kernels_of(config)
+    if wish not in ("auto", *known):
+        raise ConfigError(
+            f"{config.model_type} models have no attention kernel {wish}.",
+            f"Use --train.attention auto or {' or '.join(known)}.",
+        )
 
 
 def use(model: PreTrainedModel, kernel: Kernel) -> None:

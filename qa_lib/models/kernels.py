@@ -117,7 +117,11 @@ def choose(
         precision: `train.precision`.
         kernel: `train.attention`.
         measure: Whether to measure where the cache has no figures; else the defaults are returned.
+
+    Raises:
+        ConfigError: The family has no such attention kernel.
     """
+    attention.check(config, kernel)
     known = attention.kernels_of(config)
     wished = known if kernel == "auto" else (cast(Kernel, kernel),)
     if device != "cpu":

@@ -11,6 +11,7 @@ from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out
 from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
+from qa_lib.models import attention
 from qa_lib.models.kernels import Kernels, Workload, choose
 from qa_lib.training import teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
@@ -28,6 +29,7 @@ def check(settings: Settings) -> None:
     train, cluster = settings.train, growth(settings)
     allocate(train, cluster)
     models.check_length(settings.model.name, settings.data.max_length)
+    attention.check(models.load_config(settings.model.name), train.attention)
     if train.teacher is not None:
         models.check_answers(train.teacher)
     if not models.has_answering_head(settings.model.name):

@@ -9,6 +9,7 @@ import torch
 from transformers import CONFIG_MAPPING
 
 from qa_lib import models
+from qa_lib.errors import ConfigError
 from qa_lib.models import attention
 from qa_lib.models.batched_attention import batched_attention
 
@@ -61,6 +62,11 @@ def test_kernels_of_a_family_agree(family):
         for name, gradient in gradients.items():
             difference = (same_gradients[name] - gradient).norm()
             assert difference <= 1e-5 * gradient.norm() + 1e-6, name
+
+
+def test_a_kernel_that_a_family_lacks_is_refused():
+    with pytest.raises(ConfigError, match="mpnet models have no attention kernel sdpa"):
+        attention.check(CONFIG_MAPPING["mpnet"](), "sdpa")
 
 
 def test_a_checkpoint_names_no_kernel(tmp_path):
