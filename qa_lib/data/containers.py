@@ -16,6 +16,8 @@ from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_MAX_EXPANSION = 100  # questions unpack to some ten times their size
+_UNPACKED_ALWAYS_BYTES = 1 << 20
 _CSV_BLOCK_BYTES = 1 << 24  # no row may be longer
 _DELIMITERS = ",;\t|"
 
@@ -55,9 +57,7 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
         )
     try:
         if compression:
-            kind = _COMPRESSIONS[compression]
-            with pa.CompressedInputStream(pa.BufferReader(content), kind) as stream:
-                content = stream.read_buffer()
+            content = _unpacked(content, name, _COMPRESSIONS[compression])
         if suffix in (".json", ".jsonl", ".ndjson"):
             return json_files.read(_as_utf8(content), name, mapped)
         return _READERS[suffix](content, name)
@@ -66,6 +66,19 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
             f"{name} is truncated or damaged: {storage.first_line(error)}.",
             "Fetch or write it again.",
         ) from None
+
+
+def _unpacked(content: pa.Buffer, name: str, kind: str) -> pa.Buffer:
+    """Unpack a file, as long as it may be text: a few kilobytes can hold gigabytes of zeros."""
+    most = max(_MAX_EXPANSION * len(content), _UNPACKED_ALWAYS_BYTES)
+    with pa.CompressedInputStream(pa.BufferReader(content), kind) as stream:
+        unpacked = stream.read_buffer(most)
+        if len(unpacked) == most and stream.read(1):
+            raise DataError(
+                f"{name} unpacks to more than {_MAX_EXPANSION} times its size.",
+                "Unpack it yourself, if that is right, and name the unpacked file.",
+            )
+    return unpacked
 
 
 def _read_parquet(content: pa.Buffer, name: str) -> pa.Table:
