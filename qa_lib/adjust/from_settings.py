@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.families import family_of
 from qa_lib.adjust.ragged_sizes import spread_evenly
-from qa_lib.adjust.sizes import Sizes, check_layers, check_ragged_family, is_expressible
+from qa_lib.adjust.sizes import (
+    Sizes,
+    check_layers,
+    check_ragged_family,
+    is_expressible,
+    spread_layers,
+)
 from qa_lib.errors import AdjustError
 from qa_lib.models.ragged import RAGGED_FAMILIES
 
@@ -22,8 +28,8 @@ def resolve(config: Any, settings: AdjustSettings) -> Sizes:
 
     Hidden size and heads depend on each other, because these families' configurations fix the head
     size as hidden size / heads. A hidden size alone keeps the head size and derives the heads; both
-    given change the head size. Without `keep_layers` the first layers stay: dropping the last ones
-    keeps more accuracy than any spread.
+    given change the head size. Without `keep_layers` the first layers stay, or spread ones; `best`
+    depends on more than the configuration, see `layers.best_layers`.
 
     In a ragged model heads and intermediate size are means over the layers that have the block,
     heads can go without the hidden size, and a hidden size alone keeps all heads and their size.
@@ -106,6 +112,8 @@ def _layers(parent: Sizes, settings: AdjustSettings) -> tuple[int, ...]:
     last = len(parent.layers) - 1
     _check_at_most("num-layers", settings.num_layers or 0, last + 1)
     keep = settings.keep_layers
+    if keep is None and settings.layers == "spread" and settings.num_layers is not None:
+        return spread_layers(last + 1, settings.num_layers)
     if keep is None:
         return parent.layers[: settings.num_layers]
     if max(keep) > last:

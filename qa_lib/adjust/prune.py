@@ -14,15 +14,17 @@ from qa_lib import models, windows
 from qa_lib.adjust import vocabulary
 from qa_lib.adjust.calibrate import Batch, draw_windows
 from qa_lib.adjust.from_settings import resolve
+from qa_lib.adjust.layers import best_layers
 from qa_lib.adjust.plan import Indices, Plan
 from qa_lib.adjust.planning import make_plan
 from qa_lib.adjust.proof import Proof, prove
 from qa_lib.adjust.ragged_sizes import spread_evenly
+from qa_lib.adjust.seams import Seams
 from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.surgery import apply
 from qa_lib.adjust.table import table
 from qa_lib.adjust.targets import find_sizes
-from qa_lib.config import Settings
+from qa_lib.config import AdjustSettings, Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError
 from qa_lib.runs import storage
@@ -46,7 +48,10 @@ def describe(settings: Settings) -> str:
     if plan is not None:
         return table(parent.config, plan.keep.sizes)
     kept, _ = _vocabulary(settings, parent)
-    return table(parent.config, _sizes(settings, parent, _CalibrationWindows(settings), kept))
+    batches = _CalibrationWindows(settings)
+    sizes = _sizes(settings, parent, batches, kept, None)
+    note = "\n\nWhich layers stay is decided when it runs." if _chooses(settings.adjust) else ""
+    return table(parent.config, sizes) + note
 
 
 def obtain_plan(
@@ -69,22 +74,46 @@ def obtain_plan(
         return plan, None
     batches = _CalibrationWindows(settings, run)
     kept, texts = _vocabulary(settings, parent, run)
-    sizes = _sizes(settings, parent, batches, kept)
-    print(table(parent.config, sizes), flush=True)
-    plan = make_plan(
+    plan = _make_plan(settings, parent, batches, kept, parent_sha256)
+    if plan.keep.ragged:
+        units = plan.keep.heads, plan.keep.intermediate
+        heads, widths = (" ".join(str(len(kept)) for kept in layers) for layers in units)
+        print(f"the layers' shares: heads {heads}; intermediate size {widths}", flush=True)
+    return plan, texts
+
+
+def plan_of(settings: Settings, parent: PreTrainedModel) -> Plan:
+    """Make the plan that the settings ask for, of a parent at hand.
+
+    Raises:
+        AdjustError: The settings do not fit the parent.
+    """
+    kept, _ = _vocabulary(settings, parent)
+    return _make_plan(settings, parent, _CalibrationWindows(settings), kept)
+
+
+def _make_plan(
+    settings: Settings,
+    parent: PreTrainedModel,
+    batches: Iterable[Batch],
+    kept: Indices | None,
+    parent_sha256: str = "",
+) -> Plan:
+    """Make a plan; one with a fingerprint is of a run, which shows the table of its sizes first."""
+    seams = Seams(parent, batches)
+    sizes = _sizes(settings, parent, batches, kept, seams)
+    if parent_sha256:
+        print(table(parent.config, sizes), flush=True)
+    return make_plan(
         parent,
         sizes,
         batches,
         settings.adjust,
         parent_sha256=parent_sha256,
         vocabulary=kept,
+        seams=seams,
         seed=settings.seed,
     )
-    if plan.keep.ragged:
-        units = plan.keep.heads, plan.keep.intermediate
-        heads, widths = (" ".join(str(len(kept)) for kept in layers) for layers in units)
-        print(f"the layers' shares: heads {heads}; intermediate size {widths}", flush=True)
-    return plan, texts
 
 
 def prune(parent: PreTrainedModel, plan: Plan) -> tuple[PreTrainedModel, Proof]:
@@ -203,13 +232,23 @@ def _vocabulary(
 
 
 def _sizes(
-    settings: Settings, parent: PreTrainedModel, batches: Iterable[Batch], kept: Indices | None
+    settings: Settings,
+    parent: PreTrainedModel,
+    batches: Iterable[Batch],
+    kept: Indices | None,
+    seams: Seams | None,
 ) -> Sizes:
-    """Return the sizes that the settings give, or that reach their target."""
+    """Return the sizes that the settings give, or that reach their target.
+
+    Without `seams`, those of a preview, which layers stay is left open: the first ones stand for
+    them.
+    """
     wish = settings.adjust
     count = None if kept is None else len(kept)
     if wish.target_speedup is not None or wish.target_parameters is not None:
-        return find_sizes(parent, wish, batches, vocabulary_size=count, seed=settings.seed)
+        return find_sizes(
+            parent, wish, batches, vocabulary_size=count, seams=seams, seed=settings.seed
+        )
     sizes = replace(resolve(parent.config, wish), vocabulary_size=count)
     whole = Sizes.of(parent.config)
     if sizes in (whole, spread_evenly(whole, whole.num_heads)):
@@ -218,7 +257,18 @@ def _sizes(
             "Pass a size, for example --adjust.intermediate-size"
             f" {sizes.intermediate_size // 2}, or --adjust.target-speedup 2.0.",
         )
-    return sizes
+    if seams is None or not _chooses(wish):
+        return sizes
+    layers = best_layers(
+        parent, len(sizes.layers), batches, seams=seams if wish.fold and wish.refit else None
+    )
+    return replace(sizes, layers=layers)
+
+
+def _chooses(wish: AdjustSettings) -> bool:
+    """Say whether layers go, and which ones is to be found out."""
+    names_layers = (wish.keep_layers, wish.drop_attention, wish.drop_feed_forward)
+    return wish.num_layers is not None and wish.layers == "best" and not any(names_layers)
 
 
 def _read_plan(settings: Settings, run: RunFolder | None = None) -> Plan | None:

@@ -107,6 +107,13 @@ def is_expressible(config: Any, sizes: Sizes) -> bool:
     return shapes_of(sizes.apply(config)).keys() == shapes_of(whole).keys()
 
 
+def spread_layers(num_layers: int, num_kept: int) -> tuple[int, ...]:
+    """Return layers spread evenly from the first to the last."""
+    if num_kept == 1:
+        return (0,)
+    return tuple(round(i * (num_layers - 1) / (num_kept - 1)) for i in range(num_kept))
+
+
 def check_layers(config: Any, layers: tuple[int, ...]) -> None:
     """Check that each kept layer has the tensors that the model expects at its new place.
 

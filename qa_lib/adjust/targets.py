@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import cost
 from qa_lib.adjust.calibrate import Batch, span_loss
+from qa_lib.adjust.layers import best_layers
 from qa_lib.adjust.planning import make_plan
 from qa_lib.adjust.ragged_sizes import spread_evenly
-from qa_lib.adjust.sizes import Sizes, check_ragged_family, is_expressible
+from qa_lib.adjust.seams import Seams
+from qa_lib.adjust.sizes import Sizes, check_ragged_family, is_expressible, spread_layers
 from qa_lib.adjust.surgery import apply
 from qa_lib.errors import AdjustError
 
@@ -33,6 +35,7 @@ def find_sizes(
     batches: Iterable[Batch],
     *,
     vocabulary_size: int | None = None,
+    seams: Seams | None = None,
     seed: int = 0,
 ) -> Sizes:
     """Find the sizes that reach the settings' target with the lowest loss.
@@ -42,6 +45,7 @@ def find_sizes(
         settings: With `target_speedup` or `target_parameters`.
         batches: Calibration windows, iterated over several times.
         vocabulary_size: Number of tokens that stay, where not all do.
+        seams: The model's; None: measured here.
         seed: Of `random` importance.
 
     Raises:
@@ -49,7 +53,7 @@ def find_sizes(
     """
     if settings.ragged:
         check_ragged_family(model.config)
-    config = model.config
+    config, seams = model.config, seams or Seams(model, batches)
     parent = replace(Sizes.of(config), vocabulary_size=vocabulary_size)
 
     def reaches(sizes: Sizes) -> bool:
@@ -64,10 +68,16 @@ def find_sizes(
             for count in range(len(hidden.layers), 0, -1)
             if (sizes := _widest(hidden, count, settings.round_to, reaches)) is not None
         ]
+        if settings.layers != "first":
+            candidates = [
+                _with_layers(model, sizes, settings, batches, seams) for sizes in candidates
+            ]
         if settings.ragged:
             candidates = [spread_evenly(sizes, sizes.num_heads) for sizes in candidates]
         if candidates:
-            return min(candidates, key=lambda sizes: _loss(model, sizes, settings, batches, seed))
+            return min(
+                candidates, key=lambda sizes: _loss(model, sizes, settings, batches, seams, seed)
+            )
     raise _unreachable(config, parent, settings)
 
 
@@ -116,17 +126,33 @@ def _widths(sizes: Sizes, round_to: int) -> range:
     return range(narrowest, sizes.intermediate_size + 1, step)
 
 
+def _with_layers(
+    model: PreTrainedModel,
+    sizes: Sizes,
+    settings: AdjustSettings,
+    batches: Iterable[Batch],
+    seams: Seams,
+) -> Sizes:
+    """Return the sizes with as many layers, chosen as the settings say."""
+    count = len(sizes.layers)
+    if settings.layers == "spread":
+        return replace(sizes, layers=spread_layers(model.config.num_hidden_layers, count))
+    repaired = seams if settings.fold and settings.refit else None
+    return replace(sizes, layers=best_layers(model, count, batches, seams=repaired))
+
+
 def _loss(
     model: PreTrainedModel,
     sizes: Sizes,
     settings: AdjustSettings,
     batches: Iterable[Batch],
+    seams: Seams,
     seed: int,
 ) -> float:
     """Return the loss on the calibration windows right after surgery."""
     import torch
 
-    child = apply(model, make_plan(model, sizes, batches, settings, seed=seed))
+    child = apply(model, make_plan(model, sizes, batches, settings, seams=seams, seed=seed))
     with torch.inference_mode():
         return sum(float(span_loss(child, batch)) for batch in batches)
 

@@ -22,6 +22,11 @@ class AdjustSettings(Group):
     keep_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, description="Indices of the layers to keep, counted from 0; none: chosen."
     )
+    layers: Literal["best", "first", "spread"] = Field(
+        default="best",
+        description="Which num-layers stay: best, by divergence from the parent's logits after the "
+        "repair of the seams; the first ones; or spread from the first to the last.",
+    )
     intermediate_size: int | None = Field(
         default=None, ge=1, description="Width of the feed-forward layers; none: unchanged."
     )

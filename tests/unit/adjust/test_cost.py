@@ -69,7 +69,7 @@ def test_the_shapes_of_a_comparison_are_measured_in_turns(monkeypatch: pytest.Mo
 
 def test_sizes_are_found_for_a_number_of_parameters():
     model = tiny("bert")
-    settings = AdjustSettings(target_parameters=0.6, round_to=1)
+    settings = AdjustSettings(target_parameters=0.6, round_to=1, refit=False, layers="first")
     sizes = adjust.find_sizes(model, settings, [windows()])
     ratio = cost.num_parameters(sizes.apply(model.config)) / cost.num_parameters(model.config)
     assert 0.5 < ratio <= 0.6
@@ -78,7 +78,7 @@ def test_sizes_are_found_for_a_number_of_parameters():
 
 def test_a_target_out_of_reach_names_the_nearest():
     model = tiny("bert")
-    settings = AdjustSettings(target_parameters=0.001, round_to=1)
+    settings = AdjustSettings(target_parameters=0.001, round_to=1, layers="first")
     with pytest.raises(AdjustError, match="target-parameters 0.001") as refusal:
         adjust.find_sizes(model, settings, [windows()])
     nearest = float(refusal.value.remedy.split("--adjust.target-parameters ")[1].rstrip("."))

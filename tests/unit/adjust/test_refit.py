@@ -8,12 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from qa_lib import adjust
 from qa_lib.adjust import Sizes, probe_batch
+from qa_lib.adjust import layers as layers_module
 from qa_lib.adjust.calibrate import calibrate, model_inputs, observe, rows_of
 from qa_lib.adjust.coupling import groups_of
+from qa_lib.adjust.divergence import Reference
 from qa_lib.adjust.fold import measure_fold
+from qa_lib.adjust.layers import best_layers
 from qa_lib.adjust.moments import measure_moments
 from qa_lib.adjust.refit import RIDGE
 from qa_lib.adjust.seams import Seams
@@ -156,3 +160,45 @@ def test_a_repaired_seam_writes_the_parents_stream_after_the_gap(family: str):
 
 def test_layers_that_share_their_weights_have_no_seam():
     assert Seams(tiny("albert"), BATCHES).repair((0,)).tensors == {}
+
+
+def with_idle_layer(layer: int) -> PreTrainedModel:
+    """Make a BERT one of whose layers passes the stream on as it is, but for its LayerNorms."""
+    parent = tiny("bert")
+    idle = parent.bert.encoder.layer[layer]
+    with torch.no_grad():
+        for module in (idle.attention.output.dense, idle.output.dense):
+            module.weight.zero_()
+            module.bias.zero_()
+        for norm in (idle.attention.output.LayerNorm, idle.output.LayerNorm):
+            norm.weight.fill_(1.0)
+            norm.bias.zero_()
+    return parent
+
+
+@pytest.mark.parametrize("idle", [0, 1])
+def test_the_best_layers_leave_out_the_one_that_does_nothing(idle: int):
+    parent = with_idle_layer(idle)
+    kept = best_layers(parent, 2, BATCHES, seams=Seams(parent, BATCHES))
+    assert kept == tuple(layer for layer in range(3) if layer != idle)
+
+
+def test_layers_that_go_one_at_a_time_leave_out_the_same(monkeypatch: pytest.MonkeyPatch):
+    parent = with_idle_layer(1)
+    monkeypatch.setattr(layers_module, "_MOST", 1)
+    kept = best_layers(parent, 2, BATCHES, seams=Seams(parent, BATCHES))
+    assert kept == (0, 2)
+
+
+def test_only_layers_that_fit_their_new_place_are_tried():
+    parent = tiny("modernbert")
+    assert best_layers(parent, 1, BATCHES, seams=Seams(parent, BATCHES)) == (0,)
+    assert best_layers(tiny("albert"), 2, BATCHES, seams=None) == (0, 1)
+
+
+def test_a_model_does_not_diverge_from_itself_and_labels_do_not_matter():
+    parent, other = tiny("bert"), tiny("bert", seed=1)
+    reference = Reference(parent, BATCHES)
+    assert reference.divergence(parent) == 0.0
+    unlabelled = [model_inputs(batch) for batch in BATCHES]
+    assert Reference(parent, unlabelled).divergence(other) == reference.divergence(other) > 0.0

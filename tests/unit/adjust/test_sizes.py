@@ -31,6 +31,7 @@ def test_hidden_size_with_heads_changes_the_head_size():
 def test_the_first_layers_stay_unless_others_are_named():
     assert resolve(num_layers=2).layers == (0, 1)
     assert resolve(keep_layers=(0, 2)).layers == (0, 2)
+    assert resolve(num_layers=2, layers="spread").layers == (0, 2)
 
 
 def test_nothing_asked_changes_nothing():

@@ -1,0 +1,70 @@
+"""Which layers stay: those whose model, seams repaired, is nearest to the parent."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from qa_lib.adjust.calibrate import Batch
+from qa_lib.adjust.divergence import Reference
+from qa_lib.adjust.families import family_of
+from qa_lib.adjust.seams import Repair, Seams
+from qa_lib.adjust.sizes import check_layers
+from qa_lib.adjust.surgery import drop_layers
+from qa_lib.errors import AdjustError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Layers = tuple[int, ...]
+
+_MOST = 70  # sets of layers that are all tried: any of 8 layers, or 1 or 2 of 12
+
+
+def best_layers(
+    model: PreTrainedModel, num_kept: int, batches: Iterable[Batch], *, seams: Seams | None
+) -> Layers:
+    """Choose the layers to keep by the divergence from the parent's logits on calibration windows.
+
+    All sets of layers are tried where they are few; else layers go one at a time, each the one
+    whose loss costs the least.
+
+    Args:
+        model: The parent, in evaluation mode.
+        num_kept: How many layers stay.
+        batches: Calibration windows; no labels are needed.
+        seams: The parent's, to repair what is compared; None: layers are only dropped.
+    """
+    whole = tuple(range(model.config.num_hidden_layers))
+    if family_of(model.config).shares_layers or num_kept == len(whole):
+        return whole[:num_kept]
+    reference = Reference(model, batches)
+
+    def best(sets: Iterable[Layers]) -> Layers:
+        possible = [layers for layers in sets if _fits(model.config, layers)]
+        if seams is not None:
+            seams.measure(possible)
+
+        def divergence(layers: Layers) -> float:
+            repair = Repair() if seams is None else seams.repair(layers)
+            return reference.divergence(drop_layers(model, layers, repair.state()))
+
+        return min(possible, key=divergence) if len(possible) > 1 else possible[0]
+
+    if math.comb(len(whole), num_kept) <= _MOST:
+        return best(itertools.combinations(whole, num_kept))
+    kept = whole
+    while len(kept) > num_kept:
+        kept = best([(*kept[:gone], *kept[gone + 1 :]) for gone in range(len(kept))])
+    return kept
+
+
+def _fits(config: Any, layers: Layers) -> bool:
+    """Say whether each layer can take its new place."""
+    try:
+        check_layers(config, layers)
+    except AdjustError:
+        return False
+    return True
