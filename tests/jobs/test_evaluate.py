@@ -267,8 +267,9 @@ def test_more_actors_than_fit_are_refused_at_once(tmp_path, ray_session, headed)
 
 
 @pytest.mark.slow
-def test_the_job_ends_on_this_machine_as_it_is(tmp_path):
+def test_the_job_ends_on_this_machine_as_it_is(tmp_path, headed):
     flags = ("--data.eval-limit", "12", "--train.device", "cpu", "--run-name", "small")
+    flags += ("--model.name", headed)
     done = run_job(tmp_path, *flags)
     assert done.returncode == 0, done.stderr
     assert "over 12 of 12 questions" in done.stdout and "evaluating: 12 of 12" in done.stderr
