@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qa_lib import models, windows
-from qa_lib.config import Settings
+from qa_lib.config import Settings, TrainSettings
 from qa_lib.errors import ModelError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.models.inference import Forward
@@ -58,7 +58,7 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     started = time.monotonic()
     blocks = ray.get(window_set.blocks)
     renumbered = [_renumbered(block, numbers) for block in blocks]
-    folder = f"{settings.storage}/cache/teacher-{_key(settings.train.teacher, renumbered)}"
+    folder = f"{settings.storage}/cache/teacher-{_key(settings.train, renumbered)}"
     cache = Folder(folder)
     parts, num_computed = _read(cache), 0
     if parts is None:
@@ -109,8 +109,12 @@ def collate(table: pa.Table, width: int) -> dict[str, torch.Tensor]:
     return batch
 
 
-def _key(teacher: str, blocks: list[pa.Table]) -> str:
-    digest = hashlib.sha256(models.fingerprint(teacher).encode())
+def _key(train: TrainSettings, blocks: list[pa.Table]) -> str:
+    """Name the logits by what they depend on; `auto` stands for one precision of many."""
+    assert train.teacher is not None
+    digest = hashlib.sha256(models.fingerprint(train.teacher).encode())
+    if train.precision != "auto":
+        digest.update(train.precision.encode())
     for block in blocks:
         digest.update(np.ascontiguousarray(windows.lengths(block)).tobytes())
         for chunk in block["input_ids"].chunks:
