@@ -25,7 +25,8 @@ DATA = """
 SPEED = """
     windows_per_s tokens_per_s eval_windows_per_s train_seconds eval_seconds seconds steps
     num_skipped_steps world_size zero_stage precision products attention device eval_precision
-    eval_attention eval_device num_parameters num_parent_parameters weight_bytes parent_weight_bytes peak_memory_bytes eval_peak_memory_bytes
+    eval_attention eval_device num_parameters num_parent_parameters weight_bytes
+    parent_weight_bytes peak_memory_bytes eval_peak_memory_bytes
 """.split()
 COSTS = """
     speedup windows_per_s eval_windows_per_s num_parameters weight_bytes peak_memory_bytes
