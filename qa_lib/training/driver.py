@@ -10,6 +10,7 @@ from qa_lib import windows
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, TrainError
+from qa_lib.machines import lean_imports
 from qa_lib.machines.allocation import Allocation, allocate, growth
 from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.checkpoints import CheckpointStore
@@ -105,6 +106,7 @@ def run_rank(config: dict[str, Any]) -> None:
 
     Ray Train's controller imports this module; only the ranks import torch and DeepSpeed.
     """
+    lean_imports.collect_rarely()
     from qa_lib.training import worker
 
     worker.train(config["task"])
