@@ -48,3 +48,11 @@ def test_a_question_a_preview_and_an_encoder_import_nothing_heavy_beside_transfo
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("loaded")] == ["loaded"] * 3
     assert lines[-1] == "1 2"  # pandas works where it is wanted
+
+
+def test_the_controller_of_ray_train_imports_no_torch():
+    modules = ", ".join(
+        f"qa_lib.training.{name}" for name in ("driver", "planned_data", "rendezvous")
+    )
+    command = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", command], check=True)
