@@ -153,8 +153,10 @@ def main(argv: list[str]) -> None:
     _runner.quiet_libraries()
     from benchmarks._work import kernels_of, prepare
     from qa_lib import config, windows
+    from qa_lib.machines import devices
     from qa_lib.machines.ray_session import start_ray
 
+    devices.name_deepspeed_device()  # Trainer imports DeepSpeed where it is installed
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "1600"]
     flags += ["--train.max-steps", str(NUM_STEPS)]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])
