@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from qa_lib.config import Settings
     from qa_lib.data import Questions
+    from qa_lib.models.kernels import Kernels
     from qa_lib.runs.run_folder import RunFolder
     from qa_lib.training.batch_plan import BatchPlan
     from qa_lib.training.engine import Engine
@@ -45,6 +46,20 @@ def train_job(settings: Settings, questions: Questions) -> tuple[RunFolder, dict
 
     with RunFolder.open(settings, "train") as run:
         return run, training.fine_tune(settings, run, questions).fields()
+
+
+def kernels_of(settings: Settings, plan: BatchPlan) -> Kernels:
+    """Set torch's threads, and choose kernels as a rank of the job does: the best known here."""
+    from qa_lib.machines import devices
+    from qa_lib.models.kernels import Workload, choose
+    from qa_lib.training.micro_batch import unmeasured_micro_batch
+
+    train, config = settings.train, models.load_config(settings.model.name)
+    devices.set_up_cpu(devices.num_local_cpus())
+    if train.dropout is not None:
+        models.set_dropout(config, train.dropout)
+    workload = Workload(unmeasured_micro_batch(settings), int(plan.lengths.mean()), trains=True)
+    return choose(config, workload, device="cpu", precision=train.precision, kernel=train.attention)
 
 
 def engine_here(

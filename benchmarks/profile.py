@@ -3,10 +3,10 @@
     python -m benchmarks.profile
     python -m benchmarks.profile --data.source ~/squad --train.max-steps 30
 
-The job's engine and loop in this process, over the plan's batches of real windows at the recipe's
-batch and precision. The first half of the steps is timed; the second half runs under torch's
-profiler, whose operators are summed by purpose. The limit is the time of the model's matrix
-products alone, at the speed of a large matrix product on this machine.
+The job's engine and loop in this process, over the plan's batches of real windows, with the
+precision, products and attention that the job chooses here. The first half of the steps is timed;
+the second half runs under torch's profiler, whose operators are summed by purpose. The limit is the
+time of the model's matrix products alone, at the speed of a large matrix product on this machine.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from jobs import _runner
 NUM_WARM_STEPS = 3
 # An operator belongs to the first kind that has a word of its name.
 KINDS = {
+    "attention": ("attention", "softmax", "bmm"),
     "matrix products": ("mm", "mkldnn_linear", "matmul"),
-    "attention": ("attention", "softmax"),
     "optimizer": ("adam",),
     "gradient norm, clipping, zeroing": ("norm_", "linalg", "foreach", "zero_", "isfinite"),
     "layer norms": ("layer_norm",),
@@ -54,16 +54,17 @@ def main(argv: list[str]) -> None:
     _runner.quiet_libraries()
     import torch
 
-    from benchmarks._work import batches_of, engine_here, prepare
+    from benchmarks._work import batches_of, engine_here, kernels_of, prepare
     from qa_lib import config, models
     from qa_lib.machines import devices
     from qa_lib.training.loop import take_steps
 
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "24"]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])
-    precision = devices.resolve_precision(settings.train.precision, "cpu")
     work = prepare(settings)
-    engine = engine_here(settings, work.plan, precision, devices.num_local_cpus())
+    kernels = kernels_of(settings, work.plan)
+    engine = engine_here(settings, work.plan, kernels.precision, devices.num_local_cpus())
+    kernels.apply(engine.model)
     half = work.plan.num_steps // 2
     all_collating: list[float] = []
     all_tokens: list[int] = []
@@ -75,7 +76,7 @@ def main(argv: list[str]) -> None:
     collating, tokens = (sum(values[NUM_WARM_STEPS:]) for values in (all_collating, all_tokens))
     # Forwards and backwards: six operations a token and weight, without those of attention.
     flops = 6 * models.num_matrix_parameters(engine.model) * tokens
-    limit = flops / devices.matrix_flops_per_second(precision)
+    limit = flops / devices.matrix_flops_per_second(kernels.precision)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         take_steps(engine, batches, work.plan.num_steps)
     by_kind: Counter[str] = Counter()
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> None:
 
     print(
         f"{num_timed} steps of {settings.train.global_batch} windows, "
-        f"{tokens / num_timed:.0f} tokens with padding, {precision}, "
+        f"{tokens / num_timed:.0f} tokens with padding, {kernels.name}, "
         f"{torch.get_num_threads()} threads"
     )
     print(f"a step: {seconds / num_timed:.3f} s in the mean, {collating / seconds:.1%} collating")

@@ -6,7 +6,8 @@ The recipe is `datasets.map` over the preparation function of transformers' ques
 example, restated: the fast tokenizer on (question, context) pairs, then a scan of every window for
 its labels. It runs with and without its padding to 384, both without writing to disk. One core for
 each: one process, no threads, its CPU time, so that other work on the machine does not count. They
-take turns of 10,000 questions, and every window and label of the two is compared.
+take turns of 10,000 questions, and every window and label of the two is compared. A limit takes the
+first questions, not a sample: of a sample each context has one question, and none is shared.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def main(argv: list[str]) -> None:
     pa.set_cpu_count(1)
     datasets.disable_progress_bars()
     settings = config.parse("train", with_real_squad(argv))
-    questions = load_questions(settings.data, "train").table
+    whole = settings.data.model_copy(update={"train_limit": None})
+    questions = load_questions(whole, "train").table.slice(0, settings.data.train_limit)
     # The recipe's first step, taken for both: a byte-level tokenizer keeps leading spaces.
     stripped = pc.utf8_ltrim_whitespace(questions["question"])
     questions = questions.set_column(questions.column_names.index("question"), "question", stripped)

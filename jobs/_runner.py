@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from qa_lib import config
 from qa_lib.config import Settings, credentials
 from qa_lib.errors import EXIT_USER_ERROR, ResourceError, UserError
+from qa_lib.machines import lean_imports
 from qa_lib.runs import stop_signals, storage
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Job:
     def main(self) -> NoReturn:
         """Run the command of this process to its exit code."""
         quiet_libraries()
+        lean_imports.collect_rarely()
         sys.exit(self.exit_code())
 
     def exit_code(self) -> int:
@@ -95,6 +97,7 @@ class Job:
 
     def execute(self, settings: Settings) -> None:
         """Do the work that the settings ask for, or print what it would be."""
+        lean_imports.spare_pandas()
         if self.complete is not None:
             settings = self.complete(settings)
         if settings.dry_run:

@@ -19,7 +19,7 @@ from qa_lib.adjust.prune import obtain_plan, write_pruned
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out, load_questions
 from qa_lib.models import card
-from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
+from qa_lib.models.latency import LATENCY_SHAPES, affordable, measure_latency
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.result import Adjusted, Evaluated, Trained
@@ -91,7 +91,7 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
     """Measure the costs of the adjusted model and of its parent.
 
     Latencies are those of a forward pass, the two models in turns: in float32 on a CPU, in float16
-    on a GPU.
+    on a GPU. Of slow models a pass has fewer windows, so that all take a minute at most.
     """
     import torch
 
@@ -101,9 +101,12 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
     if on_gpu:
         pair = {key: copy.deepcopy(model).half().to(device) for key, model in pair.items()}
     latencies = []
+    of_one: dict[int, dict[str, float]] = {}  # seconds of the models for one window, by its tokens
     shapes = tracked(LATENCY_SHAPES, "shapes", "measuring latency", quiet_s=QUIET_S)
     for num_windows, num_tokens in shapes:
+        num_windows = affordable(num_windows, of_one.get(num_tokens))
         seconds = measure_latency(pair, batch=num_windows, num_tokens=num_tokens)
+        of_one.setdefault(num_tokens, seconds)
         latencies.append(
             {
                 "windows": num_windows,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ModelError
-from qa_lib.machines import devices
+from qa_lib.machines import devices, lean_imports
 from qa_lib.models import ragged, weights
 from qa_lib.models.families import UNSUPPORTED
 from qa_lib.models.guard import check_config, reading
@@ -128,6 +128,7 @@ def load_config(name: str) -> Any:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 
+    lean_imports.spare_scipy()
     folder = resolve(name)
     with _reading(name):
         check_config(folder)

@@ -127,12 +127,15 @@ def _rows(runs: Sequence[Facts], names: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def _latencies(runs: Sequence[Facts]) -> dict[str, str]:
-    """Name the measured latencies by path; every run measures the same shapes in order."""
-    shapes = max((run.result.get("latencies") or [] for run in runs), key=len)
-    return {
-        f"latencies.{index}.child_ms": f"ms, {shape['windows']} × {shape['tokens']} tokens"
-        for index, shape in enumerate(shapes)
-    }
+    """Name the measured latencies by path, those that all runs measured at the same shape."""
+    measured = [run.result.get("latencies") or [] for run in runs]
+    named = {}
+    for index in range(max(map(len, measured))):
+        shapes = {(one["windows"], one["tokens"]) for each in measured for one in each[index:][:1]}
+        if len(shapes) == 1:  # of slow models a pass has fewer windows
+            windows, tokens = shapes.pop()
+            named[f"latencies.{index}.child_ms"] = f"ms, {windows} × {tokens} tokens"
+    return named
 
 
 def _pairs(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -53,13 +53,24 @@ class BatchPlan:
         steps = self.steps_per_epoch * self.num_epochs
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides the plan; a checkpoint belongs to one plan."""
+        """SHA-256 of everything that decides the plan; a checkpoint belongs to one plan.
+
+        Computed once, and carried to other processes with the plan.
+        """
         rest = (self.global_batch, self.seed, self.bucket_batches, self.num_steps)
         digest = hashlib.sha256(repr(rest).encode())
         digest.update(np.asarray(self.lengths, np.int32).tobytes())
         return digest.hexdigest()
+
+    def __hash__(self) -> int:
+        """Hash alike in all copies, so that a process computes an epoch's order once."""
+        return hash(self.fingerprint)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by what decides the plan."""
+        return isinstance(other, BatchPlan) and self.fingerprint == other.fingerprint
 
     def batch(self, step: int) -> np.ndarray:
         """Return the window indices of one global batch, longest window first.
@@ -71,7 +82,9 @@ class BatchPlan:
             (at most global_batch,) int64.
         """
         epoch, position = divmod(step, self.steps_per_epoch)
-        return self._epoch(epoch)[position]
+        order, batches = self._epoch(epoch)
+        first = int(batches[position]) * self.global_batch
+        return order[first : first + self.global_batch].astype(np.int64)
 
     def share(
         self, step: int, rank: int, world_size: int, micro_batch: int
@@ -97,18 +110,21 @@ class BatchPlan:
             weights.reshape(hands)[:, rank].reshape(-1),
         )
 
-    @lru_cache(maxsize=2)  # noqa: B019 - two epochs of a frozen plan, as long as the plan lives
-    def _epoch(self, epoch: int) -> list[np.ndarray]:
-        """Return an epoch's batches, each (at most global_batch,) window indices, longest first."""
+    @lru_cache(maxsize=2)  # noqa: B019 - the two newest epochs of a process, whatever the copy
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an epoch's windows, batch after batch, and the order in which batches are taken.
+
+        Returns:
+            (windows,) int32 window indices, each batch longest first; (batches,) int32.
+        """
         random = np.random.default_rng([self.seed, epoch])
-        order = random.permutation(self.num_windows)
+        order = random.permutation(self.num_windows).astype(np.int32)
         bucket = self.bucket_batches * self.global_batch
-        batches = []
-        for start in range(0, self.num_windows, bucket):
-            members = order[start : start + bucket]
-            members = members[np.argsort(-self.lengths[members], kind="stable")]
-            batches += np.split(members, range(self.global_batch, len(members), self.global_batch))
-        return [batches[position] for position in random.permutation(len(batches))]
+        whole = order[: self.num_windows // bucket * bucket].reshape(-1, bucket)
+        for buckets in (whole, order[whole.size :].reshape(1, -1)):  # the last may be short
+            by_length = np.argsort(-self.lengths[buckets], axis=1, kind="stable")
+            buckets[:] = np.take_along_axis(buckets, by_length, axis=1)
+        return order, random.permutation(self.steps_per_epoch).astype(np.int32)
 
 
 def plan_of(settings: Settings, lengths: np.ndarray) -> BatchPlan:

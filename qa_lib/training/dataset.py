@@ -6,6 +6,7 @@ Arrow tables (60 MB for SQuAD).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 _QUESTIONS_PER_BLOCK = 2500
+_MAX_BLOCKS = 256  # a batch draws windows from all over the set: each block is one fetch
 _MAX_QUESTIONS_HERE = 4000
 TASK_CPUS = 0.25
 
@@ -71,7 +73,7 @@ def tokenize(
         (block,) = _blocks(questions, questions.num_rows)
         blocks = [ray.put(_tokenize_block(block, **how))]
     else:
-        dataset = ray.data.from_arrow(_blocks(questions, _QUESTIONS_PER_BLOCK))
+        dataset = ray.data.from_arrow(_blocks(questions, questions_per_block(questions.num_rows)))
         # Another order of blocks would change the window indices.
         dataset.context.execution_options.preserve_order = True
         cut = dataset.map_batches(
@@ -103,23 +105,36 @@ def tokenize(
     )
 
 
-def take(blocks: list[pa.Table], starts: np.ndarray, indices: np.ndarray) -> pa.Table:
+def questions_per_block(num_questions: int) -> int:
+    """Return the size of a block: many enough to share the work, few enough to fetch."""
+    return max(_QUESTIONS_PER_BLOCK, -(-num_questions // _MAX_BLOCKS))
+
+
+def owners(starts: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return the block of each window, (windows,) int64, given the blocks' first windows."""
+    return np.searchsorted(starts, indices, side="right") - 1
+
+
+def take(
+    blocks: Sequence[pa.Table] | Mapping[int, pa.Table], starts: np.ndarray, indices: np.ndarray
+) -> pa.Table:
     """Gather windows from blocks by window index.
 
     Args:
-        blocks: Arrow tables.
+        blocks: Arrow tables by number; of a mapping, only the owners of the windows are read.
         starts: (blocks,) window index of each block's first row.
         indices: (windows,) int64, in any order, with repeats.
 
     Returns:
         The windows in the order of the indices.
     """
-    owner = np.searchsorted(starts, indices, side="right") - 1
+    owner = owners(starts, indices)
     order = np.argsort(owner, kind="stable")
-    parts = []
-    for block in np.unique(owner):
-        members = indices[order][owner[order] == block]
-        parts.append(blocks[block].take(pa.array(members - starts[block])))
+    used, firsts = np.unique(owner[order], return_index=True)
+    parts = [
+        blocks[block].take(pa.array(members - starts[block]))
+        for block, members in zip(used.tolist(), np.split(indices[order], firsts[1:]), strict=True)
+    ]
     return pa.concat_tables(parts).combine_chunks().take(pa.array(np.argsort(order)))
 
 

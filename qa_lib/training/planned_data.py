@@ -15,14 +15,16 @@ from ray.train import DataConfig
 
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.training.batch_plan import BatchPlan
-from qa_lib.training.dataset import TASK_CPUS, WindowSet, take
+from qa_lib.training.dataset import TASK_CPUS, WindowSet, owners, take
 
 if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.data import DataIterator, Dataset
 
-# Per task: seconds of training, a millisecond of gathering.
+# Per task: seconds of training, some 20 milliseconds of gathering. Sets of millions of windows have
+# longer tasks, because Ray Data keeps a record of each.
 _WINDOWS_PER_TASK = 512
+_MAX_TASKS_PER_EPOCH = 512
 
 
 @dataclass
@@ -52,19 +54,25 @@ class PlannedData(DataConfig):
         self, datasets: dict[str, Dataset], world_size: int, *_: Any, **__: Any
     ) -> list[dict[str, DataIterator]]:
         """Return an iterator per rank, from the resume cursor to the end of the plan."""
+        import ray
+
         found = CheckpointStore(self.checkpoints).newest_good(warn=lambda _: None)
-        cursor = found.step if found else 0
+        steps = range(found.step if found else 0, self.plan.num_steps)
+        self.plan.fingerprint  # noqa: B018 - computed here for all tasks
+        plan = ray.put(self.plan)
         return [
-            {name: self._rank_dataset(rank, world_size, cursor).iterator() for name in datasets}
+            {
+                name: self._rank_dataset(plan, steps, rank, world_size).iterator()
+                for name in datasets
+            }
             for rank in range(world_size)
         ]
 
-    def _rank_dataset(self, rank: int, world_size: int, cursor: int) -> Dataset:
+    def _rank_dataset(self, plan: ObjectRef, steps: range, rank: int, world_size: int) -> Dataset:
         import ray
 
-        steps = range(cursor, self.plan.num_steps)
-        steps_per_task = max(1, _WINDOWS_PER_TASK * world_size // self.plan.global_batch)
-        num_stretches = max(1, -(-len(steps) // steps_per_task))
+        num_steps = steps_per_task(self.plan, world_size)
+        num_stretches = max(1, -(-len(steps) // num_steps))
         dataset = ray.data.range(num_stretches, override_num_blocks=num_stretches)
         dataset.context.execution_options.preserve_order = True
         # Under output backpressure Ray 2.60's executor polls without a pause and takes half a core
@@ -72,14 +80,14 @@ class PlannedData(DataConfig):
         # MB for an epoch of SQuAD, and the object store can spill.
         dataset.context.set_config("backpressure_policies.enabled", [])
         return dataset.map_batches(
-            _gather_stretch,  # type: ignore[arg-type]
+            gather_stretch,  # type: ignore[arg-type]
             fn_kwargs={
-                "plan": ray.put(self.plan),
+                "plan": plan,
                 "share": (rank, world_size, self.micro_batch),
                 "blocks": self.window_set.blocks,
                 "starts": self.window_set.starts,
                 "steps": steps,
-                "steps_per_task": steps_per_task,
+                "steps_per_task": num_steps,
             },
             batch_size=None,
             batch_format="pyarrow",
@@ -87,7 +95,14 @@ class PlannedData(DataConfig):
         )
 
 
-def _gather_stretch(
+def steps_per_task(plan: BatchPlan, world_size: int) -> int:
+    """Return the optimizer steps whose windows one task gathers for a rank."""
+    windows_per_rank = plan.num_windows // world_size
+    num_windows = max(_WINDOWS_PER_TASK, windows_per_rank // _MAX_TASKS_PER_EPOCH)
+    return max(1, num_windows * world_size // plan.global_batch)
+
+
+def gather_stretch(
     batch: pa.Table,
     *,
     plan: Any,
@@ -107,7 +122,9 @@ def _gather_stretch(
         return ray.get(blocks[0]).slice(0, 0)
     parts = [plan.share(step, *share) for step in stretch]
     indices, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-    table = take(ray.get(blocks), starts, indices)
+    needed = np.unique(owners(starts, indices)).tolist()
+    tables = ray.get([blocks[number] for number in needed])
+    table = take(dict(zip(needed, tables, strict=True)), starts, indices)
     of_step = np.repeat(np.array(stretch, np.int32), len(indices) // len(stretch))
     return (
         table.append_column("step", pa.array(of_step))

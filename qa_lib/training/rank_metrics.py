@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from qa_lib import models
@@ -32,17 +33,26 @@ class RankMetrics:
         self._is_started = False
         self._num_windows = 0
         self._num_tokens = 0
+        self._step_seconds = self._paused_s = 0.0
 
     def start(self) -> None:
         """Start the clock when the first windows are there: speeds are those of training alone."""
         if not self._is_started:
             self._started, self._is_started = time.monotonic(), True
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Stop the clock while a checkpoint is written: speeds are those of the steps."""
+        started = time.monotonic()
+        yield
+        self._paused_s += time.monotonic() - started
+
     def note(self, batch: StepBatch, result: StepResult) -> None:
         """Record a finished step."""
         if not self._is_main:
             return
         now, plan, engine = time.monotonic(), self._task.plan, self._engine
+        self._step_seconds = now - self._started - self._paused_s
         self._num_windows += batch.num_windows
         self._num_tokens += int(plan.lengths[plan.batch(batch.step)].sum())
         self._rows.append(
@@ -54,7 +64,7 @@ class RankMetrics:
                 "num_windows": batch.num_windows,
                 "skipped": result.skipped,
                 "redone": batch.step < self._num_written,
-                "windows_per_s": round(self._num_windows / (now - self._started), 2),
+                "windows_per_s": round(self._num_windows / self._step_seconds, 2),
                 "time": round(time.time(), 3),
             }
         )
@@ -97,6 +107,7 @@ class RankMetrics:
 
         engine = self._engine
         seconds = time.monotonic() - self._started
+        step_seconds = self._step_seconds or seconds  # a resumed run may have no step left
         self.flush()
         facts = {
             "steps": engine.step_number,
@@ -104,8 +115,8 @@ class RankMetrics:
             "problem": problem,
             "num_skipped_steps": engine.num_skipped,
             "train_loop_seconds": round(seconds, 2),
-            "windows_per_s": round(self._num_windows / seconds, 2),
-            "tokens_per_s": round(self._num_tokens / seconds, 1),
+            "windows_per_s": round(self._num_windows / step_seconds, 2),
+            "tokens_per_s": round(self._num_tokens / step_seconds, 1),
             "num_parameters": models.num_parameters(engine.model),
             "world_size": world_size,
             "zero_stage": engine.zero_stage,

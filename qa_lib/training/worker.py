@@ -30,6 +30,13 @@ MOST_FAILURES = 3
 """Checkpoints in a row that could not be written, after which a run stops."""
 
 
+def warm(model_name: str, device: str) -> None:
+    """Import what training with this model imports."""
+    prepare_process(device, num_threads=1)
+    models.load_empty(model_name)
+    import deepspeed  # noqa: F401
+
+
 def train(task: TrainTask) -> None:
     """Run one rank of the group, inside a worker of Ray Train."""
     import ray.train.torch
@@ -105,10 +112,11 @@ def _after_step(
         if not engine.is_finite():
             return "diverged"
         metrics.flush()  # so that a checkpoint's steps are in the metrics after any crash
-        checkpoint.save()
-        if checkpoint.problem:
-            metrics.warn(f"no checkpoint at step {num_steps}: {checkpoint.problem}")
-        ray.train.report({"step": num_steps, "loss": result.loss})
+        with metrics.pause():
+            checkpoint.save()
+            if checkpoint.problem:
+                metrics.warn(f"no checkpoint at step {num_steps}: {checkpoint.problem}")
+            ray.train.report({"step": num_steps, "loss": result.loss})
     if result.stop:
         return "stopped"
     return "unsaved" if checkpoint.num_failures == MOST_FAILURES else None

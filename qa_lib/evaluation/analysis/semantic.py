@@ -13,12 +13,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qa_lib import models
 from qa_lib.errors import ModelError
+from qa_lib.evaluation.analysis import mean_pooled
 from qa_lib.evaluation.values.agreement import Verdict, agree, same_values
 from qa_lib.evaluation.values.reading import read
 from qa_lib.runs import storage
@@ -48,17 +49,9 @@ class Encoder:
                 without running its code or unpickling its weights.
         """
         folder = find(name)
-        from sentence_transformers import SentenceTransformer  # takes seconds
-
         with models.quiet():
             try:
-                self._model = SentenceTransformer(
-                    str(folder),
-                    device="cpu",
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    model_kwargs={"use_safetensors": True},
-                )
+                self._model = mean_pooled.read(folder) or _sentence_transformer(folder)
             except Exception as error:  # the loaders of its modules raise anything
                 problem = f"{name} does not load: {storage.first_line(error)}"
                 raise ModelError(problem, ENCODER_REMEDY) from None
@@ -91,6 +84,18 @@ class Encoder:
         embeddings = np.empty_like(sorted_)
         embeddings[order] = sorted_
         return embeddings
+
+
+def _sentence_transformer(folder: Path) -> Any:
+    from sentence_transformers import SentenceTransformer  # takes seconds
+
+    return SentenceTransformer(
+        str(folder),
+        device="cpu",
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},
+    )
 
 
 def find(name: str) -> Path:

@@ -18,7 +18,7 @@ from qa_lib.config import Settings
 from qa_lib.data import load_held_out
 from qa_lib.errors import ExportError
 from qa_lib.models.inference import Forward
-from qa_lib.models.latency import LATENCY_SHAPES, measure_latency
+from qa_lib.models.latency import LATENCY_SHAPES, affordable, measure_latency
 from qa_lib.runs import storage
 from qa_lib.runs.progress import Progress
 from qa_lib.runs.result import Exported
@@ -278,10 +278,13 @@ def _latencies(config: Any, folder: Path, variants: Mapping[str, Any]) -> dict[s
         if threads != all_threads:
             exported = variants.keys() & _FILES.keys()
             timed |= {name: OnnxModel(folder / _FILES[name], config, threads) for name in exported}
+        of_one: dict[int, dict[str, float]] = {}
         for num_windows, num_tokens in shapes:
+            num_windows = affordable(num_windows, of_one.get(num_tokens))
             seconds = measure_latency(
                 timed, batch=num_windows, num_tokens=num_tokens, num_threads=threads
             )
+            of_one.setdefault(num_tokens, seconds)
             row: dict[str, Any] = {
                 "windows": num_windows,
                 "tokens": min(num_tokens, longest or num_tokens),

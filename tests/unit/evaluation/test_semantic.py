@@ -56,7 +56,7 @@ def test_the_best_gold_counts_and_texts_need_not_repeat(encoder):
 
 def test_batches_embed_as_single_unpadded_texts_do(encoder):
     texts = ["cars", "the head of the Catholic Church", "a", "rain " * 300]
-    tokenizer, model = models.load_tokenizer("embedded"), encoder._model[0].auto_model
+    tokenizer, model = models.load_tokenizer("embedded"), encoder._model._model
     expected = []
     for text in texts:
         inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)

@@ -1,6 +1,9 @@
 """The batch plan: every window once, the same batches for any number of workers."""
 
+import pickle
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,3 +76,31 @@ def test_order_depends_on_seed_and_epoch_and_nothing_else():
 def test_max_steps_ends_the_plan_early():
     assert plan_of(500, max_steps=7).num_steps == 7
     assert plan_of(500, max_steps=7_000).num_steps == plan_of(500).num_steps == 64
+
+
+@pytest.mark.parametrize(
+    "num_windows, global_batch, bucket_batches",
+    [(1, 4, 3), (7, 4, 1), (799, 16, 50), (800, 16, 50), (2_501, 16, 50), (1_000, 64, 7)],
+)
+def test_the_order_is_the_one_that_recorded_runs_trained(num_windows, global_batch, bucket_batches):
+    plan = plan_of(num_windows, global_batch, bucket_batches=bucket_batches)
+    for epoch in range(2):
+        # As first written: shuffle, sort each bucket by length, cut into batches, shuffle those.
+        random = np.random.default_rng([plan.seed, epoch])
+        order, batches = random.permutation(num_windows), []
+        for start in range(0, num_windows, bucket_batches * global_batch):
+            members = order[start : start + bucket_batches * global_batch]
+            members = members[np.argsort(-plan.lengths[members], kind="stable")]
+            batches += np.split(members, range(global_batch, len(members), global_batch))
+        for position, number in enumerate(random.permutation(len(batches))):
+            batch = plan.batch(epoch * plan.steps_per_epoch + position)
+            np.testing.assert_array_equal(batch, batches[number], strict=True)
+
+
+def test_copies_of_a_plan_in_one_process_compute_an_epoch_once():
+    plan = plan_of(5_000, seed=11)
+    copies = [pickle.loads(pickle.dumps(plan)) for _ in range(3)]
+    misses = BatchPlan._epoch.cache_info().misses
+    assert len({copy.batch(5).tobytes() for copy in [plan, *copies]}) == 1
+    assert BatchPlan._epoch.cache_info().misses == misses + 1
+    assert plan_of(5_000, seed=12) != plan == copies[0]

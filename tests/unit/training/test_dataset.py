@@ -23,6 +23,21 @@ def test_windows_come_in_the_order_of_their_indices_across_blocks_and_repeats():
     assert dataset.take(tables, starts, indices)["n"].to_pylist() == indices.tolist()
 
 
+def test_only_blocks_that_hold_windows_are_read():
+    tables, starts = blocks_of([3, 1, 5, 2])
+    indices = np.array([8, 0, 5])
+    needed = np.unique(dataset.owners(starts, indices)).tolist()
+    assert needed == [0, 2]
+    found = dataset.take({number: tables[number] for number in needed}, starts, indices)
+    assert found["n"].to_pylist() == [8, 0, 5]
+
+
+def test_the_number_of_blocks_does_not_grow_with_the_set():
+    assert dataset.questions_per_block(88_000) == dataset.questions_per_block(5_000)
+    for num_questions in (10_000_000, 300_000_000):
+        assert num_questions / dataset.questions_per_block(num_questions) <= 256
+
+
 def test_a_block_ends_where_the_context_changes():
     contexts = [f"context {number // 7}" for number in range(9_000)]
     table = pa.table({"context": contexts, "question": [str(n) for n in range(9_000)]})
