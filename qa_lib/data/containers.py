@@ -148,11 +148,6 @@ def _read_xlsx(content: pa.Buffer, name: str) -> pa.Table:
         frame = pandas.read_excel(
             io.BytesIO(content.to_pybytes()), dtype=str, keep_default_na=False, na_values=[""]
         )
-    except ImportError:
-        raise DataError(
-            f"{name} needs the package openpyxl, which is not installed.",
-            "Install it (`pip install openpyxl`), or save the sheet as CSV (UTF-8).",
-        ) from None
     except Exception as error:  # of zip, XML or openpyxl, without a common base
         raise DataError(
             f"{name} is not a workbook: {storage.first_line(error)}.",

@@ -62,8 +62,9 @@ def test_what_is_imported_is_declared(folder: str) -> None:
     """Otherwise it is there only because a dependency happens to bring it."""
     lines = PROJECT["project"]["dependencies"]
     lines = lines + (PROJECT["dependency-groups"]["dev"] if folder == "tests" else [])
-    if folder == "cluster":  # its user is told to install the extra, by name
-        lines = lines + PROJECT["project"]["optional-dependencies"]["gcp"]
+    extras = {"cluster": "gcp", "benchmarks": "compare"}  # their users are told what to install
+    if folder in extras:
+        lines = lines + PROJECT["project"]["optional-dependencies"][extras[folder]]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
     distributions = importlib.metadata.packages_distributions()
     ours = {path.name for path in ROOT.iterdir()} | {

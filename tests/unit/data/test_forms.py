@@ -314,10 +314,22 @@ def test_compressed_files_are_what_they_hold(tmp_path):
     assert "q.json.gz" in refusal(damaged).problem
 
 
-def test_a_workbook_is_read_or_its_package_is_named(tmp_path):
+def test_a_workbook_is_read(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (("question", "context", "answer"), ("How many?", BERLIN, 10)):
+        book.active.append(row)
+    book.save(tmp_path / "train.xlsx")
+    (answered,) = load(tmp_path).table.to_pylist()
+    assert answered["answers"] == {"text": ["10"], "answer_start": [BERLIN.index("10")]}
+    assert answered["context"] == BERLIN
+
+
+def test_a_damaged_workbook_is_named(tmp_path):
     (tmp_path / "q.xlsx").write_bytes(b"PK")
     error = refusal(tmp_path / "q.xlsx")
-    assert "q.xlsx" in error.problem and "CSV" in error.remedy
+    assert "q.xlsx is not a workbook" in error.problem and "CSV" in error.remedy
 
 
 def test_columns_are_named_by_the_user(tmp_path):
