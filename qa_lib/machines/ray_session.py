@@ -115,20 +115,8 @@ def _set_environment(*, is_local: bool) -> None:
     if is_local:
         environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # an actor for clouds
         environment[LOOPBACK_ONLY] = "0"
-        # Processes with imports done wait for the ranks; the default ends them after a second.
-        environment["RAY_idle_worker_killing_time_threshold_ms"] = "30000"
     for name, value in environment.items():
         os.environ.setdefault(name, value)
-
-
-def worker_environment() -> dict[str, Any]:
-    """Return the runtime environment in which Ray Train starts its workers.
-
-    It names the variables of Ray Train that `start_ray` set. Ray reuses a process for an actor only
-    if their environments are equal.
-    """
-    names = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER")
-    return {"env_vars": {name: os.environ[name] for name in names if name in os.environ}}
 
 
 def quiet_ray_data() -> None:

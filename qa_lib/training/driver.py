@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, TrainError
 from qa_lib.machines import lean_imports
 from qa_lib.machines.allocation import Allocation, allocate, growth
-from qa_lib.machines.ray_session import start_ray, worker_environment
+from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
@@ -63,7 +62,6 @@ def fine_tune(
     preview.check(settings)
     start_ray()
     allocation = allocate(settings.train, growth(settings))
-    _warm_ranks(settings, allocation)
     monitor = start_monitor()  # while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
@@ -101,28 +99,6 @@ def fine_tune(
         **teacher_facts,
         **facts,
     )
-
-
-def _warm_ranks(settings: Settings, allocation: Allocation) -> None:
-    """Let processes import torch, transformers and DeepSpeed while this one cuts windows.
-
-    Ray Train's workers then run in them: Ray reuses an idle process of the same environment. Where
-    it does not, for instance on other machines of a cluster, only the time is lost.
-    """
-    import ray
-
-    if os.environ.get("RAY_ADDRESS"):
-        return
-    warm = ray.remote(num_cpus=0, max_retries=0, runtime_env=worker_environment())(_warm)
-    for _ in range(allocation.num_workers):
-        warm.remote(settings.model.name, allocation.device)
-
-
-def _warm(model_name: str, device: str) -> None:
-    lean_imports.collect_rarely()
-    from qa_lib.training import worker
-
-    worker.warm(model_name, device)
 
 
 def run_rank(config: dict[str, Any]) -> None:

@@ -30,13 +30,6 @@ MOST_FAILURES = 3
 """Checkpoints in a row that could not be written, after which a run stops."""
 
 
-def warm(model_name: str, device: str) -> None:
-    """Import what training with this model imports."""
-    prepare_process(device, num_threads=1)
-    models.load_empty(model_name)
-    import deepspeed  # noqa: F401
-
-
 def train(task: TrainTask) -> None:
     """Run one rank of the group, inside a worker of Ray Train."""
     import ray.train.torch
