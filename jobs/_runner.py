@@ -124,14 +124,16 @@ class Job:
         if self.has_run_folder:
             RunFolder.check(settings, self.name)
         print(settings.to_yaml())
+        checked: dict[str, Any] = {}
         if self.scores_answers:
             from qa_lib import training
-            from qa_lib.runs.storage import to_json
 
-            print(to_json(training.check_inputs(settings), indent=2))
+            checked = training.check_inputs(settings)
         if self.describe is not None:
             described = self.describe(settings)
-            print(described if isinstance(described, str) else to_json(described, indent=2))
+            if not isinstance(described, str):
+                described = to_json(described | checked, indent=2)
+            print(described)
 
     def _run_in_folder(self, settings: Settings) -> None:
         from qa_lib.runs.run_folder import RunFolder

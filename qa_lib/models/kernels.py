@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from qa_lib.machines import devices
-from qa_lib.models import attention
+from qa_lib.models import attention, ragged
 from qa_lib.models.attention import Kernel
 
 if TYPE_CHECKING:
@@ -231,8 +231,12 @@ class _Layer:
         values["pad_token_id"] = min(config.pad_token_id or 0, _SMALL_VOCABULARY - 1)
         if values.get("layer_types"):
             values["layer_types"] = values["layer_types"][:1]
+        reduced = type(config).from_dict(values)
+        if (blocks := ragged.blocks_of(config)) is not None:  # the widest layer stands for all
+            widest = ragged.Blocks((max(blocks.num_heads),), (max(blocks.intermediate_size),))
+            ragged.mark(reduced, widest)
         with quiet():
-            self.model = build(type(config).from_dict(values))
+            self.model = build(reduced)
         self.model.train(workload.trains)
         self._trains = workload.trains
         length = min(length, maximum_length(config) or length)

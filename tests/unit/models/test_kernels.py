@@ -62,3 +62,9 @@ def test_measuring_leaves_no_trace(config):
 def test_a_gpu_is_judged_by_its_capability(config, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     assert choose(config, STEP, device="cuda") == Kernels("fp16", attention="sdpa")
+
+
+def test_a_ragged_model_is_measured_by_its_widest_layer(config):
+    widths = models.ragged.Blocks((0, config.num_attention_heads, 1), (8, 16, 0))
+    ragged = models.ragged.mark(type(config).from_dict(config.to_dict()), widths)
+    assert choose(ragged, STEP, device="cpu").measured_ms
