@@ -130,8 +130,12 @@ def calibrate(
         }
         values = torch.autograd.grad(loss, list(tensors.values())) if gradients else ()
         by_id = dict(zip(tensors, values, strict=gradients))
+        summed: dict[tuple[int, ...], tuple[int, Statistics]] = {}
         for name, passes in seen.items():
-            parts.setdefault(name, []).append(_of_batch(passes, by_id, mask))
+            key = tuple(map(id, passes))
+            if key not in summed:
+                summed[key] = _of_batch(passes, by_id, mask)
+            parts.setdefault(name, []).append(summed[key])
     return {name: _merged(of_module) for name, of_module in parts.items()}
 
 

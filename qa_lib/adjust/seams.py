@@ -66,6 +66,7 @@ class Seams:
         self._groups = groups_of(model.config)
         self._inputs: dict[int, Accumulator] = {}  # by kept layer
         self._missing: dict[Seam, Accumulator] = {}
+        self._fits: dict[tuple[Seam, float], Fitted] = {}
         self._norms: dict[int, str] = {}  # by layer, the LayerNorm that it ends in
 
     @property
@@ -93,7 +94,9 @@ class Seams:
         tensors: dict[str, torch.Tensor] = {}
         norms, residual = {}, 0.0
         for seam in self._seams(layers):
-            fitted = self._fit(seam, ridge)
+            if (seam, ridge) not in self._fits:  # sets of layers have seams in common
+                self._fits[seam, ridge] = self._fit(seam, ridge)
+            fitted = self._fits[seam, ridge]
             place = {seam[0]: layers.index(seam[0])}
             name = self._groups.rename(_feed_forward_output(self._groups, seam[0]), place)
             tensors |= fitted.tensors(str(name))
