@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from qa_lib import config
 from qa_lib.config import Settings, credentials
 from qa_lib.errors import EXIT_USER_ERROR, ResourceError, UserError
-from qa_lib.machines import lean_imports
+from qa_lib.machines import lean_imports, limits
 from qa_lib.runs import stop_signals, storage
 
 if TYPE_CHECKING:
@@ -171,8 +171,6 @@ def exit_code(work: Callable[[], int | None]) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
-        from qa_lib.machines import limits
-
         cause = user_error(error) or limits.explain(error)
         if cause is None:
             traceback.print_exc()
