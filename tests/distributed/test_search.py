@@ -152,7 +152,11 @@ def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
 
     run, task, journal, rule = explored
     setting = journal.trials[1].setting
-    task = TrialTask(**vars(task) | {"run_path": str(folder / "bits")})
+    # Left to `auto`, trials take the parent's kernels and the job those of the adjusted model.
+    kernels = {"precision": "bf16", "attention": "sdpa"}
+    train = task.settings.train.model_copy(update=kernels)
+    settings = task.settings.model_copy(update={"train": train})
+    task = TrialTask(**vars(task) | {"run_path": str(folder / "bits"), "settings": settings})
 
     @ray.remote(num_cpus=0.5)
     def in_two_rungs() -> dict[str, Any]:
