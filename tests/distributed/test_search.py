@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from qa_lib import config, models, search, training
+from qa_lib import config, models, search, training, windows
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError, DataError
 from qa_lib.runs.run_folder import RunFolder
@@ -23,6 +23,7 @@ from qa_lib.search.search import explore, trial_sizes
 from qa_lib.search.space import Setting, space_of
 from qa_lib.search.trainable import Rung
 from qa_lib.search.trial_worker import TrialTask, TrialWorker, cut
+from qa_lib.training import dataset, teacher
 from tests.support import tiny_search
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
@@ -156,7 +157,12 @@ def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
     kernels = {"precision": "bf16", "attention": "sdpa"}
     train = task.settings.train.model_copy(update=kernels)
     settings = task.settings.model_copy(update={"train": train})
-    task = TrialTask(**vars(task) | {"run_path": str(folder / "bits"), "settings": settings})
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    name = settings.model.name
+    plain = dataset.tokenize(task.questions.table, name, spec, offsets=False)
+    taught, _ = teacher.attach(settings, plain)
+    changed = {"run_path": str(folder / "bits"), "settings": settings, "train_windows": taught}
+    task = TrialTask(**vars(task) | changed)
 
     @ray.remote(num_cpus=0.5)
     def in_two_rungs() -> dict[str, Any]:
