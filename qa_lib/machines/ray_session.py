@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from typing import Any
 
@@ -11,6 +12,8 @@ from qa_lib.errors import ConfigError, ResourceError
 from qa_lib.machines.devices import num_local_cpus
 from qa_lib.runs import stop_signals
 from qa_lib.runs.storage import first_line
+
+_MIN_FREE_BYTES = 64 * 2**20  # of Ray's session folder: sockets, logs, a store's beginning
 
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Environment variable that with 0 lets every process of Ray listen on 127.0.0.1 alone.
@@ -40,6 +43,8 @@ def start_ray(num_cpus: int | None = None) -> None:
             f"RAY_ADDRESS {address} accepts jobs; this process cannot join it.",
             'Use `make submit JOB=... ARGS="..."`, or unset RAY_ADDRESS to run on this machine.',
         )
+    if not address:
+        _check_room()
     _set_environment(is_local=not address)
     import ray  # reads the environment
     from ray._private import ray_constants
@@ -77,6 +82,21 @@ def start_ray(num_cpus: int | None = None) -> None:
     if not address:
         _end_at_once()
     quiet_ray_data()
+
+
+def _check_room() -> None:
+    """Refuse a full disk before Ray waits half a minute for a file that it cannot write."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return  # Ray may make the folder; what it says is told
+    if free < _MIN_FREE_BYTES:
+        raise ResourceError(
+            f"Ray keeps its files in {folder}, which has {free / 2**20:.1f} MiB free; it needs "
+            f"{_MIN_FREE_BYTES / 2**20:.0f}.",
+            "Free some, or let RAY_TMPDIR name a folder on a larger disk.",
+        )
 
 
 def _end_at_once() -> None:

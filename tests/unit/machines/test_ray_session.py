@@ -50,3 +50,15 @@ def test_without_a_folder_for_its_files_ray_is_refused(tmp_path: Path):
     done = start(RAY_TMPDIR=str(occupied))
     assert done.returncode == 2, done.stdout + done.stderr
     assert "RAY_TMPDIR" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_refused_before_ray_waits_for_it(tmp_path: Path):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    try:
+        done = start(RAY_TMPDIR=str(tmp_path))
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"{tmp_path}, which has 0.1 MiB free" in done.stderr and "Traceback" not in done.stderr
