@@ -18,7 +18,6 @@ from qa_lib.doctor.finding import Finding
 APIS = ("artifactregistry", "cloudresourcemanager", "compute", "iam", "serviceusage", "storage")
 ROLE_FILE = Path(__file__).with_name("gcp-head-role.yaml")
 _ROLE = "projects/{project}/roles/qaSuiteHead"
-_CPUS_PER_MACHINE = {"n1-standard-4": 4, "n1-standard-8": 8}
 
 
 class Project:
@@ -94,8 +93,7 @@ class Project:
         is_spot = worker["node_config"]["scheduling"]["provisioningModel"] == "SPOT"
         gpus = worker["resources"]["GPU"] * most
         cpus = sum(
-            _CPUS_PER_MACHINE.get(kind["node_config"]["machineType"], kind["resources"]["CPU"])
-            * (1 if name == self.config["head_node_type"] else most)
+            kind["resources"]["CPU"] * (1 if name == self.config["head_node_type"] else most)
             for name, kind in kinds.items()
         )
         region = self.compute.regions().get(project=self.name, region=self.region).execute()

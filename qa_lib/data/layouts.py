@@ -28,20 +28,13 @@ _LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
         f"{_ROWS}: join the sentences of the supporting articles to one context, and leave out "
         "yes/no answers; MRQA publishes HotpotQA converted",
     ),
-    (
-        "Natural Questions' own layout, whose answers are byte and token spans of an HTML page",
-        frozenset({"document_html", "annotations"}),
-        f"{_ROWS}: the long answer's paragraph is the context; MRQA publishes it converted",
-    ),
-    (
-        "Natural Questions' own layout, whose answers are token spans of a page",
-        frozenset({"document_text", "annotations"}),
-        f"{_ROWS}: the long answer's paragraph is the context; MRQA publishes it converted",
-    ),
-    (
-        "Natural Questions' own layout, whose answers are token spans of a page",
-        frozenset({"document", "annotations"}),
-        f"{_ROWS}: the long answer's paragraph is the context; MRQA publishes it converted",
+    *(
+        (
+            "Natural Questions' own layout, whose answers are spans of a page's bytes or tokens",
+            frozenset({page, "annotations"}),
+            f"{_ROWS}: the long answer's paragraph is the context; MRQA publishes it converted",
+        )
+        for page in ("document_html", "document_text", "document")
     ),
     (
         "TyDi QA's primary layout, whose answers are byte spans of an article",

@@ -49,21 +49,8 @@ def start_ray(num_cpus: int | None = None) -> None:
     import ray  # reads the environment
     from ray._private import ray_constants
 
-    # What workers print goes to Ray's session folder; errors come back as exceptions.
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address:
-        worker_env = {
-            name: value
-            for name, value in os.environ.items()
-            if name.startswith(("HF_", "DO_NOT_TRACK", "TOKENIZERS_", "DS_ACCELERATOR", "MALLOC_"))
-            and not name.endswith("TOKEN")
-        }
-        options["runtime_env"] = {"env_vars": worker_env}
-    else:
-        # Workers inherit this process's environment. With a runtime_env, Ray would throw away the
-        # workers that it has started in advance.
-        num_cpus = num_cpus or num_local_cpus()
-        options |= {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
+    options = _joining() if address else _starting(num_cpus or num_local_cpus())
+    if not address:
         # Where Ray was imported earlier, it has not seen the environment.
         ray_constants.ENABLE_RAY_CLUSTER = os.environ[LOOPBACK_ONLY] != "0"
     try:
@@ -82,6 +69,30 @@ def start_ray(num_cpus: int | None = None) -> None:
     if not address:
         _end_at_once()
     quiet_ray_data()
+
+
+# What workers print goes to Ray's session folder; errors come back as exceptions.
+_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
+
+
+def _joining() -> dict[str, Any]:
+    """Return the options of `ray.init` for a cluster, whose workers get variables from here."""
+    worker_env = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("HF_", "DO_NOT_TRACK", "TOKENIZERS_", "DS_ACCELERATOR", "MALLOC_"))
+        and not name.endswith("TOKEN")
+    }
+    return _QUIET | {"runtime_env": {"env_vars": worker_env}}
+
+
+def _starting(num_cpus: int) -> dict[str, Any]:
+    """Return the options of `ray.init` for a Ray of this machine alone.
+
+    Its workers inherit this process's environment. With a runtime_env, Ray would throw away the
+    workers that it has started in advance.
+    """
+    return _QUIET | {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
 
 
 def _check_room() -> None:

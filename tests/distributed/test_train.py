@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -32,6 +31,7 @@ from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.ledger import read_ledger
 from qa_lib.training.worker import MOST_FAILURES
 from tests.support import tiny
+from tests.support.small_disk import small_disk
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -294,15 +294,9 @@ def test_a_run_that_diverges_again_stops_with_advice_and_leaves_no_nan(runs, str
 
 
 @pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """Mount 50 MB of memory as a disk."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=50m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a 50 MB disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk_of_50_mb(tmp_path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "50m") as folder:
+        yield folder
 
 
 def fill(path: Path) -> None:
@@ -314,10 +308,10 @@ def fill(path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_is_told_and_costs_no_checkpoint_and_no_step(
-    runs, straight, small_disk, capsys
+    runs, straight, disk_of_50_mb, capsys
 ):
-    flags = ["--storage", str(small_disk / "runs")]
-    folder, filler = small_disk / "runs" / "full", small_disk / "filler"
+    flags = ["--storage", str(disk_of_50_mb / "runs")]
+    folder, filler = disk_of_50_mb / "runs" / "full", disk_of_50_mb / "filler"
     with after_checkpoint(folder, CHECKPOINT_EVERY, lambda: fill(filler)):
         with pytest.raises(TrainError) as caught:
             runs.train("full", *flags)

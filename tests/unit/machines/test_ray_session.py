@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.small_disk import small_disk
+
 ROOT = Path(__file__).parents[3]
 START = """
 from jobs._runner import exit_code, quiet_libraries
@@ -53,12 +55,7 @@ def test_without_a_folder_for_its_files_ray_is_refused(tmp_path: Path):
 
 
 def test_a_full_disk_is_refused_before_ray_waits_for_it(tmp_path: Path):
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk is not permitted here")
-    try:
-        done = start(RAY_TMPDIR=str(tmp_path))
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+    with small_disk(tmp_path / "disk", "64k") as folder:
+        done = start(RAY_TMPDIR=str(folder))
     assert done.returncode == 2, done.stdout + done.stderr
-    assert f"{tmp_path}, which has 0.1 MiB free" in done.stderr and "Traceback" not in done.stderr
+    assert f"{folder}, which has 0.1 MiB free" in done.stderr and "Traceback" not in done.stderr

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from qa_lib.runs import lock
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.run_folder import RunFolder
+from tests.support.small_disk import small_disk
 
 
 def settings_in(folder: Path | str, *argv: str) -> Settings:
@@ -134,14 +134,8 @@ def test_a_resumed_run_is_written_only_once_it_has_begun(place: str):
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount 128 kB of memory as a disk."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", "128k") as folder:
+        yield folder
 
 
 def test_a_result_that_a_full_disk_cannot_take_is_told_and_the_status_is_true(
