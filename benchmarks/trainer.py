@@ -27,7 +27,7 @@ from benchmarks.training import LOSS_TOLERANCE, plain_loop, suite
 from jobs import _runner
 
 NUM_TURNS = 2
-# Half of them warm. Whole groups of sorted lengths: 50 batches of ours, 25 of Trainer's. Padded, any
+# Half are warm. Whole groups of sorted lengths: 50 batches of ours, 25 of Trainer's. Padded, any
 # rows are alike.
 NUM_STEPS, NUM_GROUPED_STEPS, NUM_PADDED_STEPS = 100, 50, 10
 COMPARED_STEPS = 6

@@ -170,6 +170,10 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who reads the output, such as `head`, has enough. Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BUG
     except Exception as error:
         cause = user_error(error) or limits.explain(error)
         if cause is None:

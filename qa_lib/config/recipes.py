@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from qa_lib.config import yaml_text
+from qa_lib.config import versions, yaml_text
 
 RECIPES_FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "recipes"
 
@@ -53,8 +53,10 @@ def read(name_or_path: str) -> Recipe:
     except yaml.YAMLError as error:
         recipe.problems.append(f"recipe {path} is not valid YAML: {_one_line(error)}")
     else:
-        if values is None or isinstance(values, dict):
-            recipe.values = _text_keys(values or {})
+        if problem := versions.problem_of(values):
+            recipe.problems.append(f"recipe {path}: {problem}")
+        elif values is None or isinstance(values, dict):
+            recipe.values = versions.migrate(_text_keys(values or {}))
         else:
             recipe.problems.append(
                 f"recipe {path} must hold settings (`train:` and so on), "

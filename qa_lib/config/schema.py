@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from qa_lib.config import credentials, yaml_text
+from qa_lib.config import credentials, versions, yaml_text
 from qa_lib.config.adjusting import AdjustSettings
 from qa_lib.config.base import BrokenRules, Group, Name, RuleError
 from qa_lib.config.data import DataSettings, ModelSettings
@@ -106,7 +106,8 @@ class Settings(Group):
 
     def to_yaml(self) -> str:
         """Return what defines the run as YAML, which is a recipe again."""
-        values: dict[str, Any] = self.model_dump(mode="json", exclude=_OF_ONE_COMMAND)
+        values: dict[str, Any] = {versions.KEY: versions.SCHEMA_VERSION}
+        values |= self.model_dump(mode="json", exclude=_OF_ONE_COMMAND)
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
     @classmethod
@@ -114,10 +115,13 @@ class Settings(Group):
         """Read back what `to_yaml` wrote; credentials of an earlier version are covered by ***.
 
         Raises:
-            ConfigError: The text was edited, and is not valid.
+            ConfigError: The text was edited, and is not valid, or a later version wrote it.
         """
         try:
-            return cls.model_validate(credentials.redact_all(yaml_text.parse(text)[1]))
+            values = credentials.redact_all(yaml_text.parse(text)[1])
+            if not (problem := versions.problem_of(values)):
+                values = versions.migrate(values) if isinstance(values, dict) else values
+                return cls.model_validate(values)
         except yaml.YAMLError as error:
             problem = credentials.redact(str(error))
         except ValidationError as error:

@@ -39,6 +39,7 @@ class Section(BaseModel):
 class Ran(Section):
     """The run itself, whatever the job."""
 
+    schema_version: int = _field("format", "Version of the fields of result.json.")
     job: str = _field("job", "Name of the job.")
     run_name: str = _field("run", "Name of the run folder.")
     status: Status = _field("status", "running, done, failed or interrupted.")

@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from qa_lib.config import versions
 from qa_lib.errors import ConfigError
 from qa_lib.runs import lock, storage
 from qa_lib.runs.folder import Folder
@@ -17,7 +18,7 @@ def read_result(folder: Folder) -> dict[str, Any]:
     """Return a run's result.json, or nothing if there is none yet.
 
     Raises:
-        ConfigError: The file is damaged.
+        ConfigError: The file is damaged, or of a later version.
     """
     if not folder.exists(RESULT):
         return {}
@@ -29,6 +30,11 @@ def read_result(folder: Folder) -> dict[str, Any]:
         raise ConfigError(
             f"{folder.url(RESULT)} is damaged: it holds no JSON object.",
             "Restore it, or start anew under another --run-name.",
+        )
+    if problem := versions.problem_of(result):
+        raise ConfigError(
+            f"{folder.url(RESULT)} cannot be read: {problem}.",
+            "Read it with the version that wrote it.",
         )
     return result
 

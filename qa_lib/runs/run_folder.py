@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from qa_lib.config import Settings
+from qa_lib.config import Settings, versions
 from qa_lib.errors import ConfigError, DataError, UserError
 from qa_lib.runs import lock, provenance, replacing, run_names, storage
 from qa_lib.runs.folder import Folder
@@ -222,6 +222,7 @@ class RunFolder(Folder):
         if status in ("running", "done"):
             self._result.pop("error", None)
         ran = Ran(
+            schema_version=versions.SCHEMA_VERSION,
             job=self.job,
             run_name=self.name,
             status=status,
