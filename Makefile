@@ -39,7 +39,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
 
 setup: ## Make .venv, or fill the activated conda environment, from the lock (no time when done)
-	@PYTHON='$(PYTHON)' ENV='$(ENV)' scripts/setup.sh
+	@PYTHON='$(PYTHON)' ENV='$(ENV)' TORCH='$(TORCH)' scripts/setup.sh
 
 prepare: ## Write the questions as sharded Parquet with a manifest
 train: ## Fine-tune a model; by default the embedded one on the embedded questions

@@ -5,11 +5,13 @@ Set-up runs for real, in a copy of the checkout whose lock holds nothing to down
 
 from __future__ import annotations
 
+import http.server
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,28 @@ def test_set_up_fills_an_environment_made_by_hand_and_never_deletes_it(checkout:
     assert kept.exists()
 
 
+class _CpuIndex(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/cpu/torch/" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="a GPU takes CUDA's build")
+def test_set_up_says_which_torch_it_takes(checkout: Path) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _CpuIndex) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{server.server_port}/cpu"
+        shown = make(checkout, "setup", f"PYTHON={DEBIAN}", TORCH_INDEX=there).stdout
+        server.shutdown()
+    assert f"torch for the CPU, from {there}" in shown
+    shutil.rmtree(checkout / ".venv")
+    shown = make(checkout, "setup", f"PYTHON={DEBIAN}", TORCH_INDEX=there).stdout
+    assert "does not answer" in shown
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
@@ -139,6 +163,7 @@ def test_set_up_fills_an_environment_made_by_hand_and_never_deletes_it(checkout:
         ({"ENV": "conda", "CONDA_PREFIX": "base"}, "base, which belongs to conda itself"),
         ({"ENV": "conda", "CONDA_PREFIX": "empty"}, "conda env update -f environment.yml --prune"),
         ({"ENV": "poetry"}, "ENV=poetry is neither venv nor conda"),
+        ({"PYTHON": DEBIAN, "TORCH": "rocm"}, "TORCH=rocm is neither cpu nor pypi"),
     ],
 )
 def test_set_up_says_what_is_wrong(checkout: Path, variables: dict[str, str], words: str) -> None:
