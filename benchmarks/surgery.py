@@ -82,14 +82,14 @@ def cut(settings: Any, parent: Any, changes: dict[str, Any]) -> tuple[Any, tuple
 
 
 def scorer(settings: Any) -> Callable[[Any], float]:
-    """Return the function that scores a model on the held-out questions, in fp32."""
+    """Return the function that scores a model on the held-out questions, as evaluation does."""
     from qa_lib import evaluation, windows
     from qa_lib.data import load_held_out
     from qa_lib.models.inference import Forward
 
     questions = load_held_out(settings.data)
     assert questions is not None, "the source has no questions to score on"
-    forward = Forward(settings.model.name, precision="fp32")
+    forward = Forward(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     table = windows.build(questions.table, forward.tokenizer, spec, labels=False).table
     table = table.append_column("window_index", pa.array(range(table.num_rows)))
