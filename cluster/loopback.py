@@ -107,7 +107,7 @@ class LoopbackCluster:
         self._nodes.clear()
         self._stack.close()
 
-    def _start_head(self) -> None:
+    def _start_head(self, *options: str, **variables: str) -> None:
         port, dashboard = self.gcs.rpartition(":")[2], self.dashboard.rpartition(":")[2]
         self._start(
             "--head",
@@ -115,6 +115,8 @@ class LoopbackCluster:
             f"--dashboard-host={HOST}",
             f"--dashboard-port={dashboard}",
             f"--temp-dir={self.folder}/head",
+            *options,
+            **variables,
         )
         self._wait(1)
 
