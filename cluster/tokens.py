@@ -1,10 +1,14 @@
-"""The file with a cluster's token: who holds the token can run code on the cluster."""
+"""The file with a cluster's token: who holds the token can run code on the cluster.
+
+python -m cluster.tokens PATH       # makes a new one
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import stat
+import sys
 from pathlib import Path
 
 from qa_lib.errors import ConfigError
@@ -50,3 +54,7 @@ def check(path: Path) -> None:
             f"Run `chmod 600 {path}`; if others use this machine, stop the cluster, remove the "
             "file, and start the cluster with a new token.",
         )
+
+
+if __name__ == "__main__":
+    create(Path(sys.argv[1]))

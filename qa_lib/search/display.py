@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from qa_lib.machines import metrics
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search.halving import Halving, Trial
@@ -18,7 +20,7 @@ _MAX_ROWS = 24  # the trials that changed last, so that the table fits a screen
 
 
 class Display:
-    """Shows the trials of a search, and writes their curves for TensorBoard."""
+    """Shows the trials of a search, exports their states, and writes TensorBoard's curves."""
 
     def __init__(
         self,
@@ -80,8 +82,12 @@ class Display:
     def _update(self, trial: Trial) -> None:
         others = [number for number in self._changed if number != trial.number]
         self._changed = [*others, trial.number]
+        metrics.send_trials(self._run.name, Counter(map(self._state, self._trials)))
         if self._live is not None:
             self._live.update(self._table())
+
+    def _state(self, trial: Trial) -> str:
+        return "running" if trial.number in self._running else status_of(trial, self._halving.top)
 
     def seconds_left(self) -> float | None:
         """Estimate the seconds left; None until every rung has finished once."""
@@ -128,9 +134,7 @@ class Display:
             "rung": lambda trial: f"{trial.rung} of {self._halving.top}",
             "F1": lambda trial: f"{trial.outcomes[-1].f1:.2f}" if trial.outcomes else "",
             "speed-up": lambda trial: f"{trial.speedup:.2f}x",
-            "status": lambda trial: (
-                "running" if trial.number in self._running else status_of(trial, self._halving.top)
-            ),
+            "status": self._state,
         }
         for name in columns:
             table.add_column(name, justify="right")

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from qa_lib import models
-from qa_lib.machines import devices
+from qa_lib.machines import devices, metrics
 from qa_lib.models.kernels import Kernels
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.engine import Engine, StepResult
@@ -83,7 +83,26 @@ class RankMetrics:
         with suppress(OSError):
             self._run.flush_metrics()
         self._engine.wants_stop = ray.get(self._task.monitor.record.remote(self._rows))
+        self._export()
         self._rows, self._flushed = [], time.monotonic()
+
+    def _export(self) -> None:
+        """Send the steps since the last time to Ray's metrics."""
+        if not self._rows:
+            return
+        last = self._rows[-1]
+        gauges = {
+            "qa_train_step": last["step"],
+            "qa_train_num_steps": self._task.plan.num_steps,
+            "qa_train_loss": last["loss"],
+            "qa_train_learning_rate": last["lr"],
+            "qa_train_windows_per_s": last["windows_per_s"],
+        }
+        counters = {
+            "qa_train_windows": sum(row["num_windows"] for row in self._rows),
+            "qa_train_skipped_steps": sum(row["skipped"] for row in self._rows),
+        }
+        metrics.send(self._run.name, gauges, counters)
 
     def warn(self, message: str) -> None:
         """Let the driver say something at once."""

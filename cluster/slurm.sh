@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# A job on the nodes of a Slurm allocation, from a checkout that all nodes mount, after `make setup`:
+#
+#     sbatch --nodes 4 cluster/slurm.sh train --recipe squad --train.num-workers 4 \
+#         --storage /shared/runs --data.source /shared/squad/data --run-name first --resume
+#
+# One Ray node per Slurm node, with the CPUs and GPUs that Slurm gave it. Slurm requeues a job whose
+# node fails; --resume then goes on from the last checkpoint. What it does: cluster/symmetric.sh.
+#SBATCH --job-name=qa-suite
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --gpus-per-node=1
+#SBATCH --time=12:00:00
+#SBATCH --requeue
+#SBATCH --signal=B:TERM@120
+set -euo pipefail
+[ $# -gt 0 ] || { echo "Name a job: sbatch cluster/slurm.sh train ..." >&2; exit 2; }
+cd "${SLURM_SUBMIT_DIR:?is not set: send this with sbatch}"
+
+# Jobs that share a node need ports and tokens of their own.
+export PORT=$((20000 + SLURM_JOB_ID % 1000 * 20))
+export NUM_CPUS=${SLURM_CPUS_PER_TASK:-} NUM_GPUS=${SLURM_GPUS_ON_NODE:-0}
+export RAY_AUTH_TOKEN_PATH=$HOME/.ray/slurm-$SLURM_JOB_ID
+rm -f "$RAY_AUTH_TOKEN_PATH"  # of this job before it was requeued
+"${PYTHON:-.venv/bin/python}" -m cluster.tokens "$RAY_AUTH_TOKEN_PATH"
+export PID_FILE=$RAY_AUTH_TOKEN_PATH.pid
+trap 'rm -f "$RAY_AUTH_TOKEN_PATH" "$PID_FILE"' EXIT
+# 120 s before the time is up: the job, which runs on this node, writes a checkpoint and ends.
+trap 'kill -TERM "$(cat "$PID_FILE")"' TERM
+
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+srun --ntasks-per-node=1 --kill-on-bad-exit=1 bash -c '
+    exec cluster/symmetric.sh "$SLURM_PROCID" "$SLURM_NNODES" "$@"' symmetric "$head" "$@" &
+step=$! code=0
+until wait "$step" && code=0 || code=$? && ! kill -0 "$step" 2>/dev/null; do :; done  # TERM ends a wait
+exit "$code"
