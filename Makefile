@@ -29,8 +29,8 @@ export DO_NOT_TRACK ?= 1
 .DEFAULT_GOAL := help
 # A job is a module of jobs/; a line `NAME: ## what it does` below puts it into the help.
 JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
-# These three take hours, `surgery` needs a parent: only by name, as `make bench-adjustment`.
-BENCHMARKS := $(filter-out adjustment ragged search surgery,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
+# These three take hours, `surgery` needs a parent, `gpu` a GPU: only by name, as `make bench-gpu`.
+BENCHMARKS := $(filter-out adjustment gpu ragged search surgery,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 .PHONY: cluster-check cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
 .PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench reference lock clean
@@ -73,8 +73,8 @@ cluster-down: setup ## Delete the cluster on Google Cloud
 submit: setup ## Send a job to the cluster at RAY_ADDRESS and follow it: make submit JOB=train ARGS="..."
 	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(ARGS)
 
-logs: setup ## Follow a submitted job: make logs ID=raysubmit_...
-	$(dir $(ENV_PYTHON))ray job logs --follow $(ID)
+logs: setup ## Follow a submitted job: make logs ID=raysubmit_..., or RUN=its-run
+	$(ENV_PYTHON) -m cluster.logs $(or $(ID),$(RUN))
 
 stop: setup ## Stop a submitted job: make stop ID=raysubmit_...
 	$(dir $(ENV_PYTHON))ray job stop $(ID)
@@ -107,6 +107,8 @@ format: setup ## Rewrite the files in the style that lint checks
 
 bench: setup ## Run the benchmarks one after the other; bench-NAME runs one
 	@set -e; for name in $(BENCHMARKS); do $(ENV_PYTHON) -m benchmarks.$$name $(ARGS); done
+
+bench-gpu: setup ## Measure what needs a GPU, in 25 minutes at most: make bench-gpu ARGS="--storage FOLDER"
 
 bench-%: setup
 	$(ENV_PYTHON) -m benchmarks.$* $(ARGS)

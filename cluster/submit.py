@@ -83,13 +83,23 @@ def submit(argv: list[str]) -> int:
     identity = client.submit_job(
         entrypoint=shlex.join(["python", "-m", f"jobs.{job}", *flags]),
         runtime_env=runtime_env(),
-        metadata={"job": job, "recipe": settings.recipe},
+        metadata={"job": job, "recipe": settings.recipe, "run": settings.run_name or ""},
     )
-    print(f"submitted as {identity}; `make stop ID={identity}` stops it", flush=True)
+    print(f"submitted as {identity}; `make stop ID={identity}` stops it")
+    print(whereabouts(client.get_address(), identity, settings.run_name), flush=True)
     if os.environ.get("NO_WAIT"):
-        print(f"`make logs ID={identity}` shows how it goes")
         return 0
     return follow(client, identity)
+
+
+def whereabouts(dashboard: str, identity: str, run: str | None) -> str:
+    """Return where a job can be watched: its page, its log, its metrics."""
+    return (
+        f"page: {dashboard}/#/jobs/{identity}\n"
+        f"log: `make logs {f'RUN={run}' if run else f'ID={identity}'}`\n"
+        f"metrics: {dashboard}/#/metrics with Prometheus and Grafana, which shows "
+        f"cluster/grafana.json; there they carry run={run or 'the name of the run folder'}"
+    )
 
 
 def local_paths(settings: Settings, job: str) -> Iterator[str]:
