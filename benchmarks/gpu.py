@@ -4,10 +4,10 @@
     python -m benchmarks.gpu --minutes 25 --only squad-bf16,trainer
 
 Parts, in order: `squad-bf16` and `squad-fp16` (all of SQuAD, two epochs, all dev questions),
-`trainer` (`transformers.Trainer` by the standard recipe on the same windows), `base` (a random model
-of BERT-base's shape), `search` (recipe squad's, of a parent that held articles out). What has run is
-read from --storage and not run again; a part that no longer fits the minutes is left out and named.
-SQuAD is in $QA_SQUAD_DIR. The JSON holds every result; the table rows go into docs/results/squad.md.
+`trainer` (`transformers.Trainer` by the standard recipe, the same questions), `base` (a random
+model of BERT-base's shape), `search` (of a parent that held articles out). What has run is read
+from --storage and not run again; a part that no longer fits the minutes is left out and named.
+SQuAD is in $QA_SQUAD_DIR. The JSON holds every result; its rows go into docs/results/squad.md.
 On a machine without network see scripts/wheels.py.
 
 QA_GPU_SUITE_ON=cpu rehearses it on a few windows of a CPU.

@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.txt"
 # What a machine keeps at its own version: large, tied to its driver, or never imported there.
 KEPT = ("torch", "triton", "nvidia-", "cuda-", "setuptools", "pip")
-UNUSED = """ruff mypy mypy-extensions pre-commit virtualenv nodeenv identify cfgv distlib selenium trio
-    trio-websocket outcome wsproto py-rattler types-pyyaml librt ast-serialize pysocks""".split()
+UNUSED = """ruff mypy mypy-extensions pre-commit virtualenv nodeenv identify cfgv distlib selenium
+    trio trio-websocket outcome wsproto py-rattler types-pyyaml librt ast-serialize
+    pysocks""".split()
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 26, 24, 17)]
 PLATFORMS += ["manylinux2014_x86_64", "manylinux1_x86_64"]
 

@@ -37,14 +37,11 @@ def check_ray(words: list[str]) -> None:
     command.make_context(command.name, list(words))
 
 
-def make_jobs(text: str, jobs: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield (job, flags) of each `make JOB ...` and `make submit JOB=...` in a text."""
-    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
-        words = shlex.split(line, comments=True)
-        if words[:1] != ["make"]:
-            continue
-        given = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
-        job = given.get("JOB", words[1])
-        if job in jobs:
-            recipe = ["--recipe", given["RECIPE"]] if "RECIPE" in given else []
-            yield job, recipe + shlex.split(given.get("ARGS", ""))
+def script_jobs(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield (job, flags) of what a text gives to cluster/slurm.sh, and to SkyPilot as FLAGS."""
+    text = re.sub(r"\\\n\s*", " ", text)
+    for line in re.findall(r"cluster/slurm\.sh (\w+ --.*)", text):
+        job, *flags = shlex.split(line)
+        yield job, flags
+    for flags in re.findall(r'FLAGS="([^"]*)"', text):
+        yield "train", shlex.split(flags)

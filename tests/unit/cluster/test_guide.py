@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[3]
 CLUSTER = ROOT / "cluster"
 GUIDE = ROOT / "docs" / "guide" / "clusters.md"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-JOBS = {path.stem for path in (ROOT / "jobs").glob("[a-z]*.py")}
 
 
 def strings(body: Any) -> list[str]:
@@ -80,11 +79,19 @@ def test_the_options_of_the_symmetric_run_are_rays():
     assert len(used) > 8 and set(used) <= known
 
 
-@pytest.mark.parametrize(
-    "wish",
-    [(job, flags) for block in BLOCKS for job, flags in shell.make_jobs(block, JOBS)],
-    ids=lambda wish: " ".join([wish[0], *wish[1]])[:60],
-)
-def test_the_jobs_parse_their_flags(wish: tuple[str, list[str]]):
+WISHES = [
+    wish
+    for text in [*BLOCKS, *(path.read_text() for path in CLUSTER.glob("s*.*"))]
+    for wish in shell.script_jobs(re.sub(r"^#(?!!) ?", "", text, flags=re.MULTILINE))
+]
+
+
+@pytest.mark.parametrize("wish", WISHES, ids=lambda wish: " ".join([wish[0], *wish[1]])[:60])
+def test_the_jobs_parse_the_flags_that_scripts_get(wish: tuple[str, list[str]]):
+    """Flags after `make JOB` are tests/unit/test_docs.py's."""
     job, flags = wish
     config.parse(job, flags)
+
+
+def test_scripts_are_given_jobs_in_the_guide_and_in_themselves():
+    assert len(WISHES) >= 4

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from cluster import submit
+from cluster import logs, submit
 from qa_lib import config
 from qa_lib.errors import ConfigError, ResourceError
 
@@ -103,3 +104,35 @@ def test_an_address_that_is_no_dashboard_is_refused(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     with pytest.raises(ResourceError, match="dashboard"):
         submit.connect()
+
+
+class Client:
+    """The part of Ray's job client that lists jobs."""
+
+    def __init__(self, *jobs: tuple[str, str, int]) -> None:
+        self.jobs = jobs
+
+    def list_jobs(self) -> list[SimpleNamespace]:
+        return [
+            SimpleNamespace(submission_id=name, metadata={"run": run}, start_time=started)
+            for name, run, started in self.jobs
+        ]
+
+
+def test_a_job_is_found_by_its_id_or_by_its_run():
+    client = Client(
+        ("raysubmit_1", "first", 1), ("raysubmit_2", "first", 2), ("raysubmit_3", "", 3)
+    )
+    assert logs.job_of(client, "raysubmit_1") == "raysubmit_1"
+    assert logs.job_of(client, "first") == "raysubmit_2"
+    for unknown in ("second", ""):
+        with pytest.raises(ConfigError, match="no job or run") as caught:
+            logs.job_of(client, unknown)
+        assert "first" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("run", "named"), [("first", "RUN=first"), (None, "ID=raysubmit_1")])
+def test_where_a_job_can_be_watched_is_said(run, named):
+    said = submit.whereabouts("http://127.0.0.1:8265", "raysubmit_1", run)
+    assert "http://127.0.0.1:8265/#/jobs/raysubmit_1" in said
+    assert f"make logs {named}" in said and "cluster/grafana.json" in said
