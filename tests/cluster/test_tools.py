@@ -132,7 +132,8 @@ import importlib.util, json, sys
 from unittest import mock
 import jsonschema
 # The schemas' module alone: SkyPilot itself needs a hundred packages.
-sys.modules.update(dict.fromkeys(("sky", "sky.server", "sky.skylet", "sky.utils"), mock.MagicMock()))
+stubs = ("sky", "sky.server", "sky.skylet", "sky.utils")
+sys.modules.update(dict.fromkeys(stubs, mock.MagicMock()))
 spec = importlib.util.spec_from_file_location("schemas", sys.argv[1] + "/sky/utils/schemas.py")
 schemas = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(schemas)
