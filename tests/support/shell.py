@@ -10,14 +10,19 @@ import click
 from ray.scripts.scripts import cli
 
 _RAY = re.compile(
-    r"(?<![\w/.-])ray (?:start|stop|up|down|dashboard|job|status|exec)\b[^\n;|&#`<>)]*"
+    r"(?<![\w.-])ray (?:start|stop|up|down|dashboard|job|status|exec)\b[^\n;|&#`<>)]*"
 )
 
 
 def ray_commands(text: str) -> Iterator[list[str]]:
-    """Yield the words after `ray` of each of its commands in a text, continued lines joined."""
+    """Yield the words after `ray` of each of its commands in a text, continued lines joined.
+
+    A command's name alone, as in a sentence, is none; `ray stop` needs no more.
+    """
     for match in _RAY.finditer(re.sub(r"\\\n\s*", " ", text)):
-        yield shlex.split(match[0])[1:]
+        words = shlex.split(match[0])[1:]
+        if len(words) > 1 or words == ["stop"]:
+            yield words
 
 
 def check_ray(words: list[str]) -> None:
