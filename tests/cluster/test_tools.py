@@ -137,11 +137,10 @@ sys.modules.update(dict.fromkeys(stubs, mock.MagicMock()))
 spec = importlib.util.spec_from_file_location("schemas", sys.argv[1] + "/sky/utils/schemas.py")
 schemas = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(schemas)
-# These ask for SkyPilot's list of clouds; the task names none, and has no `config`.
-schemas._get_infra_pattern, schemas.get_config_schema = lambda: ".*", dict
+schemas._task_config_schema = dict  # of `config`, which the task has none of
 task = json.loads(sys.argv[2])
-jsonschema.validate(task, schemas.get_task_schema())
-jsonschema.validate(task["resources"], schemas.get_resources_schema())
+schema = json.dumps(schemas.get_task_schema(), default=lambda _: ".*")  # a stub's pattern: any
+jsonschema.validate(task, json.loads(schema))
 print("valid")
 """
 
