@@ -21,7 +21,7 @@ def wait_for_nodes(num_nodes: int, within_s: float) -> None:
     Raises:
         ResourceError: It has fewer after `within_s` seconds, or does not answer.
     """
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined] # of compiled code
 
     address, found = os.environ["RAY_ADDRESS"], 0
     deadline = time.monotonic() + within_s

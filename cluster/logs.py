@@ -26,10 +26,11 @@ def job_of(client: JobSubmissionClient, name: str) -> str:
     jobs = [job for job in client.list_jobs() if job.submission_id]
     if name in {job.submission_id for job in jobs}:
         return name
-    found = [job for job in jobs if (job.metadata or {}).get("run") == name]
-    if name and found:
+    of_runs = [(run, job) for job in jobs if (run := (job.metadata or {}).get("run"))]
+    found = [job for run, job in of_runs if run == name]
+    if found:
         return str(max(found, key=lambda job: job.start_time or 0).submission_id)
-    known = sorted({job.metadata["run"] for job in jobs if (job.metadata or {}).get("run")})
+    known = sorted({run for run, _ in of_runs})
     raise ConfigError(
         f"The cluster knows no job or run {name!r}.",
         f"Give ID=raysubmit_... or RUN=NAME; runs: {', '.join(known) or 'none has a name'}.",

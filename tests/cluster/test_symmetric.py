@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from qa_lib.machines.ray_session import LOOPBACK_ONLY
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -29,8 +31,12 @@ for pid in "${pids[@]}"; do wait "$pid" || code=$?; done
 exit "$code"
 """,
     "python": f"""
-[ "$2" != ray.scripts.scripts ] || {{ shift 2; set -- -m cluster.loopback_node "$@" \
-    --node-ip-address 127.0.0.1; }}
+if [ "$2" = ray.scripts.scripts ]; then
+    shift 2
+    set -- -m cluster.loopback_node "$@" --node-ip-address 127.0.0.1
+else
+    export {LOOPBACK_ONLY}=0  # a driver joins 127.0.0.1, not this machine's other address
+fi
 exec {sys.executable} "$@"
 """,
 }
