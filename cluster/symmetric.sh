@@ -14,6 +14,7 @@
 # JOIN_S (300: seconds to wait for the others), PID_FILE (receives the job's process id on rank 0:
 # SIGTERM to that makes it write a checkpoint and end).
 set -euo pipefail
+cd "$(dirname "$0")/.."
 rank=$1 num_nodes=$2 head=$3 job=$4
 shift 4
 
@@ -55,7 +56,7 @@ if [ "$rank" -ne 0 ]; then
     ray=$!
     for ((missed = 0; missed < 3; )); do
         sleep 2
-        kill -0 "$ray" 2>/dev/null || { echo "rank $rank: Ray has ended" >&2; exit 1; }
+        kill -0 "$ray" 2>/dev/null || { head_answers || exit 0; echo "rank $rank: Ray has ended" >&2; exit 1; }
         if head_answers; then missed=0; else missed=$((missed + 1)); fi
     done
     exit 0  # the head has gone: its job is done
