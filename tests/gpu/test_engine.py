@@ -16,7 +16,7 @@ from tests.support.gpu_rank import PRECISIONS
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
 STAGES = (0, 1, 2, 3)
-TOLERANCE = {"fp32": 2e-3, "fp16": 3e-2, "bf16": 6e-2}  # relative, of losses about 3
+TOLERANCE = {"fp32": 2e-3, "fp16": 5e-2, "bf16": 6e-2}  # relative, of losses about 3
 
 
 def losses_on(device: str, folder: Path) -> dict:
@@ -58,10 +58,12 @@ def test_losses_are_those_of_float32_on_a_cpu(found, on_cpu, device, stage, prec
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_an_overflow_skips_its_step_and_training_goes_on(found, device, stage):
+def test_overflows_skip_their_steps_and_training_goes_on(found, device, stage):
     precision = "fp16" if "fp16" in PRECISIONS[device] else "fp32"
     result = found["overflow"][f"{precision} {stage}"]
-    assert result["skipped"] == [False, False, True, False, False, False]
-    assert all(loss < 10 for loss in result["losses"][3:])
-    if precision == "fp16":
-        assert result["scale"] < 2**16, "the loss scale was not lowered"
+    assert result["skipped"][2:4] == [True, True] and not result["skipped"][-1]
+    assert all(loss < 10 for loss in result["losses"][4:])
+    if precision == "fp16":  # which may skip the first steps too, until its scale fits
+        assert result["scale"] < 2**16
+    else:
+        assert result["skipped"] == [False, False, True, True, False, False, False]

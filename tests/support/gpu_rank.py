@@ -24,22 +24,28 @@ ADAMW = {"micro_batch": 4, "learning_rate": 1e-3, "adam_epsilon": 1e-6}
 
 
 def overflow(precision: str, stage: int) -> dict:
-    """Let the third step's loss overflow; return what was skipped and the losses after it."""
+    """Let the gradients of the third and fourth step overflow; return what was skipped.
+
+    DeepSpeed lowers the loss scale at the second overflow in a row.
+    """
     num_calls = 0
 
     def exploding(start_logits, end_logits, batch):
         nonlocal num_calls
         num_calls += 1
         losses = window_losses(start_logits, end_logits, batch)
-        # Two micro-batches a step; the loss itself stays finite in float32, its gradient does not.
-        return losses * 1e37 if num_calls in (5, 6) else losses
+        if num_calls not in range(5, 9):  # two micro-batches a step
+            return losses
+        return losses * 1e5 if precision == "fp16" else zero_rank.poison_gradient(
+            losses, start_logits
+        )  # fmt: skip
 
     engine = zero_rank.build(precision=precision, zero_stage=stage, losses=exploding, **ADAMW)
-    results = zero_rank.run(engine, until=6)
+    results = zero_rank.run(engine, until=7)
     return {
         "skipped": [result.skipped for result in results],
         "losses": [result.loss for result in results],
-        "scale": getattr(engine._engine.optimizer, "cur_scale", None),
+        "scale": getattr(engine._engine.optimizer, "loss_scale", None),
     }
 
 
