@@ -57,16 +57,21 @@ def fine_tune(
         ResourceError: The machine or cluster cannot hold the workers.
         DataError: No question fits a window.
     """
-    import ray
-
     preview.check(settings)
     start_ray()
     allocation = allocate(settings.train, growth(settings))
     monitor = start_monitor()  # while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
+    window_set = dataset.tokenize(
+        questions.table,
+        settings.model.name,
+        spec,
+        offsets=False,
+        # A teacher's logits stand beside the windows, in memory.
+        storage=None if settings.train.teacher else settings.storage,
+    )
     plan = plan_of(settings, window_set.lengths)
-    origin = sources.fingerprints(settings, ray.get(window_set.blocks))
+    origin = sources.fingerprints(settings, window_set.blocks)
     check_resumable(settings, run, plan, origin)
     run.begin()
     teacher_facts: dict[str, Any] = {}
