@@ -7,6 +7,7 @@ once per epoch, and every loss that it ever recorded must be that of one undistu
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from qa_lib.training import check_ledger, read_ledger
 
 WORLD_SIZES = (1, 2, 4)
 KILLS_PER_RUN = 4
+ROWS = "rows.jsonl"
 MOST_DIFFERENCE = 1e-5  # relative
 FLAGS = """
     --train.epochs 3 --train.checkpoint-every-steps 5 --train.max-failures 0
@@ -27,37 +29,69 @@ FLAGS = """
 
 
 def elastic_kills(num: int, flags: list[str], plan_of: Any, storage: Path) -> list[dict]:
-    """Kill workers `num` times; return a row per kill, and one per run when it ends."""
+    """Kill workers `num` times, counting those that an earlier call in this storage has killed.
+
+    Returns:
+        A row per kill, and one per run when it ends.
+    """
     flags = [*flags, *FLAGS]
     alone = ["--train.num-workers", "1", "--train.zero-stage", "0"]
-    expected = kill.curve(kill.train(kill.settings_of("alone", [*flags, *alone])))
-    plan = plan_of(kill.settings_of("alone", flags))
-    rows: list[dict] = []
-    while (left := num - sum(row["was_killed"] for row in rows)) > 0:
-        name = f"elastic-{len(rows)}"
-        rows += _killed_run(name, min(left, KILLS_PER_RUN), flags, plan, expected, storage)
+    if (storage / "alone" / "model").exists():
+        undisturbed = RunFolder(str(storage / "alone"), "train")
+    else:
+        undisturbed = kill.train(kill.settings_of("alone", [*flags, *alone, "--overwrite"]))
+    expected = kill.curve(undisturbed)
+    plan = plan_of(kill.settings_of("alone", [*flags, "--overwrite"]))
+    rows = _read_rows(storage)
+    random.seed(random.random() + len(rows))  # other moments than those of the call before
+    while (left := num - sum(row["was_killed"] for row in rows)) > 0 or rows[-1]["was_killed"]:
+        ended = [number for number, row in enumerate(rows) if not row["was_killed"]]
+        num_killed = len(rows) - (ended[-1] + 1 if ended else 0)  # in the run that goes on
+        kills_left = min(left, KILLS_PER_RUN - num_killed)
+        _killed_run(f"elastic-{len(ended)}", kills_left, flags, plan, expected, storage, rows)
     return rows
 
 
+def _read_rows(storage: Path) -> list[dict]:
+    path = storage / ROWS
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def _killed_run(
-    name: str, num_kills: int, flags: list[str], plan: Any, expected: dict, storage: Path
-) -> list[dict]:
-    """Train a run through several kills; a row per group of workers."""
-    rows: list[dict] = []
-    group = (random.choice(WORLD_SIZES), random.randrange(4))
-    while not rows or rows[-1]["was_killed"]:
-        rows.append(_one_group(name, group, num_kills - len(rows), flags, plan, storage))
-        print(f"{name}: {rows[-1]}", flush=True)
-        others = [size for size in WORLD_SIZES if size != group[0]]
+    name: str,
+    num_kills: int,
+    flags: list[str],
+    plan: Any,
+    expected: dict,
+    storage: Path,
+    rows: list[dict],
+) -> None:
+    """Train a run through several kills; add a row per group of workers."""
+    last = rows[-1] if rows and rows[-1]["was_killed"] else {}
+    while True:
+        others = [size for size in WORLD_SIZES if size != last.get("world_size")]
         group = (random.choice(others), random.randrange(4))
+        last = _one_group(name, group, num_kills, flags, plan, storage)
+        print(f"{name}: {last}", flush=True)
+        if not last["was_killed"]:
+            break
+        num_kills -= 1
+        _keep(last, rows, storage)
     run = RunFolder(str(storage / name), "train")
     losses = [(row["step"], row["loss"]) for row in run.read_metrics()]
     assert {step for step, _ in losses} == expected.keys(), "steps are missing"
     differences = [abs(loss - expected[step]) / abs(expected[step]) for step, loss in losses]
     check_ledger(read_ledger(run), plan, plan.num_steps)
-    rows[-1] |= {"most_difference": max(differences), "num_redone": kill.num_redone(run)}
-    print(f"{name} has ended: {rows[-1]}", flush=True)
-    return rows
+    last |= {"most_difference": max(differences), "num_redone": kill.num_redone(run)}
+    print(f"{name} has ended: {last}", flush=True)
+    _keep(last, rows, storage)
+
+
+def _keep(row: dict, rows: list[dict], storage: Path) -> None:
+    """Add a row, also on disk: a later call goes on after it."""
+    rows.append(row)
+    with (storage / ROWS).open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def _one_group(

@@ -55,7 +55,7 @@ def measure(rank: int, folder: str, flags: list[str]) -> None:
     from qa_lib import config
 
     settings = config.parse("train", flags)
-    size = settings.train.num_workers
+    size = settings.train.max_workers
     work = prepare(settings)
     store = dist.FileStore(f"{folder}/store", size)
     group = {"rank": rank, "world_size": size}
@@ -79,7 +79,7 @@ def run_group(flags: list[str]) -> None:
     """Start the ranks of a group, and wait for them."""
     from qa_lib import config
 
-    num_workers = config.parse("train", flags).train.num_workers
+    num_workers = config.parse("train", flags).train.max_workers
     command = [sys.executable, "-m", "benchmarks.checkpoint", "--rank"]
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.kill
     python -m benchmarks.kill --worker-kills 5 --driver-kills 1 --plot losses.svg
-    python -m benchmarks.kill --elastic 20
+    python -m benchmarks.kill --elastic 20 --folder runs/kill    # goes on where it was ended
 
 A small run (a random BERT, the embedded questions, two workers, ZeRO 2, dropout on, fp32, CPU) is
 trained once undisturbed. In further runs `kill -9` ends one of the workers at a random step, or the
@@ -272,15 +272,18 @@ def main() -> None:
     parser.add_argument("--worker-kills", type=int, default=20)
     parser.add_argument("--driver-kills", type=int, default=3)
     parser.add_argument("--elastic", type=int, default=0, metavar="KILLS")
+    parser.add_argument("--folder", type=Path, default=None, help="keep the runs here")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", type=Path, default=Path("runs/benchmarks/kill.json"))
     parser.add_argument("--plot", type=Path, default=None)
     options = parser.parse_args()
     random.seed(options.seed)
     with tempfile.TemporaryDirectory(prefix="qa-kill-") as folder:
-        storage = Path(folder)
-        model = write_model(storage / "model")
-        flags = [*FLAGS, "--storage", folder, "--model.name", model]
+        storage = (options.folder or Path(folder)).resolve()
+        model = str(storage / "model")
+        if not Path(model).exists():
+            write_model(storage / "model")
+        flags = [*FLAGS, "--storage", str(storage), "--model.name", model]
         if options.elastic:
             elastic(options, flags, storage)
             return

@@ -177,7 +177,7 @@ def requirements(settings: Settings, plan: dict[str, Any]) -> str:
 
 
 def _cost(settings: Settings, hours: float) -> str:
-    gpu, num_gpus = settings.cluster.gpu, settings.train.num_workers
+    gpu, num_gpus = settings.cluster.gpu, settings.train.max_workers
     num_nodes = -(-num_gpus // settings.cluster.gpus_per_node)
     hourly = dollars_per_hour(gpu, num_gpus, num_nodes)
     if hourly is None:

@@ -92,6 +92,8 @@ def _requirement(error: Any) -> str:
     if kind == "string_pattern_mismatch":
         if "cpu" in context["pattern"]:
             return "of the form 0=10GiB or cpu=30GiB"
+        if ":" in context["pattern"]:
+            return "of the form MIN:MAX, such as 1:4"
         return "a name of letters, digits, dots, dashes and underscores"
     if kind == "too_short":
         return "at least one value" if context["min_length"] == 1 else "at least two values"

@@ -8,12 +8,16 @@ from pydantic import Field, model_validator
 
 from qa_lib.config.base import Auto, BrokenRules, Group, Name
 
+Range = Annotated[str, Field(pattern=r"^[1-9]\d{0,2}:[1-9]\d{0,2}$")]
+
 
 class TrainSettings(Group):
     """Fine-tuning on Ray Train workers with DeepSpeed ZeRO."""
 
-    num_workers: int = Field(
-        default=1, ge=1, le=4096, description="World size: training processes."
+    num_workers: Annotated[int, Field(ge=1, le=4096)] | Range = Field(
+        default=1,
+        description="World size: training processes. MIN:MAX, such as 1:4: as many as there is "
+        "room for, which may change while it trains.",
     )
     zero_stage: int = Field(
         default=1,
@@ -112,24 +116,44 @@ class TrainSettings(Group):
         default=2.0, gt=0.0, le=100.0, description="Softmax temperature of the distillation."
     )
 
+    @property
+    def min_workers(self) -> int:
+        """Fewest training processes that a group may have."""
+        return int(str(self.num_workers).partition(":")[0])
+
+    @property
+    def max_workers(self) -> int:
+        """Most training processes that a group may have; the only size that is not elastic."""
+        return int(str(self.num_workers).rpartition(":")[2])
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the size of the group may change while it trains."""
+        return self.min_workers < self.max_workers
+
     @model_validator(mode="after")
     def _cap_micro_batch(self) -> TrainSettings:
         """Lower the micro-batch to a worker's share, so that more workers need no second flag."""
-        share = self.global_batch // self.num_workers
+        share = self.global_batch // self.max_workers
         if self.micro_batch != "auto" and 1 <= share < self.micro_batch:
             object.__setattr__(self, "micro_batch", share)
         return self
 
     def broken_rules(self) -> BrokenRules:
         """Yield the rules that do not hold."""
-        batch, workers = self.global_batch, self.num_workers
+        batch, workers = self.global_batch, self.max_workers
         share = batch // workers
-        if batch % workers:
+        if self.min_workers > workers:
+            yield (
+                ("train.num_workers",),
+                f"train.num_workers ({self.num_workers}) must begin with the smaller number",
+            )
+        elif batch % workers:
             nearest = max(workers, round(batch / workers) * workers)
             yield (
                 ("train.global_batch", "train.num_workers"),
                 f"train.global_batch ({batch}) must be divisible by train.num_workers "
-                f"({workers}); the nearest such batch is {nearest}",
+                f"({self.num_workers}); the nearest such batch is {nearest}",
             )
         elif self.micro_batch != "auto" and share % min(self.micro_batch, share):
             fitting = max(n for n in range(1, self.micro_batch + 1) if share % n == 0)

@@ -15,6 +15,17 @@ _MAX_DEPTH = 20
 _MAX_NODES = 10_000  # with every alias counted as what it stands for
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 1:4 as text. YAML 1.1 counts in sixties there, and makes 64 of it."""
+
+    def construct_whole(self, node: yaml.ScalarNode) -> int | str:
+        """Return the number that a node holds, or its text."""
+        return node.value if ":" in node.value else self.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole)
+
+
 def parse(text: str) -> tuple[yaml.Node | None, Any]:
     """Return a YAML document as nodes, which know their lines, and as values.
 
@@ -25,7 +36,7 @@ def parse(text: str) -> tuple[yaml.Node | None, Any]:
         raise yaml.YAMLError(f"it has more than {MAX_CHARACTERS:,} characters")
     _check(text)
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        return yaml.compose(text, Loader=_Loader), yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         raise
     except Exception as error:  # constructors raise what int, datetime and base64 do

@@ -158,8 +158,8 @@ def _checkpoint_bytes(settings: Settings) -> int:
     except (UserError, OSError):
         return 0
     train = settings.train
-    states = memory.memory_per_rank(num_parameters, train, "fp32", train.num_workers)
-    num_parts = train.num_workers if train.zero_stage > 0 else 1  # without ZeRO one rank writes it
+    states = memory.memory_per_rank(num_parameters, train, "fp32", train.max_workers)
+    num_parts = train.max_workers if train.zero_stage > 0 else 1  # without ZeRO one rank writes it
     kept = states["parameters"] + num_parts * states["optimizer"]
     return _NUM_KEPT_CHECKPOINTS * kept + 4 * num_parameters
 

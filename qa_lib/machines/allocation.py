@@ -19,6 +19,7 @@ MODEL_ACTOR_CPUS = 0.5
 
 # Below a quarter of a core each, workers only take turns.
 _MIN_CPUS_PER_WORKER = 0.25
+_DATA_CPUS = 0.4  # for a task or two of Ray Data
 _NO_CLUSTER = ClusterSettings()
 
 
@@ -27,7 +28,7 @@ class Allocation:
     """What the training workers take.
 
     Attributes:
-        num_workers: Ranks.
+        num_workers: Ranks, at most.
         device: cpu or cuda.
         cpus_per_worker: Ray CPUs reserved for each; a scheduling amount, not a thread count.
     """
@@ -58,7 +59,7 @@ def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Al
     """
     num_cpus, num_gpus = capacity(cluster)
     device = train.device if train.device != "auto" else ("cuda" if num_gpus else "cpu")
-    if device == "cuda" and train.num_workers > num_gpus:
+    if device == "cuda" and train.min_workers > num_gpus:
         raise ResourceError(
             f"--train.num-workers {train.num_workers} needs as many GPUs; there are {num_gpus:g}.",
             f"Use --train.num-workers {max(1, int(num_gpus))}"
@@ -67,20 +68,52 @@ def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Al
     _check_precision(train, device, cluster)
     # One core stays free for Ray Data: without it the workers wait for batches for ever.
     spare = max(num_cpus - 1, 0.5)
-    # Ray counts in ten-thousandths; a share that it rounds up may not fit.
-    cpus = train.cpus_per_worker or min(1.0, math.floor(spare / train.num_workers * 1e4) / 1e4)
-    least = train.cpus_per_worker or min(_MIN_CPUS_PER_WORKER, spare)
+    if train.is_elastic:
+        cpus = least = _elastic_cpus(train, _nodes(cluster), device)
+        spare = num_cpus  # every node keeps a part
+    else:
+        # Ray counts in ten-thousandths; a share that it rounds up may not fit.
+        cpus = train.cpus_per_worker or min(1.0, math.floor(spare / train.max_workers * 1e4) / 1e4)
+        least = train.cpus_per_worker or min(_MIN_CPUS_PER_WORKER, spare)
     room = _num_placeable(_nodes(cluster), max(cpus, least), needs_gpu=device == "cuda")
     most = min(room, int(spare / least + 1e-9))
-    if train.num_workers > most:
+    if train.min_workers > most:
         remedies = [f"--train.num-workers {most} or fewer"] if most else []
         remedies += ["a smaller --train.cpus-per-worker"] if train.cpus_per_worker else []
         raise ResourceError(
-            f"{train.num_workers} workers do not fit {num_cpus:g} CPUs, of which one stays free "
+            f"{train.min_workers} workers do not fit {num_cpus:g} CPUs, of which one stays free "
             f"for the data: at {least:g} CPU each, each on one node, there is room for {most}.",
             f"Use {', or '.join(remedies)}.",
         )
-    return Allocation(train.num_workers, device, cpus)
+    return Allocation(train.max_workers, device, cpus)
+
+
+def _elastic_cpus(train: TrainSettings, nodes: list[tuple[float, float]], device: str) -> float:
+    """Return the CPUs of a worker with which no node is ever full, whichever of them remain.
+
+    Raises:
+        ResourceError: With those of the settings one would be: Ray Data would wait for ever.
+    """
+
+    def left(cpus: float) -> float:
+        """Return what the fullest node keeps, as far as it is needed."""
+        placed = [
+            min(_num_placeable([node], cpus, needs_gpu=device == "cuda"), train.max_workers)
+            for node in nodes
+        ]
+        kept = (node[0] - count * cpus for node, count in zip(nodes, placed, strict=True))
+        return min([_DATA_CPUS, *kept])
+
+    # Sixteenths: Ray divides a node's CPUs by them and rounds down.
+    sizes = [size / 16 for size in range(4, 17)]
+    chosen = max(sizes, key=lambda cpus: (left(cpus), cpus))
+    if train.cpus_per_worker and left(train.cpus_per_worker) < _DATA_CPUS / 2:
+        raise ResourceError(
+            f"Workers of {train.cpus_per_worker:g} CPUs each can fill a node, and leave nothing for"
+            " the data.",
+            f"Leave --train.cpus-per-worker out, or use {chosen:g}.",
+        )
+    return train.cpus_per_worker or chosen
 
 
 def num_model_actors(device: str, cluster: ClusterSettings = _NO_CLUSTER) -> int:
@@ -111,6 +144,12 @@ def _check_precision(train: TrainSettings, device: str, cluster: ClusterSettings
             f"{'.'.join(map(str, gpu.capability))}.",
             "Use --train.precision fp16 or auto.",
         )
+
+
+def num_placeable(allocation: Allocation, nodes: list[tuple[float, float]]) -> int:
+    """Count the workers that fit nodes of so many CPUs and GPUs: none is spread over two."""
+    room = _num_placeable(nodes, allocation.cpus_per_worker, needs_gpu=allocation.device == "cuda")
+    return min(room, allocation.num_workers)
 
 
 def _num_placeable(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> int:

@@ -94,6 +94,9 @@ class Trained(Section):
     ending: Literal["done", "stopped", "diverged"] = _field("ending", "How the workers ended.")
     num_skipped_steps: int = _field("skipped steps", "Steps whose gradients were not finite.")
     num_rollbacks: int = _field("rollbacks", "Returns to a checkpoint after a divergence.")
+    num_regroups: int = _field(
+        "regroups", "Groups of workers that went on from a checkpoint made for them."
+    )
     windows_per_s: float = _field("training windows per second", "Of steps alone, all workers.")
     tokens_per_s: float = _field("training tokens per second", "The same in tokens, no padding.")
     num_parameters: int = _field("parameters", "Parameters of the model.")

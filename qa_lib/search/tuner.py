@@ -136,7 +136,7 @@ def _tuner(
 
     os.environ |= _TUNE_ENVIRONMENT
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal records crashes
-    several = task.settings.train.num_workers > 1
+    several = task.settings.train.max_workers > 1
     cpus = 0.1 if several else MODEL_ACTOR_CPUS
     gpus = 1 if task.device == "cuda" and not several else 0
     return tune.Tuner(

@@ -15,10 +15,17 @@ import numpy as np
 
 from qa_lib.config import Settings
 
+_RUN_WINDOWS = 2**16
+_POOL_RUNS = 16
+
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
     """An ordered list of global batches over all epochs.
+
+    Beyond a million windows an epoch is a sequence of pools, each of some runs of neighbouring
+    windows from all over the set: a pool's order is computed when it is needed, and its windows are
+    read from few places of the storage. In a smaller set the only pool is the epoch.
 
     Attributes:
         lengths: (windows,) int32, tokens of each window, by window index.
@@ -59,9 +66,16 @@ class BatchPlan:
 
         Computed once, and carried to other processes with the plan.
         """
-        rest = (self.global_batch, self.seed, self.bucket_batches, self.num_steps)
+        rest: tuple[int, ...] = (
+            self.global_batch,
+            self.seed,
+            self.bucket_batches,
+            self.num_steps,
+        )
+        if not self._is_one_pool:
+            rest += (_RUN_WINDOWS, _POOL_RUNS)
         digest = hashlib.sha256(repr(rest).encode())
-        digest.update(np.asarray(self.lengths, np.int32).tobytes())
+        digest.update(np.ascontiguousarray(self.lengths, np.int32).data)
         return digest.hexdigest()
 
     def __hash__(self) -> int:
@@ -82,7 +96,8 @@ class BatchPlan:
             (at most global_batch,) int64.
         """
         epoch, position = divmod(step, self.steps_per_epoch)
-        order, batches = self._epoch(epoch)
+        pool, position = divmod(position, self._steps_per_pool)
+        order, batches = self._pool(epoch, pool)
         first = int(batches[position]) * self.global_batch
         return order[first : first + self.global_batch].astype(np.int64)
 
@@ -93,15 +108,16 @@ class BatchPlan:
 
         The batch, sorted by length, is cut into micro-batches that are dealt to the ranks in turn:
         at any moment the ranks compute windows of similar length, and wait little for each other. A
-        short batch is filled with its last window at weight 0, which adds nothing to the loss: all
-        ranks take equally many micro-batches.
+        short batch, and one whose micro-batches the ranks do not divide, is filled with its last
+        window at weight 0, which adds nothing to the loss: all ranks take equally many.
 
         Returns:
             Window indices (int64) and weights (int8: 1 trained, 0 filler), both of shape
-            (global_batch / world_size,).
+            (`num_micro_batches` x micro_batch,).
         """
         batch = self.batch(step)
-        missing = self.global_batch - len(batch)
+        size = num_micro_batches(self.global_batch, world_size, micro_batch)
+        missing = size * world_size * micro_batch - len(batch)
         indices = np.concatenate([batch, np.full(missing, batch[-1])])
         weights = np.concatenate([np.ones(len(batch), np.int8), np.zeros(missing, np.int8)])
         hands = (-1, world_size, micro_batch)  # (micro-batches per rank, ranks, windows)
@@ -110,21 +126,52 @@ class BatchPlan:
             weights.reshape(hands)[:, rank].reshape(-1),
         )
 
-    @lru_cache(maxsize=2)  # noqa: B019 - the two newest epochs of a process, whatever the copy
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return an epoch's windows, batch after batch, and the order in which batches are taken.
+    @property
+    def _is_one_pool(self) -> bool:
+        return self.num_windows <= _RUN_WINDOWS * _POOL_RUNS
+
+    @property
+    def _steps_per_pool(self) -> int:
+        if self._is_one_pool:
+            return self.steps_per_epoch
+        return max(1, _RUN_WINDOWS * _POOL_RUNS // self.global_batch)
+
+    @lru_cache(maxsize=2)  # noqa: B019 - the two newest pools of a process, whatever the copy
+    def _pool(self, epoch: int, pool: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a pool's windows, batch after batch, and the order in which batches are taken.
 
         Returns:
             (windows,) int32 window indices, each batch longest first; (batches,) int32.
         """
-        random = np.random.default_rng([self.seed, epoch])
-        order = random.permutation(self.num_windows).astype(np.int32)
+        seeds = [self.seed, epoch] if self._is_one_pool else [self.seed, epoch, pool]
+        random = np.random.default_rng(seeds)
+        order = random.permutation(self._members(epoch, pool)).astype(np.int32)
         bucket = self.bucket_batches * self.global_batch
-        whole = order[: self.num_windows // bucket * bucket].reshape(-1, bucket)
+        whole = order[: len(order) // bucket * bucket].reshape(-1, bucket)
         for buckets in (whole, order[whole.size :].reshape(1, -1)):  # the last may be short
             by_length = np.argsort(-self.lengths[buckets], axis=1, kind="stable")
             buckets[:] = np.take_along_axis(buckets, by_length, axis=1)
-        return order, random.permutation(self.steps_per_epoch).astype(np.int32)
+        num_batches = -(-len(order) // self.global_batch)
+        return order, random.permutation(num_batches).astype(np.int32)
+
+    def _members(self, epoch: int, pool: int) -> np.ndarray:
+        """Return a pool's windows: a stretch of the epoch's runs, which are drawn at random."""
+        size = self._steps_per_pool * self.global_batch
+        places = np.arange(pool * size, min((pool + 1) * size, self.num_windows))
+        if self._is_one_pool:
+            return places
+        starts = np.arange(0, self.num_windows, _RUN_WINDOWS)
+        sizes = np.minimum(_RUN_WINDOWS, self.num_windows - starts)
+        runs = np.random.default_rng([self.seed, epoch]).permutation(len(starts))
+        ends = np.cumsum(sizes[runs])
+        found = np.searchsorted(ends, places, side="right")
+        members: np.ndarray = starts[runs[found]] + places - (ends - sizes[runs])[found]
+        return members
+
+
+def num_micro_batches(global_batch: int, world_size: int, micro_batch: int) -> int:
+    """Return the micro-batches that every rank takes in a step, fillers included."""
+    return -(-global_batch // (world_size * micro_batch))
 
 
 def plan_of(settings: Settings, lengths: np.ndarray) -> BatchPlan:

@@ -1,15 +1,16 @@
 """Ray Data: questions become windows on the cluster.
 
 A dataset maps blocks of questions to blocks of token windows, which stay in Ray's object store as
-Arrow tables (60 MB for SQuAD).
+Arrow tables (60 MB for SQuAD). Those of many questions go to storage instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,32 +18,32 @@ import pyarrow as pa
 from qa_lib import windows
 from qa_lib.data import context_edges
 from qa_lib.errors import DataError
-
-if TYPE_CHECKING:
-    from ray import ObjectRef
+from qa_lib.windows import shards
+from qa_lib.windows.shards import Shard
 
 _QUESTIONS_PER_BLOCK = 2500
 _MAX_BLOCKS = 256  # a batch draws windows from all over the set: each block is one fetch
 _MAX_QUESTIONS_HERE = 4000
+_MAX_QUESTIONS_IN_MEMORY = 500_000
+_QUESTIONS_PER_SHARD = 50_000
+_NUM_THREADS = 16  # that wait for storage
 TASK_CPUS = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class WindowSet:
-    """All windows of a split, in (row, part) order, in the object store.
+    """All windows of a split, in (row, part) order, in the object store or on storage.
 
     Attributes:
-        blocks: Arrow tables with the columns of `windows.build`.
+        blocks: References to Arrow tables with the columns of `windows.build`, or shards of such.
         starts: (blocks,) int64, the window index of each block's first window.
         lengths: (windows,) int32, tokens of each window.
-        rows: (windows,) int32, the question of each window.
         too_long: Questions without a window, because they leave no room for context.
     """
 
-    blocks: list[ObjectRef]
+    blocks: list[Any]
     starts: np.ndarray
     lengths: np.ndarray
-    rows: np.ndarray
     too_long: list[int]
 
     @property
@@ -52,7 +53,12 @@ class WindowSet:
 
 
 def tokenize(
-    questions: pa.Table, model_name: str, spec: windows.WindowSpec, *, offsets: bool
+    questions: pa.Table,
+    model_name: str,
+    spec: windows.WindowSpec,
+    *,
+    offsets: bool,
+    storage: str | None = None,
 ) -> WindowSet:
     """Cut questions into windows, with Ray Data if there are many.
 
@@ -61,6 +67,8 @@ def tokenize(
         model_name: Whose tokenizer cuts.
         spec: Window length and stride.
         offsets: Keep the character offsets, which decoding needs and training does not.
+        storage: Where runs are kept: the windows of more than half a million questions go there,
+            and are found again. None keeps them in memory.
 
     Raises:
         DataError: No question fits a window.
@@ -68,30 +76,20 @@ def tokenize(
     import ray
 
     how: dict[str, Any] = {"model_name": model_name, "spec": spec, "offsets": offsets}
+    if storage is not None and questions.num_rows > _MAX_QUESTIONS_IN_MEMORY:
+        return _stored(questions, storage, how)
     if questions.num_rows <= _MAX_QUESTIONS_HERE:
         # A second of work: less than the start of other processes.
         (block,) = _blocks(questions, questions.num_rows)
         blocks = [ray.put(_tokenize_block(block, **how))]
     else:
-        dataset = ray.data.from_arrow(_blocks(questions, questions_per_block(questions.num_rows)))
-        # Another order of blocks would change the window indices.
-        dataset.context.execution_options.preserve_order = True
-        cut = dataset.map_batches(
-            _tokenize_block,  # type: ignore[arg-type]
-            fn_kwargs=how,
-            batch_size=None,
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-            num_cpus=TASK_CPUS * 2,
-        )
+        size = questions_per_block(questions.num_rows)
+        cut = _mapped(_tokenize_block, _blocks(questions, size), how)
         blocks = cut.materialize().to_arrow_refs()
     pairs = zip(blocks, ray.get(blocks), strict=True)
     tables = [(ref, table) for ref, table in pairs if table.num_rows]
     if not tables:
-        raise DataError(
-            f"No question leaves room for context in windows of {spec.max_length} tokens.",
-            "Raise --data.max-length.",
-        )
+        raise _no_room(spec)
     rows = np.concatenate([table["row"].to_numpy() for _, table in tables])
     sizes = [table.num_rows for _, table in tables]
     has_window = np.zeros(questions.num_rows, bool)
@@ -100,8 +98,59 @@ def tokenize(
         blocks=[ref for ref, _ in tables],
         starts=np.cumsum([0, *sizes[:-1]]),
         lengths=np.concatenate([table["length"].to_numpy() for _, table in tables]),
-        rows=rows,
         too_long=np.flatnonzero(~has_window).tolist(),
+    )
+
+
+def fetch(blocks: Sequence[Any], numbers: Iterable[int]) -> dict[int, pa.Table | Shard]:
+    """Return some blocks of a set by number: tables, or shards that are read when taken from."""
+    import ray
+
+    chosen = {number: blocks[number] for number in numbers}
+    if any(isinstance(block, Shard) for block in chosen.values()):
+        return chosen
+    return dict(zip(chosen, ray.get(list(chosen.values())), strict=True))
+
+
+def _stored(questions: pa.Table, storage: str, how: dict[str, Any]) -> WindowSet:
+    """Cut questions into shards on storage; those that are there already are not cut again."""
+    blocks = _blocks(questions, _QUESTIONS_PER_SHARD)
+    places = _mapped(_store_block, blocks, how | {"storage": storage}).take_all()
+    with ThreadPoolExecutor(_NUM_THREADS) as threads:
+        shards = list(threads.map(Shard.open, [row["location"] for row in places]))
+        lengths = list(threads.map(Shard.lengths, shards))
+    held = [(shard, part) for shard, part in zip(shards, lengths, strict=True) if len(part)]
+    if not held:
+        raise _no_room(how["spec"])
+    return WindowSet(
+        blocks=[shard for shard, _ in held],
+        starts=np.cumsum([0, *(len(part) for _, part in held[:-1])]),
+        lengths=np.concatenate([part for _, part in held]),
+        too_long=[row for shard in shards for row in shard.too_long],
+    )
+
+
+def _mapped(function: Any, blocks: list[pa.Table], arguments: dict[str, Any]) -> Any:
+    """Return a dataset of a function's results on blocks, in the order of the blocks."""
+    import ray
+
+    dataset = ray.data.from_arrow(blocks)
+    # Another order of blocks would change the window indices.
+    dataset.context.execution_options.preserve_order = True
+    return dataset.map_batches(
+        function,
+        fn_kwargs=arguments,
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=TASK_CPUS * 2,
+    )
+
+
+def _no_room(spec: windows.WindowSpec) -> DataError:
+    return DataError(
+        f"No question leaves room for context in windows of {spec.max_length} tokens.",
+        "Raise --data.max-length.",
     )
 
 
@@ -116,12 +165,15 @@ def owners(starts: np.ndarray, indices: np.ndarray) -> np.ndarray:
 
 
 def take(
-    blocks: Sequence[pa.Table] | Mapping[int, pa.Table], starts: np.ndarray, indices: np.ndarray
+    blocks: Sequence[pa.Table] | Mapping[int, pa.Table | Shard],
+    starts: np.ndarray,
+    indices: np.ndarray,
 ) -> pa.Table:
     """Gather windows from blocks by window index.
 
     Args:
-        blocks: Arrow tables by number; of a mapping, only the owners of the windows are read.
+        blocks: Arrow tables or shards by number; of a mapping, only the owners of the windows are
+            read.
         starts: (blocks,) window index of each block's first row.
         indices: (windows,) int64, in any order, with repeats.
 
@@ -145,6 +197,18 @@ def _tokenize_block(
     table = windows.build(questions, tokenizer, spec, characters=offsets).table
     rows = questions["row"].take(table["row"])
     return table.set_column(table.schema.get_field_index("row"), "row", rows)
+
+
+def _store_block(questions: pa.Table, *, storage: str, **how: Any) -> pa.Table:
+    """Store the windows of a block of questions; return where."""
+    place = shards.place_of(storage, questions, _tokenizer(how["model_name"]), how["spec"])
+
+    def cut() -> tuple[pa.Table, list[int]]:
+        table = _tokenize_block(questions, **how)
+        rows = questions["row"].to_numpy()
+        return table, np.setdiff1d(rows, table["row"].to_numpy()).tolist()
+
+    return pa.table({"location": [shards.store(place, cut).location]})
 
 
 @lru_cache(maxsize=2)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import windows
-from qa_lib.config import Settings
+from qa_lib.config import Settings, TrainSettings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, TrainError
 from qa_lib.machines import lean_imports
@@ -16,11 +17,12 @@ from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.training import dataset, preview, sources, teacher
+from qa_lib.training import dataset, notice, preview, sources, teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.ledger import check_ledger, read_ledger
 from qa_lib.training.micro_batch import micro_batch_of
 from qa_lib.training.monitor import result_from, start_monitor, watch
+from qa_lib.training.nodes import NodeWatch, drain
 from qa_lib.training.task import (
     MAY_CHANGE,
     OLD_REMEDY,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     import ray
 
     from qa_lib.data import Questions
+
+_NEVER_S = 1e9
 
 
 def fine_tune(
@@ -57,16 +61,21 @@ def fine_tune(
         ResourceError: The machine or cluster cannot hold the workers.
         DataError: No question fits a window.
     """
-    import ray
-
     preview.check(settings)
     start_ray()
     allocation = allocate(settings.train, growth(settings))
     monitor = start_monitor()  # while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    window_set = dataset.tokenize(questions.table, settings.model.name, spec, offsets=False)
+    window_set = dataset.tokenize(
+        questions.table,
+        settings.model.name,
+        spec,
+        offsets=False,
+        # A teacher's logits stand beside the windows, in memory.
+        storage=None if settings.train.teacher else settings.storage,
+    )
     plan = plan_of(settings, window_set.lengths)
-    origin = sources.fingerprints(settings, ray.get(window_set.blocks))
+    origin = sources.fingerprints(settings, window_set.blocks)
     check_resumable(settings, run, plan, origin)
     run.begin()
     teacher_facts: dict[str, Any] = {}
@@ -118,33 +127,34 @@ def _train(
     """Run the workers; if they diverge, once more from the last good checkpoint.
 
     Returns:
-        Rank 0's result, and `num_rollbacks`.
+        Rank 0's result, `num_rollbacks` and `num_regroups`.
 
     Raises:
         TrainError: They diverged again, or could not store checkpoints or the result.
         KeyboardInterrupt: They stopped on request.
     """
-    for num_rollbacks in (0, 1):
-        is_asked = watch(_trainer(task, window_set, allocation), task.monitor, task.last_step)
+    nodes = NodeWatch(allocation, is_elastic=task.settings.train.is_elastic)
+    num_rollbacks = num_regroups = 0
+    while num_rollbacks < 2:
+        trainer = _trainer(task, window_set, allocation)
+        is_asked = watch(trainer, task.monitor, task.last_step, nodes.reason)
         facts = result_from(task.monitor)
-        problem = facts.pop("problem")
-        if problem and facts["ending"] != "stopped":
+        problem, going, ending = facts.pop("problem"), facts.pop("going"), facts["ending"]
+        if problem and ending != "stopped":
             raise TrainError(
                 f"{run.path} cannot be written: {problem}; {_last_good(run)}.",
                 "Make room there; the same command with --resume goes on from it.",
             )
-        if facts["ending"] == "stopped" or (facts["ending"] == "done" and is_asked):
-            print(
-                f"stopped after step {facts['steps']} of {task.plan.num_steps},"
-                f" {_last_good(run)}; go on with\n"
-                f"  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
-                f"{task.settings.storage} --run-name {run.name} --resume",
-                file=sys.stderr,
-            )
-            raise KeyboardInterrupt
-        if facts["ending"] == "done":
-            return facts | {"num_rollbacks": num_rollbacks}
-        if not num_rollbacks:
+        if ending == "stopped" or (ending in ("done", "regrouping") and is_asked):
+            raise _interrupted(task, run, facts["steps"])
+        if ending == "regrouping":
+            num_regroups += 1
+            _leave(going, task, run, facts["steps"])
+            continue
+        if ending == "done":
+            return facts | {"num_rollbacks": num_rollbacks, "num_regroups": num_regroups}
+        num_rollbacks += 1
+        if num_rollbacks < 2:
             print(
                 f"diverged at step {facts['steps']}: going back to the last good checkpoint",
                 file=sys.stderr,
@@ -158,6 +168,33 @@ def _train(
         f"--train.precision fp32 (it was {facts['precision']}); metrics.jsonl marks the steps that "
         "were skipped.",
     )
+
+
+def _interrupted(task: TrainTask, run: RunFolder, step: int) -> KeyboardInterrupt:
+    """Say where the run stopped and how it goes on; return what ends the job."""
+    print(
+        f"stopped after step {step} of {task.plan.num_steps}, {_last_good(run)}; go on with\n"
+        f"  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
+        f"{task.settings.storage} --run-name {run.name} --resume",
+        file=sys.stderr,
+    )
+    return KeyboardInterrupt()
+
+
+def _leave(going: dict[str, str], task: TrainTask, run: RunFolder, step: int) -> None:
+    """Have nothing placed on machines that are about to be taken away.
+
+    Raises:
+        KeyboardInterrupt: This process runs on one of them.
+    """
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    for node in [node for node, what in going.items() if what == notice.MACHINE]:
+        if node == here:
+            print("this machine is about to be taken away", file=sys.stderr)
+            raise _interrupted(task, run, step)
+        drain(node)
 
 
 def _last_good(run: RunFolder) -> str:
@@ -210,27 +247,22 @@ def _trainer(
     task: TrainTask, window_set: dataset.WindowSet, allocation: Allocation
 ) -> ray.train.torch.TorchTrainer:
     import ray.data
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
 
     from qa_lib.training.planned_data import PlannedData
     from qa_lib.training.rendezvous import GroupConfig
 
-    use_gpu = allocation.device == "cuda"
+    train = task.settings.train
     return TorchTrainer(
         run_rank,
         train_loop_config={"task": task},
-        torch_config=GroupConfig(backend="nccl" if use_gpu else "gloo"),  # type: ignore[arg-type]
-        scaling_config=ScalingConfig(
-            num_workers=allocation.num_workers,
-            use_gpu=use_gpu,
-            resources_per_worker={"CPU": allocation.cpus_per_worker}
-            | ({"GPU": 1} if use_gpu else {}),
-        ),
+        torch_config=GroupConfig("nccl" if allocation.device == "cuda" else "gloo"),  # type: ignore[arg-type]
+        scaling_config=_scaling(train, allocation),
         run_config=RunConfig(
             name="ray",
             storage_path=task.run_path,
-            failure_config=FailureConfig(max_failures=task.settings.train.max_failures),
+            failure_config=FailureConfig(max_failures=train.max_failures),
         ),
         # Only a name: PlannedData gives every rank a dataset of its own.
         datasets={"windows": ray.data.range(1)},
@@ -240,4 +272,24 @@ def _trainer(
             micro_batch=task.micro_batch,
             checkpoints=checkpoints_of(task.run_path),
         ),
+    )
+
+
+def _scaling(train: TrainSettings, allocation: Allocation) -> ray.train.ScalingConfig:
+    from ray.train import ScalingConfig
+
+    if train.is_elastic:
+        # Ray counts on a lost node for a while; then it waits so long before it counts again.
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
+    use_gpu = allocation.device == "cuda"
+    elastic: dict[str, Any] = {
+        "num_workers": (train.min_workers, train.max_workers),
+        # Ray would not wait for a checkpoint: NodeWatch makes groups grow.
+        "elastic_resize_monitor_interval_s": _NEVER_S,
+    }
+    fixed = {"num_workers": allocation.num_workers}
+    return ScalingConfig(
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": allocation.cpus_per_worker} | ({"GPU": 1} if use_gpu else {}),
+        **(elastic if train.is_elastic else fixed),
     )

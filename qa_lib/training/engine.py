@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from qa_lib.config import TrainSettings
+from qa_lib.training.batch_plan import num_micro_batches
 from qa_lib.training.group import seed_dropout
 from qa_lib.training.losses import Batch, Losses, losses_of
 from qa_lib.training.optimizer import build_optimizer, learning_rate
@@ -40,21 +41,25 @@ class StepResult:
         loss: Mean over the windows of the global batch.
         skipped: The loss or a gradient was not finite, and no weight changed.
         stop: At least one rank has set `Engine.wants_stop`.
+        regroup: At least one rank has set `Engine.wants_regroup`.
     """
 
     loss: float
     skipped: bool
     stop: bool
+    regroup: bool
 
 
 def deepspeed_config(
     train: TrainSettings, precision: str, world_size: int, micro_batch: int
 ) -> dict[str, Any]:
     """Derive DeepSpeed's configuration; precision is fp32, bf16 or fp16, already resolved."""
+    accumulated = num_micro_batches(train.global_batch, world_size, micro_batch)
     config: dict[str, Any] = {
-        "train_batch_size": train.global_batch,
+        # With fillers, where the ranks do not divide the batch: the losses do not count them.
+        "train_batch_size": accumulated * world_size * micro_batch,
         "train_micro_batch_size_per_gpu": micro_batch,
-        "gradient_accumulation_steps": train.global_batch // (world_size * micro_batch),
+        "gradient_accumulation_steps": accumulated,
         "gradient_clipping": train.max_grad_norm,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
@@ -122,7 +127,7 @@ class Engine:
         self.step_number = 0
         self.num_skipped = 0
         self.num_skipped_in_a_row = 0
-        self.wants_stop = False  # all ranks learn of it in the next step
+        self.wants_stop = self.wants_regroup = False  # all ranks learn of it in the next step
         self._num_gradient_bytes = 0
         self._guard = build_optimizer(self.model, train)
         world_size = dist.get_world_size()
@@ -172,10 +177,11 @@ class Engine:
             self._engine.set_gradient_accumulation_boundary(last)
             self._engine.backward(loss * scale)
             if last:
-                wants_stop = torch.tensor(float(self.wants_stop), device=self.device)
-                sums = torch.stack([total, wants_stop])
+                wishes = [float(self.wants_stop), float(self.wants_regroup)]
+                sums = torch.cat([total[None], torch.tensor(wishes, device=self.device)])
                 dist.all_reduce(sums)
-                mean_loss, num_stops = sums[0].item() / num_windows, sums[1].item()
+                total_loss, num_stops, num_regroups = sums.tolist()
+                mean_loss = total_loss / num_windows
                 self._guard.skip = not (math.isfinite(mean_loss) and self._gradients_are_finite())
                 self._set_learning_rate(
                     learning_rate(self.settings, self.step_number, self.num_steps)
@@ -188,7 +194,7 @@ class Engine:
         self.step_number += 1
         self.num_skipped += skipped
         self.num_skipped_in_a_row = self.num_skipped_in_a_row + 1 if skipped else 0
-        return StepResult(mean_loss, skipped, num_stops > 0)
+        return StepResult(mean_loss, skipped, num_stops > 0, num_regroups > 0)
 
     def save(self, folder: Path) -> None:
         """Write this rank's share of the training state into a local folder."""

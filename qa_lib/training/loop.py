@@ -20,9 +20,9 @@ from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.losses import Batch
 
-Ending = Literal["done", "stopped", "diverged", "unsaved"]
-"""How a loop ended: as planned, on request, without finite losses and weights, or because no
-checkpoint could be written."""
+Ending = Literal["done", "stopped", "regrouping", "diverged", "unsaved"]
+"""How a loop ended: as planned, on request, for another group to go on, without finite losses and
+weights, or because no checkpoint could be written."""
 
 
 class StepBatch(NamedTuple):

@@ -41,9 +41,9 @@ def micro_batch_of(settings: Settings, allocation: Allocation, longest: int) -> 
     train = settings.train
     if train.micro_batch != "auto":
         return unmeasured_micro_batch(settings)
-    share = train.global_batch // train.num_workers
+    share = train.global_batch // train.max_workers
     if allocation.device == "cpu":
-        return estimate(settings, longest, memory.free_memory_per_worker(train.num_workers))
+        return estimate(settings, longest, memory.free_memory_per_worker(train.max_workers))
     import ray
 
     # A process of its own: when it ends, all of the device's memory is free again.
@@ -55,7 +55,7 @@ def unmeasured_micro_batch(settings: Settings) -> int:
     """Return the largest divisor of a rank's share up to the setting; up to 16 for `auto`."""
     train = settings.train
     most = _DEFAULT if train.micro_batch == "auto" else train.micro_batch
-    return largest_fitting(train.global_batch // train.num_workers, lambda size: size <= most)
+    return largest_fitting(train.global_batch // train.max_workers, lambda size: size <= most)
 
 
 def largest_fitting(share: int, fits: Callable[[int], bool]) -> int:
@@ -93,11 +93,11 @@ def estimate(settings: Settings, longest: int, free_bytes: int) -> int:
     train = settings.train
     # On a CPU weights, gradients and moments are fp32 at any precision.
     num_parameters = models.num_stored_parameters(settings.model.name)
-    states = sum(memory_per_rank(num_parameters, train, "fp32", train.num_workers).values())
+    states = sum(memory_per_rank(num_parameters, train, "fp32", train.min_workers).values())
     room = (1 - _CPU_MARGIN) * free_bytes - states - memory.WORKER_BYTES
     config = models.load_config(settings.model.name)
     each = activation_bytes(config, longest, checkpointing=train.gradient_checkpointing)
-    return largest_fitting(train.global_batch // train.num_workers, lambda n: n * each <= room)
+    return largest_fitting(train.global_batch // train.max_workers, lambda n: n * each <= room)
 
 
 def activation_bytes(config: Any, num_tokens: int, *, checkpointing: bool) -> int:
@@ -127,7 +127,7 @@ def _probe(settings: Settings, longest: int, share: int) -> int:
     model = models.load(settings.model.name, seed=settings.seed, dropout=train.dropout).train()
     if train.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    states = memory_per_rank(models.num_parameters(model), train, precision, train.num_workers)
+    states = memory_per_rank(models.num_parameters(model), train, precision, train.min_workers)
     if precision == "fp16":
         model.half()
     device = torch.device("cuda")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from qa_lib.errors import TrainError
@@ -20,12 +21,25 @@ class Monitor:
         """Start empty."""
         self._rows: list[dict[str, Any]] = []
         self._facts: dict[str, Any] = {}
-        self._stop = False
+        self._stop = self._regroup = False
+        self._group: list[str] = []
 
-    def record(self, rows: list[dict[str, Any]]) -> bool:
-        """Take finished steps and warnings from rank 0; return whether the run should stop."""
+    def record(self, rows: list[dict[str, Any]]) -> tuple[bool, bool]:
+        """Take finished steps and warnings from rank 0; return whether to stop, or to regroup."""
         self._rows += rows
-        return self._stop
+        return self._stop, self._regroup
+
+    def begin(self) -> None:
+        """Forget the group before: another one is about to form."""
+        self._facts, self._group, self._regroup = {}, [], False
+
+    def formed(self, group: list[str]) -> None:
+        """Take the node of each rank of a new group from rank 0."""
+        self._group, self._regroup = group, False
+
+    def group(self) -> list[str]:
+        """Return the node of each rank; empty before they have joined."""
+        return self._group
 
     def conclude(self, facts: dict[str, Any]) -> None:
         """Take the result of the training from rank 0."""
@@ -34,6 +48,10 @@ class Monitor:
     def request_stop(self) -> None:
         """Ask the ranks to write a checkpoint and stop after the current step."""
         self._stop = True
+
+    def request_regroup(self) -> None:
+        """Ask the ranks to write a checkpoint and end, for a group elsewhere to go on from it."""
+        self._regroup = True
 
     def drain(self) -> list[dict[str, Any]]:
         """Return the steps since the last call."""
@@ -77,10 +95,22 @@ def result_from(monitor: Any) -> dict[str, Any]:
     return facts
 
 
-def watch(trainer: Any, monitor: Any, num_steps: int) -> bool:
+def watch(
+    trainer: Any,
+    monitor: Any,
+    num_steps: int,
+    regroup_reason: Callable[[list[str], float], str] = lambda *_: "",
+) -> bool:
     """Run a trainer of Ray Train in a thread, and show the steps that its monitor receives.
 
     The first Ctrl-C or SIGTERM becomes a checkpoint; a later one ends the process.
+
+    Args:
+        trainer: Of Ray Train.
+        monitor: What its ranks report to.
+        num_steps: In all.
+        regroup_reason: Given the group's nodes and the seconds that are left, says why the ranks
+            should end after a checkpoint, for another group to go on; "" if they should not.
 
     Returns:
         Whether the run was asked to stop.
@@ -99,6 +129,7 @@ def watch(trainer: Any, monitor: Any, num_steps: int) -> bool:
             failure.append(error)
 
     asked: list[bool] = []
+    ray.get(monitor.begin.remote())
 
     def stop() -> None:
         print("stopping after this step, with a checkpoint ...", file=sys.stderr)
@@ -108,6 +139,7 @@ def watch(trainer: Any, monitor: Any, num_steps: int) -> bool:
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
     num_windows = 0  # of this attempt
+    pace = _Pace(num_steps)
     with Progress(num_steps, "steps", "training") as progress, stop_signals.heeded_by(stop):
         while True:
             is_alive = thread.is_alive()
@@ -116,6 +148,7 @@ def watch(trainer: Any, monitor: Any, num_steps: int) -> bool:
                     print(row["warning"], file=sys.stderr)
                     continue
                 num_windows += row["num_windows"]
+                pace.note(row)
                 progress.update(
                     row["step"],
                     windows=f"{num_windows:,}",
@@ -125,7 +158,33 @@ def watch(trainer: Any, monitor: Any, num_steps: int) -> bool:
                 )
             if not is_alive:
                 break
+            reason = regroup_reason(ray.get(monitor.group.remote()), pace.seconds_left())
+            if reason:
+                print(f"{reason}: the workers regroup after a checkpoint", file=sys.stderr)
+                monitor.request_regroup.remote()
             thread.join(_POLL_S)
     if failure:
         raise failure[0]
     return bool(asked)
+
+
+class _Pace:
+    """How long the rest takes, by the steps since the newest group began."""
+
+    def __init__(self, num_steps: int) -> None:
+        self._num_steps = num_steps
+        self._first: dict[str, Any] | None = None
+        self._last: dict[str, Any] = {}
+
+    def note(self, row: dict[str, Any]) -> None:
+        if self._first is None or row["step"] <= self._last["step"]:
+            self._first = row  # a group began
+        self._last = row
+
+    def seconds_left(self) -> float:
+        """Return the seconds that the rest takes; 0 before two steps have been taken."""
+        if self._first is None or self._last["step"] == self._first["step"]:
+            return 0.0
+        taken = self._last["step"] - self._first["step"]
+        pace: float = (self._last["time"] - self._first["time"]) / taken
+        return pace * (self._num_steps - self._last["step"])

@@ -6,6 +6,7 @@ that rank. The plan decides which rank trains what; Ray Data computes, buffers a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,16 @@ from ray.train import DataConfig
 
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.training.batch_plan import BatchPlan
-from qa_lib.training.dataset import TASK_CPUS, WindowSet, owners, take
+from qa_lib.training.dataset import TASK_CPUS, WindowSet, fetch, owners, take
 
 if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.data import DataIterator, Dataset
 
 # Per task: seconds of training, some 20 milliseconds of gathering. Sets of millions of windows have
-# longer tasks, because Ray Data keeps a record of each.
+# longer tasks, because Ray Data keeps a record of each; none holds more than some 20 MB.
 _WINDOWS_PER_TASK = 512
+_MAX_WINDOWS_PER_TASK = 2**15
 _MAX_TASKS_PER_EPOCH = 512
 
 
@@ -99,6 +101,7 @@ def steps_per_task(plan: BatchPlan, world_size: int) -> int:
     """Return the optimizer steps whose windows one task gathers for a rank."""
     windows_per_rank = plan.num_windows // world_size
     num_windows = max(_WINDOWS_PER_TASK, windows_per_rank // _MAX_TASKS_PER_EPOCH)
+    num_windows = min(num_windows, _MAX_WINDOWS_PER_TASK)
     return max(1, num_windows * world_size // plan.global_batch)
 
 
@@ -107,7 +110,7 @@ def gather_stretch(
     *,
     plan: Any,
     share: tuple[int, int, int],
-    blocks: list[ObjectRef],
+    blocks: Sequence[Any],
     starts: np.ndarray,
     steps: range,
     steps_per_task: int,
@@ -119,12 +122,11 @@ def gather_stretch(
     firsts = [number * steps_per_task for number in batch["id"].to_pylist()]
     stretch = [step for first in firsts for step in steps[first : first + steps_per_task]]
     if not stretch:  # nothing is left to train, but Ray Data needs a block
-        return ray.get(blocks[0]).slice(0, 0)
+        return fetch(blocks, [0])[0].take(pa.array([], pa.int64()))
     parts = [plan.share(step, *share) for step in stretch]
     indices, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
     needed = np.unique(owners(starts, indices)).tolist()
-    tables = ray.get([blocks[number] for number in needed])
-    table = take(dict(zip(needed, tables, strict=True)), starts, indices)
+    table = take(fetch(blocks, needed), starts, indices)
     of_step = np.repeat(np.array(stretch, np.int32), len(indices) // len(stretch))
     return (
         table.append_column("step", pa.array(of_step))

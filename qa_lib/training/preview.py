@@ -41,11 +41,12 @@ def check(settings: Settings) -> None:
     num_parameters = models.num_stored_parameters(settings.model.name)
     if cluster.gpu != "none" and train.device != "cpu":
         precision = devices.resolve_precision(train.precision, "cuda", cluster.gpu)
-        states = memory.memory_per_rank(num_parameters, train, precision, train.num_workers)
+        states = memory.memory_per_rank(num_parameters, train, precision, train.min_workers)
         memory.check_gpu_memory(cluster.gpu, states, offload=train.offload_optimizer)
     elif not os.environ.get("RAY_ADDRESS"):
-        states = memory.memory_per_rank(num_parameters, train, train.precision, train.num_workers)
-        memory.check_memory(train.num_workers, sum(states.values()))
+        for size in (train.min_workers, train.max_workers):
+            states = memory.memory_per_rank(num_parameters, train, train.precision, size)
+            memory.check_memory(size, sum(states.values()))
 
 
 def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> Kernels:
@@ -53,7 +54,7 @@ def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> K
     train, gpu = settings.train, settings.cluster.gpu
     if device == "cuda":
         return Kernels(devices.resolve_precision(train.precision, device, gpu))
-    devices.set_up_cpu(max(1, devices.num_local_cpus() // train.num_workers))
+    devices.set_up_cpu(max(1, devices.num_local_cpus() // train.max_workers))
     micro_batch = unmeasured_micro_batch(settings)
     workload = Workload(micro_batch, int(plan.lengths.mean()), trains=True)
     if train.dropout is not None:
@@ -111,7 +112,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     if kernels.flops_per_s:
         speed = kernels.flops_per_s * devices.num_local_cpus()
     else:
-        speed = train.num_workers * devices.flops_per_second(allocation.device, precision, gpu)
+        speed = train.max_workers * devices.flops_per_second(allocation.device, precision, gpu)
     longest = int(plan.lengths.max())
     is_measured = train.micro_batch == "auto" and allocation.device == "cuda"
     bytes_per_window = activation_bytes(
@@ -127,7 +128,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "mean_window_tokens": round(float(plan.lengths.mean()), 1),
         "steps": plan.num_steps,
         "num_parameters": num_parameters,
-        "world_size": train.num_workers,
+        "world_size": train.max_workers,
         "micro_batch": "tried on the GPU at the start"
         if is_measured
         else micro_batch_of(settings, allocation, longest),
@@ -135,7 +136,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         "device": allocation.device,
         "cpus_per_worker": allocation.cpus_per_worker,
         "state_bytes_per_rank": memory.memory_per_rank(
-            num_parameters, train, precision, train.num_workers
+            num_parameters, train, precision, train.min_workers
         ),
         "activation_bytes_per_window": bytes_per_window // (1 if precision == "fp32" else 2),
         "estimated_train_seconds": round(flops / speed),

@@ -82,7 +82,8 @@ class RankMetrics:
                 self._run.append_metrics(row)
         with suppress(OSError):
             self._run.flush_metrics()
-        self._engine.wants_stop = ray.get(self._task.monitor.record.remote(self._rows))
+        wishes = ray.get(self._task.monitor.record.remote(self._rows))
+        self._engine.wants_stop, self._engine.wants_regroup = wishes
         self._export()
         self._rows, self._flushed = [], time.monotonic()
 
@@ -111,7 +112,14 @@ class RankMetrics:
 
             ray.get(self._task.monitor.record.remote([{"warning": message}]))
 
-    def conclude(self, kernels: Kernels, ending: Ending, world_size: int, problem: str) -> None:
+    def conclude(
+        self,
+        kernels: Kernels,
+        ending: Ending,
+        world_size: int,
+        problem: str,
+        going: dict[str, str],
+    ) -> None:
         """Send the monitor the result of the training, with fields for result.json.
 
         Args:
@@ -119,6 +127,7 @@ class RankMetrics:
             ending: How it ended.
             world_size: Ranks of the group.
             problem: Why checkpoints or the result could not be written, or "".
+            going: Nodes that are about to be taken away, with what `notice.given` returned there.
         """
         if not self._is_main:
             return
@@ -132,6 +141,7 @@ class RankMetrics:
             "steps": engine.step_number,
             "ending": ending,
             "problem": problem,
+            "going": going,
             "num_skipped_steps": engine.num_skipped,
             "train_loop_seconds": round(seconds, 2),
             "windows_per_s": round(self._num_windows / step_seconds, 2),

@@ -106,6 +106,9 @@ def _make_folder() -> str:
 def _join(backend: str, method: str, meeting: dict[str, str], rank: int, world_size: int) -> None:
     from ray.train.torch import config as torch_config
 
+    from qa_lib.training import notice
+
+    notice.heed_sigterm()  # here, because the ranks train in another thread
     for name, value in meeting.items():
         os.environ[name] = value if name.startswith("MASTER") else os.environ.get(name, value)
     torch_config._set_torch_distributed_env_vars()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,47 +16,46 @@ import pyarrow as pa
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import CheckpointError
+from qa_lib.training.dataset import fetch
 from qa_lib.windows.list_arrays import as_numpy, flat
+from qa_lib.windows.shards import Shard
 
 SOURCES = "sources"
 """Name of the fingerprints among the notes of a checkpoint."""
 
 
-def fingerprints(settings: Settings, tables: Iterable[pa.Table]) -> dict[str, str]:
+def fingerprints(settings: Settings, blocks: Sequence[Any]) -> dict[str, str]:
     """Return the SHA-256 of everything that a training reads.
 
     Args:
         settings: Name the starting model and the teacher.
-        tables: The windows, in their order, in any number of blocks.
+        blocks: Of a WindowSet: the windows, in their order.
 
     Returns:
         By `windows`, `model` and, where there is one, `teacher`.
     """
+    tables = list(fetch(blocks, range(len(blocks))).values())
     found = {"windows": content_sha256(tables), "model": models.fingerprint(settings.model.name)}
     if settings.train.teacher:
         found["teacher"] = models.fingerprint(settings.train.teacher)
     return found
 
 
-def content_sha256(tables: Iterable[pa.Table]) -> str:
+def content_sha256(blocks: Sequence[pa.Table | Shard]) -> str:
     """Hash windows: tokens, answers and positions, but not where the blocks begin.
 
-    Characters are left out: training does not read them.
+    Characters are left out: training does not read them. Of shards, one column at a time is read.
     """
-    blocks = list(tables)
     digest = hashlib.sha256()
     names = blocks[0].column_names if blocks else []
     for name in sorted(name for name in names if not name.startswith("char_")):
         digest.update(name.encode())
-        columns = [block[name] for block in blocks]
-        if pa.types.is_list(columns[0].type):
-            lists = [flat(column) for column in columns]
-            arrays = [np.diff(offsets) for _, offsets in lists]
-            arrays += [values for values, _ in lists]
-        else:
-            arrays = [as_numpy(column) for column in columns]
-        for array in arrays:
-            digest.update(np.ascontiguousarray(array).data)
+        parts: list[Callable[[pa.ChunkedArray], np.ndarray]] = [as_numpy]
+        if pa.types.is_list(blocks[0][name].type):
+            parts = [lambda lists: np.diff(flat(lists)[1]), lambda lists: flat(lists)[0]]
+        for part in parts:
+            for block in blocks:
+                digest.update(np.ascontiguousarray(part(block[name])).data)
     return digest.hexdigest()
 
 

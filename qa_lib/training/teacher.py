@@ -1,7 +1,8 @@
 """Teacher logits: computed once by a pool of actors, cached, and attached to the windows.
 
 The cache is addressed by content (the teacher's weights and the tokens of the windows), so every
-later run over the same windows, for example each trial of a search, distils for free.
+later run over the same windows, for example each trial of a search, distils for free. A pass that
+was interrupted goes on after the parts that it has stored.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,12 @@ from qa_lib.errors import ModelError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.models.inference import Forward
 from qa_lib.runs import manifest
-from qa_lib.runs.folder import Damaged, Folder
+from qa_lib.runs.folder import Damaged, Folder, StoredFile
 from qa_lib.training.dataset import WindowSet, take
 from qa_lib.windows.list_arrays import as_lists, flat
 
 if TYPE_CHECKING:
     import torch
-    from ray import ObjectRef
 
 START, END = "teacher_start", "teacher_end"
 _WINDOWS_PER_PART = 2048
@@ -59,13 +59,16 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     blocks = ray.get(window_set.blocks)
     renumbered = [_renumbered(block, numbers) for block in blocks]
     folder = f"{settings.storage}/cache/teacher-{_key(settings.train, renumbered)}"
-    cache = Folder(folder)
-    parts, num_computed = _read(cache), 0
-    if parts is None:
+    tasks = _tasks(window_set)
+    cache = _Cache(Folder(folder), [task.num_rows for task in tasks])
+    parts, num_computed = cache.read(), 0
+    missing = tasks[len(parts) :]
+    if missing:
         refs = window_set.blocks if numbers is None else [ray.put(block) for block in renumbered]
-        parts = _compute(settings, window_set, refs)
-        _write(cache, parts)
-        num_computed = window_set.num_windows
+        for part in _compute(settings, window_set, refs, missing):
+            cache.add(part)
+            parts.append(part)
+            num_computed += part.num_rows
     logits = pa.concat_tables(parts)
     taught, first = [], 0
     for block in blocks:
@@ -170,23 +173,29 @@ def _renumbered(block: pa.Table, numbers: np.ndarray | None) -> pa.Table:
     return block.set_column(block.schema.get_field_index("input_ids"), "input_ids", lists)
 
 
-def _compute(settings: Settings, window_set: WindowSet, blocks: list[ObjectRef]) -> list[pa.Table]:
-    """Return the logits of all windows in their order, computed by a pool of actors."""
-    pool = ActorPool.of(settings)
-    load = partial(_load_teacher, settings, pool.device, blocks, window_set.starts)
+def _tasks(window_set: WindowSet) -> list[pa.Table]:
+    """Return the windows of each part of the logits, by index."""
     ends = [*window_set.starts[1:].tolist(), window_set.num_windows]
-    tasks = [
+    return [
         pa.table({"window_index": np.arange(first, min(first + _WINDOWS_PER_PART, end))})
         for start, end in zip(window_set.starts.tolist(), ends, strict=True)
         for first in range(start, end, _WINDOWS_PER_PART)
     ]
-    return list(pool.run(load, tasks, title="teacher", unit="windows"))
+
+
+def _compute(
+    settings: Settings, window_set: WindowSet, blocks: Sequence[Any], tasks: list[pa.Table]
+) -> Iterator[pa.Table]:
+    """Yield the logits of each task, computed by a pool of actors."""
+    pool = ActorPool.of(settings)
+    load = partial(_load_teacher, settings, pool.device, blocks, window_set.starts)
+    return pool.run(load, tasks, title="teacher", unit="windows")
 
 
 def _load_teacher(
     settings: Settings,
     device: str,
-    blocks: list[ObjectRef],
+    blocks: Sequence[Any],
     starts: np.ndarray,
     num_threads: int,
 ) -> Callable[[pa.Table], pa.Table]:
@@ -229,16 +238,29 @@ def _lists(logits: np.ndarray, counts: np.ndarray) -> pa.ListArray:
     return as_lists(values, counts)
 
 
-def _read(folder: Folder) -> list[pa.Table] | None:
-    """Return the cached parts, or None where there is no complete cache."""
-    try:
-        contents = [folder.read_checked(file) for file in manifest.read(folder).files]
-    except Damaged:
-        return None
-    return [pq.read_table(pa.BufferReader(content), schema=_LOGITS) for content in contents]
+class _Cache:
+    """The parts of the logits in a folder, whose manifest is written again after each."""
 
+    def __init__(self, folder: Folder, sizes: list[int]) -> None:
+        """Attach to a folder that holds, in the end, parts of these numbers of windows."""
+        self._folder, self._sizes = folder, sizes
+        self._files: list[StoredFile] = []
 
-def _write(folder: Folder, parts: list[pa.Table]) -> None:
-    names = [f"part-{number:05d}.parquet" for number in range(len(parts))]
-    files = [folder.write_parquet(*named) for named in zip(names, parts, strict=True)]
-    manifest.write(folder, files)
+    def read(self) -> list[pa.Table]:
+        """Return the parts that are stored; none where one of them is damaged or cut otherwise."""
+        try:
+            files = manifest.read(self._folder).files
+            contents = [self._folder.read_checked(file) for file in files]
+        except Damaged:
+            return []
+        parts = [pq.read_table(pa.BufferReader(content), schema=_LOGITS) for content in contents]
+        if [part.num_rows for part in parts] != self._sizes[: len(parts)]:
+            return []
+        self._files = list(files)
+        return parts
+
+    def add(self, part: pa.Table) -> None:
+        """Store the next part."""
+        name = f"part-{len(self._files):05d}.parquet"
+        self._files.append(self._folder.write_parquet(name, part))
+        manifest.write(self._folder, self._files)

@@ -19,8 +19,10 @@ from qa_lib.machines import devices
 from qa_lib.models.kernels import Kernels, Workload, choose
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training import notice
+from qa_lib.training.batch_plan import num_micro_batches
 from qa_lib.training.engine import Engine, StepResult
-from qa_lib.training.group import agree, prepare_process
+from qa_lib.training.group import agree, gather, prepare_process
 from qa_lib.training.loop import Ending, StepBatch, collate, take_steps
 from qa_lib.training.rank_checkpoint import RankCheckpoint, find_checkpoint, kernels_of
 from qa_lib.training.rank_metrics import RankMetrics
@@ -32,6 +34,7 @@ MOST_FAILURES = 3
 
 def train(task: TrainTask) -> None:
     """Run one rank of the group, inside a worker of Ray Train."""
+    import ray
     import ray.train.torch
 
     settings, plan = task.settings, task.plan
@@ -41,6 +44,11 @@ def train(task: TrainTask) -> None:
     # node's ranks share all of its cores.
     num_threads = max(1, devices.num_local_cpus() // context.get_local_world_size())
     prepare_process(task.device, num_threads)
+    if context.get_local_rank() == 0:
+        notice.heed_metadata()
+    group = gather(ray.get_runtime_context().get_node_id())
+    if rank == 0:
+        ray.get(task.monitor.formed.remote(group))
     tables = _tables(task, world_size)
     model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
     tokenizer = models.load_tokenizer(settings.model.name)
@@ -70,7 +78,8 @@ def train(task: TrainTask) -> None:
         is_due = rank == 0 and ending == "done"
         write_model = partial(_write_model, task, model, tokenizer, weights) if is_due else None
         problem = _store(checkpoint, write_model)
-    metrics.conclude(chosen, ending, world_size, problem)
+    going = {node: what for node, what in zip(group, gather(notice.given()), strict=True) if what}
+    metrics.conclude(chosen, ending, world_size, problem, going)
     dist.barrier()
 
 
@@ -96,12 +105,14 @@ def _after_step(
     train, num_steps = task.settings.train, batch.step + 1
     checkpoint.note(batch)
     metrics.note(batch, result)
+    engine.wants_regroup = engine.wants_regroup or bool(notice.given())
+    regroups = result.regroup and num_steps < task.last_step
     if engine.num_skipped_in_a_row >= train.max_skipped_steps:
         return "diverged"
     every = train.checkpoint_every_steps or task.plan.steps_per_epoch
     # A state between skipped steps is not worth coming back to.
     is_due = num_steps % every == 0 and not result.skipped
-    if is_due or result.stop or num_steps == task.last_step:
+    if is_due or result.stop or regroups or num_steps == task.last_step:
         if not engine.is_finite():
             return "diverged"
         metrics.flush()  # so that a checkpoint's steps are in the metrics after any crash
@@ -112,6 +123,8 @@ def _after_step(
             ray.train.report({"step": num_steps, "loss": result.loss})
     if result.stop:
         return "stopped"
+    if regroups and not checkpoint.problem:
+        return "regrouping"
     return "unsaved" if checkpoint.num_failures == MOST_FAILURES else None
 
 
@@ -127,7 +140,7 @@ def _tables(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Tab
             )
         )
     )
-    num_micro = task.plan.global_batch // (world_size * task.micro_batch)
+    num_micro = num_micro_batches(task.plan.global_batch, world_size, task.micro_batch)
 
     def grouped() -> Iterator[tuple[int, list[pa.Table]]]:
         while tables := list(islice(batches, num_micro)):

@@ -26,7 +26,7 @@ from qa_lib.models import load_tokenizer
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.manifest import MANIFEST
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.training import check_ledger, fine_tune, plan_of
+from qa_lib.training import check_ledger, dataset, fine_tune, plan_of
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.ledger import read_ledger
 from qa_lib.training.worker import MOST_FAILURES
@@ -185,6 +185,24 @@ def test_one_worker_loses_what_two_lose(runs, straight):
     assert losses_of(one).keys() == losses_of(straight).keys()
     assert losses_of(one) == pytest.approx(losses_of(straight), abs=1e-4)
     assert min(losses_of(one).values()) < 0.9 * losses_of(one)[1]
+
+
+@pytest.mark.slow
+def test_windows_on_storage_train_the_same_bits_and_are_cut_once(runs, straight, monkeypatch):
+    monkeypatch.setattr(dataset, "_MAX_QUESTIONS_IN_MEMORY", 100)
+    monkeypatch.setattr(dataset, "_QUESTIONS_PER_SHARD", 50)
+    stored = runs.train("stored")
+    assert_same_bits(stored, straight)
+    assert losses_of(stored) == losses_of(straight)
+    cache = runs.storage / "cache" / "windows"
+    written = {path: path.stat().st_mtime_ns for path in cache.rglob("*.parquet")}
+    assert len(written) >= 4  # two files of each shard
+    settings = runs.settings("stored")
+    questions = load_questions(settings.data, "train").table
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    found = dataset.tokenize(questions, runs.model, spec, offsets=False, storage=settings.storage)
+    assert found.num_windows == runs.plan("stored").num_windows
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.parquet")} == written
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def test_the_engine_is_deepspeeds_at_the_requested_stage(two, stage):
         assert result["stage"] == stage
 
 
-@pytest.mark.parametrize("scenario", ["adamw", "accumulated"])
+@pytest.mark.parametrize("scenario", ["adamw", "accumulated", "filled"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_workers_lose_what_one_loses(one, two, stage, scenario):
     found, expected = two[stage][scenario], one["adamw"]

@@ -88,7 +88,8 @@ def build(
     )
     model = BertForQuestionAnswering(config)
     settings = TrainSettings(
-        num_workers=dist.get_world_size(), global_batch=8, micro_batch=micro_batch, **train
+        **{"num_workers": dist.get_world_size(), "global_batch": 8, "micro_batch": micro_batch}
+        | train
     )
     return Engine(
         model,
@@ -147,7 +148,10 @@ def train_all(engine: Engine) -> dict:
 
 
 def agreement(stage: int) -> dict:
-    """Train with AdamW, with accumulation over two micro-batches, with SGD, and in bf16."""
+    """Train with AdamW, with accumulation over two micro-batches, with SGD, and in bf16.
+
+    And in a micro-batch that only one rank has, as in an elastic group: the others have fillers.
+    """
     share = 8 // dist.get_world_size()
     # With the default epsilon, rounding moves the bias that no loss sees, and so all logits.
     adamw = {"zero_stage": stage, "learning_rate": 1e-3, "adam_epsilon": 1e-6}
@@ -157,6 +161,7 @@ def agreement(stage: int) -> dict:
         "accumulated": lambda: build(micro_batch=share // 2, **adamw),
         "sgd": lambda: build(micro_batch=share, **sgd),
         "bf16": lambda: build(micro_batch=share, precision="bf16", **adamw),
+        "filled": lambda: build(micro_batch=8, num_workers=1, **adamw),
     }
     return {name: train_all(engine_of()) for name, engine_of in engines_of.items()}
 

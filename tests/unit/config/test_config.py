@@ -120,7 +120,8 @@ def test_everything_wrong_is_reported_together(tmp_path: Path):
         "model (mine.yaml line 4) is a group",
         "trian (mine.yaml line 5): perhaps you meant train",
         "evaluate.n_best is 0 (mine.yaml line 7) but must be at least 1",
-        "train.num_workers is 'two' (--train.num-workers) but must be a whole number",
+        "train.num_workers is 'two' (--train.num-workers) but must be a whole number or of the "
+        "form MIN:MAX, such as 1:4",
         "data.stride (384) must be smaller than data.max_length (384)",
         "--train.precison: perhaps you meant --train.precision",
         "--resume and --overwrite",
@@ -166,6 +167,8 @@ def test_a_rule_about_a_wrong_field_is_not_reported_on_its_default():
         ("--train.precision fp16 --train.device cpu", "use fp32 or bf16"),
         ("--train.global-batch 16 --train.num-workers 3", "nearest such batch is 15"),
         ("--train.global-batch 2 --train.num-workers 4", "nearest such batch is 4"),
+        ("--train.num-workers 1:3", "train.num_workers (1:3); the nearest such batch is 9"),
+        ("--train.num-workers 4:1", "must begin with the smaller number"),
         ("--train.global-batch 24 --train.micro-batch 16", "12 does"),
         ("--train.offload-optimizer --train.zero-stage 0", "zero_stage 1, 2 or 3"),
         ("--data.holdout-articles 1", "less than 1"),
@@ -281,6 +284,19 @@ def test_more_workers_share_the_same_batch_without_a_second_flag(workers: int, s
     train = config.parse("train", ["--train.num-workers", str(workers)]).train
     assert train.global_batch == 8
     assert train.micro_batch == share
+
+
+def test_the_workers_of_an_elastic_group_share_the_batch_as_its_largest_size_does(tmp_path: Path):
+    for argv in (
+        ["--train.num-workers", "1:4"],
+        ["--recipe", recipe(tmp_path, "train: {num_workers: 1:4}\n")],  # YAML's sexagesimal 64
+    ):
+        settings = config.parse("train", argv)
+        train = Settings.from_yaml(settings.to_yaml()).train
+        assert (train.min_workers, train.max_workers, train.is_elastic) == (1, 4, True)
+        assert train.micro_batch == train.global_batch // 4
+    fixed = config.parse("train", ["--train.num-workers", "2"]).train
+    assert (fixed.min_workers, fixed.max_workers, fixed.is_elastic) == (2, 2, False)
 
 
 def test_a_large_batch_is_accumulated_in_micro_batches():

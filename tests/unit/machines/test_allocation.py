@@ -117,3 +117,30 @@ def test_bf16_is_refused_on_a_gpu_without_it():
     with pytest.raises(ConfigError, match="T4.*7.5"):
         allocate([(4, 0)], train, ClusterSettings(gpu="T4"))
     assert allocate([(4, 0)], train, ClusterSettings(gpu="L4")).device == "cuda"
+
+
+@given(CORES, st.integers(1, 4), st.integers(1, 8), st.integers(2, 12))
+def test_an_elastic_group_leaves_cpus_for_the_data_on_whatever_nodes_remain(
+    cores, num_nodes, least, most
+):
+    nodes = [(cores, 0)] * num_nodes
+    train = TrainSettings(num_workers=f"{least}:{least + most}", global_batch=least + most)
+    try:
+        found = allocate(nodes, train)
+    except ResourceError as error:
+        assert f"{least} workers do not fit" in error.problem
+        return
+    sizes = [(float(cpus), 0.0) for cpus, _ in nodes]
+    assert found.num_workers == train.max_workers
+    assert least <= allocation.num_placeable(found, sizes) <= train.max_workers
+    for cpus, _ in sizes:
+        num_workers = allocation.num_placeable(found, [(cpus, 0.0)])
+        assert cpus - num_workers * found.cpus_per_worker >= 0.4  # a task or two of Ray Data
+
+
+def test_elastic_workers_that_would_fill_a_node_are_refused():
+    train = TrainSettings(num_workers="1:4", global_batch=4, cpus_per_worker=1.0)
+    with pytest.raises(ResourceError, match="leave nothing for the data") as caught:
+        allocate([(2, 0), (2, 0)], train)
+    assert "0.75" in caught.value.remedy
+    assert allocate([(2, 0), (8, 0)], train.model_copy(update={"cpus_per_worker": 0.75}))

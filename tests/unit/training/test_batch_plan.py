@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qa_lib.training import batch_plan
 from qa_lib.training.batch_plan import BatchPlan
 
 
@@ -18,7 +19,7 @@ def plan_of(num_windows, global_batch=16, seed=3, **fields):
 @settings(max_examples=60, deadline=None)
 @given(
     num_windows=st.integers(1, 700),
-    world_size=st.sampled_from([1, 2, 4, 8]),
+    world_size=st.sampled_from([1, 2, 3, 4, 5, 8]),
     micro_batch=st.sampled_from([1, 2]),
     bucket_batches=st.integers(1, 9),
     seed=st.integers(0, 5),
@@ -33,7 +34,7 @@ def test_every_window_is_trained_once_per_epoch_at_any_world_size(
             step_windows = []
             for rank in range(world_size):
                 indices, weights = plan.share(step, rank, world_size, micro_batch)
-                assert len(indices) == 16 // world_size
+                assert len(indices) == -(-16 // (world_size * micro_batch)) * micro_batch
                 step_windows += indices[weights == 1].tolist()
             assert sorted(step_windows) == sorted(plan.batch(step).tolist())
             trained += step_windows
@@ -100,7 +101,24 @@ def test_the_order_is_the_one_that_recorded_runs_trained(num_windows, global_bat
 def test_copies_of_a_plan_in_one_process_compute_an_epoch_once():
     plan = plan_of(5_000, seed=11)
     copies = [pickle.loads(pickle.dumps(plan)) for _ in range(3)]
-    misses = BatchPlan._epoch.cache_info().misses
+    misses = BatchPlan._pool.cache_info().misses
     assert len({copy.batch(5).tobytes() for copy in [plan, *copies]}) == 1
-    assert BatchPlan._epoch.cache_info().misses == misses + 1
+    assert BatchPlan._pool.cache_info().misses == misses + 1
     assert plan_of(5_000, seed=12) != plan == copies[0]
+
+
+def test_a_large_set_is_trained_pool_by_pool_from_few_places(monkeypatch):
+    monkeypatch.setattr(batch_plan, "_RUN_WINDOWS", 64)
+    monkeypatch.setattr(batch_plan, "_POOL_RUNS", 4)
+    plan = plan_of(10_007, bucket_batches=5)
+    pooled, steps = 64 * 4 // 16, plan.steps_per_epoch
+    epochs = [[plan.batch(epoch * steps + step) for step in range(steps)] for epoch in range(2)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches).tolist()) == list(range(10_007))
+        assert sorted(map(len, batches))[:2] == [10_007 % 16, 16]
+        for first in range(0, steps, pooled):
+            runs = {index // 64 for batch in batches[first : first + pooled] for index in batch}
+            assert len(runs) <= 4 + 2  # the set's last run is short, and moves the others
+    assert not np.array_equal(epochs[0][0], epochs[1][0])
+    fresh = plan_of(10_007, bucket_batches=5)
+    assert np.array_equal(fresh.batch(steps + 300), plan.batch(steps + 300))

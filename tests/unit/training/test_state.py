@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForQuestionAnswering
 
-from qa_lib import config
+from qa_lib import config, models
 from qa_lib.config import Settings, TrainSettings
 from qa_lib.errors import CheckpointError
 from qa_lib.models.kernels import Kernels
+from qa_lib.runs import manifest
 from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import checkpoints_of
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.driver import check_resumable
+from qa_lib.training.ledger import read_ledger
 from qa_lib.training.rank_checkpoint import RankCheckpoint, find_checkpoint, kernels_of
 from qa_lib.training.task import MAY_CHANGE, STATE, TrainTask, changeable_of, identity_of
 
@@ -207,3 +212,55 @@ def test_a_restart_keeps_the_kernels_of_its_checkpoint_where_it_may(
     assert (kernels and (kernels.precision, kernels.attention)) == expected
     RankCheckpoint(task, engine, 0, Kernels("fp32")).restore(found)
     assert engine.step_number == 1
+
+
+def readers(run: RunFolder, task: TrainTask, engine) -> list:
+    """Return everything that a resumed run and a later job read of a run folder."""
+    saved = RankCheckpoint(task, engine, 0, Kernels("fp32"))
+    return [
+        lambda: check_resumable(task.settings, run, PLAN, {}),
+        lambda: saved.restore(find_checkpoint(task, 0)),
+        lambda: read_ledger(run),
+        run.read_metrics,
+        run.read_result,
+        lambda: Settings.from_yaml(run.read_text("config.yaml")),
+        lambda: models.load(run.url("model"), seed=0),
+    ]
+
+
+def test_no_code_runs_whatever_file_of_a_run_folder_is_a_pickle(trained, run, tmp_path):
+    """Hashes match: who can write the folder can write its manifests as well."""
+    engine, _ = trained
+    settings = settings_of()
+    task = TrainTask(settings, run.path, PLAN, 2, "cpu", None, 2, {})
+    run.write_config(settings)
+    run.write_json("result.json", {"job": "train", "status": "done"})
+    run.append_metrics({"step": 1, "loss": 1.0})
+    run.flush_metrics()
+    saved = RankCheckpoint(task, engine, 0, Kernels("fp32"))
+    saved.save()
+    saved.write_ledger()
+    engine.model.save_pretrained(run.url("model"))
+    proof = tmp_path / "proof"
+    trap = pickle.dumps(Planted(proof))
+    for read in readers(run, task, engine):
+        read()  # what fails below fails because of the trap
+
+    whole = Path(shutil.copytree(run.path, tmp_path / "whole"))
+    names = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
+    assert {name.name for name in names} >= {STATE, "manifest.json", "model.safetensors"}
+    for name in [*names, Path("model/pytorch_model.bin"), Path("rank-00000.pt")]:
+        shutil.rmtree(run.path)
+        path = Path(shutil.copytree(whole, run.path)) / name
+        path.write_bytes(trap)
+        if (path.parent / "manifest.json").exists() and path.name != "manifest.json":
+            folder = Folder(str(path.parent))
+            listed = manifest.read(folder)
+            files = [folder.put_file(path.parent / file.name, file.name) for file in listed.files]
+            manifest.write(folder, files, **listed.fields)
+        for read in readers(run, task, engine):
+            with suppress(Exception):
+                read()
+        assert not proof.exists(), path
+    pickle.loads(trap)
+    assert proof.exists()  # the trap works

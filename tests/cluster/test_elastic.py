@@ -1,0 +1,104 @@
+"""Groups of workers that shrink and grow on a real cluster, as spot machines come and go."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.loopback import LoopbackCluster
+from qa_lib.training.notice import METADATA_URL
+from tests.support.metadata import Metadata
+
+ROOT = Path(__file__).parents[2]
+NUM_STEPS = 800
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+class Driver:
+    """A training job on the cluster, and what it has said and written so far."""
+
+    def __init__(self, cluster: LoopbackCluster, storage: Path, *flags: str) -> None:
+        self.run, self.said = storage / "elastic", storage / "said"
+        words = f"""--storage {storage} --run-name elastic --data.train-limit 400 --train.epochs 99
+            --data.eval-limit 16 --data.max-length 96 --data.stride 32 --train.precision fp32
+            --train.cpus-per-worker 1.5 --train.max-steps {NUM_STEPS} --train.global-batch 4
+            --train.max-failures 3 --skip-doctor""".split()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jobs.train", *words, *flags],
+            cwd=ROOT,
+            env=os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs},
+            stdout=self.said.open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def wait(self, what: str, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 180
+        while not condition():
+            assert self.process.poll() is None, self.said.read_text()
+            assert time.monotonic() < deadline, f"{what}:\n{self.said.read_text()}"
+            time.sleep(0.2)
+
+    def has_said(self, text: str, times: int = 1) -> Callable[[], bool]:
+        return lambda: self.said.read_text().count(text) >= times
+
+    def rows(self) -> list[dict]:
+        path = self.run / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def steps_on(self, num: int = 5) -> None:
+        """Wait until the run has taken more steps."""
+        before = len(self.rows())
+        self.wait("more steps", lambda: len(self.rows()) >= before + num)
+
+
+def training_workers() -> list[psutil.Process]:
+    own = psutil.Process().children(recursive=True)
+    return [each for each in own if "RayTrainWorker" in "".join(each.cmdline()[:1])]
+
+
+def test_a_group_follows_its_nodes_and_takes_no_step_twice_where_it_was_told(tmp_path: Path):
+    metadata = Metadata()
+    with metadata.serving(), LoopbackCluster(num_nodes=2, cpus_per_node=2) as cluster:
+        driver = Driver(cluster, tmp_path, "--train.num-workers", "1:2")
+        try:
+            driver.steps_on()
+            assert len(training_workers()) == 2
+
+            os.kill(training_workers()[-1].pid, signal.SIGTERM)
+            driver.wait("a group after SIGTERM", (driver.run / "checkpoints").is_dir)
+            driver.steps_on(40)
+            assert len(training_workers()) == 2
+
+            cluster.kill_node()
+            driver.steps_on(40)
+            assert len(training_workers()) == 1
+
+            cluster.add_node(**{METADATA_URL: metadata.url})
+            driver.wait("growth", driver.has_said("there is room for 2 workers"))
+            driver.wait("two workers", lambda: len(training_workers()) == 2)
+            driver.steps_on(40)
+
+            metadata.is_preempted.set()
+            driver.wait("a smaller group", lambda: len(training_workers()) == 1)
+            driver.process.wait(300)
+        finally:
+            driver.process.kill()
+    assert driver.process.returncode == 0, driver.said.read_text()
+    result = json.loads((driver.run / "result.json").read_text())
+    assert (result["status"], result["steps"]) == ("done", NUM_STEPS)
+    assert (result["world_size"], result["num_regroups"]) == (1, 3)
+    rows = driver.rows()
+    assert len({row["step"] for row in rows}) == NUM_STEPS
+    # Only the node that was killed without a notice cost steps: once, and in one piece.
+    redone = [number for number, row in enumerate(rows) if row["redone"]]
+    assert redone == list(range(redone[0], redone[-1] + 1))
