@@ -21,7 +21,7 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 JOBS = {path.stem for path in (ROOT / "jobs").glob("[a-z]*.py")}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 GUIDE = [ROOT / "README.md", *sorted(ROOT.glob("docs/guide/*.md"))]
-OTHERS_FLAGS = {"--help", "--prune", "--logdir"}  # of tyro, conda, tensorboard
+OTHERS_FLAGS = {"--help", "--prune", "--logdir", "--completion"}  # of tyro, conda, tensorboard, qa
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
