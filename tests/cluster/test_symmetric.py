@@ -62,7 +62,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
         "SLURM_JOB_NODELIST": "node[1-2]",
         "SLURM_NNODES": "2",
         "SLURM_CPUS_PER_TASK": "2",
-        "JOIN_S": "120",
+        "JOIN_S": "240",
     }
 
 
