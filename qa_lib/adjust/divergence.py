@@ -44,3 +44,27 @@ def _log_shares(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     logits = torch.stack([output.start_logits, output.end_logits]).double()
     padding = inputs["attention_mask"] == 0
     return logits.masked_fill(padding, -1e4).log_softmax(-1)
+
+
+def taught(parent: PreTrainedModel, batches: Iterable[Batch]) -> list[Batch]:
+    """Return the batches with the parent's logits beside them, for `divergence_loss`."""
+    import torch
+
+    found = []
+    for batch in batches:
+        batch = {key: value.to(parent.device) for key, value in batch.items()}
+        with torch.no_grad():
+            output = parent(**model_inputs(batch))
+        batch["teacher_start_logits"] = output.start_logits
+        batch["teacher_end_logits"] = output.end_logits
+        found.append(batch)
+    return found
+
+
+def divergence_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """Return the divergence from the parent's logits, summed over windows; labels do not count."""
+    from qa_lib.training.losses import distilled_losses
+
+    output = model(**model_inputs(batch))
+    logits = output.start_logits, output.end_logits
+    return distilled_losses(*logits, batch, weight=1.0, temperature=1.0).sum()

@@ -13,18 +13,23 @@ from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
 from qa_lib.models import attention
 from qa_lib.models.kernels import Kernels, Workload, choose
-from qa_lib.training import teacher
+from qa_lib.training import correspondence, teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.micro_batch import activation_bytes, micro_batch_of, unmeasured_micro_batch
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, match: correspondence.Correspondence | None = None) -> None:
     """Check, before Ray starts, that machine and model can do what the settings ask for.
+
+    Args:
+        settings: Of a training.
+        match: Where the teacher has the student's states, of a student that was cut from it.
 
     Raises:
         ResourceError: Too few CPUs or GPUs, or too little memory.
         ConfigError: The device does not support the precision.
         ModelError: Windows are longer than the model's positions, or the teacher has no head.
+        TrainError: There is no teacher for what it should teach.
     """
     train, cluster = settings.train, growth(settings)
     allocate(train, cluster)
@@ -32,6 +37,7 @@ def check(settings: Settings) -> None:
     attention.check(models.load_config(settings.model.name), train.attention)
     if train.teacher is not None:
         models.check_answers(train.teacher)
+    correspondence.check(train, match)
     if not models.has_answering_head(settings.model.name):
         print(
             f"note: {settings.model.name} has no question-answering head: a new one is drawn from"
@@ -46,7 +52,8 @@ def check(settings: Settings) -> None:
     elif not os.environ.get("RAY_ADDRESS"):
         for size in (train.min_workers, train.max_workers):
             states = memory.memory_per_rank(num_parameters, train, train.precision, size)
-            memory.check_memory(size, sum(states.values()))
+            held = sum(states.values()) + correspondence.teacher_bytes(train)
+            memory.check_memory(size, held)
 
 
 def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> Kernels:
