@@ -220,7 +220,7 @@ def _tokenizer(model_name: str) -> Any:
     return load_tokenizer(model_name)
 
 
-def _blocks(questions: pa.Table, num_questions: int, first_row: int) -> list[pa.Table]:
+def _blocks(questions: pa.Table, num_questions: int, first_row: int = 0) -> list[pa.Table]:
     """Cut questions into blocks at changes of context, and number their rows."""
     rows = np.arange(first_row, first_row + questions.num_rows, dtype=np.int32)
     table = questions.append_column("row", pa.array(rows))
