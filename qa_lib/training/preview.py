@@ -8,7 +8,7 @@ from typing import Any
 
 from qa_lib import models, windows
 from qa_lib.config import Settings
-from qa_lib.data import Questions, load_held_out
+from qa_lib.data import Questions, load_held_out, splits_of
 from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
 from qa_lib.models import attention
@@ -74,6 +74,8 @@ def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> K
 def check_inputs(settings: Settings) -> dict[str, Any]:
     """Read what a job needs last, before it trains: the evaluation questions and the teacher.
 
+    Of the questions that the teacher alone teaches, only whether they are there.
+
     Returns:
         Counts of the evaluation questions, for the dry run.
 
@@ -87,6 +89,9 @@ def check_inputs(settings: Settings) -> dict[str, Any]:
     if settings.train.teacher:
         models.check_answers(settings.train.teacher)
         teacher.check(settings.train.teacher, settings.model.name)
+    more = settings.train.teacher_only_source
+    if more is not None:
+        splits_of(settings.data.model_copy(update={"source": more}))
     held_out = load_held_out(settings.data)
     if held_out is None:
         return {"num_eval_questions": 0}
