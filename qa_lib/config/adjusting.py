@@ -24,8 +24,8 @@ class AdjustSettings(Group):
     )
     layers: Literal["best", "first", "spread"] = Field(
         default="best",
-        description="Which num-layers stay: best, by divergence from the parent's logits after the "
-        "repair of the seams; the first ones; or spread from the first to the last.",
+        description="Which num-layers stay: best, those nearest to the parent's logits and answers "
+        "after the repair of the seams; the first ones; or spread from the first to the last.",
     )
     intermediate_size: int | None = Field(
         default=None, ge=1, description="Width of the feed-forward layers; none: unchanged."
