@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from qa_lib.windows import WindowSpec
 
 Batch = dict[str, "torch.Tensor"]
+Loss = Callable[["PreTrainedModel", Batch], "torch.Tensor"]
+"""Sums over the windows of a batch, so that each window's gradient is its own."""
 
 _WINDOWS_PER_BATCH = 8
 
@@ -93,6 +95,14 @@ def draw_windows(
     ]
 
 
+def span_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """Return the loss against the labels."""
+    from qa_lib.training.losses import window_losses
+
+    output = model(**model_inputs(batch))
+    return window_losses(output.start_logits, output.end_logits, batch).sum()
+
+
 def calibrate(
     model: PreTrainedModel,
     inputs: Iterable[str],
@@ -100,6 +110,7 @@ def calibrate(
     batches: Iterable[Batch],
     *,
     gradients: bool,
+    loss: Loss = span_loss,
 ) -> dict[str, Statistics]:
     """Run the model over calibration windows, and summarise inputs and outputs of its modules.
 
@@ -109,6 +120,7 @@ def calibrate(
         outputs: Names of the modules whose outputs to observe.
         batches: What `qa_lib.windows.collate` returns, labels included.
         gradients: Whether to compute gradients of the loss too.
+        loss: Of a batch.
 
     Returns:
         Statistics of inputs by the module's name; of outputs by `written(name)`.
@@ -120,7 +132,7 @@ def calibrate(
         batch = {key: value.to(model.device) for key, value in batch.items()}
         mask = batch["attention_mask"]
         with observe(model, inputs, outputs) as seen, torch.set_grad_enabled(gradients):
-            loss = span_loss(model, batch)
+            total = loss(model, batch)
         # Queries, keys and values read one tensor, whose gradient is the same for all of them.
         tensors = {
             id(tensor): tensor
@@ -128,7 +140,7 @@ def calibrate(
             for tensor in passes
             if of_tokens(tensor, mask)
         }
-        values = torch.autograd.grad(loss, list(tensors.values())) if gradients else ()
+        values = torch.autograd.grad(total, list(tensors.values())) if gradients else ()
         by_id = dict(zip(tensors, values, strict=gradients))
         summed: dict[tuple[int, ...], tuple[int, Statistics]] = {}
         for name, passes in seen.items():
@@ -139,17 +151,10 @@ def calibrate(
     return {name: _merged(of_module) for name, of_module in parts.items()}
 
 
-def span_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Return the loss summed over windows, so that each window's gradient is its own."""
-    from qa_lib.training.losses import window_losses
-
-    output = model(**model_inputs(batch))
-    return window_losses(output.start_logits, output.end_logits, batch).sum()
-
-
 def model_inputs(batch: Batch) -> dict[str, torch.Tensor]:
     """Return the parts of a batch that a model needs for logits."""
-    return {key: value for key, value in batch.items() if not key.endswith("_positions")}
+    others = ("_positions", "_logits")
+    return {key: value for key, value in batch.items() if not key.endswith(others)}
 
 
 def written(name: str) -> str:

@@ -12,26 +12,57 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _NUM_WINDOWS = 64  # enough to order sets of layers: these differ by far more than windows do
+_LONGEST = 30  # tokens of an answer, as in `evaluate.max_answer_length`
 
 
 class Reference:
-    """The parent's distributions over start and end, on some of the calibration windows."""
+    """The parent's distributions over start and end on calibration windows."""
 
     def __init__(self, parent: PreTrainedModel, batches: Iterable[Batch]) -> None:
-        """Run the parent; batches are taken from short windows to long ones, evenly."""
+        """Run the parent, on all windows; `divergence` takes some, from short to long, evenly."""
         every = list(batches)
         num_windows = sum(len(batch["input_ids"]) for batch in every)
-        self._batches = every[:: max(1, num_windows // _NUM_WINDOWS)]
-        self._expected = [_log_shares(parent, batch) for batch in self._batches]
+        self._every = [(batch, _log_shares(parent, batch)) for batch in every]
+        self._some = self._every[:: max(1, num_windows // _NUM_WINDOWS)]
 
     def divergence(self, model: PreTrainedModel) -> float:
         """Return the mean over windows of the Kullback-Leibler divergences of start and end."""
         total, count = 0.0, 0
-        for batch, expected in zip(self._batches, self._expected, strict=True):
+        for batch, expected in self._some:
             found = _log_shares(model, batch)
             total += float((expected.exp() * (expected - found)).sum())
             count += len(batch["input_ids"])
         return total / count
+
+    def agreement(self, model: PreTrainedModel) -> float:
+        """Return the mean F1, over all windows, of the tokens of its answer and the parent's.
+
+        Answers are what counts in the end. The divergence also counts how sure a model is of them,
+        which a cut changes and a short training mends.
+        """
+        import torch
+
+        total, count = 0.0, 0
+        for batch, expected in self._every:
+            (start, end), (first, last) = _spans(expected), _spans(_log_shares(model, batch))
+            common = (torch.minimum(end, last) - torch.maximum(start, first) + 1).clamp_min(0)
+            lengths = (end - start + 1) + (last - first + 1)
+            total += float((2 * common / lengths).double().sum())
+            count += len(start)
+        return total / count
+
+
+def _spans(log_shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return first and last token of each window's best answer, each (windows,)."""
+    import torch
+
+    start, end = log_shares
+    num_tokens = start.shape[1]
+    possible = torch.ones(num_tokens, num_tokens, dtype=torch.bool, device=start.device)
+    possible = possible.triu().tril(_LONGEST - 1)
+    scores = (start[:, :, None] + end[:, None, :]).masked_fill(~possible, -torch.inf)
+    best = scores.flatten(1).argmax(1)
+    return best // num_tokens, best % num_tokens
 
 
 def _log_shares(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
@@ -44,3 +75,27 @@ def _log_shares(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     logits = torch.stack([output.start_logits, output.end_logits]).double()
     padding = inputs["attention_mask"] == 0
     return logits.masked_fill(padding, -1e4).log_softmax(-1)
+
+
+def taught(parent: PreTrainedModel, batches: Iterable[Batch]) -> list[Batch]:
+    """Return the batches with the parent's logits beside them, for `divergence_loss`."""
+    import torch
+
+    found = []
+    for batch in batches:
+        batch = {key: value.to(parent.device) for key, value in batch.items()}
+        with torch.no_grad():
+            output = parent(**model_inputs(batch))
+        batch["teacher_start_logits"] = output.start_logits
+        batch["teacher_end_logits"] = output.end_logits
+        found.append(batch)
+    return found
+
+
+def divergence_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """Return the divergence from the parent's logits, summed over windows; labels do not count."""
+    from qa_lib.training.losses import distilled_losses
+
+    output = model(**model_inputs(batch))
+    logits = output.start_logits, output.end_logits
+    return distilled_losses(*logits, batch, weight=1.0, temperature=1.0).sum()

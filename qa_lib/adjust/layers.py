@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 Layers = tuple[int, ...]
 
 _MOST = 70  # sets of layers that are all tried: any of 8 layers, or 1 or 2 of 12
+_NUM_BEST = 4  # of the least divergence, of which the answers decide
 
 
 def best_layers(
     model: PreTrainedModel, num_kept: int, batches: Iterable[Batch], *, seams: Seams | None
 ) -> Layers:
-    """Choose the layers to keep by the divergence from the parent's logits on calibration windows.
+    """Choose the layers to keep: those whose model is nearest to the parent on calibration windows.
 
     All sets of layers are tried where they are few; else layers go one at a time, each the one
-    whose loss costs the least.
+    whose loss costs the least. Divergence from the parent's logits leaves the best few; of these
+    that one is kept whose answers are nearest to the parent's.
 
     Args:
         model: The parent, in evaluation mode.
@@ -42,22 +44,27 @@ def best_layers(
         return whole[:num_kept]
     reference = Reference(model, batches)
 
-    def best(sets: Iterable[Layers]) -> Layers:
+    def best(sets: Iterable[Layers], *, by_answers: bool) -> Layers:
         possible = [layers for layers in sets if _fits(model.config, layers)]
         if seams is not None:
             seams.measure(possible)
 
-        def divergence(layers: Layers) -> float:
+        def cut(layers: Layers) -> PreTrainedModel:
             repair = Repair() if seams is None else seams.repair(layers)
-            return reference.divergence(drop_layers(model, layers, repair.state()))
+            return drop_layers(model, layers, repair.state())
 
-        return min(possible, key=divergence) if len(possible) > 1 else possible[0]
+        if len(possible) > 1:
+            possible.sort(key=lambda layers: reference.divergence(cut(layers)))
+        if by_answers and len(possible) > 1:
+            return max(possible[:_NUM_BEST], key=lambda each: reference.agreement(cut(each)))
+        return possible[0]
 
     if math.comb(len(whole), num_kept) <= _MOST:
-        return best(itertools.combinations(whole, num_kept))
+        return best(itertools.combinations(whole, num_kept), by_answers=True)
     kept = whole
     while len(kept) > num_kept:
-        kept = best([(*kept[:gone], *kept[gone + 1 :]) for gone in range(len(kept))])
+        fewer = [(*kept[:gone], *kept[gone + 1 :]) for gone in range(len(kept))]
+        kept = best(fewer, by_answers=len(kept) == num_kept + 1)
     return kept
 
 

@@ -13,23 +13,27 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from qa_lib import evaluation, models, training
+from qa_lib import evaluation, models
 from qa_lib.adjust.plan import Plan
 from qa_lib.adjust.prune import obtain_plan, write_pruned
+from qa_lib.adjust.recovery import ADJUSTED, recover
+from qa_lib.adjust.stages import parents_layers, recover_stages
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out, load_questions
 from qa_lib.models import card
 from qa_lib.models.latency import LATENCY_SHAPES, affordable, measure_latency
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
-from qa_lib.runs.result import Adjusted, Evaluated, Trained
+from qa_lib.runs.result import Adjusted, Evaluated
 from qa_lib.runs.result_file import RESULT, read_result
 from qa_lib.runs.run_folder import PLAN, RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ADJUSTED, MODEL = "adjusted", "model"  # folders of a run: right after surgery, and at the end
+    from qa_lib.training.correspondence import Correspondence
+
+MODEL = "model"  # folder of a run's model at the end
 
 
 def adjust_and_recover(settings: Settings, run: RunFolder) -> None:
@@ -44,45 +48,38 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> None:
         AdjustError: The model cannot be adjusted as the settings say; nothing is written then.
     """
     recovers = settings.adjust.recover
+    questions, last, match = None, settings, None
+    if recovers:
+        questions = load_questions(settings.data, "train", quarantine_dir=run.path)
+        if settings.adjust.stages > 1:
+            last, match = recover_stages(settings, run, questions)
     if recovers and run.resumed and run.exists(PLAN) and run.exists("checkpoints"):
         # Cut, proved and scored before its training began, and not written again: the recovery may
         # yet be refused.
-        Plan.read(run).check_parent(models.fingerprint(settings.model.name), settings.model.name)
+        Plan.read(run).check_parent(models.fingerprint(last.model.name), last.model.name)
     else:
-        scores = _prune_and_score(settings, run, ADJUSTED if recovers else MODEL)
+        folder = ADJUSTED if recovers else MODEL
+        scores = _prune_and_score(last, run, folder, settings.model.name)
         if not recovers:
             run.write_result(scores, status="running")
-    if recovers:
-        questions = load_questions(settings.data, "train", quarantine_dir=run.path)
-        recover_and_score(settings, run, questions)
+        layers = parents_layers(run.result["kept_layers"], run.result.get("stages", []))
+        run.write_result(Adjusted(kept_layers=layers), status="running")
+    if questions is not None:
+        recover_and_score(last, run, questions, first=match)
     card.write_card(
         run, settings, made="adjusted and distilled" if recovers else "adjusted (not retrained)"
     )
 
 
-def recover(
-    settings: Settings, run: RunFolder, questions: Questions, *, last_step: int | None = None
-) -> Trained:
-    """Train the pruned model of a run, taught by its parent.
-
-    Args:
-        settings: `model.name` is the parent; `train` says how to train.
-        run: Holds `adjusted/`; receives `model/`.
-        questions: To train on.
-        last_step: As of `training.fine_tune`.
-
-    Returns:
-        What `training.fine_tune` returns.
-    """
-    model = settings.model.model_copy(update={"name": run.url(ADJUSTED)})
-    train = settings.train.model_copy(update={"teacher": _teacher(settings)})
-    student = settings.model_copy(update={"model": model, "train": train})
-    return training.fine_tune(student, run, questions, last_step=last_step)
-
-
-def recover_and_score(settings: Settings, run: RunFolder, questions: Questions) -> None:
+def recover_and_score(
+    settings: Settings,
+    run: RunFolder,
+    questions: Questions,
+    *,
+    first: Correspondence | None = None,
+) -> None:
     """Recover the pruned model of a run, and evaluate it; arguments as of `recover`."""
-    run.write_result(recover(settings, run, questions), status="running")
+    run.write_result(recover(settings, run, questions, first=first), status="running")
     scores = evaluation.evaluate_held_out(settings, run, run.url(MODEL))
     run.write_result(scores, status="running")
 
@@ -142,10 +139,13 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _prune_and_score(settings: Settings, run: RunFolder, folder: str) -> Evaluated:
-    """Write the pruned model into a folder of the run, and its scores and its parent's."""
-    run.write_result(*_prune_and_compare(settings, run, folder), status="running")
-    before = _parent_score(settings, run)
+def _prune_and_score(settings: Settings, run: RunFolder, folder: str, origin: str) -> Evaluated:
+    """Write the pruned model into a folder of the run, and its scores and those of `origin`.
+
+    That is the model that is cut, unless it was cut and recovered before.
+    """
+    run.write_result(*_prune_and_compare(settings, run, folder, origin), status="running")
+    before = _parent_score(settings, run, origin)
     run.write_result(
         Adjusted(**{f"{name}_before": before[name] for name in ("f1", "em") if name in before}),
         status="running",
@@ -157,7 +157,9 @@ def _prune_and_score(settings: Settings, run: RunFolder, folder: str) -> Evaluat
     return scores
 
 
-def _prune_and_compare(settings: Settings, run: RunFolder, folder: str) -> tuple[Adjusted, ...]:
+def _prune_and_compare(
+    settings: Settings, run: RunFolder, folder: str, origin: str
+) -> tuple[Adjusted, ...]:
     started_s = time.monotonic()
     name = settings.model.name
     parent = models.load(name, seed=settings.seed)
@@ -169,29 +171,18 @@ def _prune_and_compare(settings: Settings, run: RunFolder, folder: str) -> tuple
         )
     plan, texts = obtain_plan(settings, run, parent)
     child, pruned = write_pruned(settings, run, parent, plan, folder, texts=texts)
-    costs = compare(settings, parent, child)
+    whole = parent if name == origin else models.load(origin, seed=settings.seed)
+    costs = compare(settings, whole, child)
     rest = Adjusted(
-        parent=name,
-        parent_sha256=plan.parent_sha256,
+        parent=origin,
+        parent_sha256=models.fingerprint(origin),
         vocabulary_size=child.config.vocab_size,
         adjust_seconds=round(time.monotonic() - started_s, 2),
     )
     return pruned, costs, rest
 
 
-def _teacher(settings: Settings) -> str | None:
-    """Return the teacher of the recovery: the parent, unless its head is random.
-
-    A teacher without weight in the loss is not computed.
-    """
-    if not settings.train.distill_weight:
-        return None
-    if settings.train.teacher is not None:
-        return settings.train.teacher
-    return settings.model.name if models.has_answering_head(settings.model.name) else None
-
-
-def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
+def _parent_score(settings: Settings, run: RunFolder, name: str) -> dict[str, Any]:
     """Return the parent's scores, computed once for all children that are scored alike.
 
     A parent without a head has none.
@@ -200,9 +191,9 @@ def _parent_score(settings: Settings, run: RunFolder) -> dict[str, Any]:
     are cut and answers decoded.
     """
     questions = load_held_out(settings.data, quarantine_dir=run.path)
-    if questions is None or not models.has_answering_head(settings.model.name):
+    if questions is None or not models.has_answering_head(name):
         return {}
-    name, data = settings.model.name, settings.data
+    data = settings.data
     inputs = [models.fingerprint(name), questions.fingerprint, data.max_length, data.stride]
     inputs.append(settings.evaluate.model_dump_json(exclude={"semantic_model"}))
     inputs.append(settings.train.precision)

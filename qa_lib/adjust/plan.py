@@ -88,7 +88,7 @@ class Tensors:
                 f"The plan's refitted weights are missing: no {PLAN_TENSORS} was read with it.",
                 f"Keep plan.json and {PLAN_TENSORS} in one folder, as `make adjust` wrote them.",
             )
-        return load(self.content)
+        return dict(sorted(load(self.content).items()))  # safetensors returns them in any order
 
 
 # In JSON the hash of the file beside it.

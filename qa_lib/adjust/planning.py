@@ -6,17 +6,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qa_lib.adjust import importance
-from qa_lib.adjust.calibrate import Batch, Statistics, calibrate
+from qa_lib.adjust.calibrate import Batch, Loss, Statistics, calibrate, span_loss
 from qa_lib.adjust.coupling import groups_of
+from qa_lib.adjust.divergence import divergence_loss, taught
 from qa_lib.adjust.fold import measure_fold
 from qa_lib.adjust.groups import Groups
-from qa_lib.adjust.moments import measure_moments
+from qa_lib.adjust.moments import Moments, measure_moments
 from qa_lib.adjust.plan import Coupling, Fold, Indices, Keep, Plan
 from qa_lib.adjust.ragged_sizes import redistribute
 from qa_lib.adjust.seams import Repair, Seams
 from qa_lib.adjust.selection import cut_readers, readers
 from qa_lib.adjust.sizes import Sizes
-from qa_lib.adjust.surgery import changed_tensors, drop_layers
+from qa_lib.adjust.steps import scattered, sizes_between
+from qa_lib.adjust.surgery import build, changed_tensors, cut, drop_layers
 from qa_lib.config import AdjustSettings
 
 if TYPE_CHECKING:
@@ -44,8 +46,9 @@ def make_plan(
         sizes: The sizes to cut it to.
         batches: Calibration windows, as `qa_lib.windows.collate` returns them, labels included;
             iterated over several times.
-        settings: How to score (`importance`), whether to `fold` and `refit`, and in steps of how
-            many units (`round_to`) ragged layers share them; the defaults where None.
+        settings: How to score (`importance`), in how many `steps`, whether to `fold` and `refit`,
+            and in steps of how many units (`round_to`) ragged layers share them; the defaults
+            where None.
         parent_sha256: The parent's fingerprint.
         vocabulary: The tokens that stay; all where None.
         seams: The model's, where they were measured before.
@@ -55,53 +58,91 @@ def make_plan(
         AdjustError: The model's family is not supported.
     """
     settings = settings or AdjustSettings()
-    refits = settings.fold and settings.refit
-    repair = (seams or Seams(model, batches)).repair(sizes.layers) if refits else Repair()
-    short = drop_layers(model, sizes.layers, repair.state())
-    groups = groups_of(short.config)
-    statistics = _statistics(short, groups, batches, settings)
-    scores = importance.score(
-        groups,
-        settings.importance,
-        weights=short.state_dict(),
-        statistics=statistics,
-        folds=settings.fold,
-        seed=seed,
-    )
+    repair = Repair()
+    if settings.repairs_seams:
+        repair = (seams or Seams(model, batches)).repair(sizes.layers)
+    short = _Short(drop_layers(model, sizes.layers, repair.state()), batches, settings)
+    scores = _score(short.model, short.statistics, settings, seed)
+    windows = taught(model, batches) if settings.steps > 1 else []
+    for between in sizes_between(model.config, sizes, settings.steps, settings.round_to):
+        keep = importance.choose(short.groups, scores, between)
+        state = cut(short.model.state_dict(), short.groups, keep, short.fold(keep, repair))
+        child = build(between.apply(model.config), state)
+        statistics = _statistics(child, windows, settings, divergence_loss)
+        scores = scattered(_score(child, statistics, settings, seed), short.groups, keep)
     sizes = redistribute(scores, sizes, settings.round_to)
-    keep = importance.choose(groups, scores, sizes, vocabulary)
-    fold = Fold()
-    if settings.fold:
-        names = [name for _, name in cut_readers(groups, keep)]
-        moments = measure_moments(short, names, batches) if refits else None
-        fold = measure_fold(
-            short, groups, keep, statistics, batches, moments=moments, repair=repair
-        )
+    keep = importance.choose(short.groups, scores, sizes, vocabulary)
+    fold = short.fold(keep, repair)
     return Plan(
         family=model.config.model_type,
         parent_sha256=parent_sha256,
         importance=settings.importance,
         keep=keep,
         scores={name: tuple(values.float().tolist()) for name, values in scores.items()},
-        groups=_couplings(groups, keep),
+        groups=couplings(short.groups, keep),
         fold=fold,
-        changed=changed_tensors(groups, keep, fold),
+        changed=changed_tensors(short.groups, keep, fold),
+    )
+
+
+class _Short:
+    """The parent without the layers that go, its seams repaired: what units are scored on."""
+
+    def __init__(
+        self, model: PreTrainedModel, batches: Iterable[Batch], settings: AdjustSettings
+    ) -> None:
+        self.model, self._batches, self._settings = model, batches, settings
+        self.groups = groups_of(model.config)
+        self.statistics = _statistics(model, batches, settings, span_loss)
+        self._moments: dict[str, Moments] = {}  # by the map that reads the units
+
+    def fold(self, keep: Keep, repair: Repair) -> Fold:
+        """Measure what the units of a choice take over from the others."""
+        settings = self._settings
+        if not settings.fold:
+            return Fold()
+        if settings.refits:
+            names = [name for _, name in cut_readers(self.groups, keep)]
+            new = [name for name in names if name not in self._moments]
+            self._moments |= measure_moments(self.model, new, self._batches)
+        return measure_fold(
+            self.model,
+            self.groups,
+            keep,
+            self.statistics,
+            self._batches,
+            moments=self._moments if settings.refits else None,
+            repair=repair,
+        )
+
+
+def _score(
+    model: PreTrainedModel, statistics: dict[str, Statistics], settings: AdjustSettings, seed: int
+) -> importance.Scores:
+    return importance.score(
+        groups_of(model.config),
+        settings.importance,
+        weights=model.state_dict(),
+        statistics=statistics,
+        folds=settings.fold,
+        seed=seed,
     )
 
 
 def _statistics(
-    model: PreTrainedModel, groups: Groups, batches: Iterable[Batch], settings: AdjustSettings
+    model: PreTrainedModel, batches: Iterable[Batch], settings: AdjustSettings, loss: Loss
 ) -> dict[str, Statistics]:
     """Run the calibration windows if scores or folds need them."""
-    method = settings.importance
+    method, groups = settings.importance, groups_of(model.config)
     if method in ("magnitude", "random") and not settings.fold:
         return {}
     names = [name for _, name in readers(groups)]
     queries = [names[0] for names in groups.queries]
-    return calibrate(model, names, queries, batches, gradients=method == "taylor")
+    return calibrate(model, names, queries, batches, gradients=method == "taylor", loss=loss)
 
 
-def _couplings(groups: Groups, keep: Keep) -> dict[str, Coupling]:
+def couplings(groups: Groups, keep: Keep) -> dict[str, Coupling]:
+    """Return what each group couples, and how many of its units stay, by its name."""
     return {
         group.name: Coupling(
             width=group.width,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -257,11 +258,16 @@ def _sizes(
             "Pass a size, for example --adjust.intermediate-size"
             f" {sizes.intermediate_size // 2}, or --adjust.target-speedup 2.0.",
         )
+    if seams is not None and len(sizes.layers) < len(whole.layers) and not seams.repairable:
+        print(
+            f"note: the layers of this {parent.config.model_type} model share their weights, so"
+            " that no seam is repaired where passes are dropped: recover it (--adjust.recover).",
+            file=sys.stderr,
+        )
     if seams is None or not _chooses(wish):
         return sizes
-    layers = best_layers(
-        parent, len(sizes.layers), batches, seams=seams if wish.fold and wish.refit else None
-    )
+    repaired = seams if wish.repairs_seams else None
+    layers = best_layers(parent, len(sizes.layers), batches, seams=repaired)
     return replace(sizes, layers=layers)
 
 

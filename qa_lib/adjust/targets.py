@@ -137,7 +137,7 @@ def _with_layers(
     count = len(sizes.layers)
     if settings.layers == "spread":
         return replace(sizes, layers=spread_layers(model.config.num_hidden_layers, count))
-    repaired = seams if settings.fold and settings.refit else None
+    repaired = seams if settings.repairs_seams else None
     return replace(sizes, layers=best_layers(model, count, batches, seams=repaired))
 
 
@@ -149,9 +149,10 @@ def _loss(
     seams: Seams,
     seed: int,
 ) -> float:
-    """Return the loss on the calibration windows right after surgery."""
+    """Return the loss on the calibration windows right after surgery, in one step."""
     import torch
 
+    settings = settings.model_copy(update={"steps": 1})
     child = apply(model, make_plan(model, sizes, batches, settings, seams=seams, seed=seed))
     with torch.inference_mode():
         return sum(float(span_loss(child, batch)) for batch in batches)

@@ -24,8 +24,8 @@ class AdjustSettings(Group):
     )
     layers: Literal["best", "first", "spread"] = Field(
         default="best",
-        description="Which num-layers stay: best, by divergence from the parent's logits after the "
-        "repair of the seams; the first ones; or spread from the first to the last.",
+        description="Which num-layers stay: best, those nearest to the parent's logits and answers "
+        "after the repair of the seams; the first ones; or spread from the first to the last.",
     )
     intermediate_size: int | None = Field(
         default=None, ge=1, description="Width of the feed-forward layers; none: unchanged."
@@ -64,8 +64,17 @@ class AdjustSettings(Group):
     )
     refit: bool = Field(
         default=True,
-        description="With fold: refit by least squares what reads the removed units, and repair "
-        "the seams where layers are dropped.",
+        description="With fold: refit by least squares what reads the removed units.",
+    )
+    seams: bool = Field(
+        default=True, description="With refit: repair the seams where layers are dropped."
+    )
+    steps: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Steps in which units go, in equal ratios; after each, those that are left are "
+        "scored anew by the divergence from the parent's logits.",
     )
     calibration_windows: int = Field(
         default=256, ge=1, le=65536, description="Training windows to score units and refit on."
@@ -89,11 +98,35 @@ class AdjustSettings(Group):
         description="Find the sizes that keep this fraction of the parameters.",
     )
     recover: bool = Field(default=False, description="Distil the parent into the adjusted model.")
+    stages: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Cut and recover in this many stages, in equal ratios, each with all of train's"
+        " epochs or steps.",
+    )
+
+    @property
+    def refits(self) -> bool:
+        """Whether what reads removed units is refitted."""
+        return self.fold and self.refit
+
+    @property
+    def repairs_seams(self) -> bool:
+        """Whether the seams of dropped layers are repaired."""
+        return self.refits and self.seams
 
     def broken_rules(self) -> BrokenRules:
         """Yield the rules that do not hold."""
         yield from self._contradictory_ways()
         yield from self._contradictory_layers()
+        if self.steps > 1 and self.ragged:
+            yield (
+                ("adjust.steps", "adjust.ragged"),
+                f"adjust.steps ({self.steps}) and adjust.ragged exclude each other: ragged layers"
+                " are cut at once",
+            )
+        yield from self._broken_stages()
         hidden, heads = self.hidden_size, self.num_heads
         if hidden is not None and heads is not None and hidden % heads and not self.ragged:
             yield (
@@ -101,6 +134,22 @@ class AdjustSettings(Group):
                 f"adjust.num_heads ({heads}) must divide adjust.hidden_size ({hidden}): the "
                 f"nearest size that it divides is {max(heads, round(hidden / heads) * heads)}",
             )
+
+    def _broken_stages(self) -> BrokenRules:
+        if self.stages == 1:
+            return
+        if not self.recover:
+            yield (
+                ("adjust.stages", "adjust.recover"),
+                f"adjust.stages ({self.stages}) needs adjust.recover: a stage ends in a recovery",
+            )
+        for name in ("keep_layers", *_TARGETS, "plan", "ragged"):
+            if getattr(self, name):
+                yield (
+                    ("adjust.stages", f"adjust.{name}"),
+                    f"adjust.stages ({self.stages}) and adjust.{name} exclude each other: stages"
+                    " are cut between given numbers and widths",
+                )
 
     def _contradictory_ways(self) -> BrokenRules:
         """Sizes, a target and a plan are three ways to say what stays: one at a time."""

@@ -116,6 +116,42 @@ class TrainSettings(Group):
         default=2.0, gt=0.0, le=100.0, description="Softmax temperature of the distillation."
     )
 
+    hidden_weight: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1000.0,
+        description="Weight of the teacher's hidden states, layer by layer, of a student that was "
+        "cut from it: the share of their variance that the student misses.",
+    )
+    relation_weight: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1000.0,
+        description="Weight of the teacher's attention relations in the student's last layer.",
+    )
+    inner_decay: float = Field(
+        default=1 / 3,
+        ge=0.0,
+        le=1.0,
+        description="Last part of the steps, in which the weights of hidden states and relations "
+        "fall to zero.",
+    )
+    teacher_only_source: Name | None = Field(
+        default=None,
+        description="More training questions, named as data.source is, whose answers are not read: "
+        "only the teacher's logits teach them. Held-out articles are left out; none: no more.",
+    )
+    teacher_only_limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="Take a fixed sample of this many of them; none: all.",
+    )
+
+    @property
+    def teaches_inside(self) -> bool:
+        """Whether the teacher's inner states are taught, not only its logits."""
+        return self.hidden_weight > 0 or self.relation_weight > 0
+
     @property
     def min_workers(self) -> int:
         """Fewest training processes that a group may have."""
@@ -161,6 +197,11 @@ class TrainSettings(Group):
                 ("train.micro_batch", "train.global_batch", "train.num_workers"),
                 f"train.micro_batch ({self.micro_batch}) must divide a worker's share of the "
                 f"global batch ({batch} / {workers} = {share}): {fitting} does",
+            )
+        if self.teacher_only_limit is not None and self.teacher_only_source is None:
+            yield (
+                ("train.teacher_only_limit", "train.teacher_only_source"),
+                "train.teacher_only_limit needs train.teacher_only_source",
             )
         if self.precision == "fp16" and self.device == "cpu":
             yield (

@@ -20,17 +20,20 @@ from qa_lib.data.loading import (
 )
 from qa_lib.data.schema import SCHEMA, Questions, Split, fingerprint
 from qa_lib.data.shards import context_edges, write_shards
+from qa_lib.data.unlabelled import Unlabelled, load_unlabelled
 
 __all__ = [
     "SCHEMA",
     "Questions",
     "Split",
+    "Unlabelled",
     "context_edges",
     "fingerprint",
     "is_on_hub",
     "is_table",
     "load_questions",
     "load_splits",
+    "load_unlabelled",
     "load_held_out",
     "read_questions",
     "splits_of",

@@ -32,7 +32,7 @@ Base = Literal["train", "eval"]  # what sources hold
 
 
 def load_questions(
-    data: DataSettings, split: Split, *, quarantine_dir: str | None = None
+    data: DataSettings, split: Split, *, quarantine_dir: str | None = None, labels: bool = True
 ) -> Questions:
     """Load the questions of a split, validated.
 
@@ -47,6 +47,7 @@ def load_questions(
         split: `train`, `eval` or `holdout`.
         quarantine_dir: Local folder or URL for `quarantine-SPLIT.jsonl`: the rows left out, with
             reasons. Without it they are only counted.
+        labels: Whether to read the answers; without, no question has one, and none is needed.
 
     Raises:
         DataError: The questions cannot be found or read, or more than `data.bad_row_limit` of the
@@ -56,7 +57,10 @@ def load_questions(
     base: Base = "eval" if split == "eval" else "train"
     parts = _read(source, base, data)
     table = _identified(pa.concat_tables([part for _, part in parts]))
-    _check_gold(table, source, base)
+    if labels:
+        _check_gold(table, source, base)
+    else:
+        table = _without_answers(table)
     checked = validation.check(table, all_golds_count=base == "eval")
     if checked.bad:
         quarantine.set_aside(table, parts, checked.bad, data, base, quarantine_dir)
@@ -66,7 +70,7 @@ def load_questions(
     if base == "train" and (data.holdout_articles or split == "holdout"):
         table = _part_articles(table, data.holdout_articles, split, source)
     limit = data.train_limit if split == "train" else data.eval_limit
-    return Questions(_sample(table, limit), split, source, len(checked.bad), checked.notes)
+    return Questions(sample(table, limit), split, source, len(checked.bad), checked.notes)
 
 
 def read_questions(source: str, data: DataSettings) -> pa.Table:
@@ -272,7 +276,16 @@ def _check_gold(table: pa.Table, source: str, split: str) -> None:
             )
 
 
-def _sample(table: pa.Table, limit: int | None) -> pa.Table:
+def _without_answers(table: pa.Table) -> pa.Table:
+    """Empty the list of answers of every question, and say that this is meant."""
+    schema, num_rows = table.schema, table.num_rows
+    none = pa.array([{"text": [], "answer_start": []}] * num_rows, schema.field("answers").type)
+    table = table.set_column(schema.get_field_index("answers"), "answers", none)
+    meant = pa.array(np.ones(num_rows, bool))
+    return table.set_column(schema.get_field_index("is_impossible"), "is_impossible", meant)
+
+
+def sample(table: pa.Table, limit: int | None) -> pa.Table:
     """Take `limit` rows from the whole table, in its order.
 
     The first 8,000 rows of SQuAD are of a few articles, and teach and measure less than 8,000 of

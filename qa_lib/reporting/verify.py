@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from qa_lib import models, windows
 from qa_lib.config import DataSettings, Settings
-from qa_lib.data import Questions, Split, load_questions
+from qa_lib.data import Questions, Split, load_questions, load_unlabelled
 from qa_lib.doctor import Finding
 from qa_lib.errors import CheckpointError, UserError
 from qa_lib.evaluation import PREDICTIONS, metrics
@@ -31,7 +31,7 @@ from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.result_file import lost_writer
 from qa_lib.runs.run_folder import CONFIG, METRICS, RESULT, RunFolder
-from qa_lib.training import LEDGER, check_ledger, checkpoints_of, plan_of, read_ledger
+from qa_lib.training import LEDGER, check_ledger, checkpoints_of, plan_of, read_ledger, teacher_only
 from qa_lib.training.sources import SOURCES, content_sha256
 
 _STOCK_LOAD_S = 300
@@ -178,7 +178,32 @@ def _cut(
         raise _NotChecked(f"{data.source} holds other questions than the run trained on")
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     tokenizer = models.load_tokenizer(run.url("model"))
-    return windows.build(questions.table, tokenizer, spec, characters=False).table
+    cut = windows.build(questions.table, tokenizer, spec, characters=False).table
+    if settings.train.teacher_only_source is None:
+        return cut
+    more = _unlabelled(result, settings, data, questions)
+    first_row = len(questions)
+    added = windows.build(more.table, tokenizer, spec, first_row=first_row, characters=False).table
+    pairs = ((cut, True), (added, False))
+    return pa.concat_tables(
+        [part for table, known in pairs for part in teacher_only.marked([table], is_labelled=known)]
+    )
+
+
+def _unlabelled(
+    result: dict[str, Any], settings: Settings, data: DataSettings, questions: Questions
+) -> Questions:
+    """Load the questions that only the teacher taught."""
+    train = settings.train
+    source = train.teacher_only_source
+    assert source is not None
+    try:
+        found = load_unlabelled(data, source, questions, limit=train.teacher_only_limit).questions
+    except UserError as error:
+        raise _NotChecked(error.problem) from None
+    if found.fingerprint != result["teacher_only_fingerprint"]:
+        raise _NotChecked(f"{source} holds other questions than the run trained on")
+    return found
 
 
 def _proved(data: DataSettings, fingerprint: str) -> str:

@@ -118,6 +118,7 @@ def _read_by(settings: Settings) -> Iterator[tuple[str, str]]:
     values = {
         "--model.name": settings.model.name,
         "--train.teacher": settings.train.teacher,
+        "--train.teacher-only-source": settings.train.teacher_only_source,
         "--search.parent": settings.search.parent,
         "--data.source": settings.data.source,
         "--data.eval-source": settings.data.eval_source,

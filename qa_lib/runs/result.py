@@ -60,6 +60,22 @@ class Trained(Section):
 
     num_train_questions: int = _field("training questions", "Questions with at least one window.")
     num_train_windows: int = _field("training windows", "Windows of those questions.")
+    num_teacher_only_questions: int = _field(
+        "questions taught alone", "More questions, whose labels were not used."
+    )
+    num_teacher_only_windows: int = _field(
+        "windows taught alone", "Their windows, which the training windows include."
+    )
+    num_teacher_only_held_out: int = _field(
+        "questions of held-out articles left out",
+        "Of those questions, left out: they are of held-out articles.",
+    )
+    num_teacher_only_known: int = _field(
+        "labelled questions left out", "Of those questions, left out: they are trained on by label."
+    )
+    teacher_only_fingerprint: str = _field(
+        "questions taught alone, content", "SHA-256 of the questions taught alone."
+    )
     num_window_passes: int = _field(
         "training windows, all epochs", "Windows trained, repeats counted."
     )
@@ -204,6 +220,9 @@ class Evaluated(Scored):
 class Sized(Section):
     """The sizes of an adjusted model."""
 
+    stages: list[dict[str, Any]] = _field(
+        "earlier stages", "Sizes, window passes and seconds of each stage before the last."
+    )
     kept_layers: list[int] = _field("layers kept", "Which layers of the parent stay, from 0.")
     hidden_size: int = _field("hidden size", "Width of the residual stream.")
     num_heads: int = _field("heads", "Attention heads of a layer; the mean where layers differ.")

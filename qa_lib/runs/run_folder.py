@@ -31,7 +31,7 @@ METRICS = "metrics.jsonl"
 PLAN, PLAN_TENSORS = "plan.json", "plan.safetensors"  # of an adjustment
 TRIALS = "trials.parquet"  # of a search
 
-_RESUMABLE = {"checkpoints", "parent", "search.jsonl"}
+_RESUMABLE = {"checkpoints", "parent", "search.jsonl", "stages"}
 
 
 class RunFolder(Folder):

@@ -77,6 +77,10 @@ class TrialTask:
             update={
                 "learning_rate": setting.learning_rate,
                 "distill_weight": setting.distill_weight,
+                "hidden_weight": 0.0,  # the chosen model's recovery alone is taught inside
+                "relation_weight": 0.0,
+                "teacher_only_source": None,
+                "teacher_only_limit": None,
                 "max_steps": self.budgets[-1],
                 "epochs": math.ceil(self.budgets[-1] / steps_per_epoch),
             }

@@ -59,6 +59,7 @@ def tokenize(
     *,
     offsets: bool,
     storage: str | None = None,
+    first_row: int = 0,
 ) -> WindowSet:
     """Cut questions into windows, with Ray Data if there are many.
 
@@ -69,6 +70,7 @@ def tokenize(
         offsets: Keep the character offsets, which decoding needs and training does not.
         storage: Where runs are kept: the windows of more than half a million questions go there,
             and are found again. None keeps them in memory.
+        first_row: Number of the first question, for the column `row`.
 
     Raises:
         DataError: No question fits a window.
@@ -80,11 +82,11 @@ def tokenize(
         return _stored(questions, storage, how)
     if questions.num_rows <= _MAX_QUESTIONS_HERE:
         # A second of work: less than the start of other processes.
-        (block,) = _blocks(questions, questions.num_rows)
+        (block,) = _blocks(questions, questions.num_rows, first_row)
         blocks = [ray.put(_tokenize_block(block, **how))]
     else:
         size = questions_per_block(questions.num_rows)
-        cut = _mapped(_tokenize_block, _blocks(questions, size), how)
+        cut = _mapped(_tokenize_block, _blocks(questions, size, first_row), how)
         blocks = cut.materialize().to_arrow_refs()
     pairs = zip(blocks, ray.get(blocks), strict=True)
     tables = [(ref, table) for ref, table in pairs if table.num_rows]
@@ -93,7 +95,7 @@ def tokenize(
     rows = np.concatenate([table["row"].to_numpy() for _, table in tables])
     sizes = [table.num_rows for _, table in tables]
     has_window = np.zeros(questions.num_rows, bool)
-    has_window[rows] = True
+    has_window[rows - first_row] = True
     return WindowSet(
         blocks=[ref for ref, _ in tables],
         starts=np.cumsum([0, *sizes[:-1]]),
@@ -218,8 +220,9 @@ def _tokenizer(model_name: str) -> Any:
     return load_tokenizer(model_name)
 
 
-def _blocks(questions: pa.Table, num_questions: int) -> list[pa.Table]:
+def _blocks(questions: pa.Table, num_questions: int, first_row: int = 0) -> list[pa.Table]:
     """Cut questions into blocks at changes of context, and number their rows."""
-    table = questions.append_column("row", pa.array(np.arange(questions.num_rows, dtype=np.int32)))
+    rows = np.arange(first_row, first_row + questions.num_rows, dtype=np.int32)
+    table = questions.append_column("row", pa.array(rows))
     edges = context_edges(table["context"], num_questions)
     return [table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]

@@ -17,7 +17,7 @@ from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.training import dataset, notice, preview, sources, teacher
+from qa_lib.training import dataset, notice, preview, sources, teacher, teacher_only
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.ledger import check_ledger, read_ledger
 from qa_lib.training.micro_batch import micro_batch_of
@@ -37,12 +37,18 @@ if TYPE_CHECKING:
     import ray
 
     from qa_lib.data import Questions
+    from qa_lib.training.correspondence import Correspondence
 
 _NEVER_S = 1e9
 
 
 def fine_tune(
-    settings: Settings, run: RunFolder, questions: Questions, *, last_step: int | None = None
+    settings: Settings,
+    run: RunFolder,
+    questions: Questions,
+    *,
+    last_step: int | None = None,
+    match: Correspondence | None = None,
 ) -> Trained:
     """Train a model on all windows of the questions and write it to the run's `model/`.
 
@@ -53,6 +59,7 @@ def fine_tune(
         questions: To train on.
         last_step: Write the model after this many optimizer steps; a later call can continue. None
             takes all steps of the plan.
+        match: Where the teacher has the student's states, of a student that was cut from it.
 
     Returns:
         Counts, steps, speed, world size and ZeRO stage.
@@ -60,27 +67,36 @@ def fine_tune(
     Raises:
         ResourceError: The machine or cluster cannot hold the workers.
         DataError: No question fits a window.
+        TrainError: The settings teach inside a student that was not cut from its teacher.
     """
-    preview.check(settings)
+    preview.check(settings, match)
+    unlabelled = teacher_only.load(settings, questions)
     start_ray()
     allocation = allocate(settings.train, growth(settings))
     monitor = start_monitor()  # while the windows are cut
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    train = settings.train
+    # What is added to the windows is in memory: a teacher's logits, whether they are labelled.
+    in_memory = train.teacher_only_source or (train.teacher and not train.teaches_inside)
     window_set = dataset.tokenize(
         questions.table,
         settings.model.name,
         spec,
         offsets=False,
-        # A teacher's logits stand beside the windows, in memory.
-        storage=None if settings.train.teacher else settings.storage,
+        storage=None if in_memory else settings.storage,
     )
+    facts: dict[str, Any] = {}
+    if unlabelled is not None:
+        window_set, facts = teacher_only.joined(settings, window_set, len(questions), unlabelled)
     plan = plan_of(settings, window_set.lengths)
     origin = sources.fingerprints(settings, window_set.blocks)
     check_resumable(settings, run, plan, origin)
     run.begin()
-    teacher_facts: dict[str, Any] = {}
-    if settings.train.teacher:
+    if settings.train.teaches_inside:  # the ranks run the teacher, which gives its logits too
+        facts["teacher"] = settings.train.teacher
+    elif settings.train.teacher:
         window_set, teacher_facts = teacher.attach(settings, window_set)
+        facts |= teacher_facts
     task = TrainTask(
         settings=settings,
         run_path=run.path,
@@ -90,9 +106,10 @@ def fine_tune(
         monitor=monitor,
         last_step=min(last_step or plan.num_steps, plan.num_steps),
         sources=origin,
+        match=match if settings.train.teaches_inside else None,
     )
     started = time.monotonic()
-    facts = _train(task, run, window_set, allocation)
+    facts |= _train(task, run, window_set, allocation)
     ledger = read_ledger(run)
     check_ledger(ledger, plan, facts["steps"])
     return Trained(
@@ -105,7 +122,6 @@ def fine_tune(
         holdout_titles=_holdout_titles(settings),
         train_seconds=round(time.monotonic() - started, 2),
         micro_batch=task.micro_batch,
-        **teacher_facts,
         **facts,
     )
 
@@ -213,7 +229,9 @@ def check_resumable(
         return
     if STATE not in {file.name for file in found.files}:
         raise CheckpointError(f"{found.directory} was written by an earlier version.", OLD_REMEDY)
-    wanted, saved = identity_of(settings), found.meta["settings"]
+    # What an earlier version did not know was as it is by default.
+    wanted = identity_of(settings)
+    saved = identity_of(Settings()) | found.meta["settings"]
     changed = [flag for flag in wanted if saved.get(flag) != wanted[flag]]
     if changed:
         asked, written = (

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from qa_lib.config import TrainSettings
 from qa_lib.training.batch_plan import num_micro_batches
 from qa_lib.training.group import seed_dropout
+from qa_lib.training.inner import InnerTeacher, inner_share
 from qa_lib.training.losses import Batch, Losses, losses_of
 from qa_lib.training.optimizer import build_optimizer, learning_rate
 from qa_lib.training.state import TrainingState
@@ -100,6 +101,7 @@ class Engine:
         micro_batch: int,
         seed: int = 0,
         losses: Losses | None = None,
+        inner: InnerTeacher | None = None,
     ) -> None:
         """Hand the model to DeepSpeed.
 
@@ -112,10 +114,12 @@ class Engine:
             micro_batch: Windows per rank and micro-step.
             seed: Of dropout.
             losses: None: those that the settings ask for.
+            inner: Runs beside the model, and teaches it inside.
         """
         import deepspeed
 
         self.losses = losses or losses_of(train)
+        self._inner = inner
         self.settings = train
         self.num_steps = num_steps
         self.seed = seed
@@ -298,7 +302,11 @@ class Engine:
             return parameter.detach().float().cpu().clone()
 
     def _losses(self, batch: Batch) -> torch.Tensor:
-        output = self._engine(**{name: batch[name] for name in _INPUTS if name in batch})
+        inputs = {name: batch[name] for name in _INPUTS if name in batch}
+        if self._inner is not None:
+            share = inner_share(self.settings, self.step_number, self.num_steps)
+            return self._inner.losses(self._engine, self.model, inputs, batch, self.losses, share)
+        output = self._engine(**inputs)
         return self.losses(output.start_logits, output.end_logits, batch)
 
     def _set_learning_rate(self, rate: float) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 
 from qa_lib import windows
-from qa_lib.training import teacher
+from qa_lib.training import teacher, teacher_only
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.losses import Batch
@@ -99,6 +99,7 @@ def collate(step: int, tables: list[pa.Table], num_windows: int, pad: windows.Pa
     for table in tables:
         batch = windows.collate(table, pad)
         batch |= teacher.collate(table, batch["input_ids"].shape[1])
+        batch |= teacher_only.collate(table)
         weights = table["weight"].to_numpy().astype(np.float32)
         micro_batches.append((batch, torch.from_numpy(weights)))
     return StepBatch(step, tables, micro_batches, num_windows)

@@ -2,7 +2,8 @@
 
 A batch comes from `windows.collate`: int64 tensors `attention_mask` (windows, tokens) and
 `start_positions`, `end_positions` (windows,). For distillation it also holds
-`teacher_start_logits` and `teacher_end_logits`, float32 of shape (windows, tokens).
+`teacher_start_logits` and `teacher_end_logits`, float32 of shape (windows, tokens); and where some
+windows have no label, float32 `labelled` (windows,), 1 or 0.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def distilled_losses(
         start_logits: (windows, tokens).
         end_logits: (windows, tokens).
         batch: Labels and the teacher's logits.
-        weight: Of the teacher, from 0 to 1; the labels get the rest.
+        weight: Of the teacher, from 0 to 1; the labels get the rest. A window without a label has
+            the teacher's whole loss.
         temperature: Softens both distributions.
 
     Source:
@@ -71,7 +73,9 @@ def distilled_losses(
         # Masked padding has probability 0 in both, and adds nothing.
         divergence += 0.5 * kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
     labels = window_losses(start_logits, end_logits, batch)
-    return (1 - weight) * labels + weight * temperature**2 * divergence
+    teachers = temperature**2 * divergence
+    mixed = (1 - weight) * labels + weight * teachers
+    return torch.where(batch["labelled"] > 0, mixed, teachers) if "labelled" in batch else mixed
 
 
 def losses_of(train: TrainSettings) -> Losses:

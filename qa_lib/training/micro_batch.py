@@ -16,6 +16,7 @@ from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
 from qa_lib.machines import devices, memory
 from qa_lib.machines.memory import memory_per_rank
+from qa_lib.training.correspondence import teacher_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +95,7 @@ def estimate(settings: Settings, longest: int, free_bytes: int) -> int:
     # On a CPU weights, gradients and moments are fp32 at any precision.
     num_parameters = models.num_stored_parameters(settings.model.name)
     states = sum(memory_per_rank(num_parameters, train, "fp32", train.min_workers).values())
+    states += teacher_bytes(train)
     room = (1 - _CPU_MARGIN) * free_bytes - states - memory.WORKER_BYTES
     config = models.load_config(settings.model.name)
     each = activation_bytes(config, longest, checkpointing=train.gradient_checkpointing)
@@ -134,7 +136,8 @@ def _probe(settings: Settings, longest: int, share: int) -> int:
     # All parameters, although a rank of ZeRO 3 holds a part of them only: on the safe side.
     model.to(device)
     optimizer_bytes = 0 if train.offload_optimizer else states["optimizer"]
-    held = torch.empty(optimizer_bytes + 4 * REDUCE_BUCKET, dtype=torch.uint8, device=device)
+    num_bytes = optimizer_bytes + 4 * REDUCE_BUCKET + teacher_bytes(train)
+    held = torch.empty(num_bytes, dtype=torch.uint8, device=device)
     total = torch.cuda.get_device_properties(device).total_memory
 
     def fits(num_windows: int) -> bool:

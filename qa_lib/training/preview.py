@@ -8,23 +8,28 @@ from typing import Any
 
 from qa_lib import models, windows
 from qa_lib.config import Settings
-from qa_lib.data import Questions, load_held_out
+from qa_lib.data import Questions, load_held_out, splits_of
 from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
 from qa_lib.models import attention
 from qa_lib.models.kernels import Kernels, Workload, choose
-from qa_lib.training import teacher
+from qa_lib.training import correspondence, teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.micro_batch import activation_bytes, micro_batch_of, unmeasured_micro_batch
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, match: correspondence.Correspondence | None = None) -> None:
     """Check, before Ray starts, that machine and model can do what the settings ask for.
+
+    Args:
+        settings: Of a training.
+        match: Where the teacher has the student's states, of a student that was cut from it.
 
     Raises:
         ResourceError: Too few CPUs or GPUs, or too little memory.
         ConfigError: The device does not support the precision.
         ModelError: Windows are longer than the model's positions, or the teacher has no head.
+        TrainError: There is no teacher for what it should teach.
     """
     train, cluster = settings.train, growth(settings)
     allocate(train, cluster)
@@ -32,6 +37,7 @@ def check(settings: Settings) -> None:
     attention.check(models.load_config(settings.model.name), train.attention)
     if train.teacher is not None:
         models.check_answers(train.teacher)
+    correspondence.check(train, match)
     if not models.has_answering_head(settings.model.name):
         print(
             f"note: {settings.model.name} has no question-answering head: a new one is drawn from"
@@ -46,7 +52,8 @@ def check(settings: Settings) -> None:
     elif not os.environ.get("RAY_ADDRESS"):
         for size in (train.min_workers, train.max_workers):
             states = memory.memory_per_rank(num_parameters, train, train.precision, size)
-            memory.check_memory(size, sum(states.values()))
+            held = sum(states.values()) + correspondence.teacher_bytes(train)
+            memory.check_memory(size, held)
 
 
 def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> Kernels:
@@ -67,6 +74,8 @@ def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> K
 def check_inputs(settings: Settings) -> dict[str, Any]:
     """Read what a job needs last, before it trains: the evaluation questions and the teacher.
 
+    Of the questions that the teacher alone teaches, only whether they are there.
+
     Returns:
         Counts of the evaluation questions, for the dry run.
 
@@ -80,6 +89,9 @@ def check_inputs(settings: Settings) -> dict[str, Any]:
     if settings.train.teacher:
         models.check_answers(settings.train.teacher)
         teacher.check(settings.train.teacher, settings.model.name)
+    more = settings.train.teacher_only_source
+    if more is not None:
+        splits_of(settings.data.model_copy(update={"source": more}))
     held_out = load_held_out(settings.data)
     if held_out is None:
         return {"num_eval_questions": 0}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qa_lib.config import Settings
 from qa_lib.training.batch_plan import BatchPlan
+
+if TYPE_CHECKING:
+    from qa_lib.training.correspondence import Correspondence
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class TrainTask:
         monitor: Handle of the `Monitor` actor.
         last_step: Optimizer steps after which the ranks end; the plan may have more.
         sources: What `sources.fingerprints` returned; checkpoints record it.
+        match: Where the teacher has the student's states, if it teaches inside.
     """
 
     settings: Settings
@@ -32,6 +36,7 @@ class TrainTask:
     monitor: Any
     last_step: int
     sources: dict[str, str]
+    match: Correspondence | None = None
 
 
 def checkpoints_of(run_path: str) -> str:

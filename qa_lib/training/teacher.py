@@ -54,17 +54,17 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     import ray
 
     assert settings.train.teacher is not None
-    numbers = _numbers(settings.train.teacher, settings.model.name)
+    ids = numbers(settings.train.teacher, settings.model.name)
     started = time.monotonic()
     blocks = ray.get(window_set.blocks)
-    renumbered = [_renumbered(block, numbers) for block in blocks]
+    renumbered = [_renumbered(block, ids) for block in blocks]
     folder = f"{settings.storage}/cache/teacher-{_key(settings.train, renumbered)}"
     tasks = _tasks(window_set)
     cache = _Cache(Folder(folder), [task.num_rows for task in tasks])
     parts, num_computed = cache.read(), 0
     missing = tasks[len(parts) :]
     if missing:
-        refs = window_set.blocks if numbers is None else [ray.put(block) for block in renumbered]
+        refs = window_set.blocks if ids is None else [ray.put(block) for block in renumbered]
         for part in _compute(settings, window_set, refs, missing):
             cache.add(part)
             parts.append(part)
@@ -131,10 +131,10 @@ def check(teacher: str, student: str) -> None:
     Raises:
         ModelError: The student has tokens that the teacher lacks, or splits text in another way.
     """
-    _numbers(teacher, student)
+    numbers(teacher, student)
 
 
-def _numbers(teacher: str, student: str) -> np.ndarray | None:
+def numbers(teacher: str, student: str) -> np.ndarray | None:
     """Return the teacher's id of each of the student's token ids, or None where all are equal.
 
     A student with a shortened vocabulary has other ids for some of the teacher's tokens. The
@@ -153,9 +153,9 @@ def _numbers(teacher: str, student: str) -> np.ndarray | None:
             f"The teacher {teacher} and the model {student} have different vocabularies.",
             "Use a teacher with the model's tokenizer, such as the model it was adjusted from.",
         )
-    numbers = np.zeros(max(tokens.values()) + 1, np.int32)
-    numbers[list(tokens.values())] = [known[token] for token in tokens]
-    return numbers
+    ids = np.zeros(max(tokens.values()) + 1, np.int32)
+    ids[list(tokens.values())] = [known[token] for token in tokens]
+    return ids
 
 
 def _scheme(tokenizer: Any) -> list[Any]:

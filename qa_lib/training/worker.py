@@ -19,10 +19,11 @@ from qa_lib.machines import devices
 from qa_lib.models.kernels import Kernels, Workload, choose
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.training import notice
+from qa_lib.training import notice, teacher
 from qa_lib.training.batch_plan import num_micro_batches
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.group import agree, gather, prepare_process
+from qa_lib.training.inner import InnerTeacher
 from qa_lib.training.loop import Ending, StepBatch, collate, take_steps
 from qa_lib.training.rank_checkpoint import RankCheckpoint, find_checkpoint, kernels_of
 from qa_lib.training.rank_metrics import RankMetrics
@@ -58,14 +59,16 @@ def train(task: TrainTask) -> None:
     chosen = kernels_of(found, task)
     chosen = agree(chosen or _choose_kernels(task, model.config) if rank == 0 else None)
     chosen.apply(model)
+    device = ray.train.torch.get_device() if is_gpu else torch.device("cpu")
     engine = Engine(
         model,
         settings.train,
         precision=chosen.precision,
-        device=ray.train.torch.get_device() if is_gpu else torch.device("cpu"),
+        device=device,
         num_steps=plan.num_steps,
         micro_batch=task.micro_batch,
         seed=settings.seed,
+        inner=_inner_teacher(task, chosen, device),
     )
     checkpoint = RankCheckpoint(task, engine, rank, chosen)
     checkpoint.restore(found)
@@ -88,6 +91,23 @@ def _choose_kernels(task: TrainTask, config: Any) -> Kernels:
     workload = Workload(task.micro_batch, int(task.plan.lengths.mean()), trains=True)
     return choose(
         config, workload, device=task.device, precision=train.precision, kernel=train.attention
+    )
+
+
+def _inner_teacher(task: TrainTask, kernels: Kernels, device: torch.device) -> InnerTeacher | None:
+    """Load the teacher beside the student, where it teaches inside."""
+    settings = task.settings
+    if task.match is None or settings.train.teacher is None:
+        return None
+    model = models.load(settings.train.teacher)
+    kernels.apply(model)
+    return InnerTeacher(
+        model,
+        settings.train,
+        task.match,
+        precision=kernels.precision,
+        device=device,
+        numbers=teacher.numbers(settings.train.teacher, settings.model.name),
     )
 
 

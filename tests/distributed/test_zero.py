@@ -80,10 +80,10 @@ def test_the_engine_is_deepspeeds_at_the_requested_stage(two, stage):
         assert result["stage"] == stage
 
 
-@pytest.mark.parametrize("scenario", ["adamw", "accumulated", "filled"])
+@pytest.mark.parametrize("scenario", ["adamw", "accumulated", "filled", "inner"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_workers_lose_what_one_loses(one, two, stage, scenario):
-    found, expected = two[stage][scenario], one["adamw"]
+    found, expected = two[stage][scenario], one["inner" if scenario == "inner" else "adamw"]
     assert len(found["losses"]) == 12
     assert found["losses"] == pytest.approx(expected["losses"], abs=1e-4)
     assert found["losses"][-1] != found["losses"][0]
@@ -159,9 +159,14 @@ def test_dropout_knows_neither_rank_nor_stage(ranks, with_dropout, stage, world_
     assert result["straight"]["losses"] == pytest.approx(with_dropout[1], rel=1e-5)
 
 
+def test_inner_states_add_to_the_loss(one):
+    taught, plain = (one[name]["losses"] for name in ("inner", "adamw"))
+    assert all(more > less + 0.1 for more, less in zip(taught[:6], plain[:6], strict=True))
+
+
 def test_dropout_is_on_and_recomputed_activations_repeat_it(ranks, one, with_dropout):
     first, then = with_dropout
-    assert first != pytest.approx(one["adamw"]["losses"][:6], rel=1e-3)
+    assert first != pytest.approx(one["inner"]["losses"][:6], rel=1e-3)
     assert ranks[1, 0]["checkpointed"] == pytest.approx(first + then, rel=1e-5)
 
 

@@ -25,8 +25,10 @@ from qa_lib.config import TrainSettings
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.training import state
 from qa_lib.training.batch_plan import BatchPlan
+from qa_lib.training.correspondence import Correspondence, Projections
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.group import gather, join_group
+from qa_lib.training.inner import InnerTeacher
 from qa_lib.training.loop import planned_batches, take_steps
 from qa_lib.training.losses import window_losses
 from qa_lib.windows import PadSpec, collate
@@ -75,18 +77,7 @@ def build(
     **train,
 ) -> Engine:
     """Hand a tiny BERT, the same on every rank, to a new engine."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=97,
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-    )
-    model = BertForQuestionAnswering(config)
+    model = tiny_bert(num_layers=1, dropout=dropout)
     settings = TrainSettings(
         **{"num_workers": dist.get_world_size(), "global_batch": 8, "micro_batch": micro_batch}
         | train
@@ -99,6 +90,37 @@ def build(
         num_steps=NUM_STEPS,
         micro_batch=micro_batch,
         losses=losses,
+        inner=inner_teacher(settings, precision) if settings.teaches_inside else None,
+    )
+
+
+def tiny_bert(*, num_layers: int, dropout: float = 0.0) -> BertForQuestionAnswering:
+    """Draw a BERT, the same in every process."""
+    torch.manual_seed(0)
+    return BertForQuestionAnswering(
+        BertConfig(
+            vocab_size=97,
+            hidden_size=32,
+            num_hidden_layers=num_layers,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=64,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
+    )
+
+
+def inner_teacher(settings: TrainSettings, precision: str) -> InnerTeacher:
+    """Make a teacher of two layers, whose second the student's only layer stands for."""
+    names = ("query", "key", "value")
+    layers = [
+        Projections(tuple(f"bert.encoder.layer.{n}.attention.self.{name}" for name in names))
+        for n in (0, 1)
+    ]
+    match = Correspondence("", (1,), tuple(range(32)), *layers)
+    return InnerTeacher(
+        tiny_bert(num_layers=2), settings, match, precision=precision, device=DEVICE
     )
 
 
@@ -148,7 +170,7 @@ def train_all(engine: Engine) -> dict:
 
 
 def agreement(stage: int) -> dict:
-    """Train with AdamW, with accumulation over two micro-batches, with SGD, and in bf16.
+    """Train with AdamW, taught inside, with accumulation, with SGD, and in bf16.
 
     And in a micro-batch that only one rank has, as in an elastic group: the others have fillers.
     """
@@ -158,6 +180,7 @@ def agreement(stage: int) -> dict:
     sgd = {"zero_stage": stage, "learning_rate": 0.05, "optimizer": "sgd"}
     engines_of = {
         "adamw": lambda: build(micro_batch=share, **adamw),
+        "inner": lambda: build(micro_batch=share, **adamw, **INSIDE),
         "accumulated": lambda: build(micro_batch=share // 2, **adamw),
         "sgd": lambda: build(micro_batch=share, **sgd),
         "bf16": lambda: build(micro_batch=share, precision="bf16", **adamw),
@@ -166,7 +189,8 @@ def agreement(stage: int) -> dict:
     return {name: train_all(engine_of()) for name, engine_of in engines_of.items()}
 
 
-RESUMED = {"micro_batch": 2, "dropout": 0.1, "learning_rate": 1e-3, "adam_epsilon": 1e-6}
+INSIDE = {"teacher": "any", "hidden_weight": 1.0, "relation_weight": 1.0}
+RESUMED = {"micro_batch": 2, "dropout": 0.1, "learning_rate": 1e-3, "adam_epsilon": 1e-6} | INSIDE
 
 
 def checkpoints(folder: Path, stage: int, world_size: int) -> CheckpointStore:

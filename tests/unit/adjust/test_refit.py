@@ -15,7 +15,7 @@ from qa_lib.adjust import Sizes, probe_batch
 from qa_lib.adjust import layers as layers_module
 from qa_lib.adjust.calibrate import calibrate, model_inputs, observe, rows_of
 from qa_lib.adjust.coupling import groups_of
-from qa_lib.adjust.divergence import Reference
+from qa_lib.adjust.divergence import Reference, _spans
 from qa_lib.adjust.fold import measure_fold
 from qa_lib.adjust.layers import best_layers
 from qa_lib.adjust.moments import measure_moments
@@ -202,3 +202,23 @@ def test_a_model_does_not_diverge_from_itself_and_labels_do_not_matter():
     assert reference.divergence(parent) == 0.0
     unlabelled = [model_inputs(batch) for batch in BATCHES]
     assert Reference(parent, unlabelled).divergence(other) == reference.divergence(other) > 0.0
+
+
+def test_answers_agree_with_themselves_whatever_the_temperature():
+    parent, other = tiny("bert"), tiny("bert", seed=1)
+    reference = Reference(parent, BATCHES)
+    assert reference.agreement(parent) == 1.0
+    assert reference.agreement(other) < 0.9
+    softer = copy.deepcopy(parent)
+    with torch.no_grad():
+        softer.qa_outputs.weight *= 0.5
+        softer.qa_outputs.bias *= 0.5
+    assert reference.agreement(softer) == 1.0
+    assert reference.divergence(softer) > 0.0
+
+
+def test_an_answer_is_no_longer_than_thirty_tokens_and_ends_after_its_start():
+    shares = torch.full((2, 1, 40), -9.0)
+    shares[0, 0, 2], shares[1, 0, 35], shares[1, 0, 1], shares[1, 0, 20] = 0.0, 0.0, -0.1, -1.0
+    start, end = _spans(shares)
+    assert (start.item(), end.item()) == (2, 20)

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerFast
 from qa_lib import adjust, models, windows
 from qa_lib.adjust import Plan, Sizes, probe_batch, vocabulary
 from qa_lib.errors import AdjustError, ModelError
-from qa_lib.training.teacher import _numbers, _renumbered
+from qa_lib.training.teacher import _renumbered, numbers
 from tests.support.adjust_models import CONFIGS, fitting, plan_of, tiny
 from tests.support.tiny_tokenizers import MAKE, texts, tiny_with, tokenizer
 
@@ -231,18 +231,18 @@ def test_a_teacher_is_asked_about_the_students_tokens(tmp_path: Path):
     models.save(tiny_with("bert"), tokenizer("bert"), tmp_path / "teacher")
     models.save(child, short, tmp_path / "student")
     names = str(tmp_path / "teacher"), str(tmp_path / "student")
-    numbers = _numbers(*names)
-    np.testing.assert_array_equal(numbers, plan.keep.vocabulary)
-    assert _numbers(names[0], names[0]) is None
+    ids = numbers(*names)
+    np.testing.assert_array_equal(ids, plan.keep.vocabulary)
+    assert numbers(names[0], names[0]) is None
     student, teacher = (
         windows.build(covered_questions(), own, SPEC, characters=False).table
         for own in (short, tokenizer("bert"))
     )
     assert student["input_ids"].to_pylist() != teacher["input_ids"].to_pylist()
-    covered = _renumbered(student, numbers)
+    covered = _renumbered(student, ids)
     assert covered["input_ids"].to_pylist() == teacher["input_ids"].to_pylist()
     with pytest.raises(ModelError, match="different vocabularies"):
-        _numbers(names[1], names[0])
+        numbers(names[1], names[0])
 
 
 def test_a_teacher_that_reads_text_otherwise_is_refused(tmp_path: Path):
@@ -252,4 +252,4 @@ def test_a_teacher_that_reads_text_otherwise_is_refused(tmp_path: Path):
         own.backend_tokenizer.normalizer = normalizers.Replace("x" * 200 + last, "y")
         models.save(tiny_with("modernbert") if own is whole else child, own, tmp_path / name)
     with pytest.raises(ModelError, match="different vocabularies"):
-        _numbers(str(tmp_path / "teacher"), str(tmp_path / "student"))
+        numbers(str(tmp_path / "teacher"), str(tmp_path / "student"))

@@ -85,3 +85,16 @@ def test_the_divergence_is_of_softened_distributions(logits):
         expected += 0.5 * temperature**2 * (p * (p / q).log()).sum(-1)
     found = distilled_losses(start, end, taught, weight=1.0, temperature=temperature)
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_without_a_label_the_teacher_alone_counts(logits):
+    start, end, teacher_start, teacher_end = logits
+    taught = batch_of(6, 6) | {
+        "teacher_start_logits": teacher_start,
+        "teacher_end_logits": teacher_end,
+    }
+    rest = {"weight": 0.3, "temperature": 2.0}
+    mixed = distilled_losses(start, end, taught, **rest)
+    teachers = distilled_losses(start, end, taught, **rest | {"weight": 1.0})
+    found = distilled_losses(start, end, taught | {"labelled": torch.tensor([0.0, 1.0])}, **rest)
+    assert found.tolist() == [teachers[0], mixed[1]]

@@ -1,0 +1,109 @@
+"""Staged recovery: a model is cut part of the way and recovered, before it is cut again.
+
+Every stage but the last is a folder `stages/N/` of the run, with a plan, the cut model, checkpoints
+and the recovered model; the run itself is the last stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qa_lib import models
+from qa_lib.adjust.from_settings import resolve
+from qa_lib.adjust.prune import obtain_plan, write_pruned
+from qa_lib.adjust.recovery import ADJUSTED, match_of, recover
+from qa_lib.adjust.sizes import Sizes
+from qa_lib.adjust.steps import between
+from qa_lib.config import AdjustSettings, Settings
+from qa_lib.data import Questions
+from qa_lib.runs.result import Adjusted
+from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training.correspondence import Correspondence
+
+
+def recover_stages(
+    settings: Settings, run: RunFolder, questions: Questions
+) -> tuple[Settings, Correspondence | None]:
+    """Cut and recover the stages before the last; those that are done are not done again.
+
+    Args:
+        settings: Of the run: `model.name` is the parent, which teaches every stage.
+        run: Receives `stages/N/`, and in result.json `stages`.
+        questions: To train on.
+
+    Returns:
+        The settings of the last stage; and where the states of its model are in the parent, if the
+        settings teach inside.
+    """
+    if settings.train.teacher is None and models.has_answering_head(settings.model.name):
+        train = settings.train.model_copy(update={"teacher": settings.model.name})
+        settings = settings.model_copy(update={"train": train})
+    config, match = models.load_config(settings.model.name), None
+    facts: list[dict[str, Any]] = []
+    for number, wish in enumerate(stages_before_the_last(config, settings.adjust), 1):
+        stage = RunFolder(run.url(f"stages/{number}"), run.job)
+        stage.resumed = run.resumed
+        own = settings.model_copy(update={"adjust": wish})
+        if stage.read_result().get("status") != "done":
+            print(f"stage {number} of {settings.adjust.stages}", flush=True)
+            _run_stage(own, stage, questions, match)
+        if settings.train.teaches_inside:
+            match = match_of(own, stage, match)
+        facts.append(_facts(stage.read_result(), facts))
+        name = settings.model.model_copy(update={"name": stage.path})
+        settings = settings.model_copy(update={"model": name})
+    run.write_result(Adjusted(stages=facts), status="running")
+    return settings, match
+
+
+def stages_before_the_last(config: Any, wish: AdjustSettings) -> Iterator[AdjustSettings]:
+    """Yield the settings of each stage but the last: sizes in equal ratios.
+
+    Args:
+        config: The parent's configuration.
+        wish: The sizes at the end, and the number of stages.
+    """
+    whole, target = Sizes.of(config), resolve(config, wish)
+    depth, last_depth = len(whole.layers), len(target.layers)
+    keeps_head_size = target.head_size == whole.head_size
+    seen = {whole, target}
+    for stage in range(1, wish.stages):
+        share = stage / wish.stages
+        num_layers = round(depth * (last_depth / depth) ** share)
+        sizes = between(whole, target, share, wish.round_to)
+        update = {
+            "num_layers": num_layers,
+            "intermediate_size": sizes.intermediate_size,
+            "hidden_size": sizes.hidden_size,
+            "num_heads": None if keeps_head_size else sizes.num_heads,
+            "vocabulary": None,
+        }
+        part = wish.model_copy(update=update)
+        sizes = resolve(config, part)
+        if sizes not in seen:
+            seen.add(sizes)
+            yield part
+
+
+def _run_stage(
+    settings: Settings, stage: RunFolder, questions: Questions, first: Correspondence | None
+) -> None:
+    """Cut and recover one stage in its folder."""
+    if not (stage.resumed and stage.exists("checkpoints")):
+        parent = models.load(settings.model.name, seed=settings.seed)
+        plan, texts = obtain_plan(settings, stage, parent)
+        _, pruned = write_pruned(settings, stage, parent, plan, ADJUSTED, texts=texts)
+        stage.write_result(pruned, status="running")
+    stage.write_result(recover(settings, stage, questions, first=first))
+
+
+def parents_layers(layers: list[int], earlier: list[dict[str, Any]]) -> list[int]:
+    """Return the parent's layers of a model that was cut from the last of earlier stages."""
+    return [earlier[-1]["kept_layers"][layer] for layer in layers] if earlier else layers
+
+
+def _facts(result: dict[str, Any], earlier: list[dict[str, Any]]) -> dict[str, Any]:
+    names = "hidden_size", "num_heads", "intermediate_size", "num_window_passes", "train_seconds"
+    layers = parents_layers(result["kept_layers"], earlier)
+    return {"kept_layers": layers, **{name: result[name] for name in names}}
