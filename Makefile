@@ -33,7 +33,7 @@ JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
 BENCHMARKS := $(filter-out adjustment parts gpu ragged search surgery,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 .PHONY: cluster-check cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
-.PHONY: help setup $(JOBS) test test-fast test-slow test-gpu lint types format bench reference lock clean
+.PHONY: help setup $(JOBS) test test-fast test-slow test-gpu bench-gpu lint types format bench reference lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
@@ -109,6 +109,7 @@ bench: setup ## Run the benchmarks one after the other; bench-NAME runs one
 	@set -e; for name in $(BENCHMARKS); do $(ENV_PYTHON) -m benchmarks.$$name $(ARGS); done
 
 bench-gpu: setup ## Measure what needs a GPU, in 25 minutes at most: make bench-gpu ARGS="--storage FOLDER"
+	$(ENV_PYTHON) -m benchmarks.gpu $(ARGS)
 
 bench-%: setup
 	$(ENV_PYTHON) -m benchmarks.$* $(ARGS)
