@@ -29,7 +29,8 @@ trap 'rm -f "$RAY_AUTH_TOKEN_PATH" "$PID_FILE"' EXIT
 # 120 s before the time is up: the job, which runs on this node, writes a checkpoint and ends.
 trap 'kill -TERM "$(cat "$PID_FILE")"' TERM
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${hosts%%$'\n'*}
 srun --ntasks-per-node=1 --kill-on-bad-exit=1 bash -c '
     exec cluster/symmetric.sh "$SLURM_PROCID" "$SLURM_NNODES" "$@"' symmetric "$head" "$@" &
 step=$! code=0
