@@ -114,9 +114,10 @@ def trainer(bench: Bench) -> dict[str, Any]:
 
 def train_with_trainer(path: Path) -> None:
     """Measure `transformers.Trainer` in the GPU's half precision, and write what it reached."""
-    from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+    import datasets
 
     from benchmarks._recipe import standard_recipe
+    from benchmarks.trainer import trainer
     from qa_lib import config, models, windows
     from qa_lib.data import load_questions
     from qa_lib.machines import devices
@@ -124,51 +125,21 @@ def train_with_trainer(path: Path) -> None:
     devices.name_deepspeed_device()
     limit = 400 if ON_CPU else 40 * TRAINER_STEPS * 2
     flags = ["--recipe", "squad", "--data.train-limit", str(limit)]
+    flags += ["--train.global-batch", "8"] if ON_CPU else []
     settings = config.parse("train", with_real_squad(flags))
     precision = "fp32" if ON_CPU else devices.resolve_precision("auto", "cuda")
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    import datasets
-
     questions = load_questions(settings.data, "train").table
-    features = datasets.Dataset(standard_recipe(questions, tokenizer, spec, False))
-    batch = 8 if ON_CPU else settings.train.global_batch
-
-    class Clock(TrainerCallback):
-        """Notes the time after the warm steps and at the end."""
-
-        started = ended = 0.0
-
-        def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
-            if state.global_step == TRAINER_STEPS // 3:
-                Clock.started = time.perf_counter()
-            Clock.ended = time.perf_counter()
-
-    arguments = TrainingArguments(
-        output_dir=str(path.parent / "trainer"),
-        per_device_train_batch_size=batch,
-        max_steps=TRAINER_STEPS,
-        learning_rate=settings.train.learning_rate,
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
-        use_cpu=ON_CPU,
-        train_sampling_strategy="group_by_length",
-        dataloader_num_workers=0 if ON_CPU else 4,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        seed=settings.seed,
+    speed = trainer(
+        settings,
+        datasets.Dataset(standard_recipe(questions, tokenizer, spec, False)),
+        precision,
+        padded=False,
+        dropout=settings.train.dropout,
+        num_steps=TRAINER_STEPS,
+        device=DEVICE,
     )
-    Trainer(
-        model=models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout),
-        args=arguments,
-        train_dataset=features,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
-        callbacks=[Clock()],
-    ).train()
-    num_windows = (TRAINER_STEPS - TRAINER_STEPS // 3) * batch
-    speed = num_windows / (Clock.ended - Clock.started)
     found = {"precision": precision, "windows_per_s": round(speed, 1), "steps": TRAINER_STEPS}
     path.write_text(json.dumps(found))
 

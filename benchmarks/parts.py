@@ -31,7 +31,6 @@ MOST = 1.15  # times the wanted speed, beyond which sizes are no candidates
 PLAIN = {"refit": False, "layers": "first"}
 REFIT = {"refit": True, "seams": False, "layers": "first"}
 INSIDE = {"hidden_weight": 1.0}
-TWO_EPOCHS = {"epochs": 2}
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Row:
     more_questions: bool = False
 
 
+PLAIN_LONG = Row("plain, two epochs", PLAIN, {"epochs": 2})
 PARTS = (
     Row("plain", PLAIN),
     Row("refit", REFIT),
@@ -53,12 +53,11 @@ PARTS = (
     Row("refit, 4 steps", REFIT | {"steps": 4}),
     Row("plain, hidden states", PLAIN, INSIDE),
     Row("plain, relations", PLAIN, {"relation_weight": 1.0}),
-    Row("plain, two epochs", PLAIN, TWO_EPOCHS),
+    PLAIN_LONG,
     Row("plain, more questions", PLAIN, {}, more_questions=True),
     Row("plain, two stages", PLAIN | {"stages": 2}),
 )
 ALL = Row("all", {"steps": 4}, INSIDE, more_questions=True)
-PLAIN_LONG = Row("plain, two epochs", PLAIN, TWO_EPOCHS)
 ROWS = {speed: (PARTS if speed == MIDDLE else (PLAIN_LONG,)) + (ALL,) for speed in SPEEDS}
 
 

@@ -36,7 +36,14 @@ PADDED, GROUPED = "padded to max_length", "group_by_length"
 
 
 def trainer(
-    settings: Any, features: Any, precision: str, *, padded: bool, dropout: float | None
+    settings: Any,
+    features: Any,
+    precision: str,
+    *,
+    padded: bool,
+    dropout: float | None,
+    num_steps: int,
+    device: str = "cpu",
 ) -> float:
     """Train with `transformers.Trainer`; windows per second of the second half of its steps."""
     from transformers import (
@@ -57,7 +64,6 @@ def trainer(
 
     train, clock = settings.train, Clock()
     clock.ends = []
-    num_steps = NUM_PADDED_STEPS if padded else NUM_GROUPED_STEPS
     tokenizer = models.load_tokenizer(settings.model.name)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -69,7 +75,9 @@ def trainer(
             warmup_steps=train.warmup_ratio,
             max_grad_norm=train.max_grad_norm,
             bf16=precision == "bf16",
-            use_cpu=True,
+            fp16=precision == "fp16",
+            use_cpu=device == "cpu",
+            dataloader_num_workers=0 if device == "cpu" else 4,
             train_sampling_strategy="random" if padded else "group_by_length",
             save_strategy="no",
             report_to="none",
@@ -134,8 +142,14 @@ def race(settings: Any, work: Any, kernels: Any) -> dict[str, list[float]]:
             for name, (how, precision, dropout) in contenders.items():
                 # The faster of the libraries for float32, as our own fp32 would use.
                 devices.use_products(fastest_products(kernels))
+                padded = how == PADDED
                 speed = trainer(
-                    settings, features[how], precision, padded=how == PADDED, dropout=dropout
+                    settings,
+                    features[how],
+                    precision,
+                    padded=padded,
+                    dropout=dropout,
+                    num_steps=NUM_PADDED_STEPS if padded else NUM_GROUPED_STEPS,
                 )
                 speeds[name].append(speed)
             warm = NUM_STEPS // 2

@@ -59,16 +59,7 @@ def plain_loop(
     model = models.load(settings.model.name, seed=settings.seed, dropout=0.0).train()
     kernels.apply(model)
     pad = windows.PadSpec.of(models.load_tokenizer(settings.model.name))
-    named = list(model.named_parameters())
-    exempt = [p for n, p in named if p.ndim < 2 or "LayerNorm" in n]
-    decayed = [p for n, p in named if p.ndim >= 2 and "LayerNorm" not in n]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": train.weight_decay},
-            {"params": exempt, "weight_decay": 0.0},
-        ],
-        eps=train.adam_epsilon,
-    )
+    optimizer = adamw(model, train)
     losses, num_windows, started = [], 0, time.perf_counter()
     for step in range(num_steps or plan.num_steps):
         if step == num_warm_steps:
@@ -88,6 +79,20 @@ def plain_loop(
         losses.append(loss.item())
         num_windows += rows.num_rows
     return num_windows / (time.perf_counter() - started), losses
+
+
+def adamw(model: Any, train: Any) -> Any:
+    """Return the optimizer of a script: no weight decay for biases and norms."""
+    import torch
+
+    named = list(model.named_parameters())
+    exempt = [p for n, p in named if p.ndim < 2 or "LayerNorm" in n]
+    decayed = [p for n, p in named if p.ndim >= 2 and "LayerNorm" not in n]
+    groups = [
+        {"params": decayed, "weight_decay": train.weight_decay},
+        {"params": exempt, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, eps=train.adam_epsilon)
 
 
 def suite(

@@ -30,7 +30,7 @@ from qa_lib.machines.ray_session import LOOPBACK_ONLY
 
 _ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
-_READY_S = 180.0
+_READY_S = 60.0
 _POLL_S = 0.25
 _STOP_S = 5.0
 _OBJECT_STORE_BYTES = 300 * 2**20

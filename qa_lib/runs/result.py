@@ -49,9 +49,7 @@ class Ran(Section):
     host: str = _field("host", "Name of the machine that the command ran on.")
     hardware: str = _field("hardware", "Processor, cores, memory and GPUs of that machine.")
     command: str = _field("command", "The command, as it would be typed again.")
-    commit: str | None = _field(
-        "commit", "Commit of the code, `+` where files differ from it; null outside a checkout."
-    )
+    commit: str | None = _field("commit", "Commit of the code, `+` if changed; null: no checkout.")
     versions: dict[str, str] = _field("versions", "Versions of Python and the main libraries.")
 
 

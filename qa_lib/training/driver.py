@@ -36,7 +36,7 @@ from qa_lib.training.task import (
 if TYPE_CHECKING:
     import ray
 
-    from qa_lib.data import Questions
+    from qa_lib.data import Questions, Unlabelled
     from qa_lib.training.correspondence import Correspondence
 
 _NEVER_S = 1e9
@@ -74,20 +74,7 @@ def fine_tune(
     start_ray()
     allocation = allocate(settings.train, growth(settings))
     monitor = start_monitor()  # while the windows are cut
-    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    train = settings.train
-    # What is added to the windows is in memory: a teacher's logits, whether they are labelled.
-    in_memory = train.teacher_only_source or (train.teacher and not train.teaches_inside)
-    window_set = dataset.tokenize(
-        questions.table,
-        settings.model.name,
-        spec,
-        offsets=False,
-        storage=None if in_memory else settings.storage,
-    )
-    facts: dict[str, Any] = {}
-    if unlabelled is not None:
-        window_set, facts = teacher_only.joined(settings, window_set, len(questions), unlabelled)
+    window_set, facts = _cut(settings, questions, unlabelled)
     plan = plan_of(settings, window_set.lengths)
     origin = sources.fingerprints(settings, window_set.blocks)
     check_resumable(settings, run, plan, origin)
@@ -124,6 +111,31 @@ def fine_tune(
         micro_batch=task.micro_batch,
         **facts,
     )
+
+
+def _cut(
+    settings: Settings, questions: Questions, unlabelled: Unlabelled | None
+) -> tuple[dataset.WindowSet, dict[str, Any]]:
+    """Cut all questions into windows.
+
+    On storage are only windows that nothing is added to: a teacher's logits, whether they are
+    labelled.
+
+    Returns:
+        The windows; and for result.json what is known of the unlabelled ones, if there are any.
+    """
+    train = settings.train
+    is_added_to = train.teacher_only_source or (train.teacher and not train.teaches_inside)
+    window_set = dataset.tokenize(
+        questions.table,
+        settings.model.name,
+        windows.WindowSpec(settings.data.max_length, settings.data.stride),
+        offsets=False,
+        storage=None if is_added_to else settings.storage,
+    )
+    if unlabelled is None:
+        return window_set, {}
+    return teacher_only.joined(settings, window_set, len(questions), unlabelled)
 
 
 def run_rank(config: dict[str, Any]) -> None:

@@ -138,27 +138,15 @@ def watch(
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    num_windows = 0  # of this attempt
-    pace = _Pace(num_steps)
     with Progress(num_steps, "steps", "training") as progress, stop_signals.heeded_by(stop):
+        steps = _Steps(num_steps, progress)
         while True:
             is_alive = thread.is_alive()
             for row in ray.get(monitor.drain.remote()):
-                if "warning" in row:
-                    print(row["warning"], file=sys.stderr)
-                    continue
-                num_windows += row["num_windows"]
-                pace.note(row)
-                progress.update(
-                    row["step"],
-                    windows=f"{num_windows:,}",
-                    windows_per_s=row["windows_per_s"],
-                    loss=row["loss"],
-                    lr=row["lr"],
-                )
+                steps.show(row)
             if not is_alive:
                 break
-            reason = regroup_reason(ray.get(monitor.group.remote()), pace.seconds_left())
+            reason = regroup_reason(ray.get(monitor.group.remote()), steps.seconds_left())
             if reason:
                 print(f"{reason}: the workers regroup after a checkpoint", file=sys.stderr)
                 monitor.request_regroup.remote()
@@ -168,18 +156,34 @@ def watch(
     return bool(asked)
 
 
-class _Pace:
-    """How long the rest takes, by the steps since the newest group began."""
+class _Steps:
+    """The steps of this attempt: shown as they come, and how long the rest takes.
 
-    def __init__(self, num_steps: int) -> None:
-        self._num_steps = num_steps
+    That is told by the steps since the newest group began.
+    """
+
+    def __init__(self, num_steps: int, progress: Progress) -> None:
+        self._num_steps, self._progress = num_steps, progress
+        self._num_windows = 0
         self._first: dict[str, Any] | None = None
         self._last: dict[str, Any] = {}
 
-    def note(self, row: dict[str, Any]) -> None:
+    def show(self, row: dict[str, Any]) -> None:
+        """Show a step, or what a rank warns of."""
+        if "warning" in row:
+            print(row["warning"], file=sys.stderr)
+            return
         if self._first is None or row["step"] <= self._last["step"]:
             self._first = row  # a group began
         self._last = row
+        self._num_windows += row["num_windows"]
+        self._progress.update(
+            row["step"],
+            windows=f"{self._num_windows:,}",
+            windows_per_s=row["windows_per_s"],
+            loss=row["loss"],
+            lr=row["lr"],
+        )
 
     def seconds_left(self) -> float:
         """Return the seconds that the rest takes; 0 before two steps have been taken."""

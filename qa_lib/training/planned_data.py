@@ -75,7 +75,11 @@ class PlannedData(DataConfig):
 
         num_steps = steps_per_task(self.plan, world_size)
         num_stretches = max(1, -(-len(steps) // num_steps))
-        dataset = ray.data.range(num_stretches, override_num_blocks=num_stretches)
+        # A block each, in memory: to read them from `ray.data.range` takes a whole CPU, which the
+        # nodes of an elastic group may not have left.
+        dataset = ray.data.from_arrow(
+            [pa.table({"id": [number]}) for number in range(num_stretches)]
+        )
         dataset.context.execution_options.preserve_order = True
         # Under output backpressure Ray 2.60's executor polls without a pause and takes half a core
         # from the training thread of the same process [measured]. Without it little runs ahead: 60
