@@ -36,10 +36,11 @@ install_lock() { # an interpreter, the stamp
     printf 'Installing %s packages into %s (minutes the first time)\n' \
         "$(grep -c == "$LOCK")" "$(dirname "$2")"
     : >"$2"
+    torch=
     choose_torch "$1"
     quiet=$([ -t 1 ] || echo --quiet)
-    # shellcheck disable=SC2086 # no argument at all where it is empty
-    "$1" -m pip install $quiet --no-input --disable-pip-version-check -r "$LOCK" ||
+    # shellcheck disable=SC2086 # no argument at all where they are empty
+    "$1" -m pip install $quiet $torch --no-input --disable-pip-version-check -r "$LOCK" ||
         fail "pip could not install $LOCK (its message is above)" \
             "check the network and the free disk space (about 10 GB with CUDA), then run make setup again"
     cp "$LOCK" "$2"
@@ -47,7 +48,9 @@ install_lock() { # an interpreter, the stamp
 
 has_gpu() { [ -e /proc/driver/nvidia/version ] || [ -e /dev/dxg ]; } # /dev/dxg: Windows' Linux
 
-choose_torch() { # an interpreter; adds the index of CPU builds, 2.6 GB in all in place of 6.4
+# An interpreter; sets `torch` to the index of CPU builds, 2.6 GB in all in place of 6.4. As an option
+# it adds to the indexes that a user has configured; PIP_EXTRA_INDEX_URL would replace them.
+choose_torch() {
     index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
     case "${TORCH:-}" in
         pypi) return ;;
@@ -67,7 +70,7 @@ choose_torch() { # an interpreter; adds the index of CPU builds, 2.6 GB in all i
         *) fail "TORCH=$TORCH is neither cpu nor pypi" "make setup TORCH=cpu, or make setup TORCH=pypi" ;;
     esac
     echo "torch for the CPU, from $index (TORCH=pypi takes the build with CUDA)"
-    export PIP_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:+$PIP_EXTRA_INDEX_URL }$index"
+    torch="--extra-index-url $index"
 }
 
 find_python() { # sets PYTHON

@@ -6,12 +6,14 @@ Set-up runs for real, in a copy of the checkout whose lock holds nothing to down
 from __future__ import annotations
 
 import http.server
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -131,26 +133,53 @@ def test_set_up_fills_an_environment_made_by_hand_and_never_deletes_it(checkout:
     assert kept.exists()
 
 
-class _CpuIndex(http.server.BaseHTTPRequestHandler):
+def wheel_of(name: str) -> bytes:
+    """Return a wheel that holds one empty module."""
+    about = f"{name}-1.0.dist-info"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr(f"{name}.py", "")
+        file.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        file.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(f"{about}/RECORD", "")
+    return content.getvalue()
+
+
+class CpuIndex(http.server.BaseHTTPRequestHandler):
+    """An index that has one package, and says that it has torch."""
+
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/cpu/torch/" else 404)
+        pages = {
+            "/cpu/torch/": b"",
+            "/cpu/only-there/": b'<a href="only_there-1.0-py3-none-any.whl">it</a>',
+            "/cpu/only-there/only_there-1.0-py3-none-any.whl": wheel_of("only_there"),
+        }
+        page = pages.get(self.path)
+        self.send_response(404 if page is None else 200)
+        self.send_header("Content-Type", "text/html")
         self.end_headers()
+        self.wfile.write(page or b"")
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="a GPU takes CUDA's build")
-def test_set_up_says_which_torch_it_takes(checkout: Path) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _CpuIndex) as server:
+def test_set_up_takes_torch_from_the_index_of_cpu_builds_where_it_answers(checkout: Path) -> None:
+    (checkout / "requirements.txt").write_text("only-there==1.0\n")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), CpuIndex) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        there = f"http://127.0.0.1:{server.server_port}/cpu"
-        shown = make(checkout, "setup", f"PYTHON={DEBIAN}", TORCH_INDEX=there).stdout
+        here = f"http://127.0.0.1:{server.server_port}"
+        places = {"TORCH_INDEX": f"{here}/cpu", "PIP_INDEX_URL": here}
+        places["PIP_CONFIG_FILE"] = "/dev/null"
+        done = make(checkout, "setup", f"PYTHON={DEBIAN}", **places)
         server.shutdown()
-    assert f"torch for the CPU, from {there}" in shown
-    shutil.rmtree(checkout / ".venv")
-    shown = make(checkout, "setup", f"PYTHON={DEBIAN}", TORCH_INDEX=there).stdout
-    assert "does not answer" in shown
+    assert f"torch for the CPU, from {here}/cpu" in done.stdout, done.stderr
+    subprocess.run([checkout / ".venv/bin/python", "-c", "import only_there"], check=True)
+    (checkout / "requirements.txt").write_text("# a lock\n")
+    assert "does not answer" in make(checkout, "setup", f"PYTHON={DEBIAN}", **places).stdout
 
 
 @pytest.mark.parametrize(
