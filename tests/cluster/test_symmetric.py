@@ -51,7 +51,8 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     for name, body in STAND_INS.items():
         (programs / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
         (programs / name).chmod(stat.S_IRWXU)
-    left_out = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"}
+    # The session's own Ray sets the last of them: with it, `ray start` refuses a second node.
+    left_out = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", LOOPBACK_ONLY}
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return kept | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
