@@ -29,8 +29,8 @@ export DO_NOT_TRACK ?= 1
 .DEFAULT_GOAL := help
 # A job is a module of jobs/; a line `NAME: ## what it does` below puts it into the help.
 JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
-# These three take hours, `surgery` needs a parent, `gpu` a GPU: only by name, as `make bench-gpu`.
-BENCHMARKS := $(filter-out adjustment parts gpu ragged search surgery,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
+# These take long, `surgery` needs a parent, `gpu` a GPU: only by name, as `make bench-gpu`.
+BENCHMARKS := $(filter-out adjustment parts gpu ragged search surgery unanswerable,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 .PHONY: cluster-check cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
 .PHONY: help setup $(JOBS) test test-fast test-slow test-gpu bench-gpu lint types format bench reference lock clean

@@ -39,6 +39,15 @@ does not reach, so that a score depends a little on what a window is batched wit
 | family | works | longest window | remark |
 |---|---|---|---|
 """
+LONG_OPENING = """
+## Long windows
+
+The same with windows of thousands of tokens: a step was trained, and a context that fills more than
+one of them was answered.
+
+| family | window | works |
+|---|---|---|
+"""
 LONG = "The bridge was built by Ann Lee in 1890 and the river runs below it . " * 12
 MOST_DIFFERENCE = 1e-3  # of a logit, between a window alone and one in a batch
 _LENGTH = 64  # positions of the tiny models
@@ -77,6 +86,13 @@ _OWN: dict[str, dict[str, Any]] = {  # what a family's configuration demands bes
 }  # fmt: skip
 
 
+_LONG: dict[str, tuple[int, dict[str, Any]]] = {  # tokens of a window, and what they demand
+    "big_bird": (4096, {"block_size": 64, "num_random_blocks": 3}),
+    "longformer": (4096, {"attention_window": [64, 64]}),
+    "modernbert": (8192, {"local_attention": 128}),
+}
+
+
 class Outcome(NamedTuple):
     """What came of a family: why it does not work, if so, its longest window, and a remark."""
 
@@ -93,8 +109,8 @@ def families() -> list[str]:
     return sorted(MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES)
 
 
-def configured(family: str, vocabulary_size: int) -> Any:
-    """Return a tiny configuration of a family."""
+def configured(family: str, vocabulary_size: int, long: bool = False) -> Any:
+    """Return a tiny configuration of a family, `long` with the positions of `_LONG`."""
     from transformers import CONFIG_MAPPING
 
     known = CONFIG_MAPPING[family]
@@ -102,7 +118,11 @@ def configured(family: str, vocabulary_size: int) -> Any:
     names = {*defaults.to_dict(), *getattr(known, "attribute_map", {})}
     fields: dict[str, Any] = {key: value for key, value in _WIDTHS.items() if key in names}
     own = {"vocab_size": vocabulary_size, "pad_token_id": 1, "sep_token_id": 3, "eos_token_id": 3}
-    return known(**(fields | own | _OWN.get(family, {})))
+    fields |= own | _OWN.get(family, {})
+    if long:
+        length, more = _LONG[family]
+        fields |= {key: length + 2 for key, value in fields.items() if value == _LENGTH} | more
+    return known(**fields)
 
 
 def tokenizer(*, follows_padding: bool) -> Any:
@@ -136,7 +156,7 @@ def byte_pairs() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend, **names)
 
 
-def try_family(family: str) -> Outcome:
+def try_family(family: str, long: bool = False) -> Outcome:
     """Take a tiny random model of a family through what the jobs do."""
     import torch
 
@@ -145,7 +165,7 @@ def try_family(family: str) -> Outcome:
     torch.manual_seed(0)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            config = configured(family, 300)
+            config = configured(family, 300, long)
             follows = models.positions_follow_padding(config)
             own = byte_pairs() if family == "qwen2" else tokenizer(follows_padding=follows)
             model = models.build(config)
@@ -154,8 +174,9 @@ def try_family(family: str) -> Outcome:
                     torch.nn.init.normal_(weight, std=0.2)
             models.save(model, own, folder)
             longest = _longest(folder)
-            _train(folder)
-            difference = _ask(folder, min(longest or _LENGTH, _LENGTH))
+            window = min(longest or _LENGTH, _LONG[family][0] if long else _LENGTH)
+            _train(folder, window)
+            difference = _ask(folder, window)
     except UserError as error:
         return Outcome(family, error.problem)
     except Exception as error:  # whatever the family's code raises
@@ -176,15 +197,23 @@ def _bound(config: Any, longest: int | None) -> str:
     return "its positions" + (f" less {less}" if less else "")
 
 
-def _train(folder: str) -> None:
+def _text(longest: int) -> str:
+    """Return a context of more than a window."""
+    return LONG * -(-longest * 5 // (4 * len(LONG.split())))
+
+
+def _train(folder: str, longest: int) -> None:
     """Take a step, as a rank of the train job does, and check that every gradient is finite."""
     import pyarrow as pa
     import torch
 
     model, own = models.load(folder).train(), models.load_tokenizer(folder)
-    longest = min(_longest(folder) or _LENGTH, _LENGTH)
     answers = [{"text": ["Ann Lee"], "answer_start": [24]}] * 2
-    rows = {"question": ["Who built it ?"] * 2, "context": [LONG, LONG[:60]], "answers": answers}
+    rows = {
+        "question": ["Who built it ?"] * 2,
+        "context": [_text(longest), LONG[:60]],
+        "answers": answers,
+    }
     spec = windows.WindowSpec(longest, longest // 3)
     table = windows.build(pa.table(rows), own, spec).table
     batch = windows.collate(table, windows.PadSpec.of(own, longest))
@@ -212,7 +241,7 @@ def _ask(folder: str, longest: int) -> float:
     from qa_lib.serving import Answerer
 
     answerer = Answerer(folder, batch_size=8, precision="fp32")
-    texts = [LONG, LONG[:40], LONG[:70]]
+    texts = [_text(longest), LONG[:40], LONG[:70]]
     answerer(["Who built it ?"] * 3, texts, max_seq_len=longest, doc_stride=8)
     forward = answerer._forward
     rows = pa.table({"question": ["Who built it ?"] * 3, "context": texts})
@@ -229,14 +258,23 @@ def _ask(folder: str, longest: int) -> float:
     return float(np.abs(logits[0] - logits[1]).max())
 
 
-def page(outcomes: Iterable[Outcome]) -> str:
+def tried_long() -> list[Outcome]:
+    """Try the families that read thousands of tokens at once."""
+    return [try_family(family, long=True) for family in _LONG]
+
+
+def page(outcomes: Iterable[Outcome], long: Iterable[Outcome]) -> str:
     """Return the table in Markdown."""
     lines = (
         f"| {family} | {'yes' if problem is None else 'no'} | {longest or '-'} |"
         f" {problem or remark or '-'} |\n"
         for family, problem, longest, remark in outcomes
     )
-    return OPENING + "".join(lines)
+    rows = (
+        f"| {family} | {_LONG[family][0]:,} tokens | {problem or 'yes'} |\n"
+        for family, problem, _, _ in long
+    )
+    return OPENING + "".join(lines) + LONG_OPENING + "".join(rows)
 
 
 def main(chosen: list[str]) -> None:
@@ -248,7 +286,7 @@ def main(chosen: list[str]) -> None:
     if chosen:
         print("\n".join(map(str, outcomes)))
     else:
-        PAGE.write_text(page(outcomes), encoding="utf-8")
+        PAGE.write_text(page(outcomes, tried_long()), encoding="utf-8")
         print(PAGE.relative_to(ROOT))
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
 from collections.abc import Callable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from qa_lib.data import json_files
+from qa_lib.data.columns import SHARED_NAMES
+from qa_lib.data.conversion import plain
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
@@ -20,6 +24,18 @@ _MAX_EXPANSION = 100  # questions unpack to some ten times their size
 _UNPACKED_ALWAYS_BYTES = 1 << 20
 _CSV_BLOCK_BYTES = 1 << 24  # no row may be longer
 _DELIMITERS = ",;\t|"
+_MARKED = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_UNMARKED = {  # which of the first four bytes are zero
+    (False, True, False, True): "utf-16-le",
+    (True, False, True, False): "utf-16-be",
+    (False, True, True, True): "utf-32-le",
+    (True, True, True, False): "utf-32-be",
+}
 
 
 def split_suffix(name: str) -> tuple[str, str, str]:
@@ -51,6 +67,8 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
             f"The format of {name} is unknown.",
             f"Use a file of {', '.join(SUFFIXES)}, also with {', '.join(_COMPRESSIONS)}.",
         )
+    if not len(content):
+        raise DataError(f"{name} is empty, or cut off.", "Fetch or write it again.")
     if content[:40].to_pybytes().startswith(b"version https://git-lfs."):
         raise DataError(
             f"{name} is not the file but Git LFS's pointer to it.", "Fetch it with `git lfs pull`."
@@ -60,7 +78,7 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
             content = _unpacked(content, name, _COMPRESSIONS[compression])
         if suffix in (".json", ".jsonl", ".ndjson"):
             return json_files.read(_as_utf8(content), name, mapped)
-        return _READERS[suffix](content, name)
+        return json_files.unnest(_without_blank_rows(_READERS[suffix](content, name)), name, mapped)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{name} is truncated or damaged: {storage.first_line(error)}.",
@@ -82,8 +100,16 @@ def _unpacked(content: pa.Buffer, name: str, kind: str) -> pa.Buffer:
 
 
 def _read_parquet(content: pa.Buffer, name: str) -> pa.Table:
-    _check_counts(pq.read_metadata(pa.BufferReader(content)))
-    return pq.read_table(pa.BufferReader(content))
+    """Read Parquet; contexts and titles, which rows have in common, as dictionaries."""
+    metadata = pq.read_metadata(pa.BufferReader(content))
+    _check_counts(metadata)
+    fields = metadata.schema.to_arrow_schema()
+    shared = [
+        field.name
+        for field in fields
+        if plain(field.name) in SHARED_NAMES and field.type in (pa.string(), pa.binary())
+    ]
+    return pq.read_table(pa.BufferReader(content), read_dictionary=shared)
 
 
 def _check_counts(metadata: pq.FileMetaData) -> None:
@@ -102,6 +128,17 @@ def _check_counts(metadata: pq.FileMetaData) -> None:
             agree &= num_values == group.num_rows if is_flat else num_values >= group.num_rows
     if not agree:
         raise pa.ArrowInvalid("the counts of rows in its footer disagree")
+
+
+def _without_blank_rows(table: pa.Table) -> pa.Table:
+    """Leave out rows without any value, which spreadsheets have at their end."""
+    blank = None
+    for column in table.columns:
+        if not column.null_count:
+            return table
+        nulls = column.is_null()
+        blank = nulls if blank is None else pc.and_(blank, nulls)
+    return table if blank is None else table.filter(pc.invert(blank))
 
 
 def _read_arrow(content: pa.Buffer, name: str) -> pa.Table:
@@ -157,10 +194,15 @@ def _read_xlsx(content: pa.Buffer, name: str) -> pa.Table:
 
 
 def _as_utf8(content: pa.Buffer) -> pa.Buffer:
-    """Return text as UTF-8, where a byte-order mark says that it is UTF-16, as Excel writes it."""
-    if content[:2].to_pybytes() not in (b"\xff\xfe", b"\xfe\xff"):
-        return content
-    return pa.py_buffer(content.to_pybytes().decode("utf-16").encode("utf-8"))
+    """Return text as UTF-8 where it is UTF-16 or 32, as a mark or the zeros in Latin letters say.
+
+    Excel writes UTF-16.
+    """
+    head = content[:4].to_pybytes()
+    zeros = tuple(byte == 0 for byte in head)
+    if encoding := _MARKED.get(head) or _MARKED.get(head[:2]) or _UNMARKED.get(zeros):
+        return pa.py_buffer(content.to_pybytes().decode(encoding).encode("utf-8"))
+    return content
 
 
 _READERS: dict[str, Callable[[pa.Buffer, str], pa.Table]] = {

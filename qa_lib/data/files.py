@@ -16,7 +16,7 @@ from qa_lib.runs.folder import Folder
 
 SPLIT_NAMES = {
     "train": (("train",),),
-    "eval": (("dev", "validation", "val", "valid"), ("test",)),
+    "eval": (("dev", "validation", "val", "valid"), ("eval",), ("test",)),
 }
 """Names of each split, those that are looked for first in front."""
 STATE = "state.json"  # of a dataset that `datasets` saved to disk
@@ -29,7 +29,9 @@ _NOT_QUESTIONS = {
     "config.json",
     "package.json",
 }
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]{8,})?$")
+_BESIDE = {"predictions", "prediction", "nbest", "results", "metrics"}  # of files of a model
+_LONGER = {"evaluation": "eval", "testing": "test", "testset": "test"}
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d+)-of-(?P<count>\d+)(-[0-9a-f]{8,})?$")
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{3,})$")
 _PREFERENCE = {".parquet": 0, ".arrow": 1, ".feather": 1, ".json": 2, ".jsonl": 2, ".ndjson": 2}
 
@@ -104,6 +106,7 @@ def split_name(path: str) -> str | None:
     stem = containers.split_suffix(file)[0].lower()
     for part in (stem, *(each.lower() for each in reversed(folders))):
         for word in re.findall(r"[a-z]+", part):
+            word = _LONGER.get(word, word)
             if word in known:
                 return str(word)
             for name in ("train", "dev", "validation"):  # such as trainset and devel
@@ -123,6 +126,7 @@ def _files_below(folder: Folder) -> list[str]:
         if containers.split_suffix(path)[1] in containers.SUFFIXES
         and path.rpartition("/")[2] not in _NOT_QUESTIONS
         and not any(part.startswith(".") for part in path.split("/"))
+        and not _BESIDE & set(re.findall(r"[a-z]+", path.rpartition("/")[2].lower()))
     )
 
 
@@ -186,22 +190,26 @@ def read(file: Folder, mapped: frozenset[str] = frozenset()) -> pa.Table:
 
 
 def _is_of_other_version(name: str, version: str) -> bool:
-    tags = re.findall(r"v(\d\.\d)", name)
-    return bool(tags) and version not in tags
+    tags = re.findall(r"v(\d)\.\d", name)  # v1.0, as KorQuAD has it, follows the rules of 1.1
+    return bool(tags) and version[0] not in tags
 
 
 def _complete(folder: Folder, pattern: str, names: list[str]) -> list[str]:
     """Return the files of a candidate in order, and check that no shard is missing."""
-    stem, star, rest = pattern.partition("-*-of-")
-    if not star:
+    matches = [_SHARD.match(containers.split_suffix(name)[0]) for name in names]
+    shards = [match for match in matches if match]
+    if not shards:
         return names
-    by_index = {int(name[len(stem) + 1 :][:5]): name for name in names}
-    count = int(rest[:5])
-    missing = [f"{stem}-{index:05d}-of-{rest}" for index in range(count) if index not in by_index]
+    by_index = {int(shard["index"]): name for shard, name in zip(shards, names, strict=True)}
+    stem, _, rest = pattern.partition("-*-of-")
+    count, width = int(shards[0]["count"]), len(shards[0]["index"])
+    first = int(0 not in by_index and count in by_index)  # some count from 1
+    wanted = range(first, first + count)
+    missing = [f"{stem}-{index:0{width}d}-of-{rest}" for index in wanted if index not in by_index]
     if missing:
         raise DataError(
             f"{folder.path} lacks {len(missing)} of {count} shards: {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}.",
             "Fetch or write them again.",
         )
-    return [by_index[index] for index in range(count)]
+    return [by_index[index] for index in wanted]

@@ -6,10 +6,12 @@ it stands.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,10 @@ import pyarrow.compute as pc
 from qa_lib.data.schema import text_bytes
 
 Mask = np.ndarray  # bool
+_UNSEEN = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # joiners, marks, soft hyphens
+OUTER = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _UNSEEN
+"""Characters that are no part of a gold at its ends."""
+_MOST_TRIED = 500  # wrong offsets of a batch: those of a file are wrong in one way
 
 UNEVEN = "answer texts and offsets differ in number"
 CONTRADICTION = "is_impossible is true, and yet there is an answer"
@@ -76,7 +82,7 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
     golds = _flatten(texts, starts, ~uneven & ~no_starts)
     wrong = ~golds.blank & (golds.start >= 0)
     wrong &= ~_stands(batch["context"], golds, wrong)
-    golds.text, found, ambiguous = _search(batch["context"], golds, wrong)
+    golds.text, found, ambiguous, mended = _search(batch["context"], golds, wrong)
     sound = ~golds.blank & ~wrong & (golds.start >= 0)
 
     def rows_with(mask: Mask) -> Mask:
@@ -107,6 +113,7 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
             "golds trimmed": int((golds.trimmed & keep).sum()),
             "golds without offset found": int((found & keep).sum()),
             "of them in several places": int((ambiguous & keep).sum()),
+            "offsets mended": int((mended & keep).sum()),
             "golds not in their context": int((keep & ~sound).sum()),
             "unusable golds left out": int((in_rows & ~keep).sum()),
         }
@@ -130,8 +137,8 @@ def _flatten(texts: pa.ListArray, starts: pa.ListArray, has_starts: Mask) -> _Fl
     num_texts = _lengths(texts)
     row = np.repeat(np.arange(len(texts)), num_texts)
     raw = texts.flatten().fill_null("")
-    left = pc.utf8_ltrim_whitespace(raw)
-    text = pc.utf8_rtrim_whitespace(left)
+    left = pc.utf8_ltrim(raw, OUTER)
+    text = pc.utf8_rtrim(left, OUTER)
     raw_length, left_length, length = (
         pc.utf8_length(each).to_numpy(zero_copy_only=False) for each in (raw, left, text)
     )
@@ -149,7 +156,7 @@ def _lengths(lists: pa.ListArray) -> np.ndarray:
     return pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
 
 
-def _stands(contexts: pa.StringArray, golds: _Flat, asked: Mask) -> Mask:
+def _stands(contexts: pa.DictionaryArray, golds: _Flat, asked: Mask) -> Mask:
     """Return which of the golds asked for stand at their offset in their context.
 
     Offsets count characters and texts are UTF-8 bytes: where the characters of each distinct
@@ -158,9 +165,8 @@ def _stands(contexts: pa.StringArray, golds: _Flat, asked: Mask) -> Mask:
     stands = np.zeros(len(asked), bool)
     chosen = np.flatnonzero(asked)
     answers, begin = golds.text.take(pa.array(chosen)), golds.start[chosen]
-    distinct = contexts.dictionary_encode()
-    context = distinct.indices.to_numpy()[golds.row[chosen]]  # of each answer
-    context_bytes, context_offsets = text_bytes(distinct.dictionary)
+    context = contexts.indices.to_numpy()[golds.row[chosen]]  # of each answer
+    context_bytes, context_offsets = text_bytes(contexts.dictionary)
     char_bytes = np.flatnonzero((context_bytes & 0xC0) != 0x80)  # (chars,): no continuation byte
     first_char = np.searchsorted(char_bytes, context_offsets)
 
@@ -181,35 +187,64 @@ def _stands(contexts: pa.StringArray, golds: _Flat, asked: Mask) -> Mask:
 
 
 def _search(
-    contexts: pa.StringArray, golds: _Flat, wrong: Mask
-) -> tuple[pa.StringArray, Mask, Mask]:
-    """Look for the golds that have no offset, and mend offsets that point at white space.
+    contexts: pa.DictionaryArray, golds: _Flat, wrong: Mask
+) -> tuple[pa.StringArray, Mask, Mask, Mask]:
+    """Look for the golds that have no offset, and take offsets as they are meant.
 
     Sets `golds.start`, and unsets `wrong` where the offset was mended.
 
     Returns:
-        Texts as they stand in their contexts; which golds were found; which in several places.
+        Texts as they stand in their contexts; which golds were found; which in several places;
+        which offsets were mended.
     """
-    found, ambiguous = np.zeros(len(wrong), bool), np.zeros(len(wrong), bool)
+    found, ambiguous, mended = (np.zeros(len(wrong), bool) for _ in range(3))
     open_ = np.flatnonzero(~golds.blank & ((golds.start < 0) | wrong))
     if not len(open_):
-        return golds.text, found, ambiguous
+        return golds.text, found, ambiguous, mended
     texts = golds.text.to_pylist()
-    distinct = contexts.take(pa.array(golds.row[open_])).dictionary_encode()
-    originals = distinct.dictionary.to_pylist()
-    for gold, number in zip(open_.tolist(), distinct.indices.to_pylist(), strict=True):
-        context, text, begin = originals[number], texts[gold], int(golds.start[gold])
-        if begin >= 0:  # some tools trim the text and forget the offset
-            begin += len(context[begin:]) - len(context[begin:].lstrip())
-            if context.startswith(text, begin):
-                golds.start[gold], wrong[gold] = begin, False
+    numbers = contexts.indices.take(pa.array(golds.row[open_])).to_pylist()
+    original = lru_cache(64)(lambda number: contexts.dictionary[number].as_py())
+    num_left = _MOST_TRIED
+    for gold, number in zip(open_.tolist(), numbers, strict=True):
+        context, text, begin = original(number), texts[gold], int(golds.start[gold])
+        if begin >= 0:
+            place = as_meant(text, context, begin) if num_left else None
+            if place is not None:
+                golds.start[gold], texts[gold] = place[0], context[slice(*place)]
+                wrong[gold], mended[gold] = False, True
+            else:
+                num_left -= num_left > 0
             continue
         places = find(text, context)
         if places:
             begin, end = places[0]
             golds.start[gold], texts[gold] = begin, context[begin:end]
             found[gold], ambiguous[gold] = True, len(places) > 1
-    return pa.array(texts, pa.string()), found, ambiguous
+    return pa.array(texts, pa.string()), found, ambiguous, mended
+
+
+def as_meant(text: str, context: str, begin: int) -> tuple[int, int] | None:
+    """Return the characters of a gold that does not stand at its offset as it is, or None.
+
+    Some tools trim the text and forget the offset; some write text and context in different forms
+    of Unicode; some count UTF-8 bytes, UTF-16 units or a line end as one character.
+    """
+    near = begin + len(context[begin:]) - len(context[begin:].lstrip())
+    if context.startswith(text, near):
+        return near, near + len(text)
+    folded, _, last = _folded(context[begin : begin + 2 * len(text) + 16])
+    needle = _folded(text)[0].strip()
+    if needle and folded.startswith(needle):
+        return begin, begin + last[len(needle) - 1]
+    line_ends = itertools.accumulate(context, lambda n, letter: n + (letter != "\r"), initial=0)
+    for meant in (
+        len(context.encode()[:begin].decode(errors="ignore")),
+        len(context.encode("utf-16-le")[: 2 * begin].decode("utf-16-le", "ignore")),
+        next((at for at, counted in enumerate(line_ends) if counted == begin), -1),
+    ):
+        if meant >= 0 and context.startswith(text, meant):
+            return meant, meant + len(text)
+    return None
 
 
 def find(text: str, context: str) -> list[tuple[int, int]]:
@@ -250,8 +285,9 @@ def _is_whole_words(context: str, begin: int, end: int) -> bool:
     )
 
 
-_SAME = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-"})
-_UNSEEN = str.maketrans(dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+_SAME = str.maketrans(
+    dict.fromkeys(_UNSEEN, "") | {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-"}
+)
 
 
 def _folded(text: str) -> tuple[str, list[int], list[int]]:
@@ -265,7 +301,7 @@ def _folded(text: str) -> tuple[str, list[int], list[int]]:
     last: list[int] = []
     for cluster in re.finditer(r"\s+|.[\u0300-\u036f\u3099\u309a]*", text, re.DOTALL):
         piece = cluster.group()
-        folded = unicodedata.normalize("NFKC", piece).translate(_SAME).translate(_UNSEEN)
+        folded = unicodedata.normalize("NFKC", piece).translate(_SAME)
         folded = " " if piece.isspace() else folded
         letters += folded
         first += [cluster.start()] * len(folded)

@@ -6,7 +6,7 @@ import sys
 
 import pyarrow as pa
 
-from qa_lib.data import files
+from qa_lib.data import files, json_files
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
@@ -45,7 +45,7 @@ def read(repo_id: str, split: str) -> pa.Table:
     for names in files.SPLIT_NAMES[split]:
         for name in splits:
             if files.split_name(name) in names:
-                return splits[name].with_format("arrow")[:]
+                return json_files.unnest(splits[name].with_format("arrow")[:], repo_id)
     raise DataError(
         f"The hub dataset {repo_id} has no split {' or '.join(files.SPLIT_NAMES[split][0])}; "
         f"it has {', '.join(splits)}.",

@@ -14,6 +14,7 @@ from pyarrow import fs
 from qa_lib.data import (
     columns,
     containers,
+    conversion,
     embedded,
     files,
     hub,
@@ -56,6 +57,7 @@ def load_questions(
     source = _source_of(data, split)
     base: Base = "eval" if split == "eval" else "train"
     parts = _read(source, base, data)
+    pa.default_memory_pool().release_unused()  # else what a file took stays the process's
     table = _identified(pa.concat_tables([part for _, part in parts]))
     if labels:
         _check_gold(table, source, base)
@@ -65,8 +67,14 @@ def load_questions(
     if checked.bad:
         quarantine.set_aside(table, parts, checked.bad, data, base, quarantine_dir)
     if checked.table.num_rows == 0:
-        raise DataError(f"{source} holds no questions that can be used.", hub.ALTERNATIVES)
-    table = checked.table.cast(SCHEMA)
+        reasons = sorted({reason for _, reason in checked.bad})
+        raise DataError(
+            f"{source} holds no questions that can be used{': ' if reasons else ''}"
+            f"{'; '.join(reasons)}.",
+            "Repair its rows." if reasons else hub.ALTERNATIVES,
+        )
+    del parts
+    table = _with_own_texts(checked.table)
     if base == "train" and (data.holdout_articles or split == "holdout"):
         table = _part_articles(table, data.holdout_articles, split, source)
     limit = data.train_limit if split == "train" else data.eval_limit
@@ -89,6 +97,7 @@ def read_questions(source: str, data: DataSettings) -> pa.Table:
     folder, _ = _locate(source)
     table = _normalised([(source, files.read(folder, _mapped(data)))], data)[0][1]
     table = _identified(table).select(["id", "question", "context"])
+    table = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
     for name in ("question", "context"):
         texts = table[name].fill_null("")
         blank = np.flatnonzero(pc.equal(pc.binary_length(texts), 0).to_numpy())
@@ -229,7 +238,7 @@ def _read(source: str, split: Base, data: DataSettings) -> list[tuple[str, pa.Ta
 
 def _mapped(data: DataSettings) -> frozenset[str]:
     """Return the names of columns that JSON is to keep beside the usual ones."""
-    return frozenset(columns.plain(path.split(".")[0]) for path in data.column_names.values())
+    return frozenset(conversion.plain(path.split(".")[0]) for path in data.column_names.values())
 
 
 def _normalised(
@@ -247,15 +256,31 @@ def _identified(table: pa.Table) -> pa.Table:
     if table["id"].null_count:
         numbers = pa.array([f"row-{number}" for number in range(table.num_rows)])
         table = table.set_column(0, "id", pc.coalesce(table["id"], numbers))
-    titles = table["title"]
-    if titles.null_count or pc.any(pc.equal(pc.binary_length(titles), 0)).as_py():
-        contexts = table["context"].combine_chunks().dictionary_encode()
-        raw = contexts.dictionary.cast(pa.binary()).to_pylist()
-        names = [f"context {hashlib.sha256(text).hexdigest()[:12]}" for text in raw]
-        made = pa.array(names, pa.string()).take(contexts.indices)
-        blank = pc.equal(pc.binary_length(titles), 0).fill_null(True)
-        table = table.set_column(1, "title", pc.if_else(blank, made, titles))
-    return table
+    return pa.Table.from_batches([_titled(batch) for batch in table.to_batches()], table.schema)
+
+
+def _titled(batch: pa.RecordBatch) -> pa.RecordBatch:
+    titles, contexts = batch["title"], batch["context"]
+    blank = titles.is_null()
+    if len(titles.dictionary):
+        is_empty = pc.equal(pc.binary_length(titles.dictionary), 0)
+        blank = pc.or_(blank, is_empty.take(titles.indices).fill_null(True))
+    if not pc.any(blank).as_py():
+        return batch
+    raw = contexts.dictionary.cast(pa.binary()).to_pylist()
+    names = [f"context {hashlib.sha256(text).hexdigest()[:12]}" for text in raw]
+    made = pa.array(names, pa.string()).take(contexts.indices)
+    filled = pc.if_else(blank, made, titles.dictionary_decode()).dictionary_encode()
+    return batch.set_column(1, batch.schema.field("title"), filled)
+
+
+def _with_own_texts(table: pa.Table) -> pa.Table:
+    """Cast checked questions to SCHEMA: from here on each row has its context and title."""
+    batches = []
+    for batch in table.to_batches():
+        pa.default_memory_pool().release_unused()
+        batches.append(batch.cast(SCHEMA))
+    return pa.Table.from_batches(batches, SCHEMA)
 
 
 def _check_gold(table: pa.Table, source: str, split: str) -> None:

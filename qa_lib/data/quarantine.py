@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from qa_lib.data import golds
 from qa_lib.data.schema import RAW, TEXT_COLUMNS
-from qa_lib.data.validation import CHECKS, REPEATED_ID
+from qa_lib.data.validation import CHECKS, NOT_UTF8, REPEATED_ID
 from qa_lib.errors import DataError
 from qa_lib.runs.folder import Folder
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SHOWN_CHARACTERS = 60  # of a value, in messages
 _FIELDS = {
     reason: field for reason, _ in CHECKS for field in TEXT_COLUMNS if f" {field} " in reason
-} | {REPEATED_ID: "id", "a text is not valid UTF-8": "question"}
+} | {REPEATED_ID: "id"}
 
 
 def set_aside(
@@ -68,12 +68,19 @@ def set_aside(
 
 def _remedy(counts: Counter[str], fraction: float) -> str:
     """Say what to do about faulty rows; those that may be unanswerable are not to be given up."""
+    if counts[NOT_UTF8] == max(counts.values()):
+        return (
+            "Save the file as UTF-8; what Windows wrote for Western Europe, with `iconv -f "
+            "WINDOWS-1252 -t UTF-8 OLD > NEW`."
+        )
     if any(counts[reason] for reason in golds.WITHOUT_ANSWER):
         return (
             "Say of every question which it is: unanswerable (is_impossible true, no answers), or "
             "answerable (answers, is_impossible false or absent). Leaving these rows out would "
             "leave out unanswerable questions."
         )
+    if fraction == 1:
+        return "Repair these rows."
     return (
         "Repair or remove these rows, or accept their loss with --data.bad-row-limit "
         f"{_round_up(fraction)}."
@@ -86,8 +93,10 @@ def _round_up(fraction: float) -> float:
     return min(1.0, round(float(np.ceil(fraction * 10**digits)) / 10**digits, digits))
 
 
-def _detail(row: dict[str, object], reason: str) -> str:
+def _detail(row: dict[str, Any], reason: str) -> str:
     """Return the id of a faulty row and the value that is at fault, for messages."""
+    if reason == NOT_UTF8:
+        return f"id {_shown(row.get('id'))}, {_undecodable(row)}"
     field = _FIELDS.get(reason, "answers")
     value = row.get(field)
     if isinstance(value, dict):
@@ -95,6 +104,18 @@ def _detail(row: dict[str, object], reason: str) -> str:
         value = [f"{_shown(text)} at {start}" for text, start in zip(texts, starts, strict=False)]
         return f"id {_shown(row.get('id'))}, {field}: {', '.join(value) or 'none'}"
     return f"id {_shown(row.get('id'))}, {field}: {_shown(value)}"
+
+
+def _undecodable(row: dict[str, Any]) -> str:
+    """Return the field of a row that is not UTF-8, and the text before the byte at fault."""
+    texts = [(name, row[name]) for name in TEXT_COLUMNS]
+    texts += [("answers", text) for text in (row["answers"] or {}).get("text") or []]
+    for name, text in texts:
+        try:
+            (text or b"").decode()
+        except UnicodeDecodeError as error:
+            return f"{name}: {_shown(text[max(error.start - 30, 0) : error.start + 10])}"
+    return "answers"
 
 
 def _shown(value: object) -> str:

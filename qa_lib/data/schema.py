@@ -15,21 +15,27 @@ import pyarrow.compute as pc
 TEXT_COLUMNS = ("id", "title", "context", "question")
 
 
-def _schema(text: pa.DataType, offset: pa.DataType) -> pa.Schema:
+SHARED = pa.dictionary(pa.int32(), pa.string())
+"""Texts that many rows have in common, each held once: a context asks 4.6 questions in SQuAD."""
+
+
+def _schema(text: pa.DataType, shared: pa.DataType, offset: pa.DataType) -> pa.Schema:
+    kinds = {"id": text, "title": shared, "context": shared, "question": text}
     answers = pa.struct([("text", pa.list_(text)), ("answer_start", pa.list_(offset))])
-    return pa.schema([*((column, text) for column in TEXT_COLUMNS), ("answers", answers)])
+    return pa.schema([*kinds.items(), ("answers", answers)])
 
 
-SCHEMA = _schema(pa.string(), pa.int32())
+SCHEMA = _schema(pa.string(), pa.string(), pa.int32())
 """`answer_start` counts Unicode characters of the context; an unanswerable question has no answers.
 
 A gold of an evaluation question that does not stand in the context has the offset -1, and comes
 after those that do.
 """
 _IMPOSSIBLE = pa.field("is_impossible", pa.bool_())
-UNCHECKED = _schema(pa.string(), pa.int64()).append(_IMPOSSIBLE)
+UNCHECKED = _schema(pa.string(), SHARED, pa.int64()).append(_IMPOSSIBLE)
 """As `columns.normalise` returns it: null answers are unknown, a null offset is to be found."""
-RAW = _schema(pa.binary(), pa.int64()).append(_IMPOSSIBLE)  # also texts that are not UTF-8
+RAW = _schema(pa.binary(), pa.binary(), pa.int64()).append(_IMPOSSIBLE)
+"""For texts that may not be UTF-8."""
 
 Split = Literal["train", "eval", "holdout"]
 

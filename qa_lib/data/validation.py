@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data import golds
+from qa_lib.data.columns import ROWS_PER_BATCH
 from qa_lib.data.schema import TEXT_COLUMNS
 
 Mask = np.ndarray  # bool, one per row of the batch
-_ROWS_PER_BATCH = 8192  # bounds the memory of a check, whatever the size of the table
+NOT_UTF8 = "a text is not valid UTF-8"
 REPEATED_ID = "another row has the same id"
 
 
@@ -28,7 +29,7 @@ class Checked:
 
     Attributes:
         table: The sound rows, in their order, with answers as `golds.clean` leaves them and
-            questions without outer white space; columns of SCHEMA, offsets in int64.
+            questions without outer white space; columns of SCHEMA as UNCHECKED has them.
         bad: Pairs (row, reason) in the order of rows. Of several rows with one id, the first is
             good.
         notes: What was changed, and how often.
@@ -51,7 +52,7 @@ def check(table: pa.Table, *, all_golds_count: bool = False) -> Checked:
     notes: Counter[str] = Counter()
     parts = []
     first = 0
-    for batch in table.to_batches(max_chunksize=_ROWS_PER_BATCH):
+    for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
         of_batch = _check(batch)
         passed = np.flatnonzero(of_batch == 0)
         rows = batch if len(passed) == len(batch) else batch.take(pa.array(passed))
@@ -114,7 +115,18 @@ def _is_not_utf8(batch: pa.RecordBatch) -> Mask:
     texts = pc.struct_field(batch["answers"], "text")
     mask = _rows_where(_not_utf8(texts.flatten()), texts)
     for name in TEXT_COLUMNS:
-        mask |= _not_utf8(batch[name])
+        mask |= _of_rows(batch[name], _not_utf8)
+    return mask
+
+
+def _of_rows(texts: pa.Array, judge: Callable[[pa.StringArray], Mask]) -> Mask:
+    """Return the judgement of each row's text; a text that rows share is judged once."""
+    if not pa.types.is_dictionary(texts.type):
+        return judge(texts)
+    known = np.flatnonzero(_numpy(texts.is_valid()))
+    mask = np.zeros(len(texts), bool)
+    if len(known):
+        mask[known] = judge(texts.dictionary)[_numpy(texts.indices.take(pa.array(known)))]
     return mask
 
 
@@ -128,14 +140,18 @@ def _not_utf8(strings: pa.StringArray) -> Mask:
 
 
 def _is_blank(name: str) -> Callable[[pa.RecordBatch], Mask]:
-    return lambda batch: _numpy(pc.equal(pc.binary_length(pc.utf8_trim_whitespace(batch[name])), 0))
+    return lambda batch: _of_rows(batch[name], _are_blank)
+
+
+def _are_blank(texts: pa.StringArray) -> Mask:
+    return _numpy(pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0))
 
 
 CHECKS: tuple[tuple[str, Callable[[pa.RecordBatch], Mask]], ...] = (
     ("the id is missing", _is_null("id")),
     ("the question is missing", _is_null("question")),
     ("the context is missing", _is_null("context")),
-    ("a text is not valid UTF-8", _is_not_utf8),
+    (NOT_UTF8, _is_not_utf8),
     ("the id is empty", _is_blank("id")),
     ("the question is empty", _is_blank("question")),
     ("the context is empty", _is_blank("context")),

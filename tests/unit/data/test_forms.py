@@ -90,6 +90,22 @@ DOCUMENTS: dict[str, Any] = {
     "no offset": squad(ASKED | {"answers": [{"text": "10"}]}),
     "a table's columns": {key: [value] for key, value in (ROW | {"answers": LISTS}).items()},
     "pandas columns": {key: {"0": value} for key, value in (ROW | {"answer": "10"}).items()},
+    "pandas rows by index": {"0": ROW | {"answer": "10"}},
+    "rows by id": {"1": {key: ROW[key] for key in ("context", "question")} | {"answer": "10"}},
+    "the hub's viewer": {"features": [{"name": "id"}], "rows": [{"row": ROW | {"answers": LISTS}}]},
+    "questions of a context": [{"context": BERLIN, "questions": [ASKED | {"answer": "10"}]}],
+    "camel case": [{"Context": BERLIN, "id": 1, "Question": "How many?", "answerText": "10"}],
+    "fields in capitals": [ROW | {"answers": [{"Text": "10", "Answer_Start": "11"}]}],
+    "golds of several annotators": [ROW | {"answers": [[TEN]]}],
+    "JSON in a text": [ROW | {"answers": json.dumps(LISTS)}],
+    "offsets as a list of texts": [ROW | {"answers": {"text": ["10"], "answer_start": ["11.0"]}}],
+    "a negative offset": squad(ASKED | {"answers": [TEN | {"answer_start": -7}]}),
+    "an offset without end": squad(ASKED | {"answers": [TEN | {"answer_start": 10**30}]}),
+    "an empty title": [ROW | {"title": "", "answers": ["10"]}],
+    "unknown answer fields": squad(ASKED | {"answers": [TEN | {"answer_id": 1, "end": 13}]}),
+    "questions as columns": [
+        {"context": BERLIN, "qas": {"id": ["1"], "question": ["How many?"], "answers": [[TEN]]}}
+    ],
     "pandas split": {"columns": [*ROW, "answer"], "index": [0], "data": [[*ROW.values(), "10"]]},
 }
 
@@ -132,6 +148,11 @@ def test_mrqa_lines_take_the_detected_spans_and_count_all_answers(tmp_path):
     for name in ("q.jsonl", "q.jsonl.gz"):
         assert content(load(tmp_path / name)) == READ
     assert content(load(path, "eval"))[0][3] == [("10", 11), ("ten", -1)]
+    detected = {"text": ["10"], "char_spans": [{"start": [11], "end": [12]}]}  # as on the hub
+    row = {"qid": "1", "question": "How many?", "context": BERLIN, "answers": ["ten"]}
+    table = pa.Table.from_pylist([row | {"detected_answers": detected}])
+    pq.write_table(table, tmp_path / "q.parquet")
+    assert content(load(tmp_path / "q.parquet")) == READ
 
 
 def test_values_of_different_types_in_one_column_are_texts(tmp_path):
@@ -259,13 +280,23 @@ TABLES: dict[str, dict[str, Any]] = {
     "flattened": {"answers.text": ["10"], "answers.answer_start": [11]},
     "integer id": {"id": 1, "answers": LISTS},
     "float offsets": {"answer": "10", "answer_start": 11.0},
+    "JSON": {"answers": json.dumps(LISTS)},
+    "lists as texts": {"answers": "['10']", "answer_start": "[11]"},
+    "lists of annotators": {"answers": [["10"]]},
+}
+NESTED = {
+    "articles": {
+        "title": "T",
+        "paragraphs": [{"context": BERLIN, "qas": [ASKED | {"answers": [TEN]}]}],
+    },
+    "paragraphs": {"context": BERLIN, "qas": [ASKED | {"answers": [TEN]}]},
 }
 
 
-@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize("form", [*TABLES, *NESTED])
 @pytest.mark.parametrize("suffix", [".parquet", ".feather", ".arrow"])
 def test_arrow_tables_in_every_form(tmp_path, form, suffix):
-    table = pa.Table.from_pylist([ROW | TABLES[form]])
+    table = pa.Table.from_pylist([NESTED[form] if form in NESTED else ROW | TABLES[form]])
     path = tmp_path / f"q{suffix}"
     if suffix == ".parquet":
         pq.write_table(table, path)
@@ -298,6 +329,26 @@ def test_a_csv_of_squad_as_pandas_writes_it(tmp_path):
     assert content(load(tmp_path / "q.csv"))[0][3] == [("10", 11), ("10", 11)]
 
 
+def test_a_cell_that_is_no_json_is_the_fault_of_its_row_only(tmp_path):
+    cells = [json.dumps(LISTS), json.dumps([TEN]), "['10']", '{"text": ["10"']
+    columns = {"question": ["?"] * 4, "context": [BERLIN] * 4, "answers": cells}
+    pacsv.write_csv(pa.table(columns), tmp_path / "q.csv")
+    loaded = load(tmp_path / "q.csv", bad_row_limit=0.25)
+    assert [gold for *_, gold in content(loaded)] == [[("10", 11)]] * 3
+    assert loaded.num_quarantined == 1
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "q.csv").write_text("question,context,answer,answer,,\na,b,c,d,,\n")
+    assert "several columns of one name: answer." in refusal(tmp_path / "q.csv").problem
+
+
+def test_several_splits_in_one_file_are_named(tmp_path):
+    both = {"train": squad(ASKED | {"answers": [TEN]}), "dev": [ROW | {"answers": ["10"]}]}
+    error = refusal(as_json(tmp_path / "q.json", both))
+    assert "several lists of questions: train, dev" in error.problem and "own" in error.remedy
+
+
 def test_a_csv_with_a_ragged_row_is_named(tmp_path):
     (tmp_path / "q.csv").write_text("question,context,answer\na,b,c\na,b\n")
     assert "q.csv is not a table of text" in refusal(tmp_path / "q.csv").problem
@@ -318,12 +369,12 @@ def test_a_workbook_is_read(tmp_path):
     import openpyxl
 
     book = openpyxl.Workbook()
-    for row in (("question", "context", "answer"), ("How many?", BERLIN, 10)):
+    for row in (("question", "context", "answer"), (42, BERLIN, 10), (None, None, " "[:0])):
         book.active.append(row)
     book.save(tmp_path / "train.xlsx")
     (answered,) = load(tmp_path).table.to_pylist()
     assert answered["answers"] == {"text": ["10"], "answer_start": [BERLIN.index("10")]}
-    assert answered["context"] == BERLIN
+    assert (answered["question"], answered["context"]) == ("42", BERLIN)
 
 
 def test_a_damaged_workbook_is_named(tmp_path):
@@ -378,12 +429,17 @@ def test_another_tasks_layout_is_named_with_what_to_do(tmp_path, task, indent):
         ("squad.train.jsonl", "squad.val.jsonl"),
         ("my_train_set.json", "my_valid_set.json"),
         ("train/part.csv", "dev/part.csv"),
+        ("KorQuAD_v1.0_train.jsonl", "KorQuAD_v1.0_dev.jsonl"),
+        ("a/b/Training/x.jsonl", "a/b/Evaluation/x.jsonl"),
+        ("training_set.jsonl", "testing_set.jsonl"),
+        ("train-1-of-1.jsonl", "eval-0-of-1.jsonl"),
     ],
 )
 def test_a_folder_as_it_is_cloned(tmp_path, train, dev):
     (tmp_path / ".git").mkdir()
     as_json(tmp_path / ".git/train.json", {})
     as_json(tmp_path / "dataset_infos.json", {})
+    as_json(tmp_path / "nbest_predictions_dev.json", {})
     for name, number in ((train, "1"), (dev, "2")):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -172,12 +172,12 @@ def test_a_text_that_is_not_utf8_is_the_fault_of_its_row_only(tmp_path):
 
 
 def test_missing_and_mistyped_columns_are_all_named(tmp_path):
-    columns = {"id": [1], "title": ["t"], "question": [1]}
+    columns = {"id": [1], "title": ["t"], "question": [True]}
     answers = pa.array([{"span_of": "a"}])
     pq.write_table(pa.table({**columns, "answers": answers}), tmp_path / "q.parquet")
     message = refusal(tmp_path / "q.parquet")
     for problem in (
-        "question is int64, not text",
+        "question is bool, not text",
         "context is missing",
         "answers.text is missing",
         "it has id, title, question, answers",

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, normalizers, pre_tokenizers
-from tokenizers.models import Unigram, WordPiece
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import BPE, Unigram, WordPiece
 
 from qa_lib import windows
 from qa_lib.windows import WindowSpec
@@ -53,7 +53,35 @@ def spaceless_unigram() -> Any:
     return _wrap(backend, types=False, pad_token="<pad>", unk_token="<unk>", bos_token="<s>")
 
 
-KINDS = [*SCHEMES, korean_wordpiece, spaceless_unigram]
+def byte_fallback() -> Any:
+    """Llama's scheme: a letter that it does not know is its bytes, each a token."""
+    pieces = ["<unk>", "<s>", "</s>", "<pad>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    pieces += [*map(chr, range(33, 127)), "th", "▁t", "▁th", "▁the", "10"]
+    merges = [("t", "h"), ("▁", "t"), ("▁t", "h"), ("▁th", "e"), ("1", "0")]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    backend = Tokenizer(BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
+    marks = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    backend.normalizer = normalizers.Sequence(marks)
+    _template(backend, "<s> $A </s> $B </s>", ["<s>", "</s>"])
+    names = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    return _wrap(backend, types=False, **names)
+
+
+def rewriting_byte_level() -> Any:
+    """A normaliser that makes texts longer and shorter, before byte pairs."""
+    rewrites = [
+        normalizers.NFKD(),
+        normalizers.Lowercase(),
+        normalizers.Replace("½", " 1/2 "),
+        normalizers.Replace("안녕", "a"),
+        normalizers.Replace(Regex(r"\s+"), " "),
+    ]
+    tokenizer = SCHEMES[1]()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(rewrites)
+    return tokenizer
+
+
+KINDS = [*SCHEMES, korean_wordpiece, spaceless_unigram, byte_fallback, rewriting_byte_level]
 PIECES = st.one_of(
     st.sampled_from(
         ["안녕하세요", "™", "①", "ﬁ", "中文", "日本", "กรุง", " ", "  ", "é", "▁", "\u3000"]

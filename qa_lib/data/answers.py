@@ -1,0 +1,185 @@
+"""Answers of rows, in whatever form: to a list of texts and a list of offsets for each row."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from contextlib import suppress
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qa_lib.data.conversion import (
+    WrongType,
+    as_text,
+    encoded,
+    is_list,
+    is_text,
+    lengths,
+    plain,
+    to_offsets,
+    to_texts,
+)
+
+TEXT_FIELDS = ("text", "texts", "answer_text", "answer", "span")
+_START_FIELDS = ("answer_start", "start", "answer_starts", "starts", "offset", "start_char")
+_ARRAY = re.compile(r"\barray\(|, dtype=\w+\)|(?<=[\]\"'])\)")  # as pandas writes lists
+
+
+def convert(answers: pa.Array | None, starts: pa.Array | None, num_rows: int) -> pa.StructArray:
+    """Return the answers of rows as a struct of the lists text and answer_start.
+
+    Args:
+        answers: Struct of lists, list of structs, list of texts, or texts, also such as JSON
+            writes them; None where the table has none.
+        starts: A column of offsets beside it, or None.
+        num_rows: Rows of the table.
+
+    Raises:
+        WrongType: A column has a type that is none of these.
+    """
+    texts, own = (
+        (pa.nulls(num_rows, pa.list_(pa.string())), None) if answers is None else _pair(answers)
+    )
+    if own is None:  # no offsets: null for every text
+        unknown = pa.nulls(len(texts.flatten()), pa.int64())
+        own = _relist(texts, unknown) if starts is None else _start_lists(_parsed(starts))
+    return pa.StructArray.from_arrays([texts, own], ["text", "answer_start"])
+
+
+def _pair(column: pa.Array) -> tuple[pa.ListArray, pa.ListArray | None]:
+    """Return texts and offsets of the golds of each row; None where the column has no offsets."""
+    column = _flattened(_parsed(column))
+    kind = column.type
+    if pa.types.is_struct(kind):
+        texts, starts = _field(column, TEXT_FIELDS), _field(column, _START_FIELDS)
+        return _text_lists(texts), None if starts is None else _start_lists(starts)
+    if is_list(kind) and pa.types.is_struct(kind.value_type):
+        golds = column.flatten()
+        texts, starts = _field(golds, TEXT_FIELDS), _field(golds, _START_FIELDS)
+        if texts is None:
+            raise WrongType("answers have no text")
+        return _relist(column, to_texts(texts, "answers.text")), (
+            None if starts is None else _relist(column, to_offsets(starts))
+        )
+    return _text_lists(column), None
+
+
+def _flattened(column: pa.Array) -> pa.Array:
+    """Return lists of lists, such as one for each annotator, as lists."""
+    while is_list(column.type) and is_list(column.type.value_type):
+        inner = column.flatten()
+        ends = np.concatenate([[0], np.cumsum(lengths(inner))])
+        offsets = ends[np.concatenate([[0], np.cumsum(lengths(column))])]
+        column = pa.ListArray.from_arrays(
+            pa.array(offsets, pa.int32()), inner.flatten(), mask=column.is_null()
+        )
+    return column
+
+
+def _field(structs: pa.StructArray, names: tuple[str, ...]) -> pa.Array | None:
+    own = {plain(field.name): field.name for field in structs.type}
+    for name in names:
+        if name in own:
+            return pc.struct_field(structs, own[name])
+    return None
+
+
+def _text_lists(column: pa.Array) -> pa.ListArray:
+    if is_list(column.type):
+        return _relist(column, to_texts(column.flatten(), "answers.text"))
+    return _one_each(to_texts(column, "answers"))
+
+
+def _start_lists(column: pa.Array) -> pa.ListArray:
+    if is_list(column.type):
+        return _relist(column, to_offsets(column.flatten()))
+    return pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32), to_offsets(column))
+
+
+def _one_each(values: pa.Array) -> pa.ListArray:
+    """Return a list of one value per row, null where the value is."""
+    known = values.is_valid()
+    offsets = np.concatenate([[0], np.cumsum(known.to_numpy(zero_copy_only=False))])
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), values.drop_null(), mask=pc.invert(known)
+    )
+
+
+def _relist(lists: pa.Array, values: pa.Array) -> pa.ListArray:
+    """Return lists like these, null rows included, of other values."""
+    offsets = np.concatenate([[0], np.cumsum(lengths(lists))])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=lists.is_null())
+
+
+def _parsed(column: pa.Array) -> pa.Array:
+    """Return the golds of a column of texts that hold JSON or Python, as tables of text do.
+
+    pandas writes SQuAD's answers as `{'text': array(['10'], dtype=object), ...}`. A cell that does
+    not parse, where most do, stays the text that it is: it spoils its own row.
+    """
+    if not is_text(column.type):
+        return column
+    column = to_texts(column, "answers")
+    looks = pc.match_substring_regex(column, r"^\s*[\[{](?s:.*)[\]}]\s*$")
+    if 2 * (pc.sum(looks).as_py() or 0) <= len(column) - column.null_count:
+        return column
+    values = [None if text is None else _value(text) for text in column.to_pylist()]
+    for convert_all in (pa.array, golds_of):
+        with suppress(pa.ArrowException, TypeError, OverflowError):
+            return convert_all(values)
+    return column
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(_ARRAY.sub("", text))
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
+
+
+def golds_of(values: list[Any]) -> pa.Array:
+    """Return the answers of rows, whose forms differ, as lists of golds of text.
+
+    Raises:
+        TypeError: A value is nested.
+    """
+    return pa.array([encoded(_golds(value)) for value in values])
+
+
+def _golds(value: Any) -> list[dict[str, Any]] | None:
+    """Return the answers of a row, in whatever form, as a list of golds of text."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        texts, starts = (_first(value, names) for names in (TEXT_FIELDS, _START_FIELDS))
+        if not isinstance(texts, list):
+            texts, starts = [texts], [starts]
+        starts = starts if isinstance(starts, list) else [None] * len(texts)
+        value = [
+            {"text": text, "start": start}
+            for text, start in zip_longest(texts, starts)  # what is missing is null, and a fault
+        ]
+    elif not isinstance(value, list):
+        value = [value]
+    golds = [gold if isinstance(gold, dict) else {"text": gold} for gold in value]
+    return [
+        {
+            "text": as_text(_first(gold, TEXT_FIELDS)),
+            "answer_start": as_text(_first(gold, _START_FIELDS)),
+        }
+        for gold in golds
+    ]
+
+
+def _first(value: dict[str, Any], names: tuple[str, ...]) -> Any:
+    own = {plain(key): key for key in value}
+    return next((value[own[name]] for name in names if name in own), None)

@@ -1,0 +1,136 @@
+"""Arrow values of whatever encoding and width: to texts, offsets, booleans."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qa_lib.data.schema import SHARED
+
+
+class WrongType(Exception):
+    """A column has a type that cannot be what it is wanted for."""
+
+
+@lru_cache(1024)
+def plain(name: str) -> str:
+    """Return the name of a column as `KNOWN_NAMES` spells it.
+
+    `Answer Start`, `answer-start` and `answerStart` are answer_start.
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
+    return words.lower().replace(" ", "_").replace("-", "_")
+
+
+def to_texts(column: pa.Array, what: str) -> pa.StringArray:
+    """Return texts, or numbers as texts; bytes stay as they are, to be judged row by row."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_floating(kind):  # an integer column with gaps, as pandas writes it
+        numbers = column.to_numpy(zero_copy_only=False)
+        if np.all(np.isnan(numbers) | (numbers == np.floor(numbers))):
+            column = pc.if_else(pc.is_nan(column), None, column).cast(pa.int64(), safe=False)
+    if not (is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_null(kind)):
+        raise WrongType(f"{what} is {kind}, not text")
+    return column.cast(pa.string(), safe=False)
+
+
+def to_offsets(column: pa.Array) -> pa.Int64Array:
+    """Return offsets: integers of any width, floats and texts of them; else null."""
+    kind = column.type
+    if pa.types.is_integer(kind):
+        return column.cast(pa.int64(), safe=False)
+    if pa.types.is_null(kind):
+        return pa.nulls(len(column), pa.int64())
+    if is_text(kind):
+        column = to_texts(column, "answer_start")
+        fits = pc.match_substring_regex(column, r"^\s*[+-]?\d{1,15}(\.0*)?\s*$")
+        column = pc.utf8_trim_whitespace(pc.if_else(fits, column, None)).cast(pa.float64())
+    elif not pa.types.is_floating(kind):
+        raise WrongType(f"answer_start is {kind}, not integers")
+    numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)
+    return pa.array(np.where(whole, numbers, 0).astype(np.int64), mask=~whole)
+
+
+def to_booleans(column: pa.Array) -> pa.BooleanArray:
+    """Return what words and numbers say: true, yes, 1, or false, no, 0; else null."""
+    if pa.types.is_boolean(column.type):
+        return column
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(to_texts(column, "is_impossible")))
+    yes, no = (
+        pc.is_in(words, value_set=pa.array(values))
+        for values in (["true", "1", "1.0", "yes"], ["false", "0", "0.0", "no"])
+    )
+    return pc.if_else(yes, True, pc.if_else(no, False, pa.scalar(None, pa.bool_())))
+
+
+def to_shared(column: pa.Array, what: str) -> pa.DictionaryArray:
+    """Return texts as `to_texts` does, each distinct one held once, and none that no row has."""
+    if not pa.types.is_dictionary(column.type) or column.dictionary.null_count:
+        return to_texts(column, what).dictionary_encode().cast(SHARED)
+    indices = column.indices
+    known = indices.fill_null(0) if len(column.dictionary) else indices
+    used, places = np.unique(known.to_numpy(zero_copy_only=False), return_inverse=True)
+    values = to_texts(column.dictionary.take(pa.array(used)), what)
+    mask = indices.is_null().to_numpy(zero_copy_only=False) if indices.null_count else None
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32), mask=mask), values)
+
+
+def lengths(lists: pa.Array) -> np.ndarray:
+    """Return the number of values of each list, 0 where it is null; (rows,)."""
+    return pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+
+
+def as_text(value: Any) -> str | None:
+    """Return a value as text, or None.
+
+    Raises:
+        TypeError: It is nested.
+    """
+    if isinstance(value, dict | list):
+        raise TypeError("a value is nested")
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def encoded(value: Any) -> Any:
+    """Encode all texts of a JSON value; lone surrogates become the bytes that the file had."""
+    if isinstance(value, dict):
+        return {key: encoded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [encoded(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")  # an escape such as \\ud800
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type holds texts, or bytes that may be one."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return any(
+        is_(kind)
+        for is_ in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+        )
+    )
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type holds lists."""
+    return any(
+        is_(kind) for is_ in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    )

@@ -1,0 +1,241 @@
+"""Items of a JSON document: articles, paragraphs and rows, and the rows that they hold.
+
+An item is an article (`paragraphs`), a paragraph (`qas`, `questions`) or a row. A document is a
+list of items, an object that holds one (`data`), an object of columns or of items by their ids.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from qa_lib.data.columns import CONTEXT_NAMES, EXPECTED
+from qa_lib.data.conversion import plain
+from qa_lib.data.layouts import refuse_others
+from qa_lib.errors import DataError
+from qa_lib.runs import json_text
+
+NESTING = ("paragraphs", "qas", "questions")
+_WINDOW_BYTES = 1 << 20  # of a large document that are text at a time
+_HEAD = re.compile(
+    r'\ufeff?\s*(?P<object>\{(\s*"\w+"\s*:\s*("[^"\\]*"|[\w.+-]+)\s*,)*\s*"data"\s*:\s*)?\['
+)
+_SPACE = re.compile(r"\s*")
+
+
+def streamed(content: pa.Buffer) -> Iterator[Any]:
+    """Yield the items of `data`, or of a list, as they are parsed; little of it is ever text.
+
+    Raises:
+        ValueError: The content is not JSON, or of another form.
+    """
+    pieces = _decoded(content)
+    text = next(pieces, "")
+    head = _HEAD.match(text)
+    if head is None:
+        raise ValueError("no list of items")
+    decoder, at = json.JSONDecoder(), head.end()
+    while True:
+        at = _after_space(text, at)
+        try:
+            item, end = decoder.raw_decode(text, at)
+            end = _after_space(text, end)
+            if end == len(text):
+                raise ValueError("the list does not end")
+        except ValueError:  # an item that goes on in the next piece
+            more = "".join(_until(pieces, len(text) - at))
+            if not more:
+                raise
+            text, at = text[at:] + more, 0
+            continue
+        refuse_others(item, "")
+        yield item
+        at = end + 1
+        if text[end] != ",":
+            break
+    rest = (text[at:] + "".join(pieces)).strip()
+    if head["object"]:
+        json_text.parse("{" + rest.removeprefix(","))
+    if text[end] != "]" or (rest and not head["object"]):
+        raise ValueError("the list does not end")
+
+
+def _decoded(content: pa.Buffer) -> Iterator[str]:
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(content)
+    for begin in range(0, len(view), _WINDOW_BYTES):
+        end = begin + _WINDOW_BYTES
+        yield decoder.decode(view[begin:end], end >= len(view))
+
+
+def _until(pieces: Iterator[str], num_characters: int) -> Iterator[str]:
+    """Yield pieces of so many characters together, at least one, so that few items are repeated."""
+    for piece in pieces:
+        yield piece
+        num_characters -= len(piece)
+        if num_characters <= 0:
+            return
+
+
+def _after_space(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()
+
+
+def is_item(value: Any) -> bool:
+    """Whether a JSON value is an article, a paragraph or a row with a context."""
+    if not isinstance(value, dict):
+        return False
+    if any(key in value for key in NESTING):
+        return True
+    contexts = [value[key] for key in value if plain(key) in CONTEXT_NAMES]
+    return bool(contexts) and not isinstance(contexts[0], dict | list)
+
+
+def items_of(document: Any, name: str) -> list[Any]:
+    """Return the articles, paragraphs or rows of a document.
+
+    Raises:
+        DataError: It holds none, or several lists of them.
+    """
+    if isinstance(document, dict) and "data" not in document:
+        if is_item(document):
+            return [document]
+        document = _of_columns(document) or _of_keys(document, name) or document
+    if isinstance(document, dict):
+        items, header = document.get("data"), document.get("columns")
+        if isinstance(header, list) and isinstance(items, list):  # pandas, orient="split"
+            items = [dict(zip(map(str, header), row, strict=False)) for row in items]
+    else:
+        items = document
+    if not isinstance(items, list):
+        raise DataError(f"{name} holds neither rows nor SQuAD's `data`.", EXPECTED)
+    return items
+
+
+def _of_columns(document: dict[str, Any]) -> list[Any] | None:
+    """Return the rows of an object of columns, as pandas and `datasets` write tables."""
+    columns = {key: value for key, value in document.items() if isinstance(value, dict | list)}
+    if not any(plain(key) in CONTEXT_NAMES for key in columns):
+        return None
+    lists = [
+        list(value.values()) if isinstance(value, dict) else value for value in columns.values()
+    ]
+    return [dict(zip(columns, row, strict=False)) for row in zip(*lists, strict=False)]
+
+
+def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
+    """Return the items of an object that has them by their ids, or in a list of whatever name."""
+    values = list(document.values())
+    if values and all(is_item(value) for value in values):
+        return [
+            {"id" if _nesting(value) is None else "title": key} | value
+            for key, value in document.items()
+        ]
+    inner = {
+        key: value.get("data") if isinstance(value, dict) else value
+        for key, value in document.items()
+    }
+    rows = {
+        key: [_unwrapped(item) for item in value]
+        for key, value in inner.items()
+        if isinstance(value, list)
+    }
+    holding = [key for key, value in rows.items() if value and is_item(value[0])]
+    if len(holding) > 1:
+        raise DataError(
+            f"{name} holds several lists of questions: {', '.join(holding)}.",
+            "Write each to a file of its own, named after its split (train, dev).",
+        )
+    if holding or len(rows) == 1:
+        return rows[holding[0] if holding else next(iter(rows))]
+    return None
+
+
+def _unwrapped(item: Any) -> Any:
+    """Return a row without what the hub's viewer wraps it in."""
+    return item["row"] if isinstance(item, dict) and isinstance(item.get("row"), dict) else item
+
+
+def walk(items: Iterable[Any], name: str, known: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of items, which all have the form of the first."""
+    form: str | None = ""
+    for number, item in enumerate(items):
+        where = f"article {number}"
+        try:
+            if isinstance(item, dict) and item.keys() == {"header"}:  # of MRQA
+                continue
+            if form == "":
+                form = _nesting(item)
+            if form is not None and form not in item:
+                raise KeyError(form)
+            yield from _rows(item, {}, known)
+        except (KeyError, TypeError, AttributeError) as error:
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DataError(
+                f"{name} does not hold questions in a known form: {where}: {why}.", EXPECTED
+            ) from None
+
+
+def _rows(
+    item: dict[str, Any], outer: dict[str, Any], known: frozenset[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an article, a paragraph or a row; `outer` is what is inherited."""
+    key = _nesting(item)
+    if key is not None:
+        inherited = outer | {
+            own: value
+            for own, value in item.items()
+            if isinstance(value, str) and own != "id" and plain(own) in known
+        }
+        for part in _listed(item[key]):
+            yield from _rows(part, inherited, known)
+        return
+    if not isinstance(item, dict):
+        raise TypeError(f"{str(item)[:40]!r} is not an object")
+    row = outer | item
+    if "detected_answers" in row:
+        row["answers"] = _mrqa_answers(row)
+    yield row
+
+
+def _nesting(item: Any) -> str | None:
+    """Return the field of an article or paragraph that holds its parts; None for a row."""
+    for key in NESTING:
+        if key in item and (key != "questions" or not _holds_texts(item[key])):
+            return key
+    return None
+
+
+def _holds_texts(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and any(isinstance(part, str) for part in value)
+    )
+
+
+def _listed(value: Any) -> Any:
+    """Return the parts of an item as a list; `datasets` writes some as an object of lists."""
+    if isinstance(value, dict):
+        return [dict(zip(value, part, strict=False)) for part in zip(*value.values(), strict=False)]
+    return value or ()
+
+
+def _mrqa_answers(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the spans that MRQA found, then the golds without a span."""
+    spans = [
+        {"text": row["context"][first : last + 1], "answer_start": first}
+        for found in _listed(row["detected_answers"])
+        for first, last in _ranges(found["char_spans"])
+    ]
+    texts = {span["text"] for span in spans}
+    others = [text for text in row.get("answers") or [] if text not in texts]
+    return spans + [{"text": text, "answer_start": None} for text in others]
+
+
+def _ranges(spans: Any) -> Iterable[tuple[int, int]]:
+    """Return pairs of first and last character, as MRQA's lines or the hub's tables have them."""
+    return zip(spans["start"], spans["end"], strict=True) if isinstance(spans, dict) else spans
