@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -117,16 +118,31 @@ class LatencyModel:
             values["overhead"],
         )
 
-    def _line(self, stream: Stream, axis: str, fixed: int) -> tuple[list[int], np.ndarray]:
-        """Return values of an axis, and milliseconds that do not fall along it."""
-        other = "width" if axis == "num_kept" else "num_kept"
-        line = sorted(
-            (getattr(point, axis), point.ms)
-            for point in self.points
-            if (point.hidden_size, point.num_heads) == stream and getattr(point, other) == fixed
-        )
-        places, ms = zip(*line, strict=True)
-        return list(places), np.maximum.accumulate(ms)
+    def _line(self, stream: Stream, axis: str, fixed: int) -> tuple[list[int], list[float]]:
+        return _line(self.points, stream, axis, fixed)
+
+
+@lru_cache(maxsize=256)
+def _line(
+    points: tuple[Point, ...], stream: Stream, axis: str, fixed: int
+) -> tuple[list[int], list[float]]:
+    """Return values of an axis, and milliseconds that do not fall along it.
+
+    Neighbours that fall are noise: both get their mean.
+    """
+    other = "width" if axis == "num_kept" else "num_kept"
+    line = sorted(
+        (getattr(point, axis), point.ms)
+        for point in points
+        if (point.hidden_size, point.num_heads) == stream and getattr(point, other) == fixed
+    )
+    blocks: list[tuple[float, int]] = []  # mean milliseconds of points, and how many
+    for _, ms in line:
+        blocks.append((ms, 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (one, count), (two, more) = blocks[-2:]
+            blocks[-2:] = [((one * count + two * more) / (count + more), count + more)]
+    return [place for place, _ in line], [ms for ms, count in blocks for _ in range(count)]
 
 
 def with_width(sizes: Sizes, width: int) -> Sizes:

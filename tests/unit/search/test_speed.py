@@ -53,6 +53,14 @@ def test_a_model_takes_the_sum_of_its_layers_between_measured_widths():
     assert model().ms(ragged) == pytest.approx(2 + (2 + 1 + 6) + 4)
 
 
+def test_times_that_fall_with_the_width_are_averaged():
+    points = [
+        Point(32, 4, 4, width, ms) for width, ms in ((8, 4.0), (16, 9.0), (32, 7.0), (64, 10.0))
+    ]
+    noisy = LatencyModel(PARENT, tuple(points), ((STREAM, 0.0),))
+    assert [noisy.layer_ms(STREAM, 4, width) for width in (8, 16, 32, 64)] == [4.0, 8.0, 8.0, 10.0]
+
+
 def test_a_model_comes_back_from_the_journal():
     again = LatencyModel.from_row(json.loads(json.dumps(model().row())))
     assert again == model()
