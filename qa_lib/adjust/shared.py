@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value")
 
+_MOST_SEAM_BYTES = 2 << 30  # 12 layers as large as BERT-base's leave seams of 1.5 GB
+
 
 class SharedCalibration:
     """A parent, and what plans need to know of it: measured when it is needed, and kept."""
@@ -48,7 +50,8 @@ class SharedCalibration:
         Args:
             model: The parent, in evaluation mode.
             batches: Calibration windows, labels included.
-            settings: `importance`, `fold` and `refit`, as of `make_plan`.
+            settings: `importance`, `fold`, `refit` and `seams`, as of `make_plan`; units go in one
+                step.
             parent_sha256: The parent's fingerprint.
             seed: Of `random` importance.
         """
@@ -56,6 +59,7 @@ class SharedCalibration:
         self.settings = settings or AdjustSettings()
         self.parent_sha256 = parent_sha256
         self.seams = Seams(model, batches)
+        self._has_seams = False
         self._groups = groups_of(model.config)
         self._statistics: dict[str, Statistics] = {}
         self._scores: importance.Scores = {}
@@ -91,8 +95,10 @@ class SharedCalibration:
         """Return the parent without the layers that go, its groups, what stays, and the fold."""
         settings, layers = self.settings, sizes.layers
         self._score()
-        refits = settings.fold and settings.refit
-        repair = self.seams.repair(layers) if refits else Repair()
+        refits, repair = settings.refits, Repair()
+        if settings.repairs_seams:
+            self._measure_seams()
+            repair = self.seams.repair(layers)
         short = drop_layers(self.model, layers, repair.state())
         groups = groups_of(short.config)
         keep = importance.choose(groups, self._of_kept(self._scores, layers), sizes)
@@ -113,6 +119,19 @@ class SharedCalibration:
             else None,
         )
         return short, groups, keep, fold
+
+    def _measure_seams(self) -> None:
+        """Measure all seams that any layers can leave, in one pass, unless they take too much."""
+        if self._has_seams:
+            return
+        self._has_seams = True
+        whole = Sizes.of(self.model.config)
+        count = len(whole.layers)
+        gaps = [(first, after) for first in range(count) for after in range(first + 2, count + 1)]
+        if len(gaps) * whole.hidden_size * whole.intermediate_size * 8 <= _MOST_SEAM_BYTES:
+            self.seams.measure(
+                (*whole.layers[: first + 1], *whole.layers[after:]) for first, after in gaps
+            )
 
     def _score(self) -> None:
         """Score the parent's units, once."""

@@ -134,6 +134,7 @@ def _enumerated(config: Any, task: TrialTask, journal: Journal, target: Target) 
             latency,
             settings.search,
             score,
+            partial(score, measure="agreement"),
             ragged if of_what.ragged else None,
         )
 

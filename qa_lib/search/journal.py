@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from qa_lib.adjust import Sizes
 from qa_lib.errors import CheckpointError
@@ -22,6 +22,7 @@ from qa_lib.search.latency_table import Entry
 from qa_lib.search.space import Setting
 
 JOURNAL = "search.jsonl"
+Measure = Literal["divergence", "agreement"]
 
 
 class Journal:
@@ -30,7 +31,7 @@ class Journal:
     Attributes:
         trials: By number.
         entries: The latency table, or the ranked candidates.
-        scores: One-shot divergences so far, by sizes.
+        scores: One-shot divergences and agreements so far, by sizes.
         latency: The latency model that candidates are enumerated by; None before.
         fitted: By speed asked for, the trial chosen, the sizes that have the speed, and the
             measured speed-up with its lowest and highest values.
@@ -40,7 +41,7 @@ class Journal:
         """Attach to a run and read the events of an earlier search there."""
         self.trials: list[Trial] = []
         self.entries: list[Entry] = []
-        self.scores: dict[Sizes, float] = {}
+        self.scores: dict[Measure, dict[Sizes, float]] = {"divergence": {}, "agreement": {}}
         self.latency: LatencyModel | None = None
         self.fitted: dict[float, tuple[int, Sizes, list[float]]] = {}
         self._identity: dict[str, Any] | None = None
@@ -81,10 +82,11 @@ class Journal:
         """Record the latency model, which a resumed search uses again."""
         self._add({"event": "modelled", "latency": latency.row()})
 
-    def scored(self, sizes: Sequence[Sizes], divergences: Sequence[float]) -> None:
-        """Record one-shot divergences, which a resumed search does not compute again."""
+    def scored(self, measure: Measure, sizes: Sequence[Sizes], scores: Sequence[float]) -> None:
+        """Record one-shot scores, which a resumed search does not compute again."""
         rows = [asdict(one) for one in sizes]
-        self._add({"event": "scored", "sizes": rows, "divergences": list(divergences)})
+        event = {"event": "scored", "measure": measure, "sizes": rows}
+        self._add(event | {"scores": list(scores)})
 
     def fit(self, asked: float, number: int, sizes: Sizes, speedup: Sequence[float]) -> None:
         """Record the sizes of a trial that have a speed, and their measured speed-up."""
@@ -121,7 +123,7 @@ class Journal:
             self.latency = LatencyModel.from_row(event["latency"])
         elif kind == "scored":
             scored = [Sizes.from_dict(values) for values in event["sizes"]]
-            self.scores.update(zip(scored, event["divergences"], strict=True))
+            self.scores[event["measure"]].update(zip(scored, event["scores"], strict=True))
         elif kind == "fitted":
             sizes = Sizes.from_dict(event["sizes"])
             self.fitted[event["asked"]] = event["number"], sizes, event["speedup"]

@@ -32,6 +32,7 @@ Layers = tuple[int, ...]
 
 _TOO_FAST = 1.2  # beyond so many times the speed asked for, a wider model of more layers is there
 _BEAM = 4  # sets of layers of which subsets are ranked, where not all sets can be
+_OF_ANSWERS = 3  # so many times the sizes that are tried are compared by their answers
 _OF_ONE_SHAPE = 2  # at most every second trial of a speed has one depth and residual stream
 OUTRANKED = "outranked"
 
@@ -55,6 +56,7 @@ def rank(
     latency: LatencyModel,
     settings: SearchSettings,
     score: Score,
+    agree: Score,
     ragged: Callable[[float, dict[int, list[Layers]]], list[Sizes]] | None = None,
 ) -> list[Entry]:
     """Enumerate sizes for every speed, score them, and mark all but the best of each speed.
@@ -64,11 +66,14 @@ def rank(
         choices: What sizes are made of.
         latency: The latency model.
         settings: Speeds, number of trials, most candidates.
-        score: Cuts and scores sizes.
+        score: Returns the divergence of sizes from the parent.
+        agree: Returns how far their answers are the parent's.
         ragged: Finds ragged sizes for a speed, given the best sets of layers by depth.
 
     Returns:
-        An entry for the parent, then those of all candidates, by speed and divergence.
+        An entry for the parent, then those of all candidates, best first: by divergence, and those
+        of the least by their answers. A divergence also counts how sure a model is, which a cut
+        changes and a short training mends.
 
     Raises:
         AdjustError: No sizes reach any of the speeds.
@@ -88,8 +93,10 @@ def rank(
         raise _unreachable(choices, latency, speeds)
     candidates = _without_repeats(every)
     divergences = score([candidate.sizes for candidate in candidates])
-    found = sorted(
-        zip(candidates, divergences, strict=True), key=lambda each: (each[0].asked, each[1])
+    found = _ranked_by_answers(
+        sorted(zip(candidates, divergences, strict=True), key=lambda each: each[1]),
+        _OF_ANSWERS * num_sizes(settings),
+        agree,
     )
     kept = _best(found, num_sizes(settings))
     return [
@@ -172,6 +179,26 @@ def _ranked(parent: Sizes, sets: Sequence[Layers], score: Score) -> list[Layers]
         return list(sets)
     values = score([replace(parent, layers=layers) for layers in sets])
     return [layers for _, layers in sorted(zip(values, sets, strict=True))]
+
+
+def _ranked_by_answers(
+    found: Sequence[tuple[Candidate, float]], most: int, agree: Score
+) -> list[tuple[Candidate, float]]:
+    """Order the first candidates of each speed by their answers; the others stay behind them."""
+    by_speed: dict[float, list[tuple[Candidate, float]]] = defaultdict(list)
+    for each in found:
+        by_speed[each[0].asked].append(each)
+    first = {speed: ranked[:most] for speed, ranked in by_speed.items()}
+    judged = [candidate for of_speed in first.values() for candidate, _ in of_speed]
+    agreements = dict(zip(judged, agree([each.sizes for each in judged]), strict=True))
+    return [
+        each
+        for speed in sorted(by_speed)
+        for each in (
+            *sorted(first[speed], key=lambda each: -agreements[each[0]]),
+            *by_speed[speed][most:],
+        )
+    ]
 
 
 def _without_repeats(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -24,7 +24,7 @@ def of_sizes(entries: Sequence[Entry], space: Space) -> list[Setting]:
     admitted = [entry for entry in entries if entry.asked and not entry.skipped]
     places: dict[float, int] = {}
     order = []
-    for entry in admitted:  # those of a speed are ordered by divergence
+    for entry in admitted:  # the best of each speed first
         places[entry.asked] = places.get(entry.asked, 0) + 1
         order.append((places[entry.asked], entry.asked, entry))
     order.sort(key=lambda each: each[:2])

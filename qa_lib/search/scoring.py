@@ -17,7 +17,7 @@ from qa_lib.adjust.divergence import Reference
 from qa_lib.config import AdjustSettings, Settings
 from qa_lib.machines.actors import ActorPool, Crew, Work
 from qa_lib.models.kernels import Workload, choose
-from qa_lib.search.journal import Journal
+from qa_lib.search.journal import Journal, Measure
 
 _SIZES_PER_TASK = 4
 
@@ -50,18 +50,26 @@ class Scorer:
         """Take actors that hold the parent, and the journal."""
         self._crew, self._journal = crew, journal
 
-    def __call__(self, sizes: Sequence[Sizes]) -> list[float]:
-        """Return the divergence of each from the parent, on held-out windows."""
-        known = self._journal.scores
+    def __call__(self, sizes: Sequence[Sizes], measure: Measure = "divergence") -> list[float]:
+        """Return the divergence of each from the parent's answers on held-out windows.
+
+        With `agreement`, return how far they agree with the parent's, at most 1.
+        """
+        known = self._journal.scores[measure]
         new = [one for one in dict.fromkeys(sizes) if one not in known]
         parts = [new[at : at + _SIZES_PER_TASK] for at in range(0, len(new), _SIZES_PER_TASK)]
         tasks = [
-            pa.table({"sizes": pa.array([json.dumps(asdict(one)) for one in part], pa.string())})
+            pa.table(
+                {
+                    "sizes": pa.array([json.dumps(asdict(one)) for one in part], pa.string()),
+                    "measure": [measure] * len(part),
+                }
+            )
             for part in parts
         ]
         results = self._crew.run(tasks, title="one-shot cuts", unit="sizes") if tasks else ()
         for part, result in zip(parts, results, strict=True):
-            self._journal.scored(part, result["divergence"].to_pylist())
+            self._journal.scored(measure, part, result["score"].to_pylist())
         return [known[one] for one in sizes]
 
 
@@ -105,15 +113,16 @@ def load_scorer(task: ScoringTask, num_threads: int) -> Work:
     with arithmetic():
         reference = Reference(parent, task.held_out)
 
-    def score(sizes: Sizes) -> float:
+    def score(sizes: Sizes, measure: Measure) -> float:
         model = shared.cut(sizes)
         kernels.apply(model)
         with arithmetic():
-            return reference.divergence(model)
+            found: float = getattr(reference, measure)(model)
+        return found
 
     def work(table: pa.Table) -> pa.Table:
-        sizes = [Sizes.from_dict(json.loads(text)) for text in table["sizes"].to_pylist()]
-        found = [score(one) for one in sizes]
-        return pa.table({"divergence": pa.array(found, pa.float64())})
+        rows = table.to_pylist()
+        found = [score(Sizes.from_dict(json.loads(r["sizes"])), r["measure"]) for r in rows]
+        return pa.table({"score": pa.array(found, pa.float64())})
 
     return work

@@ -243,8 +243,7 @@ def test_enumerated_sizes_are_scored_and_the_best_of_them_tried(enumerated):
     parent, *entries = journal.entries
     assert parent.divergence is None and parent.speedup == 1.0
     assert all(entry.asked == 1.2 and entry.speedup >= 1.2 for entry in entries)
-    divergences = [entry.divergence for entry in entries]
-    assert divergences == sorted(divergences) and min(divergences) > 0
+    assert min(entry.divergence for entry in entries) > 0
     tried = {trial.setting.sizes for trial in journal.trials[1:]}
     assert tried == {entry.sizes for entry in entries if not entry.skipped}
     assert len(journal.trials) == 5  # one of them other rates for the best sizes
@@ -273,5 +272,5 @@ def test_a_killed_actor_repeats_only_what_it_was_scoring(enumerated, monkeypatch
             found = score(sizes)
         events = RunFolder(path, "tune").read_text(JOURNAL).splitlines()
     assert found[: len(sizes) // 2] == found[len(sizes) // 2 :]
-    told = [row for line in events for row in json.loads(line)["divergences"]]
+    told = [row for line in events for row in json.loads(line)["scores"]]
     assert len(told) == len(set(sizes)), "each is scored and recorded once"

@@ -29,7 +29,7 @@ from qa_lib.config import AdjustSettings
 from qa_lib.machines.actors import ActorPool, Work
 from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.search.journal import JOURNAL, Journal
+from qa_lib.search.journal import JOURNAL, Journal, Measure
 from qa_lib.search.scoring import ScoringTask, scorer
 from qa_lib.training.monitor import start_monitor
 from tests.support.adjust_models import windows
@@ -88,10 +88,10 @@ class Telling(Journal):
 
     is_told = False
 
-    def scored(self, sizes: Sequence[Sizes], divergences: Sequence[float]) -> None:
+    def scored(self, measure: Measure, sizes: Sequence[Sizes], scores: Sequence[float]) -> None:
         """Record scores."""
-        super().scored(sizes, divergences)
-        if len(self.scores) >= NUM_SIZES // 10 and not self.is_told:
+        super().scored(measure, sizes, scores)
+        if len(self.scores[measure]) >= NUM_SIZES // 10 and not self.is_told:
             self.is_told = True
             print("kill", flush=True)
             sys.stdin.readline()
@@ -115,7 +115,7 @@ def scores() -> None:
         with scorer(settings.parse("tune", []), task, journal) as score:
             found = score(every)
         events = RunFolder(folder, "tune").read_text(JOURNAL).splitlines()
-    told = [row for line in events for row in json.loads(line)["divergences"]]
+    told = [row for line in events for row in json.loads(line)["scores"]]
     assert told == found and len(told) == NUM_SIZES, "a size was scored twice, or not at all"
 
 

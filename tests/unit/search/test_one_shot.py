@@ -47,12 +47,11 @@ class Score:
 
     def __call__(self, sizes) -> list[float]:
         self.scored += sizes
-        return [
-            sum(1 + layer for layer in range(4) if layer not in each.layers)
-            + (64 - each.intermediate_size) / 64
-            + (32 - each.hidden_size)
-            for each in sizes
-        ]
+        return [self.of(each) for each in sizes]
+
+    def of(self, sizes: Sizes) -> float:
+        lost = sum(1 + layer for layer in range(4) if layer not in sizes.layers)
+        return lost + (64 - sizes.intermediate_size) / 64 + (32 - sizes.hidden_size)
 
 
 def settings(**values) -> SearchSettings:
@@ -63,7 +62,24 @@ def settings(**values) -> SearchSettings:
 def ranked(score: Score, **values):
     wish = settings(**values)
     choices = choices_of(CONFIG, wish.space)
-    return one_shot.rank(CONFIG, choices, latency(), wish, score), score
+
+    def agree(sizes):
+        return [-score.of(each) for each in sizes]
+
+    return one_shot.rank(CONFIG, choices, latency(), wish, score, agree), score
+
+
+def test_answers_decide_among_the_least_divergent():
+    choices, score = choices_of(CONFIG, settings().space), Score()
+
+    def agree(sizes):
+        return [float(len(each.layers) == 2) for each in sizes]
+
+    _, *rest = one_shot.rank(CONFIG, choices, latency(), settings(), score, agree)
+    of_speed = [entry for entry in rest if entry.asked == 2.0]
+    by_divergence = sorted(entry.divergence for entry in of_speed)
+    assert len(of_speed[0].sizes.layers) == 2
+    assert {entry.divergence for entry in of_speed[:9]} == set(by_divergence[:9])
 
 
 def test_every_set_of_layers_gets_the_widest_units_that_are_fast_enough():

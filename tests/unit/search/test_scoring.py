@@ -66,6 +66,9 @@ def test_less_cut_is_nearer_and_nothing_is_scored_twice(task: ScoringTask, tmp_p
 
 def test_a_table_of_sizes_gets_a_score_for_each(task: ScoringTask):
     sizes = [Sizes((0, 2), 24, 3, 16), Sizes((1,), 32, 4, 24)]
-    rows = pa.table({"sizes": [json.dumps(asdict(each)) for each in sizes]})
-    found = load_scorer(task, 1)(rows)["divergence"].to_pylist()
-    assert len(found) == 2 and min(found) > 0
+    names = [json.dumps(asdict(each)) for each in (*sizes, *sizes)]
+    measures = ["divergence", "divergence", "agreement", "agreement"]
+    rows = pa.table({"sizes": names, "measure": measures})
+    found = load_scorer(task, 1)(rows)["score"].to_pylist()
+    assert len(found) == 4 and min(found[:2]) > 0
+    assert all(0.0 <= each <= 1.0 for each in found[2:])

@@ -57,10 +57,12 @@ def test_the_journal_gives_back_all_but_a_line_that_was_cut_short(tmp_path: Path
 def test_the_journal_gives_back_scores_and_what_was_fitted(tmp_path: Path):
     journal = begun(tmp_path / "run")
     ragged = replace(PARENT, blocks=Blocks((4, 0, 2), (24, 8, 8)))
-    journal.scored([sizes(2), ragged], [0.25, 1e-9])
+    journal.scored("divergence", [sizes(2), ragged], [0.25, 1e-9])
+    journal.scored("agreement", [ragged], [0.5])
     journal.fit(1.5, 1, ragged, [1.51, 1.5, 1.6])
     again = journal_of(tmp_path / "run")
-    assert again.scores == {sizes(2): 0.25, ragged: 1e-9}
+    assert again.scores["divergence"] == {sizes(2): 0.25, ragged: 1e-9}
+    assert again.scores["agreement"] == {ragged: 0.5}
     assert again.fitted == {1.5: (1, ragged, [1.51, 1.5, 1.6])}
 
 
