@@ -29,15 +29,17 @@ def complete(settings: Settings) -> Settings:
 def describe(settings: Settings) -> dict[str, Any]:
     """Return the search space and the budgets of its rungs."""
     from qa_lib import search
+    from qa_lib.serving import onnx
 
-    return search.describe(settings)
+    return search.describe(settings, onnx.as_onnx)
 
 
 def run(settings: Settings, folder: RunFolder) -> None:
     """Search, and recover the chosen model."""
     from qa_lib import search
+    from qa_lib.serving import onnx
 
-    search.search(settings, folder)
+    search.search(settings, folder, onnx.as_onnx)
 
 
 def summary(result: dict[str, Any], folder: RunFolder) -> str:

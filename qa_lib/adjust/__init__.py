@@ -12,7 +12,8 @@ from qa_lib.adjust.plan import Plan
 from qa_lib.adjust.planning import make_plan
 from qa_lib.adjust.proof import Proof, prove
 from qa_lib.adjust.ragged_sizes import spread_evenly
-from qa_lib.adjust.sizes import Sizes
+from qa_lib.adjust.shared import SharedCalibration
+from qa_lib.adjust.sizes import Sizes, check_layers, spread_layers
 from qa_lib.adjust.surgery import apply
 from qa_lib.adjust.table import table
 from qa_lib.adjust.targets import find_sizes
@@ -22,8 +23,10 @@ __all__ = [
     "Groups",
     "Plan",
     "Proof",
+    "SharedCalibration",
     "Sizes",
     "apply",
+    "check_layers",
     "draw_windows",
     "find_sizes",
     "groups_of",
@@ -31,5 +34,6 @@ __all__ = [
     "prove",
     "resolve",
     "spread_evenly",
+    "spread_layers",
     "table",
 ]

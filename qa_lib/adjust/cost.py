@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from math import prod
 from statistics import median
@@ -50,7 +50,11 @@ def num_flops(config: Any, num_tokens: int = NUM_TOKENS) -> int:
     return int(counter.get_total_flops())
 
 
-def predict_latencies(configs: Sequence[Any], device: str = "cpu") -> list[float]:
+def predict_latencies(
+    configs: Sequence[Any],
+    device: str = "cpu",
+    place: Callable[[Any], Any] | None = None,
+) -> list[float]:
     """Return each model's seconds for one 384-token window, from the measured latency of a layer.
 
     A layer of each shape in the configurations is measured once in a process, on random weights,
@@ -59,7 +63,8 @@ def predict_latencies(configs: Sequence[Any], device: str = "cpu") -> list[float
 
     Args:
         configs: Of models with equally many positions; in a search, all that are to be compared.
-        device: cpu (float32) or cuda (float16).
+        device: cpu (float32) or cuda (float16), or a name for where `place` puts models.
+        place: Turns a model on the CPU into what is timed, where it does not run in PyTorch.
     """
     shapes = [
         [_shape(config, index, device) for index in range(config.num_hidden_layers)]
@@ -67,7 +72,7 @@ def predict_latencies(configs: Sequence[Any], device: str = "cpu") -> list[float
     ]
     new = [shape for shape in dict.fromkeys(chain(*shapes)) if shape not in _measured]
     for first in range(0, len(new), _AT_ONCE):
-        _measured.update(_measure(new[first : first + _AT_ONCE]))
+        _measured.update(_measure(new[first : first + _AT_ONCE], place))
     seconds = [[_measured[shape] for shape in layers] for layers in shapes]
     return [median(rest for rest, _ in each) + sum(layer for _, layer in each) for each in seconds]
 
@@ -85,7 +90,9 @@ def _repeated(config: Any, count: int) -> list[int]:
     return [index % config.num_hidden_layers for index in range(count)]
 
 
-def _measure(shapes: Sequence[_LayerShape]) -> dict[_LayerShape, tuple[float, float]]:
+def _measure(
+    shapes: Sequence[_LayerShape], place: Callable[[Any], Any] | None
+) -> dict[_LayerShape, tuple[float, float]]:
     """Measure the seconds of everything but the layers, and of one layer, of each shape."""
     import torch
 
@@ -97,6 +104,8 @@ def _measure(shapes: Sequence[_LayerShape]) -> dict[_LayerShape, tuple[float, fl
                 model = build(with_layers(config, _repeated(config, count))).eval()
                 if shape.device == "cuda":
                     model = model.half().to("cuda")
+                elif place is not None:
+                    model = place(model)
                 models[f"{number} {count}"] = model
     seconds = measure_latency(models)
     measured = {}

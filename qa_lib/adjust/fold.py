@@ -33,6 +33,7 @@ def measure_fold(
     *,
     moments: Mapping[str, Moments] | None = None,
     repair: Repair | None = None,
+    norms: dict[str, Norm] | None = None,
     ridge: float = RIDGE,
 ) -> Fold:
     """Measure the removed units' means or refit their readers; and LayerNorms where hidden is cut.
@@ -45,6 +46,7 @@ def measure_fold(
         batches: Calibration windows; run again to refit LayerNorms.
         moments: Of the inputs of every reader of a cut group, to refit it; None: only means.
         repair: The seams, which this includes.
+        norms: The LayerNorms of a cut residual stream, where they were fitted before.
         ridge: As of `refit.fit`.
     """
     repair = repair or Repair()
@@ -55,7 +57,10 @@ def measure_fold(
         if name not in fitted and model.get_submodule(name).bias is not None
     }
     cuts_hidden = len(keep.hidden) < groups.hidden.width
-    norms = fit_norms(model, groups, keep, batches) if cuts_hidden else repair.norms
+    if not cuts_hidden:
+        norms = repair.norms
+    elif norms is None:
+        norms = fit_norms(model, groups, keep, batches)
     tensors = {name: take(t, groups.axes[name], keep) for name, t in repair.tensors.items()}
     for name, each in fitted.items():
         tensors |= each.tensors(name)

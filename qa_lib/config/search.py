@@ -16,25 +16,33 @@ class SpaceSettings(Group):
     num_layers: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None, min_length=1, description="Numbers of layers to keep; none: half to all."
     )
-    layers: tuple[Literal["first", "spread"], ...] = Field(
-        default=("first",),
+    layers: tuple[Literal["best", "first", "spread"], ...] | None = Field(
+        default=None,
         min_length=1,
-        description="Which layers are kept: the first ones, or as many spread from first to last.",
+        description="Which layers are kept: the best set of all, by one-shot divergence; the first "
+        "ones; or as many spread from first to last. None: best; where sizes are drawn, first.",
     )
     hidden_size: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,
         min_length=1,
-        description="Widths of the residual stream; none: the parent's, and three quarters of it.",
+        description="Widths of the residual stream; none: the parent's, three quarters and half "
+        "of it; where sizes are drawn, without the half.",
+    )
+    num_heads: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Attention heads, with every hidden size that they divide; none: derived.",
     )
     intermediate_size: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,
         min_length=1,
-        description="Widths of the feed-forward layers; none: the parent's, and its quarters.",
+        description="Widths of the feed-forward layers; none: as wide as the speed allows; where "
+        "sizes are drawn, the parent's and its quarters.",
     )
     ragged: tuple[bool, ...] = Field(
         default=(False,),
         min_length=1,
-        description="Whether layers have the same widths, or widths by importance.",
+        description="Whether layers have the same widths, or each its own.",
     )
     importance: tuple[ImportanceMethod, ...] = Field(
         default=("taylor",), min_length=1, description="How units are scored."
@@ -59,6 +67,10 @@ class SpaceSettings(Group):
                 )
 
 
+FRONT = (1.0, 4 / 3, 2.0, 8 / 3, 10 / 3)
+"""Speeds of the front, as multiples of the least, where none are asked for."""
+
+
 class SearchSettings(Group):
     """Search for the adjustment that keeps the most F1 at the lowest latency."""
 
@@ -77,8 +89,32 @@ class SearchSettings(Group):
         le=100.0,
         description="Least speed of the chosen model, as a multiple of the parent's.",
     )
-    searcher: Literal["optuna", "random"] = Field(
-        default="optuna", description="What proposes settings: Optuna's TPE, or random draws."
+    speeds: tuple[Annotated[float, Field(ge=1.0, le=100.0)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Speed-ups to find and recover a model for, in one search; none: min-speedup "
+        "is recovered, and for the front others are searched too.",
+    )
+    target: Literal["cpu", "cuda", "onnx", "onnx-int8"] | None = Field(
+        default=None,
+        description="What speed-ups are measured on: PyTorch on a CPU or a GPU, or onnxruntime "
+        "with float32 or int8 weights; none: PyTorch on the device that trains.",
+    )
+    searcher: Literal["one-shot", "optuna", "random"] = Field(
+        default="one-shot",
+        description="What proposes settings. one-shot: all sizes near the speed are cut and "
+        "ranked by divergence from the parent, and TPE proposes only rates; optuna: TPE; random: "
+        "random draws.",
+    )
+    num_candidates: int = Field(
+        default=400,
+        ge=1,
+        le=1_000_000,
+        description="Most sizes that one-shot cuts and ranks; beyond, sets of layers are ranked "
+        "alone first.",
+    )
+    held_out_windows: int = Field(
+        default=64, ge=1, le=65536, description="Held-out windows that one-shot ranks by."
     )
     halving: bool = Field(
         default=True,
@@ -117,3 +153,31 @@ class SearchSettings(Group):
         default=None, ge=1, description="Most windows to train over all trials."
     )
     space: SpaceSettings = Field(default_factory=SpaceSettings)
+
+    def broken_rules(self) -> BrokenRules:
+        """Yield the rules that do not hold."""
+        if self.speeds is not None and len(set(self.speeds)) > self.num_trials:
+            yield (
+                ("search.speeds", "search.num_trials"),
+                f"search.num_trials ({self.num_trials}) must be at least the number of"
+                f" search.speeds ({len(set(self.speeds))}): each needs a trial",
+            )
+        if self.speeds is not None and self.searcher != "one-shot":
+            yield (
+                ("search.speeds", "search.searcher"),
+                f"search.speeds needs search.searcher one-shot: {self.searcher} draws sizes of any"
+                " speed",
+            )
+
+    @property
+    def asked_speeds(self) -> tuple[float, ...]:
+        """Speed-ups that a model is searched for, ascending."""
+        if self.speeds is not None:
+            return tuple(sorted(set(self.speeds)))
+        shares = FRONT[: self.num_trials] if self.objective == "pareto" else FRONT[:1]
+        return tuple(round(share * self.min_speedup, 4) for share in shares)
+
+    @property
+    def recovered_speeds(self) -> tuple[float, ...]:
+        """Speed-ups whose model is recovered in full, the chosen one's first."""
+        return (self.min_speedup,) if self.speeds is None else self.asked_speeds

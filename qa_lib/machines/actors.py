@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,15 @@ class ActorPool:
             UserError: `load` or the work raised it; its class is kept.
             ResourceError: A task, or the loading, has cost too many actors.
         """
+        with self.hold(load) as crew:
+            yield from crew.run(tasks, title=title, unit=unit)
+
+    @contextmanager
+    def hold(self, load: Callable[[int], Work]) -> Iterator[Crew]:
+        """Start the actors, for several runs of tasks that depend on each other's results.
+
+        Arguments and errors as of `run`.
+        """
         import ray
 
         # Ray would spend its own retries within milliseconds of a machine's loss, on that machine.
@@ -128,10 +138,8 @@ class ActorPool:
             actors.append(actor_class.remote(self.num_threads))
             return actors[-1]
 
-        crew = _Crew(start, self.num_actors, ray.put(load), tasks)
         try:
-            with Progress(sum(task.num_rows for task in tasks), unit, title) as progress:
-                yield from _in_order(crew, tasks, progress, f"{unit}_per_s")
+            yield Crew(start, self.num_actors, ray.put(load))
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise error.cause from None
@@ -155,21 +163,28 @@ class _Actor:
         return None if task is None else self._work(task)
 
 
-class _Crew:
+class Crew:
     """Actors at work: tasks go to those with a loaded model; others may still wait for room."""
 
-    def __init__(
-        self, start: Callable[[], Any], num_actors: int, load: Any, tasks: Sequence[pa.Table]
-    ) -> None:
+    def __init__(self, start: Callable[[], Any], num_actors: int, load: Any) -> None:
         """Start the actors, and let each load its model."""
-        self._start, self._load, self._tasks = start, load, tasks
-        self._waiting = deque(range(len(tasks)))
+        self._start, self._load = start, load
+        self._tasks: Sequence[pa.Table] = ()
+        self._waiting: deque[int] = deque()
         self._running: dict[Any, tuple[int | None, Any]] = {}
         self._losses: Counter[int | None] = Counter()
         self._loaded: list[Any] = []
         self._lost: list[Any] = []
         for _ in range(num_actors):
             self._call(start(), None)
+
+    def run(self, tasks: Sequence[pa.Table], *, title: str, unit: str) -> Iterator[pa.Table]:
+        """Work through tasks, as `ActorPool.run`; to its end before the next."""
+        self._tasks, self._waiting = tasks, deque(range(len(tasks)))
+        self._losses.clear()
+        self._hand_out()
+        with Progress(sum(task.num_rows for task in tasks), unit, title) as progress:
+            yield from _in_order(self, tasks, progress, f"{unit}_per_s")
 
     def next_result(self) -> tuple[int, pa.Table] | None:
         """Wait until a call ends; return the task's number and result, or None if it gave none."""
@@ -185,11 +200,14 @@ class _Crew:
         else:
             if number is None:
                 self._loaded.append(actor)
+        self._hand_out()
+        return None if number is None or result is None else (number, result)
+
+    def _hand_out(self) -> None:
         for each in self._loaded:
             num_running = sum(one is each for _, one in self._running.values())
             for _ in range(min(_TASKS_PER_ACTOR - num_running, len(self._waiting))):
                 self._call(each, self._waiting.popleft())
-        return None if number is None or result is None else (number, result)
 
     def _call(self, actor: Any, number: int | None) -> None:
         task = None if number is None else self._tasks[number]
@@ -214,7 +232,7 @@ class _Crew:
 
 
 def _in_order(
-    crew: _Crew, tasks: Sequence[pa.Table], progress: Progress, speed: str
+    crew: Crew, tasks: Sequence[pa.Table], progress: Progress, speed: str
 ) -> Iterator[pa.Table]:
     """Yield the results in the order of the tasks."""
     results: dict[int, pa.Table] = {}  # those that wait for an earlier one

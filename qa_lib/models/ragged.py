@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MODEL_TYPE = "qa-suite-ragged"
+PER_LAYER = "per-layer"
+"""Folder of a checkpoint that describes it as stock transformers will read it."""
+
 _KEY = "qa_suite_ragged"
 
 
@@ -57,6 +60,7 @@ class _Family:
         output: Linear map from the outputs of the heads.
         first: Linear map to the feed-forward units, inside the module bypassed without units.
         second: Linear map from them.
+        width_key: The configuration's name for the number of these units.
     """
 
     layers: str
@@ -64,6 +68,7 @@ class _Family:
     output: str
     first: str
     second: str
+    width_key: str = "intermediate_size"
 
 
 _BERT = _Family(
@@ -82,6 +87,7 @@ RAGGED_FAMILIES = {
         output="attention.out_lin",
         first="ffn.lin1",
         second="ffn.lin2",
+        width_key="hidden_dim",
     ),
     "electra": _BERT,
     "roberta": _BERT,
@@ -146,10 +152,44 @@ def mark_folder(config: Any, folder: str | Path) -> None:
         file.replace(file.with_name(file.name.replace("model", "ragged", 1)))
     path = Path(folder) / "config.json"
     values = json.loads(path.read_text(encoding="utf-8"))
+    _describe_per_layer(config, values, Path(folder))
     values[_KEY] = {"family": values["model_type"], **values[_KEY]}
     values["model_type"] = MODEL_TYPE
     values.pop("architectures", None)  # it would name a stock class
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _describe_per_layer(config: Any, values: dict[str, Any], folder: Path) -> None:
+    """Write how stock transformers describes layers of different widths, beside our own way.
+
+    transformers has `per_layer_config` since 5.15, and no BERT that heeds it yet: until then it
+    refuses to build such a model. It cannot describe fewer heads of the same size, nor a block of
+    which only a constant is left: nothing is written for these.
+    """
+    from safetensors import safe_open
+
+    blocks = blocks_of(config)
+    assert blocks is not None, "checked by mark_folder"
+    if set(blocks.num_heads) != {config.num_attention_heads} or not all(blocks.intermediate_size):
+        return
+    key = RAGGED_FAMILIES[config.model_type].width_key
+    layers = {str(i): {key: width} for i, width in enumerate(blocks.intermediate_size)}
+    own = {name: value for name, value in values.items() if name != _KEY}
+    places: dict[str, str] = {}
+    num_bytes = 0
+    for file in sorted(folder.glob("ragged*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            places |= dict.fromkeys(tensors.keys(), f"../{file.name}")
+        num_bytes += file.stat().st_size
+    index = {"metadata": {"total_size": num_bytes}, "weight_map": places}
+    beside = folder / PER_LAYER
+    beside.mkdir(exist_ok=True)
+    for name, content in (
+        ("config.json", own | {"per_layer_config": layers}),
+        ("model.safetensors.index.json", index),
+    ):
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+        (beside / name).write_text(text, encoding="utf-8")
 
 
 def reshape(model: PreTrainedModel) -> None:

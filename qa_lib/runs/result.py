@@ -279,6 +279,14 @@ class Searched(Sized):
         "rank correlations", "Spearman's correlation of each rung's F1 with the top rung's."
     )
     front: list[dict[str, Any]] = _field("front", "Trials that no other beats in F1 and latency.")
+    target: str = _field("target", "What speed-ups were measured on.")
+    asked_speedup: float = _field("speed-up asked for", "Of the chosen model.")
+    speedup_measured: float = _field(
+        "speed-up, measured", "Of the chosen sizes on the target, in turns with the parent."
+    )
+    speedup_interval: list[float] = _field(
+        "interval of the speed-up", "Lowest and highest of six builds."
+    )
     chosen_trial: int = _field("chosen trial", "Number of the trial that was recovered in full.")
     chosen_reaches_min_speedup: bool = _field(
         "reaches the speed-up", "Whether the chosen model is as fast as was asked."

@@ -3,11 +3,14 @@
     settings = search.with_holdout(settings)
     result = search.search(settings, run)
 
-`search` obtains the parent (`parent`), prices the sizes of the `space` and rules some out
-(`latency_table`), and runs trials on Tune (`tuner`): a `sampler` draws settings, `halving` decides
-which trials go on, a `searcher` hands their rungs to Tune, a `trial_worker` runs them, and a
-`journal` in the run folder records them all. The model chosen from the front (`results`, `pareto`)
-is recovered in full and evaluated once (`final`).
+`explore` obtains the parent (`parent`), enumerates sizes of the `space` near every speed
+(`one_shot`, `latency_model`; ragged ones: `shared_out`) and has them cut and ranked (`scoring`).
+Trials run on Tune (`tuner`): `rates` proposes settings, `brackets` decide which go on, a `searcher`
+hands their rungs to Tune, a `trial_worker` runs them, and a `journal` in the run folder records
+them all.
+Where sizes are drawn, a `latency_table` rules some out, a `sampler` proposes and `halving` decides.
+The chosen models (`results`, `pareto`) are fitted to their `speed` on a `target`, recovered in full
+and evaluated once (`front`, `final`).
 """
 
 from qa_lib.search.parent import with_holdout

@@ -53,6 +53,8 @@ class Trial:
         num_parameters: Of the adjusted model.
         outcomes: Of its rungs, from rung 0.
         error: Why it crashed; None if it did not.
+        asked: The speed-up that its sizes were enumerated for; 0 where they were drawn.
+        divergence: One-shot, of its sizes; None where they were drawn.
     """
 
     number: int
@@ -62,6 +64,8 @@ class Trial:
     num_parameters: int
     outcomes: list[Outcome] = field(default_factory=list)
     error: str | None = None
+    asked: float = 0.0
+    divergence: float | None = None
 
     @property
     def rung(self) -> int:

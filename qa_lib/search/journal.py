@@ -1,8 +1,8 @@
 """The search's journal, from which its state is restored after a kill.
 
 `search.jsonl` in the run folder holds one line per event: the identity of the search (the first
-line), settings proposed, rungs finished, trials crashed. Only the driver writes it; a rung counts
-once its line is there.
+line), latencies measured, sizes scored, settings proposed, rungs finished, trials crashed, chosen
+sizes fitted to their speed. Only the driver writes it; a rung counts once its line is there.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
+from qa_lib.adjust import Sizes
 from qa_lib.errors import CheckpointError
 from qa_lib.runs import storage
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search.halving import Outcome, Trial
+from qa_lib.search.latency_model import LatencyModel
 from qa_lib.search.latency_table import Entry
 from qa_lib.search.space import Setting
 
 JOURNAL = "search.jsonl"
+Measure = Literal["divergence", "agreement"]
 
 
 class Journal:
@@ -27,13 +30,20 @@ class Journal:
 
     Attributes:
         trials: By number.
-        entries: The latency table.
+        entries: The latency table, or the ranked candidates.
+        scores: One-shot divergences and agreements so far, by sizes.
+        latency: The latency model that candidates are enumerated by; None before.
+        fitted: By speed asked for, the trial chosen, the sizes that have the speed, and the
+            measured speed-up with its lowest and highest values.
     """
 
     def __init__(self, run: RunFolder) -> None:
         """Attach to a run and read the events of an earlier search there."""
         self.trials: list[Trial] = []
         self.entries: list[Entry] = []
+        self.scores: dict[Measure, dict[Sizes, float]] = {"divergence": {}, "agreement": {}}
+        self.latency: LatencyModel | None = None
+        self.fitted: dict[float, tuple[int, Sizes, list[float]]] = {}
         self._identity: dict[str, Any] | None = None
         self._name = run.url(JOURNAL)
         self._log = storage.LineLog(run.filesystem, run.at(JOURNAL))
@@ -68,6 +78,21 @@ class Journal:
         """Record the latency table, which a resumed search uses again."""
         self._add({"event": "measured", "entries": [entry.row() for entry in entries]})
 
+    def modelled(self, latency: LatencyModel) -> None:
+        """Record the latency model, which a resumed search uses again."""
+        self._add({"event": "modelled", "latency": latency.row()})
+
+    def scored(self, measure: Measure, sizes: Sequence[Sizes], scores: Sequence[float]) -> None:
+        """Record one-shot scores, which a resumed search does not compute again."""
+        rows = [asdict(one) for one in sizes]
+        event = {"event": "scored", "measure": measure, "sizes": rows}
+        self._add(event | {"scores": list(scores)})
+
+    def fit(self, asked: float, number: int, sizes: Sizes, speedup: Sequence[float]) -> None:
+        """Record the sizes of a trial that have a speed, and their measured speed-up."""
+        event = {"event": "fitted", "asked": asked, "number": number, "sizes": asdict(sizes)}
+        self._add(event | {"speedup": list(speedup)})
+
     def proposed(self, setting: Setting) -> Trial:
         """Add a trial."""
         self._add({"event": "proposed", "setting": setting.to_dict()})
@@ -94,6 +119,14 @@ class Journal:
             self._identity = event["identity"]
         elif kind == "measured":
             self.entries = [Entry.from_row(row) for row in event["entries"]]
+        elif kind == "modelled":
+            self.latency = LatencyModel.from_row(event["latency"])
+        elif kind == "scored":
+            scored = [Sizes.from_dict(values) for values in event["sizes"]]
+            self.scores[event["measure"]].update(zip(scored, event["scores"], strict=True))
+        elif kind == "fitted":
+            sizes = Sizes.from_dict(event["sizes"])
+            self.fitted[event["asked"]] = event["number"], sizes, event["speedup"]
         elif kind == "proposed":
             setting = Setting.from_dict(event["setting"])
             entry = next(each for each in self.entries if each.sizes == setting.sizes)
@@ -104,6 +137,8 @@ class Journal:
                     latency_ms=entry.latency_ms,
                     speedup=entry.speedup,
                     num_parameters=entry.num_parameters,
+                    asked=entry.asked,
+                    divergence=entry.divergence,
                 )
             )
         elif kind == "finished":

@@ -13,6 +13,7 @@ from qa_lib.errors import AdjustError
 from qa_lib.machines import devices
 from qa_lib.machines.allocation import MODEL_ACTOR_CPUS
 from qa_lib.models.latency import measure_latency
+from qa_lib.search.target import Target
 
 if TYPE_CHECKING:
     from qa_lib.config import SearchSettings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # these multiples of the required speed-up are measured as whole models.
 _CLOSE = (0.9, 1.25)
 _NUM_AT_ONCE = 4  # whole models in memory, beside the parent
+_SMALL_VOCABULARY = 1024
 _NUM_BUILDS = 3  # of each model: two builds of one shape differ by several percent
 
 
@@ -35,7 +37,9 @@ class Entry:
             were measured, the parent's latency divided by the speed-up.
         speedup: Times the parent's speed.
         num_parameters: Of the whole model.
-        skipped: Why no trial has these sizes: `too slow`, `dominated`, or empty.
+        skipped: Why no trial has these sizes: `too slow`, `dominated`, `outranked`, or empty.
+        asked: The speed-up that they were enumerated for; 0 where sizes are drawn.
+        divergence: One-shot, from the parent on held-out windows; None where not cut.
     """
 
     sizes: Sizes
@@ -43,6 +47,8 @@ class Entry:
     speedup: float
     num_parameters: int
     skipped: str = ""
+    asked: float = 0.0
+    divergence: float | None = None
 
     def row(self) -> dict[str, Any]:
         """Return the entry as plain values."""
@@ -54,19 +60,19 @@ class Entry:
         return cls(**values | {"sizes": Sizes.from_dict(values["sizes"])})
 
 
-def measure(config: Any, sizes: Sequence[Sizes], device: str) -> list[Entry]:
+def measure(config: Any, sizes: Sequence[Sizes], target: Target) -> list[Entry]:
     """Measure a layer of every shape that the sizes have, where the trials will run.
 
     Args:
         config: The parent's configuration.
         sizes: Of the space.
-        device: cpu or cuda.
+        target: What to measure on.
 
     Returns:
         An entry for the parent, then one for each of the sizes.
     """
     sizes = [Sizes.of(config), *sizes]
-    milliseconds = _run_remotely(_predict, config, sizes, device)
+    milliseconds = run_remotely(predict, config, sizes, target, "sizes")
     return [
         Entry(
             sizes=one,
@@ -78,14 +84,15 @@ def measure(config: Any, sizes: Sequence[Sizes], device: str) -> list[Entry]:
     ]
 
 
-def measure_models(config: Any, sizes: Sequence[Sizes], device: str) -> list[float]:
-    """Measure whole models side by side, where trials run.
+def measure_models(config: Any, sizes: Sequence[Sizes], target: Target) -> list[float]:
+    """Measure whole models side by side, where trials run, in a process of their own.
 
     Returns:
         Milliseconds for one window of 384 tokens, in the order of the sizes; medians of several
         builds.
     """
-    return _run_remotely(_measure_models, config, list(sizes), device)
+    builds = run_remotely(measure_builds, config, list(sizes), target, "whole models")
+    return [median(of_one) for of_one in zip(*builds, strict=True)]
 
 
 def confirm(
@@ -165,45 +172,54 @@ def _is_larger(one: Sizes, other: Sizes) -> bool:
     )
 
 
-def _run_remotely(
-    function: Callable[[Any, list[Sizes], str], list[float]],
-    config: Any,
-    sizes: list[Sizes],
-    device: str,
-) -> list[float]:
-    """Call a function with the resources of a trial."""
+def run_remotely(
+    function: Callable[..., Any], config: Any, sizes: Sequence[Sizes], target: Target, what: str
+) -> Any:
+    """Call a function of a parent's configuration, sizes and a target, as a trial would run.
+
+    The process is a fresh one, with nothing loaded and no memory from before.
+    """
     import ray
 
-    print(f"measuring the latency of {len(sizes)} sizes ...", file=sys.stderr, flush=True)
-    remote = ray.remote(function).options(
-        num_cpus=MODEL_ACTOR_CPUS, num_gpus=1 if device == "cuda" else 0
+    print(f"measuring the latency of {len(sizes)} {what} ...", file=sys.stderr, flush=True)
+    remote = ray.remote(num_cpus=MODEL_ACTOR_CPUS, num_gpus=target.num_gpus, max_calls=1)(
+        _with_all_cores
     )
-    values: list[float] = ray.get(remote.remote(config, sizes, device))
-    return values
+    return ray.get(remote.remote(function, config, list(sizes), target))
 
 
-def _predict(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    _take_all_cores()
-    seconds = cost.predict_latencies([one.apply(config) for one in sizes], device)
-    return [of_one * 1e3 for of_one in seconds]
-
-
-def _measure_models(config: Any, sizes: list[Sizes], device: str) -> list[float]:
-    from qa_lib.models import build
-
-    _take_all_cores()
-    builds = []
-    for _ in range(_NUM_BUILDS):
-        models = {str(place): build(one.apply(config)).eval() for place, one in enumerate(sizes)}
-        if device == "cuda":
-            models = {name: model.half().to(device) for name, model in models.items()}
-        builds.append(measure_latency(models).values())
-        del models  # before the next ones are built
-    return [median(of_one) * 1e3 for of_one in zip(*builds, strict=True)]
-
-
-def _take_all_cores() -> None:
+def _with_all_cores(
+    function: Callable[..., Any], config: Any, sizes: list[Sizes], target: Target
+) -> Any:
     """Use all cores, as a trial does: Ray gives a task one thread."""
     import torch
 
     torch.set_num_threads(devices.num_local_cpus())
+    return function(config, sizes, target)
+
+
+def predict(config: Any, sizes: Sequence[Sizes], target: Target) -> list[float]:
+    """Return milliseconds summed over measured layers, in this process."""
+    place = target.place if target.exports else None
+    configs = [one.apply(config) for one in sizes]
+    return [1e3 * seconds for seconds in cost.predict_latencies(configs, target.name, place)]
+
+
+def measure_builds(
+    config: Any, sizes: Sequence[Sizes], target: Target, num_builds: int = _NUM_BUILDS
+) -> list[list[float]]:
+    """Build models several times and time them in turns; return milliseconds, build by build."""
+    from qa_lib.adjust.architecture import with_vocabulary
+    from qa_lib.models import build
+
+    # Looking a token up takes as long in any vocabulary, and a small one is built at once.
+    config = with_vocabulary(config, min(config.vocab_size, _SMALL_VOCABULARY))
+    builds = []
+    for _ in range(num_builds):
+        models = {
+            str(place): target.place(build(one.apply(config)).eval())
+            for place, one in enumerate(sizes)
+        }
+        builds.append([1e3 * seconds for seconds in measure_latency(models).values()])
+        del models  # before the next ones are built
+    return builds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -56,6 +57,8 @@ def rows(
             "latency_ms": trial.latency_ms,
             "measured_ms": measured.get(trial.number),
             "speedup": trial.speedup,
+            "asked_speedup": trial.asked or None,
+            "divergence": trial.divergence,
             "num_parameters": trial.num_parameters,
             "seconds": round(sum(outcome.seconds for outcome in trial.outcomes), 3),
             "status": status_of(trial, halving.top),
@@ -88,6 +91,18 @@ def front_of(trials: Sequence[Trial]) -> list[Trial]:
     return [compared[index] for index in non_dominated(points)]
 
 
+def best_at(trials: Sequence[Trial], asked: float) -> Trial:
+    """Choose the trial of enumerated sizes for a speed: the best F1 on the highest rung.
+
+    Sizes of a higher speed serve too. If no trial has the speed, the fastest is chosen.
+    """
+    sound = [t for t in trials if t.outcomes and t.error is None and not t.is_parent]
+    fast = [trial for trial in sound if trial.asked >= asked]
+    if not fast:
+        return max(sound, key=lambda trial: trial.speedup)
+    return max(fast, key=lambda trial: (trial.rung, trial.outcomes[-1].f1))
+
+
 def choose(
     front: Sequence[Trial], speedups: Mapping[int, float], min_speedup: float
 ) -> tuple[Trial, bool]:
@@ -107,7 +122,8 @@ def choose(
 def facts(journal: Journal, halving: Halving, speedups: Mapping[int, float]) -> dict[str, Any]:
     """Return the fields of result.json about the search as a whole."""
     trials = journal.trials
-    reasons = [entry.skipped or "admitted" for entry in journal.entries[1:]]
+    reasons = Counter(entry.skipped or "admitted" for entry in journal.entries[1:])
+    names = dict.fromkeys(("admitted", "too slow", "dominated", *reasons))
     scored = [trial for trial in trials if trial.outcomes and not trial.is_parent]
     windows = sum(trial.outcomes[-1].num_windows for trial in scored)
     per_trial = max(
@@ -120,34 +136,48 @@ def facts(journal: Journal, halving: Halving, speedups: Mapping[int, float]) -> 
         "num_trials_per_rung": [
             sum(trial.rung >= rung for trial in scored) for rung in range(len(halving.budgets))
         ],
-        "num_sizes": {name: reasons.count(name) for name in ("admitted", "too slow", "dominated")},
+        "num_sizes": {name: reasons[name] for name in names},
         "trial_seconds": round(sum(o.seconds for trial in trials for o in trial.outcomes), 2),
         "search_windows": windows,
         "search_windows_full_budgets": full,
         "search_windows_saved": round(1 - windows / full, 4) if full else None,
         "rank_correlations": rank_correlations(scored, halving.top),
-        "front": [
-            {
-                "trial": t.number,
-                "f1": t.outcomes[-1].f1,
-                "speedup": round(speedups[t.number], 4),
-                "num_parameters": t.num_parameters,
-                **t.setting.row(),
-            }
-            for t in front_of(trials)
-        ],
+        "front": [front_row(trial, speedups[trial.number]) for trial in front_of(trials)],
+    }
+
+
+def front_row(trial: Trial, speedup: float) -> dict[str, Any]:
+    """Return what result.json tells of a model of the front."""
+    return {
+        "trial": trial.number,
+        "f1": trial.outcomes[-1].f1,
+        "speedup": round(speedup, 4),
+        "num_parameters": trial.num_parameters,
+        "divergence": trial.divergence,
+        **trial.setting.row(),
     }
 
 
 def rank_correlations(trials: Sequence[Trial], top: int) -> list[dict[str, Any]]:
     """Return Spearman's rank correlation of the F1 of each cheap rung with that of the top rung.
 
+    Where sizes were ranked in one shot, the first row is that of their divergence, `one-shot`.
+
     Only trials that reached the top have both: with halving these are the better ones, among which
     ranks are harder to tell; `--search.no-halving` gives all.
     """
     complete = [trial for trial in trials if trial.rung == top]
     last = [trial.outcomes[top].f1 for trial in complete]
-    return [
+    cut = [trial for trial in complete if trial.divergence is not None]
+    one_shot = {
+        "rung": "one-shot",
+        "num_trials": len(cut),
+        "spearman": spearman(
+            [-float(trial.divergence or 0.0) for trial in cut],
+            [trial.outcomes[top].f1 for trial in cut],
+        ),
+    }
+    return ([one_shot] if cut else []) + [
         {
             "rung": rung,
             "num_trials": len(complete),

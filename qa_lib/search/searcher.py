@@ -29,7 +29,7 @@ class RungSearcher(Searcher):
         self,
         journal: Journal,
         halving: Halving,
-        sample: Callable[[], Setting],
+        sample: Callable[[], Setting | None],
         settings: SearchSettings,
         global_batch: int,
     ) -> None:
@@ -38,7 +38,7 @@ class RungSearcher(Searcher):
         Args:
             journal: Trials so far, the parent as the first.
             halving: Decides which trials go on.
-            sample: Draws a new setting.
+            sample: Draws a new setting; None while there is none to try.
             settings: Number of trials, budgets of windows and time; the time starts now.
             global_batch: Windows per optimizer step.
         """
@@ -81,9 +81,10 @@ class RungSearcher(Searcher):
         job = self._halving.promotion(trials, running)
         if job is not None:
             return job if self._affordable(job) else None
-        if len(trials) <= self._settings.num_trials:
-            return Job(self._journal.proposed(self._sample()).number, 0)
-        return None
+        if len(trials) > self._settings.num_trials:
+            return None
+        setting = self._sample()
+        return None if setting is None else Job(self._journal.proposed(setting).number, 0)
 
     def _affordable(self, job: Job) -> bool:
         budget = self._settings.window_budget

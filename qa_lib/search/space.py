@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from itertools import product
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import adjust
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _INTERMEDIATE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the parent's size
 _HIDDEN_FRACTIONS = (0.75, 1.0)
+_ENUMERATED_FRACTIONS = (0.5, *_HIDDEN_FRACTIONS)
+_NARROWEST = 16  # no feed-forward part is narrower than the parent's divided by this
 
 
 @dataclass(frozen=True)
@@ -92,31 +95,24 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
     """
     parent = Sizes.of(config)
     most = len(parent.layers)
-    num_layers = settings.num_layers or tuple(range(math.ceil(most / 2), most + 1))
-    if max(num_layers) > most:
-        raise AdjustError(
-            f"{max(num_layers)} layers are more than the model has.",
-            f"The most that --search.space.num-layers can name is {most}.",
-        )
-    hidden = settings.hidden_size or _fractions(
-        parent.hidden_size, _HIDDEN_FRACTIONS, parent.head_size
-    )
+    num_layers = _depths(parent, settings, math.ceil(most / 2))
+    hidden = _hidden_sizes(parent, settings, _HIDDEN_FRACTIONS)
     intermediate = settings.intermediate_size or _fractions(
         parent.intermediate_size, _INTERMEDIATE_FRACTIONS, round_to
     )
     kept = dict.fromkeys(
-        _kept(most, count, way) for count, way in product(num_layers, settings.layers)
+        layers
+        for count, way in product(num_layers, settings.layers or ("first",))
+        for layers in _kept(config, count, way)
     )
     sizes: dict[Sizes, None] = {}  # in order, without duplicates
-    for layers, width, inner, ragged in product(kept, hidden, intermediate, settings.ragged):
+    for layers, stream, inner, ragged in product(
+        kept, _streams(parent, hidden, settings), intermediate, settings.ragged
+    ):
         if ragged and inner == parent.intermediate_size:
             continue  # nothing for layers to share out
-        values = {"hidden_size": width, "intermediate_size": inner, "ragged": ragged}
-        try:
-            sizes[adjust.resolve(config, AdjustSettings(keep_layers=layers, **values))] = None
-        except AdjustError as error:
-            remedy = error.remedy.replace("--adjust.", "--search.space.")
-            raise AdjustError(error.problem, remedy) from None
+        values = {**stream, "intermediate_size": inner, "ragged": ragged}
+        sizes[_resolve(config, {"keep_layers": layers, **values})] = None
     sizes.pop(parent, None)
     if not sizes:
         raise AdjustError(
@@ -127,11 +123,122 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
     return Space(tuple(sizes), settings.importance, settings.learning_rate, settings.distill_weight)
 
 
-def _kept(num_parent: int, num_kept: int, way: str) -> tuple[int, ...]:
-    """Return the layers to keep: the first ones, or ones spread evenly from first to last."""
-    if way == "first" or num_kept == 1:
-        return tuple(range(num_kept))
-    return tuple(round(i * (num_parent - 1) / (num_kept - 1)) for i in range(num_kept))
+@dataclass(frozen=True)
+class Choices:
+    """What sizes near a speed are enumerated from.
+
+    Attributes:
+        streams: The parent's sizes with each width of the residual stream, and its heads.
+        depths: Numbers of layers to keep, ascending.
+        sets: By depth, the sets of layers that may stay.
+        widths: Feed-forward widths, ascending.
+        fixed_widths: Whether the user has named them.
+        stock: Whether all layers may be alike.
+        ragged: Whether each may have its own sizes.
+    """
+
+    streams: tuple[Sizes, ...]
+    depths: tuple[int, ...]
+    sets: dict[int, tuple[tuple[int, ...], ...]]
+    widths: tuple[int, ...]
+    fixed_widths: bool
+    stock: bool
+    ragged: bool
+
+    @property
+    def num_shapes(self) -> int:
+        """Number of sizes, apart from the width that the speed decides."""
+        return len(self.streams) * sum(len(sets) for sets in self.sets.values())
+
+
+def choices_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Choices:
+    """Return what sizes are enumerated from; arguments and errors as of `space_of`."""
+    parent = Sizes.of(config)
+    if True in settings.ragged:
+        _resolve(config, {"ragged": True})
+    if settings.intermediate_size:
+        _resolve(config, {"intermediate_size": max(settings.intermediate_size)})
+    depths = _depths(parent, settings, 1)
+    streams = [
+        replace(_resolve(config, stream), intermediate_size=parent.intermediate_size)
+        for stream in _streams(
+            parent, _hidden_sizes(parent, settings, _ENUMERATED_FRACTIONS), settings
+        )
+    ]
+    ways = settings.layers or ("best",)
+    sets = {
+        count: tuple(dict.fromkeys(kept for way in ways for kept in _kept(config, count, way)))
+        for count in depths
+    }
+    step = min(round_to, parent.intermediate_size)
+    narrowest = max(step, parent.intermediate_size // _NARROWEST // step * step)
+    every = {*range(narrowest, parent.intermediate_size, step), parent.intermediate_size}
+    return Choices(
+        streams=tuple(streams),
+        depths=depths,
+        sets=sets,
+        widths=tuple(sorted(set(settings.intermediate_size or every))),
+        fixed_widths=settings.intermediate_size is not None,
+        stock=False in settings.ragged,
+        ragged=True in settings.ragged,
+    )
+
+
+def _resolve(config: Any, values: dict[str, Any]) -> Sizes:
+    try:
+        return adjust.resolve(config, AdjustSettings(**values))
+    except AdjustError as error:
+        remedy = error.remedy.replace("--adjust.", "--search.space.")
+        raise AdjustError(error.problem, remedy) from None
+
+
+def _depths(parent: Sizes, settings: SpaceSettings, least: int) -> tuple[int, ...]:
+    most = len(parent.layers)
+    depths = settings.num_layers or range(least, most + 1)
+    if max(depths) > most:
+        raise AdjustError(
+            f"{max(depths)} layers are more than the model has.",
+            f"The most that --search.space.num-layers can name is {most}.",
+        )
+    return tuple(sorted(set(depths)))
+
+
+def _hidden_sizes(
+    parent: Sizes, settings: SpaceSettings, fractions: tuple[float, ...]
+) -> list[int]:
+    return list(settings.hidden_size or ()) or _fractions(
+        parent.hidden_size, fractions, parent.head_size
+    )
+
+
+def _streams(parent: Sizes, hidden: list[int], settings: SpaceSettings) -> Iterator[dict[str, int]]:
+    """Yield settings of the residual stream: a hidden size, and heads where some are named."""
+    for width in hidden:
+        if settings.num_heads is None:
+            yield {"hidden_size": width}
+            continue
+        for heads in settings.num_heads:
+            if width % heads == 0 and width // heads <= parent.head_size:
+                yield {"hidden_size": width, "num_heads": heads}
+
+
+def _kept(config: Any, num_kept: int, way: str) -> list[tuple[int, ...]]:
+    """Return the sets of layers to keep: the first ones, ones spread evenly, or all sets."""
+    whole = Sizes.of(config).layers
+    if way == "first":
+        return [whole[:num_kept]]
+    if way == "spread":
+        return [adjust.spread_layers(len(whole), num_kept)]
+    return [kept for kept in combinations(whole, num_kept) if _fits(config, kept)]
+
+
+def _fits(config: Any, layers: tuple[int, ...]) -> bool:
+    """Say whether each layer can take its new place; where layers share weights, the first can."""
+    try:
+        adjust.check_layers(config, layers)
+    except AdjustError:
+        return False
+    return True
 
 
 def _fractions(whole: int, fractions: tuple[float, ...], step: int) -> list[int]:

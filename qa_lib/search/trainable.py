@@ -62,7 +62,7 @@ class GroupRung(Rung):
         if job.rung == 0:
             name = settings.model.name
             parent = models.load(name, seed=settings.seed, dropout=settings.train.dropout)
-            model = cut(task, parent, job.number, setting)
+            model = cut(task, parent, job.number, setting, {})
             prune.write_model(run, model, models.load_tokenizer(name), pipeline.ADJUSTED)
             scored = name if model is parent else run.url(pipeline.ADJUSTED)
         else:

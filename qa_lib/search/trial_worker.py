@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib import adjust, evaluation, models, training
-from qa_lib.adjust import Plan, Sizes
+from qa_lib.adjust import Plan, SharedCalibration, Sizes
 from qa_lib.adjust.calibrate import Batch
-from qa_lib.config import Settings
+from qa_lib.config import AdjustSettings, ImportanceMethod, Settings
 from qa_lib.data import Questions
 from qa_lib.machines import devices
 from qa_lib.runs.checkpoints import CheckpointStore
@@ -87,29 +87,56 @@ class TrialTask:
         )
         return self.settings.model_copy(update={"train": train_settings})
 
+    def adjust_settings(self, importance: ImportanceMethod) -> AdjustSettings:
+        """Return the settings of a trial's cut."""
+        return self.settings.adjust.model_copy(update={"importance": importance})
+
     def outcome(self, rung: int, f1: float, started_s: float) -> Outcome:
         """Return the outcome of a rung that began at `started_s` (`time.monotonic`)."""
         num_windows = self.budgets[rung] * self.settings.train.global_batch
         return Outcome(round(f1, 4), num_windows, round(time.monotonic() - started_s, 3))
 
 
-def cut(task: TrialTask, parent: PreTrainedModel, number: int, setting: Setting) -> PreTrainedModel:
-    """Return a trial's model right after surgery; its plan is made once and kept in its folder."""
+def cut(
+    task: TrialTask,
+    parent: PreTrainedModel,
+    number: int,
+    setting: Setting,
+    shared: dict[ImportanceMethod, SharedCalibration],
+) -> PreTrainedModel:
+    """Return a trial's model right after surgery; its plan is made once and kept in its folder.
+
+    Enumerated sizes are cut as they were scored, from calibration that trials share; `shared` keeps
+    it.
+    """
     if setting.sizes == Sizes.of(parent.config):
         return parent
     folder = task.folder(number)
     if folder.exists(PLAN):
         return adjust.apply(parent, Plan.read(folder))
-    plan = adjust.make_plan(
-        parent,
-        setting.sizes,
-        task.calibration,
-        task.settings.adjust.model_copy(update={"importance": setting.importance}),
-        parent_sha256=task.parent_sha256,
-        seed=task.settings.seed,
-    )
+    plan = make_plan(task, parent, setting, shared)
     plan.write(folder)
     return adjust.apply(parent, plan)
+
+
+def make_plan(
+    task: TrialTask,
+    parent: PreTrainedModel,
+    setting: Setting,
+    shared: dict[ImportanceMethod, SharedCalibration],
+) -> Plan:
+    """Make the plan of a setting; arguments as of `cut`."""
+    how, seed = setting.importance, task.settings.seed
+    wish, sha256 = task.adjust_settings(how), task.parent_sha256
+    if task.settings.search.searcher != "one-shot":
+        return adjust.make_plan(
+            parent, setting.sizes, task.calibration, wish, parent_sha256=sha256, seed=seed
+        )
+    if how not in shared:
+        shared[how] = SharedCalibration(
+            parent, task.calibration, wish, parent_sha256=sha256, seed=seed
+        )
+    return shared[how].plan(setting.sizes)
 
 
 class TrialWorker:
@@ -157,11 +184,12 @@ class TrialWorker:
         self._blocks = ray.get(task.train_windows.blocks)
         self._held_out = pa.concat_tables(ray.get(task.held_out_windows.blocks))
         self._contexts = task.held_out.table["context"].to_pylist()
+        self._shared: dict[ImportanceMethod, SharedCalibration] = {}
 
     def run(self, job: Job, setting: Setting) -> Outcome:
         """Run one rung of a trial."""
         started_s = time.monotonic()
-        model = cut(self._task, self._parent, job.number, setting)
+        model = cut(self._task, self._parent, job.number, setting, self._shared)
         if job.rung > 0:
             model = self._train(model, job, setting)
         outcome = self._task.outcome(job.rung, self._score(model), started_s)

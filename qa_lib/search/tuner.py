@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,8 @@ from qa_lib.machines.allocation import (
     num_model_actors,
 )
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.search import rates
+from qa_lib.search.brackets import Brackets
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving
 from qa_lib.search.journal import Journal
@@ -96,15 +99,7 @@ def run_trials(
         parent = Sizes.of(models.load_config(settings.model.name))
         lowest = space.learning_rate[0], space.distill_weight[0]
         journal.proposed(Setting(parent, space.importance[0], *lowest))
-    draw = partial(
-        sample,
-        space,
-        {entry.sizes for entry in journal.entries[1:] if not entry.skipped},
-        journal.trials,
-        objective=options.objective,
-        searcher=options.searcher,
-        seed=settings.seed,
-    )
+    draw = _proposals(journal, halving, space, settings)
     searcher = RungSearcher(journal, halving, draw, options, settings.train.global_batch)
     display = Display(
         run, journal.trials, halving, num_trials=options.num_trials, num_concurrent=num_concurrent
@@ -119,6 +114,29 @@ def run_trials(
                 file=sys.stderr,
             )
             raise
+
+
+def _proposals(
+    journal: Journal, halving: Halving, space: Space, settings: Settings
+) -> Callable[[], Setting | None]:
+    """Propose the enumerated sizes, where there are such; return what proposes further settings."""
+    options = settings.search
+    if not isinstance(halving, Brackets):
+        return partial(
+            sample,
+            space,
+            {entry.sizes for entry in journal.entries[1:] if not entry.skipped},
+            journal.trials,
+            objective=options.objective,
+            searcher=options.searcher,
+            seed=settings.seed,
+        )
+    known = {trial.setting.sizes for trial in journal.trials}
+    for setting in rates.of_sizes(journal.entries, space):
+        if setting.sizes not in known:
+            journal.proposed(setting)
+    per_speed = options.num_trials // len(options.asked_speeds)
+    return partial(rates.vary, space, halving, journal.trials, per_speed, settings.seed)
 
 
 def _tuner(

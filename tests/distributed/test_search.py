@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,17 @@ import pytest
 from safetensors.numpy import load_file
 
 from qa_lib import config, models, search, training, windows
+from qa_lib.adjust import Plan
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError, DataError
+from qa_lib.machines import actors
+from qa_lib.machines.actors import Crew
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, tuner
+from qa_lib.search.explore import explore, trial_sizes
 from qa_lib.search.halving import Halving, Job, Outcome
 from qa_lib.search.journal import JOURNAL, Journal
-from qa_lib.search.search import explore, trial_sizes
+from qa_lib.search.scoring import ScoringTask, scorer
 from qa_lib.search.space import Setting, space_of
 from qa_lib.search.trainable import Rung
 from qa_lib.search.trial_worker import TrialTask, TrialWorker, cut
@@ -72,8 +78,6 @@ def explored(folder) -> tuple[RunFolder, TrialTask, Journal, Halving]:
 
 def ran(run: RunFolder) -> Counter[tuple[int, int]]:
     """Count how often each rung of each trial is in the journal."""
-    import json
-
     events = [json.loads(line) for line in run.read_text(JOURNAL).splitlines()]
     return Counter((e["number"], e["rung"]) for e in events if e["event"] == "finished")
 
@@ -169,7 +173,7 @@ def test_a_trial_trains_as_the_training_job_does_bit_for_bit(explored, folder):
         worker = TrialWorker(task)
         for rung in (0, 1):
             worker.run(Job(1, rung), setting)
-        start = cut(task, worker._parent, 1, setting)
+        start = cut(task, worker._parent, 1, setting, {})
         models.save(
             start, models.load_tokenizer(task.settings.model.name), folder / "bits" / "adjusted"
         )
@@ -214,3 +218,59 @@ def test_a_ragged_trial_is_cut_and_trained_as_its_plan_shares_it_out(folder):
     assert wish is not None and shared is not None
     assert sum(shared.intermediate_size) <= sum(wish.intermediate_size)
     assert trial.speedup > 0
+
+
+class Killed(Crew):
+    """A crew whose first actor is killed while it scores."""
+
+    def next_result(self) -> Any:
+        import ray
+
+        if not hasattr(self, "killed") and self._loaded and self._running:
+            self.killed = True
+            ray.kill(self._loaded[0])
+        return super().next_result()
+
+
+@pytest.fixture(scope="module")
+def enumerated(folder) -> tuple[RunFolder, TrialTask, Journal, Halving]:
+    settings = config.parse("tune", tiny_search.one_shot_flags(folder))
+    return run_trials(settings, "one-shot")
+
+
+def test_enumerated_sizes_are_scored_and_the_best_of_them_tried(enumerated):
+    run, task, journal, rule = enumerated
+    parent, *entries = journal.entries
+    assert parent.divergence is None and parent.speedup == 1.0
+    assert all(entry.asked == 1.2 and entry.speedup >= 1.2 for entry in entries)
+    assert min(entry.divergence for entry in entries) > 0
+    tried = {trial.setting.sizes for trial in journal.trials[1:]}
+    assert tried == {entry.sizes for entry in entries if not entry.skipped}
+    assert len(journal.trials) == 5  # one of them other rates for the best sizes
+    best = rule.best(journal.trials[1:])
+    assert best is not None and best.rung == 2
+    for trial in journal.trials[1:]:
+        assert Plan.read(task.folder(trial.number)).keep.sizes == trial.setting.sizes
+    assert set(ran(run).values()) == {1}
+
+
+def test_a_killed_actor_repeats_only_what_it_was_scoring(enumerated, monkeypatch):
+    _, task, journal, _ = enumerated
+    monkeypatch.setattr(actors, "Crew", Killed)
+    sizes = [entry.sizes for entry in journal.entries[1:]] * 2
+    scoring = ScoringTask(
+        parent=task.settings.model.name,
+        adjust=task.adjust_settings("taylor"),
+        seed=task.settings.seed,
+        device="cpu",
+        calibration=task.calibration,
+        held_out=task.calibration,
+    )
+    with TemporaryDirectory() as path:
+        empty = Journal(RunFolder(path, "tune"))
+        with scorer(task.settings, scoring, empty) as score:
+            found = score(sizes)
+        events = RunFolder(path, "tune").read_text(JOURNAL).splitlines()
+    assert found[: len(sizes) // 2] == found[len(sizes) // 2 :]
+    told = [row for line in events for row in json.loads(line)["scores"]]
+    assert len(told) == len(set(sizes)), "each is scored and recorded once"

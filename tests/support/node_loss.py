@@ -2,25 +2,40 @@
 
 tests/cluster/test_node_loss.py runs it:
 
-    python -m tests.support.node_loss pool|monitor
+    python -m tests.support.node_loss pool|monitor|scores
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from itertools import combinations, product
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import ray
+import torch
+from transformers import BertConfig, BertForQuestionAnswering
 
+from qa_lib import config as settings
+from qa_lib import models
+from qa_lib.adjust import Sizes
+from qa_lib.config import AdjustSettings
 from qa_lib.machines.actors import ActorPool, Work
 from qa_lib.machines.ray_session import start_ray
+from qa_lib.runs.run_folder import RunFolder
+from qa_lib.search.journal import JOURNAL, Journal, Measure
+from qa_lib.search.scoring import ScoringTask, scorer
 from qa_lib.training.monitor import start_monitor
+from tests.support.adjust_models import windows
 
 NUM_TASKS = 100
+NUM_SIZES = 1000
 ROW_BYTES = 2**20  # a result beyond 100 KiB stays on the node that made it
 
 
@@ -68,7 +83,43 @@ def monitor() -> None:
     assert ray.get([each.drain.remote() for each in monitors], timeout=60) == [[]] * 6
 
 
+class Telling(Journal):
+    """Asks for a node to be killed once a tenth of the sizes are scored."""
+
+    is_told = False
+
+    def scored(self, measure: Measure, sizes: Sequence[Sizes], scores: Sequence[float]) -> None:
+        """Record scores."""
+        super().scored(measure, sizes, scores)
+        if len(self.scores[measure]) >= NUM_SIZES // 10 and not self.is_told:
+            self.is_told = True
+            print("kill", flush=True)
+            sys.stdin.readline()
+
+
+def scores() -> None:
+    """Score a thousand one-shot cuts of a tiny model over both nodes; one is killed meanwhile."""
+    widths = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 24}
+    config = BertConfig(vocab_size=64, num_hidden_layers=4, max_position_embeddings=40, **widths)
+    sets = [kept for count in (1, 2, 3, 4) for kept in combinations(range(4), count)]
+    shapes = product(sets, ((32, 4), (24, 3), (16, 2)), range(1, 25))
+    every = [Sizes(kept, *stream, width) for kept, stream, width in shapes][:NUM_SIZES]
+    with TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        models.save(
+            BertForQuestionAnswering(config), models.load_tokenizer("embedded"), f"{folder}/parent"
+        )
+        batches = [windows(seed=1), windows(seed=2)]
+        task = ScoringTask(f"{folder}/parent", AdjustSettings(), 0, "cpu", batches, batches)
+        journal = Telling(RunFolder(folder, "tune"))
+        with scorer(settings.parse("tune", []), task, journal) as score:
+            found = score(every)
+        events = RunFolder(folder, "tune").read_text(JOURNAL).splitlines()
+    told = [row for line in events for row in json.loads(line)["scores"]]
+    assert told == found and len(told) == NUM_SIZES, "a size was scored twice, or not at all"
+
+
 if __name__ == "__main__":
     start_ray()
-    {"pool": pool, "monitor": monitor}[sys.argv[1]]()
+    {"pool": pool, "monitor": monitor, "scores": scores}[sys.argv[1]]()
     print("done")

@@ -21,9 +21,17 @@ def flags(folder: Path) -> list[str]:
         --data.holdout-articles 0.1 --data.eval-limit 24
         --train.global-batch 8 --train.micro-batch 4 --train.zero-stage 0 --train.precision fp32
         --adjust.calibration-windows 8 --search.eval-questions 24
-        --search.num-trials 4 --search.trial-windows 64
+        --search.num-trials 4 --search.trial-windows 64 --search.searcher optuna
         --search.space.num-layers 2 --search.space.hidden-size 24,32
         --search.space.intermediate-size 32,64 --search.space.learning-rate 1e-3 1e-2
+    """.split()
+
+
+def one_shot_flags(folder: Path) -> list[str]:
+    """Return the flags of a search that enumerates sizes, for one speed."""
+    return f"""
+        {" ".join(flags(folder))} --search.searcher one-shot --search.held-out-windows 8
+        --search.space.num-layers 1,2 --search.space.hidden-size 32 --search.speeds 1.2
     """.split()
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 from qa_lib.serving.onnx.exporting import describe, export, summary, with_sample
 from qa_lib.serving.onnx.graph import FLOAT, INT8, quantize, write_onnx
 from qa_lib.serving.onnx.session import OnnxModel
+from qa_lib.serving.onnx.timed import as_onnx
 
 __all__ = [
     "FLOAT",
     "INT8",
     "OnnxModel",
+    "as_onnx",
     "describe",
     "export",
     "quantize",

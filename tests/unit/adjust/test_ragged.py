@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
+from transformers import AutoConfig, AutoModelForQuestionAnswering, BertForQuestionAnswering
 
 from qa_lib import adjust, models
 from qa_lib.adjust import Plan, Sizes, cost, probe_batch, proof, ragged_sizes, vocabulary
@@ -326,3 +326,31 @@ def test_a_ragged_model_exports_and_learns(family: str, tmp_path: Path):
     child(**windows()).loss.backward()
     still = [name for name, each in child.named_parameters() if each.grad is None]
     assert not still
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_stock_transformers_refuses_or_loads_what_is_described_per_layer(family: str, tmp_path):
+    """The day the installed version can build such a model, its logits must be ours."""
+    import transformers.integrations.heterogeneity as heterogeneity
+
+    plan = plan_for(family, WISHES["intermediate"])
+    child = adjust.apply(MODELS[family], plan)
+    models.save(child, models.load_tokenizer("embedded"), tmp_path)
+    folder = tmp_path / ragged.PER_LAYER
+    config = AutoConfig.from_pretrained(folder)
+    key = ragged.RAGGED_FAMILIES[family].width_key
+    widths = tuple(getattr(layer, key) for layer in config.per_layer_config)
+    assert widths == blocks_of(plan).intermediate_size
+    if not hasattr(heterogeneity, "apply_heterogeneous_modeling"):
+        with pytest.raises(Exception, match="per-layer attribute|size mismatch"):
+            AutoModelForQuestionAnswering.from_pretrained(folder)
+        return
+    stock = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    batch = probe_batch.probe(child.config)
+    torch.testing.assert_close(probe_batch.logits(stock, batch), probe_batch.logits(child, batch))
+
+
+def test_what_per_layer_configurations_cannot_say_is_not_described(tmp_path):
+    child = adjust.apply(MODELS["bert"], plan_for("bert", WISHES["dropped"]))
+    models.save(child, models.load_tokenizer("embedded"), tmp_path)
+    assert not (tmp_path / ragged.PER_LAYER).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from ray.tune.search import Searcher
 
 from qa_lib.errors import CheckpointError
+from qa_lib.models.ragged import Blocks
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.search import results
+from qa_lib.search import results, study
 from qa_lib.search.display import Display
 from qa_lib.search.halving import Halving, Outcome
 from qa_lib.search.journal import JOURNAL, Journal
@@ -50,6 +52,18 @@ def test_the_journal_gives_back_all_but_a_line_that_was_cut_short(tmp_path: Path
     assert [t.error for t in again.trials] == [None, None, "it is\nover"]
     again.finished(1, 1, Outcome(50.0, 64, 2.0))
     assert journal_of(tmp_path / "run").trials[1].outcomes[1].f1 == 50.0
+
+
+def test_the_journal_gives_back_scores_and_what_was_fitted(tmp_path: Path):
+    journal = begun(tmp_path / "run")
+    ragged = replace(PARENT, blocks=Blocks((4, 0, 2), (24, 8, 8)))
+    journal.scored("divergence", [sizes(2), ragged], [0.25, 1e-9])
+    journal.scored("agreement", [ragged], [0.5])
+    journal.fit(1.5, 1, ragged, [1.51, 1.5, 1.6])
+    again = journal_of(tmp_path / "run")
+    assert again.scores["divergence"] == {sizes(2): 0.25, ragged: 1e-9}
+    assert again.scores["agreement"] == {ragged: 0.5}
+    assert again.fitted == {1.5: (1, ragged, [1.51, 1.5, 1.6])}
 
 
 def test_a_search_is_not_resumed_as_another_one(tmp_path: Path):
@@ -151,6 +165,31 @@ def test_the_choice_is_the_best_f1_at_the_speed_up_else_the_fastest():
     assert results.choose(found, speedups, 2.5) == (trials[2], True)
     assert results.choose(found, speedups, 5.0) == (trials[2], False)
     assert results.front_of([trial(0, 99.0), trial(1, error="out of memory")]) == []
+
+
+def test_each_speed_gets_the_best_f1_of_the_sizes_that_have_it():
+    trials = [trial(0, 99.0), trial(1, 9.0, 60.0), trial(2, 9.0, 61.0), trial(3, 70.0)]
+    trials += [trial(4, 9.0, 40.0), trial(5, error="killed")]
+    for each, asked in zip(trials, (0.0, 1.5, 2.0, 1.5, 3.0, 4.0), strict=True):
+        each.asked = asked
+    assert results.best_at(trials, 1.5).number == 2  # faster, and better
+    assert results.best_at(trials, 3.0).number == 4
+    assert results.best_at(trials, 4.0).speedup == max(t.speedup for t in trials[:5])
+
+
+def test_the_dashboard_of_optuna_reads_the_trials(tmp_path: Path):
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    trials = [trial(0, 99.0), trial(1, 9.0, 60.0), trial(2, 9.0), trial(3, error="killed")]
+    study.write(RunFolder(str(tmp_path), "tune"), trials, top=1)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / study.STUDY)))
+    (name,) = optuna.get_all_study_names(storage)
+    read = optuna.load_study(study_name=name, storage=storage).trials
+    assert [each.state.name for each in read] == ["COMPLETE", "PRUNED", "FAIL"]
+    assert read[0].values == [60.0, trials[1].latency_ms]
+    assert read[0].params["learning_rate"] == trials[1].setting.learning_rate
 
 
 def test_rows_and_facts_count_what_was_trained_and_what_was_saved(tmp_path: Path):

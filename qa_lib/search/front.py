@@ -1,0 +1,169 @@
+"""The models of the speeds asked for: chosen, fitted to their speed, recovered in full."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qa_lib import models
+from qa_lib.adjust import Plan, SharedCalibration, Sizes
+from qa_lib.config import ImportanceMethod
+from qa_lib.runs.result import Searched
+from qa_lib.runs.run_folder import PLAN, RunFolder
+from qa_lib.search import results, speed
+from qa_lib.search.final import recover_chosen
+from qa_lib.search.journal import Journal
+from qa_lib.search.space import Choices, Setting
+from qa_lib.search.speed import Speedup
+from qa_lib.search.target import Target
+from qa_lib.search.trial_worker import TrialTask, make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedModel
+
+FOLDER = "front"
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The model for a speed.
+
+    Attributes:
+        asked: The speed-up asked for.
+        trial: Number of the trial that it comes from.
+        sizes: The trial's, with the width that has the speed.
+        speedup: Measured.
+    """
+
+    asked: float
+    trial: int
+    sizes: Sizes
+    speedup: Speedup
+
+    @property
+    def reaches(self) -> bool:
+        """Whether it has the speed."""
+        return self.speedup.meets(self.asked)
+
+
+def fitted(
+    task: TrialTask, journal: Journal, choices: Choices, config: Any, target: Target
+) -> list[Pick]:
+    """Choose a trial for every speed that is recovered, and fit its sizes to the speed.
+
+    Args:
+        task: What the trials shared.
+        journal: Has the trials; keeps what is fitted.
+        choices: Widths that are possible.
+        config: The parent's configuration.
+        target: What speeds are measured on.
+
+    Returns:
+        The chosen model first. A speed that no trial has gets the fastest.
+    """
+    latency = journal.latency
+    assert latency is not None, "recorded before the first trial"
+    picks = []
+    for asked in task.settings.search.recovered_speeds:
+        trial = results.best_at(journal.trials, asked)
+        if journal.fitted.get(asked, (None,))[0] != trial.number:
+            sizes, found = speed.fit(
+                trial.setting.sizes,
+                asked,
+                latency,
+                choices,
+                partial(speed.measure_speedup, config, target),
+            )
+            journal.fit(asked, trial.number, sizes, [found.value, found.low, found.high])
+        number, sizes, values = journal.fitted[asked]
+        picks.append(Pick(asked, number, sizes, Speedup(*values)))
+    return picks
+
+
+def recover(task: TrialTask, run: RunFolder, journal: Journal, picks: Sequence[Pick]) -> None:
+    """Distil the parent into every pick with the recipe's whole training, and evaluate each.
+
+    The first goes into the run's own `model/`, the others into runs of their own in `front/`; those
+    that are done are not repeated.
+    """
+    rows = run.read_result()["front"]
+    recovered: dict[float, dict[str, Any]] = {}
+    plans = _Plans(task, journal)
+    for number, pick in enumerate(picks):
+        if number:
+            recovered[pick.asked] = _recovered_beside(task, run, plans, pick)
+        else:
+            plans.recover(run, pick)
+            f1 = run.read_result().get("f1")
+            recovered[pick.asked] = {"f1_recovered": f1, "model": run.url("model")}
+        told = _rows(rows, picks, journal, recovered)
+        run.write_result(Searched(front=told), status="running")
+
+
+def facts(pick: Pick) -> dict[str, Any]:
+    """Return the fields of result.json about the speed of the chosen model."""
+    return {
+        "asked_speedup": pick.asked,
+        "speedup_measured": pick.speedup.value,
+        "speedup_interval": [pick.speedup.low, pick.speedup.high],
+    }
+
+
+class _Plans:
+    """Makes the plans of picks: the parent is loaded and calibrated at most once."""
+
+    def __init__(self, task: TrialTask, journal: Journal) -> None:
+        self.task, self._journal = task, journal
+        self._shared: dict[ImportanceMethod, SharedCalibration] = {}
+        self._parent: PreTrainedModel | None = None
+
+    def recover(self, run: RunFolder, pick: Pick) -> None:
+        """Recover a pick in a run."""
+        setting = self._journal.trials[pick.trial].setting
+        plan = self._of(pick, setting)
+        recover_chosen(self.task.settings, run, plan, setting, self.task.questions)
+
+    def _of(self, pick: Pick, setting: Setting) -> Plan:
+        task = self.task
+        if pick.sizes == setting.sizes:
+            return Plan.read(task.folder(pick.trial))
+        if self._parent is None:
+            self._parent = models.load(task.settings.model.name, seed=task.settings.seed)
+        wanted = replace(setting, sizes=pick.sizes)
+        return make_plan(task, self._parent, wanted, self._shared)
+
+
+def _recovered_beside(task: TrialTask, run: RunFolder, plans: _Plans, pick: Pick) -> dict[str, Any]:
+    """Recover a pick in a run of its own; return its F1 and where its model is."""
+    folder, name = run.url(FOLDER), f"{pick.asked:g}x"
+    before = RunFolder(f"{folder}/{name}", "adjust")
+    status = before.read_result().get("status")
+    is_same = before.exists(PLAN) and Plan.read(before).keep.sizes == pick.sizes
+    if status != "done" or not is_same:
+        begun = status is not None
+        update: dict[str, Any] = {"storage": folder, "run_name": name}
+        update |= {"resume": begun and is_same, "overwrite": begun and not is_same}
+        with RunFolder.open(task.settings.model_copy(update=update), "adjust") as own:
+            own.begin()
+            plans.recover(own, pick)
+    done = RunFolder(f"{folder}/{name}", "adjust").read_result()
+    return {"f1_recovered": done.get("f1"), "model": f"{folder}/{name}/model"}
+
+
+def _rows(
+    rows: Sequence[dict[str, Any]],
+    picks: Sequence[Pick],
+    journal: Journal,
+    recovered: dict[float, dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return the rows of the front with what is known of the picks; fast models first."""
+    chosen = {pick.trial for pick in picks}
+    told = [row for row in rows if row["trial"] not in chosen]
+    for pick in picks:
+        trial = journal.trials[pick.trial]
+        row = results.front_row(trial, pick.speedup.value)
+        told.append({**row, **facts(pick), **recovered.get(pick.asked, {})})
+    return sorted(told, key=lambda row: -row["speedup"])

@@ -1,0 +1,92 @@
+"""Rates of enumerated sizes: all begin with the same ones, then TPE varies those of the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from qa_lib.search.brackets import Brackets, by_speed
+from qa_lib.search.halving import Trial
+from qa_lib.search.latency_table import Entry
+from qa_lib.search.space import Setting, Space
+
+_NUM_STARTUP = 4  # trials that TPE draws at random before it learns
+_RATES = ("learning_rate", "distill_weight")
+
+
+def of_sizes(entries: Sequence[Entry], space: Space) -> list[Setting]:
+    """Return a setting for each of the sizes that are worth a trial, speeds in turns, best first.
+
+    Rates are in the middle of their ranges, so that sizes are compared with the same ones.
+    """
+    rate = math.sqrt(math.prod(space.learning_rate))
+    weight = sum(space.distill_weight) / 2
+    admitted = [entry for entry in entries if entry.asked and not entry.skipped]
+    places: dict[float, int] = {}
+    order = []
+    for entry in admitted:  # the best of each speed first
+        places[entry.asked] = places.get(entry.asked, 0) + 1
+        order.append((places[entry.asked], entry.asked, entry))
+    order.sort(key=lambda each: each[:2])
+    return [Setting(entry.sizes, space.importance[0], rate, weight) for *_, entry in order]
+
+
+def vary(
+    space: Space, rule: Brackets, trials: Sequence[Trial], per_speed: int, seed: int
+) -> Setting | None:
+    """Return other rates for the best sizes of the speed with the fewest trials.
+
+    TPE learns from all speeds together: from how much more F1 rates gave than those that the same
+    sizes began with, on the same rung.
+
+    Args:
+        space: Ranges of the rates.
+        rule: Which trial of a speed is the best.
+        trials: All so far.
+        per_speed: Most trials of a speed.
+        seed: Of the draw; the number of trials is added to it.
+
+    Returns:
+        None where every speed has its trials, or none is ready.
+
+    Source: Bergstra et al. 2011 (TPE).
+    """
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution
+
+    groups = sorted(by_speed(trials).values(), key=len)
+    ready = [best for group in groups if len(group) < per_speed and (best := rule.best(group))]
+    if not ready:
+        return None
+    distributions: dict[str, BaseDistribution] = {
+        "learning_rate": FloatDistribution(*space.learning_rate, log=True),
+        "distill_weight": FloatDistribution(*space.distill_weight),
+    }
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(
+        seed=seed * 65_536 + len(trials), n_startup_trials=_NUM_STARTUP
+    )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for setting, gain in _gains(trials):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={name: getattr(setting, name) for name in _RATES},
+                distributions=distributions,
+                value=gain,
+            )
+        )
+    rates = study.ask(distributions).params
+    setting = ready[0].setting
+    return Setting(setting.sizes, setting.importance, **{name: rates[name] for name in _RATES})
+
+
+def _gains(trials: Sequence[Trial]) -> list[tuple[Setting, float]]:
+    """Return F1 on the highest rung, beyond that of the first trial of the same sizes there."""
+    first: dict[object, Trial] = {}
+    gains = []
+    for trial in trials:
+        start = first.setdefault(trial.setting.sizes, trial)
+        rung = min(trial.rung, start.rung)
+        if not trial.is_parent and rung > 0:
+            gains.append((trial.setting, trial.outcomes[rung].f1 - start.outcomes[rung].f1))
+    return gains

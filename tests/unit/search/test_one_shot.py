@@ -1,0 +1,219 @@
+"""Sizes enumerated for speeds, ranked, and tried: which come first, which go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from transformers import BertConfig
+
+from qa_lib.adjust import Sizes
+from qa_lib.config import SearchSettings, SpaceSettings
+from qa_lib.errors import AdjustError
+from qa_lib.search import one_shot, rates
+from qa_lib.search.brackets import Brackets, by_speed
+from qa_lib.search.halving import Outcome, Trial
+from qa_lib.search.latency_model import LatencyModel, Point
+from qa_lib.search.one_shot import OUTRANKED
+from qa_lib.search.space import Setting, Space, choices_of
+
+CONFIG = BertConfig(
+    vocab_size=64,
+    hidden_size=32,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=64,
+    max_position_embeddings=40,
+)
+PARENT = Sizes.of(CONFIG)
+
+
+def latency() -> LatencyModel:
+    """A whole layer takes 10 ms, without units 4, with three quarters of the stream 7; the rest 2.
+
+    The parent takes 42.
+    """
+    points = [Point(32, 4, 4, width, 4 + 6 * width / 64) for width in (8, 64)]
+    points += [Point(24, 3, 3, width, 3 + 4 * width / 64) for width in (8, 64)]
+    return LatencyModel(PARENT, tuple(points), (((32, 4), 2.0), ((24, 3), 1.5)))
+
+
+class Score:
+    """Layers are worth more the later they are, units a little, the stream a lot."""
+
+    def __init__(self) -> None:
+        self.scored: list[Sizes] = []
+
+    def __call__(self, sizes) -> list[float]:
+        self.scored += sizes
+        return [self.of(each) for each in sizes]
+
+    def of(self, sizes: Sizes) -> float:
+        lost = sum(1 + layer for layer in range(4) if layer not in sizes.layers)
+        return lost + (64 - sizes.intermediate_size) / 64 + (32 - sizes.hidden_size)
+
+
+def settings(**values) -> SearchSettings:
+    space = SpaceSettings(hidden_size=(24, 32))
+    return SearchSettings(**{"speeds": (1.5, 2.0), "num_trials": 8, "space": space} | values)
+
+
+def ranked(score: Score, **values):
+    wish = settings(**values)
+    choices = choices_of(CONFIG, wish.space)
+
+    def agree(sizes):
+        return [-score.of(each) for each in sizes]
+
+    return one_shot.rank(CONFIG, choices, latency(), wish, score, agree), score
+
+
+def test_answers_decide_among_the_least_divergent():
+    choices, score = choices_of(CONFIG, settings().space), Score()
+
+    def agree(sizes):
+        return [float(len(each.layers) == 2) for each in sizes]
+
+    _, *rest = one_shot.rank(CONFIG, choices, latency(), settings(), score, agree)
+    of_speed = [entry for entry in rest if entry.asked == 2.0]
+    by_divergence = sorted(entry.divergence for entry in of_speed)
+    assert len(of_speed[0].sizes.layers) == 2
+    assert {entry.divergence for entry in of_speed[:9]} == set(by_divergence[:9])
+
+
+def test_every_set_of_layers_gets_the_widest_units_that_are_fast_enough():
+    entries, score = ranked(Score())
+    parent, *rest = entries
+    assert parent.sizes == PARENT and parent.speedup == 1.0
+    for entry in rest:
+        assert entry.asked <= entry.speedup
+        wider = replace(entry.sizes, intermediate_size=entry.sizes.intermediate_size + 8)
+        if wider.intermediate_size <= 64:
+            assert latency().speedup(wider) < entry.asked
+    of_three = {e.sizes.layers for e in rest if e.asked == 1.5 and len(e.sizes.layers) == 3}
+    assert of_three == {(0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)}
+    assert len(score.scored) == len(set(score.scored)) == len(rest)
+
+
+def test_the_best_of_each_speed_are_tried_and_not_all_of_one_shape():
+    entries, _ = ranked(Score())
+    for speed in (1.5, 2.0):
+        of_speed = [entry for entry in entries if entry.asked == speed]
+        assert [e.divergence for e in of_speed] == sorted(e.divergence for e in of_speed)
+        tried = [entry for entry in of_speed if not entry.skipped]
+        assert len(tried) == one_shot.num_sizes(settings()) == 3
+        assert tried[0] is of_speed[0]
+        shapes = Counter((len(e.sizes.layers), e.sizes.hidden_size) for e in tried)
+        assert max(shapes.values()) == 2
+        assert {entry.skipped for entry in of_speed} == {"", OUTRANKED}
+
+
+def test_too_many_candidates_are_ranked_by_their_layers_first():
+    entries, score = ranked(Score(), num_candidates=24)
+    assert len(score.scored) <= 24 + 6
+    best = next(entry for entry in entries[1:] if entry.asked == 1.5)
+    assert best.divergence == min(e.divergence for e in ranked(Score())[0][1:] if e.asked == 1.5)
+    entries, score = ranked(Score(), num_candidates=8)  # not even all sets of layers
+    assert entries[1].divergence is not None
+    assert len(score.scored) < 24
+
+
+def test_a_speed_that_no_sizes_have_is_told_or_refused(capsys: pytest.CaptureFixture[str]):
+    entries, _ = ranked(Score(), speeds=(1.5, 90.0))
+    one_shot.say_unreached(entries, (1.5, 90.0))
+    assert "90x" in capsys.readouterr().err
+    with pytest.raises(AdjustError, match="90x is asked for"):
+        ranked(Score(), speeds=(90.0,))
+
+
+def test_named_widths_layers_and_heads_bound_the_enumeration():
+    space = SpaceSettings(
+        intermediate_size=(16, 48), layers=("first",), hidden_size=(24,), num_heads=(3, 4)
+    )
+    choices = choices_of(CONFIG, space)
+    assert choices.widths == (16, 48)
+    assert {(each.hidden_size, each.num_heads) for each in choices.streams} == {(24, 3), (24, 4)}
+    assert choices.sets[2] == ((0, 1),)
+
+
+# -- trials of enumerated sizes
+
+
+def sizes(number: int) -> Sizes:
+    return replace(PARENT, layers=(0, 1), intermediate_size=8 * (1 + number))
+
+
+def trials(*asked: float) -> list[Trial]:
+    parent = Trial(0, Setting(PARENT, "taylor", 1e-3, 0.5), 42.0, 1.0, 1000)
+    return [parent] + [
+        Trial(
+            number,
+            Setting(sizes(number), "taylor", 1e-3, 0.5),
+            42.0 / speed,
+            speed,
+            1000,
+            asked=speed,
+        )
+        for number, speed in enumerate(asked, 1)
+    ]
+
+
+def drain(rule: Brackets, of: list[Trial], f1) -> list[tuple[int, int]]:
+    ran = []
+    while (job := rule.promotion(of, running=[])) is not None:
+        trial = of[job.number]
+        assert job.rung == trial.rung + 1
+        trial.outcomes.append(Outcome(f1(trial, job.rung), 10 * job.rung, 1.0))
+        ran.append((job.number, job.rung))
+    return ran
+
+
+def test_half_of_each_speed_goes_on_once_all_have_finished_a_rung():
+    rule = Brackets(settings(num_rungs=2), 8)
+    every = trials(1.5, 1.5, 1.5, 2.0, 2.0, 2.0)
+    ran = drain(rule, every, lambda trial, rung: 10 * rung + trial.number)
+    assert ran == [
+        *((1, 0), (2, 0), (3, 0), (3, 1), (2, 1), (3, 2)),
+        *((4, 0), (5, 0), (6, 0), (6, 1), (5, 1), (6, 2)),
+    ]
+    assert {speed: rule.best(group).number for speed, group in by_speed(every).items()} == {
+        1.5: 3,
+        2.0: 6,
+    }
+
+
+def test_a_rung_that_runs_is_waited_for_and_a_crash_leaves_its_place_to_the_next():
+    rule = Brackets(settings(num_rungs=1), 8)
+    every = trials(1.5, 1.5, 1.5)
+    for trial in every[1:]:
+        trial.outcomes.append(Outcome(trial.number, 0, 1.0))
+    assert rule.promotion(every, running=[3, 2]) is None
+    every[3].error = "killed"
+    assert rule.promotion(every, running=[]).number == 2
+    assert rule.best(every[1:]) is None
+
+
+def test_rates_are_varied_for_the_best_sizes_and_compete_from_rung_1_on():
+    rule = Brackets(settings(num_rungs=2), 8)
+    space = Space((), ("taylor",), (1e-4, 1e-2), (0.5, 1.0))
+    every = trials(1.5, 1.5)
+    assert rates.vary(space, rule, every, 3, seed=0) is None  # nothing is settled
+    drain(rule, every, lambda trial, rung: 10 * rung + trial.number)
+    setting = rates.vary(space, rule, every, 3, seed=0)
+    assert setting is not None and setting.sizes == sizes(2)
+    assert 1e-4 <= setting.learning_rate <= 1e-2 and 0.5 <= setting.distill_weight <= 1.0
+    assert rates.vary(space, rule, every, 2, seed=0) is None
+    other = replace(every[2], number=3, setting=setting, outcomes=[Outcome(2.0, 0, 1.0)])
+    every.append(other)
+    drain(rule, every, lambda trial, rung: 10 * rung + 9)
+    assert other.rung == 2 and rule.best(every[1:]) is other
+
+
+def test_sizes_begin_with_the_same_rates_speeds_in_turns():
+    entries, _ = ranked(Score())
+    space = Space((), ("taylor",), (1e-4, 1e-2), (0.5, 1.0))
+    found = rates.of_sizes(entries, space)
+    assert {(each.learning_rate, each.distill_weight) for each in found} == {(1e-3, 0.75)}
+    asked = {entry.sizes: entry.asked for entry in entries}
+    assert [asked[each.sizes] for each in found] == [1.5, 2.0] * 3

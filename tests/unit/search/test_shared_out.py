@@ -1,0 +1,100 @@
+"""Sharing out by dynamic programming, against trying everything."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from qa_lib.adjust import Sizes
+from qa_lib.search.latency_model import LatencyModel, Point
+from qa_lib.search.shared_out import NUM_BUCKETS, Options, Sharer, cheapest, swapped
+
+PARENT = Sizes((0, 1, 2), 32, 4, 64)
+
+
+def latency() -> LatencyModel:
+    """A layer takes 4 ms of attention, 1 for each head, and 8 for its units; the rest takes 2."""
+    widths = [Point(32, 4, 4, width, 4.0 + width / 8) for width in (0, 32, 64)]
+    heads = [Point(32, 4, heads, 64, heads + 8.0) for heads in (0, 1, 2, 3)]
+    return LatencyModel(PARENT, (*widths, *heads), (((32, 4), 2.0),))
+
+
+def by_trying(costs, times, budget):
+    found = [
+        (sum(c[i] for c, i in zip(costs, levels, strict=True)), levels)
+        for levels in product(*(range(len(cost)) for cost in costs))
+        if sum(t[i] for t, i in zip(times, levels, strict=True)) <= budget
+    ]
+    return min(found)[0] if found else None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_programme_finds_what_trying_everything_finds(seed: int):
+    draw = np.random.default_rng(seed)
+    costs = [np.sort(draw.random(4))[::-1] for _ in range(5)]
+    # Whole numbers of buckets: rounding up cannot forbid a choice.
+    budget = 100.0
+    times = [np.sort(draw.integers(1, 4000, 4)) * (budget / NUM_BUCKETS) for _ in range(5)]
+    levels = cheapest(costs, times, budget)
+    best = by_trying(costs, times, budget + 1e-9)
+    assert (levels is None) == (best is None)
+    if levels is not None:
+        assert sum(c[i] for c, i in zip(costs, levels, strict=True)) == pytest.approx(best)
+        assert sum(t[i] for t, i in zip(times, levels, strict=True)) <= budget + 1e-9
+
+
+def test_a_budget_that_nothing_fits_gives_nothing():
+    costs, times = [np.array([1.0, 0.0])] * 2, [np.array([3.0, 5.0])] * 2
+    assert cheapest(costs, times, 5.9) is None
+    assert cheapest(costs, times, -1.0) is None
+    assert cheapest(costs, times, 6.0) == (0, 0)
+
+
+class Additive:
+    """The divergence of whole models: a price for each unit and head lost, dear in layer 1."""
+
+    def __init__(self) -> None:
+        self.scored: list[Sizes] = []
+
+    def __call__(self, sizes) -> list[float]:
+        self.scored += sizes
+        return [self.of(each) for each in sizes]
+
+    def of(self, sizes: Sizes) -> float:
+        price = {0: 1.0, 1: 5.0, 2: 0.5}
+        total = 0.0
+        for layer in range(3):
+            place = sizes.layers.index(layer) if layer in sizes.layers else None
+            heads, width = (0, 0) if place is None else sizes.of_layer(place)
+            total += price[layer] * ((4 - heads) * 0.3 + (64 - width) / 64)
+        return total
+
+
+def test_units_go_where_they_are_cheap_and_the_budget_holds():
+    model, score = latency(), Additive()
+    found = Sharer(model, score, seed=0).find(1.5, (0, 1, 2))
+    best = found[0]
+    assert best.blocks is not None
+    assert model.speedup(best) >= 1.5 - 1e-3
+    assert best.of_layer(best.layers.index(1)) == (4, 64)  # the dear layer is whole
+    even = model.widest(PARENT, 1.5, range(8, 65, 8))
+    assert even is not None and score.of(best) < 0.5 * score.of(even)
+
+
+def test_blocks_are_scored_once_for_all_speeds():
+    score = Additive()
+    sharer = Sharer(latency(), score, seed=0)
+    for speed in (1.3, 2.0, 1.3):
+        sharer.find(speed, (0, 1, 2))
+    assert len(score.scored) == len(set(score.scored))
+
+
+def test_a_swap_takes_one_level_and_spends_its_time():
+    levels = ((0, 1, 2), (0, 1, 2))
+    costs = (np.array([5.0, 2.0, 0.0]), np.array([1.0, 0.5, 0.0]))
+    ms = (np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0]))
+    options = Options(levels, costs, ms)
+    assert swapped((1, 1), options, budget=2.0) == [(2, 0), (0, 2)]
+    assert swapped((0, 0), options, budget=2.0) == []
