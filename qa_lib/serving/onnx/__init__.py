@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from qa_lib.serving.onnx.exporting import describe, export, summary, with_sample
 from qa_lib.serving.onnx.graph import FLOAT, INT8, quantize, write_onnx
+from qa_lib.serving.onnx.reader import OnnxReader
 from qa_lib.serving.onnx.session import OnnxModel
 
 __all__ = [
     "FLOAT",
     "INT8",
     "OnnxModel",
+    "OnnxReader",
     "describe",
     "export",
     "quantize",

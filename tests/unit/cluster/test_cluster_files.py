@@ -76,6 +76,24 @@ def test_the_recipe_asks_for_what_the_cluster_can_grow_to(cloud):
     assert wish.train.num_workers <= wish.cluster.num_nodes * wish.cluster.gpus_per_node
 
 
+def test_the_rayservice_serves_with_flags_that_the_job_understands():
+    service = yaml.safe_load((CLUSTER / "gke-rayservice.yaml").read_text())
+    assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
+    cluster = service["spec"]["rayClusterConfig"]
+    assert cluster["rayVersion"] == PINS["ray"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    (group,) = cluster["workerGroupSpecs"]
+    (application,) = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
+    assert application["import_path"] == "qa_lib.serving.service.deployments:build"
+    wish = config.parse("serve", [f"--{key}={value}" for key, value in application["args"].items()])
+    assert wish.serve.max_replicas == wish.cluster.num_nodes == group["maxReplicas"]
+    (worker,) = group["template"]["spec"]["containers"]
+    assert wish.serve.cpus_per_replica == wish.cluster.cpus_per_node
+    assert wish.cluster.cpus_per_node == float(worker["resources"]["limits"]["cpu"])
+    (mount,) = worker["volumeMounts"]
+    assert wish.serve.token_file == f"{mount['mountPath']}/token"
+
+
 def test_the_image_is_made_from_the_lock_and_holds_all_that_jobs_import():
     text = (CLUSTER / "Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
@@ -83,10 +101,10 @@ def test_the_image_is_made_from_the_lock_and_holds_all_that_jobs_import():
     assert "pip install --no-cache-dir -r /tmp/requirements.txt" in text
     for room in ("jobs", "qa_lib", "cluster"):
         assert f"\nCOPY {room} {room}\n" in text
-    versions = (CLUSTER / "gke-rayjob.yaml", CLUSTER / "Dockerfile")
+    versions = (CLUSTER / f"gke-{kind}.yaml" for kind in ("rayjob", "rayservice"))
     release = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert release
-    for path in versions:
+    for path in (*versions, CLUSTER / "Dockerfile"):
         assert set(re.findall(r"qa-suite/qa-suite:(\S+)", path.read_text())) == {release[1]}
 
 
@@ -117,7 +135,7 @@ def test_a_job_brings_code_only_and_no_secrets(tmp_path):
     assert files - {".gitignore", ".rayignore"} == sent
 
 
-@pytest.mark.parametrize("name", ["gcp-t4.yaml", "gke-rayjob.yaml"])
+@pytest.mark.parametrize("name", ["gcp-t4.yaml", "gke-rayjob.yaml", "gke-rayservice.yaml"])
 def test_no_file_holds_a_secret(name: str):
     text = (CLUSTER / name).read_text()
     assert not re.search(
