@@ -76,24 +76,6 @@ def test_the_recipe_asks_for_what_the_cluster_can_grow_to(cloud):
     assert wish.train.num_workers <= wish.cluster.num_nodes * wish.cluster.gpus_per_node
 
 
-def test_the_rayservice_serves_with_flags_that_the_job_understands():
-    service = yaml.safe_load((CLUSTER / "gke-rayservice.yaml").read_text())
-    assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
-    cluster = service["spec"]["rayClusterConfig"]
-    assert cluster["rayVersion"] == PINS["ray"]
-    assert cluster["authOptions"] == {"mode": "token"}
-    (group,) = cluster["workerGroupSpecs"]
-    (application,) = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
-    assert application["import_path"] == "qa_lib.serving.service.deployments:build"
-    wish = config.parse("serve", [f"--{key}={value}" for key, value in application["args"].items()])
-    assert wish.serve.max_replicas == wish.cluster.num_nodes == group["maxReplicas"]
-    (worker,) = group["template"]["spec"]["containers"]
-    assert wish.serve.cpus_per_replica == wish.cluster.cpus_per_node
-    assert wish.cluster.cpus_per_node == float(worker["resources"]["limits"]["cpu"])
-    (mount,) = worker["volumeMounts"]
-    assert wish.serve.token_file == f"{mount['mountPath']}/token"
-
-
 def test_the_image_is_made_from_the_lock_and_holds_all_that_jobs_import():
     text = (CLUSTER / "Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
