@@ -53,7 +53,7 @@ def push(settings: Settings) -> str:
         ResourceError: The hub does not answer.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
     from huggingface_hub.utils import disable_progress_bars
 
     repo, card, files = _prepared(settings)
@@ -76,7 +76,7 @@ def push(settings: Settings) -> str:
                 "Set HF_TOKEN to a token with write access to it, or run `hf auth login`.",
             ) from None
         raise _unreachable(error) from None
-    except OSError as error:
+    except (HTTPError, OSError) as error:  # of the transport
         raise _unreachable(error) from None
     return str(commit.commit_url)
 

@@ -19,6 +19,7 @@ from qa_lib.serving.service.loading import check, named_models
 
 _APPLICATION = "qa"
 _LOOK_S = 0.5
+_BACKLOG = 1024
 
 
 def serve_until_stopped(settings: Settings) -> None:
@@ -57,7 +58,8 @@ def started(settings: Settings) -> Iterator[tuple[int, Any]]:
     if settings.serve.token_file is not None:
         read_token(settings.serve.token_file)
     check(settings)
-    port = take_port(settings)
+    with open_port(settings) as probe:  # Serve opens it itself, and would not say what is wrong
+        port = probe.getsockname()[1]
     start_ray()
     from ray import serve
 
@@ -75,25 +77,25 @@ def started(settings: Settings) -> Iterator[tuple[int, Any]]:
         serve.shutdown()
 
 
-def take_port(settings: Settings) -> int:
-    """Return the port of the settings, or a free one for 0, checked to be usable.
+def open_port(settings: Settings) -> socket.socket:
+    """Return a listening socket at the address of the settings; port 0 is a free one.
 
     Raises:
         ConfigError: It is in use, or host or port are not allowed to this user.
     """
     host, port = settings.serve.host, settings.serve.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            probe.listen()
-            return int(probe.getsockname()[1])
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except OSError as error:
+        listener.close()
         raise ConfigError(
             f"--serve.host {host} --serve.port {port} cannot be used: {error.strerror}.",
             "Give another port (0 takes one that is free), or an address of this machine.",
         ) from None
+    return listener
 
 
 def where(settings: Settings, port: int) -> str:

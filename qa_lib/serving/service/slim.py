@@ -22,7 +22,7 @@ from qa_lib.serving.service.guard import read_token
 from qa_lib.serving.service.loading import load_batcher, named_models
 from qa_lib.serving.service.metrics import Metrics
 from qa_lib.serving.service.protocol import Question, Reply
-from qa_lib.serving.service.running import take_port, where
+from qa_lib.serving.service.running import open_port, where
 
 
 class LocalModels:
@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     try:
         settings = parse(argv)
-        port = take_port(settings)
+        listener = open_port(settings)
         service = make_service(settings)
     except UserError as error:
         print(credentials.redact(f"error: {error}"), file=sys.stderr)
@@ -92,8 +92,6 @@ def main(argv: Sequence[str]) -> int:
     server = uvicorn.Server(
         uvicorn.Config(
             service.asgi,
-            host=settings.serve.host,
-            port=port,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -101,9 +99,11 @@ def main(argv: Sequence[str]) -> int:
         )
     )
     stop_signals.interrupt_on_stop()
-    print(where(settings, port), flush=True)
+    print(where(settings, listener.getsockname()[1]), flush=True)
     try:
-        asyncio.run(server.serve())  # it drains on a signal, and then raises it again
+        asyncio.run(
+            server.serve(sockets=[listener])
+        )  # it drains on a signal, and then raises it again
     except KeyboardInterrupt:
         pass
     return 0

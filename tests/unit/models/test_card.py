@@ -25,6 +25,7 @@ from qa_lib.runs.run_folder import RunFolder
 from qa_lib.serving import Answerer
 from tests.support import tiny
 
+REVISION = "1" * 40
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -108,7 +109,7 @@ class Hub(BaseHTTPRequestHandler):
             self.reply({"error": "Invalid credentials"}, 401)
         elif self.path == "/api/repos/create":
             self.made.append(json.loads(body))
-            self.reply({"url": "http://hub/someone/mine"})
+            self.reply({"url": self.url})
         elif self.path == "/api/validate-yaml":
             self.reply({"errors": [], "warnings": []})
         elif "/preupload/" in self.path:
@@ -126,7 +127,7 @@ class Hub(BaseHTTPRequestHandler):
             self.reply({"objects": objects, "transfer": "basic"})
         elif "/commit/" in self.path:
             self.commit([json.loads(line) for line in body.splitlines()])
-            self.reply({"commitUrl": "http://hub/someone/mine/commit/1", "commitOid": "1" * 40})
+            self.reply({"commitUrl": f"{self.url}/commit/{REVISION}", "commitOid": REVISION})
         else:
             self.reply({}, 404)
 
@@ -144,7 +145,11 @@ class Hub(BaseHTTPRequestHandler):
         self.reply({})
 
     def do_GET(self) -> None:
-        self.reply({"name": "someone", "type": "user"})
+        self.reply({"error": "Invalid credentials"}, 401)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.headers['Host']}/someone/mine"
 
     def reply(self, values: Any, status: int = 200) -> None:
         content = json.dumps(values).encode()
@@ -185,8 +190,8 @@ def pushed(run: RunFolder, hub: str, token: str, *flags: str) -> subprocess.Comp
 def test_a_push_sends_checkpoint_tokenizer_and_card_in_one_commit(run: RunFolder, hub: str):
     done = pushed(run, hub, "hf_right", "--push.license", "mit")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "http://hub/someone/mine/commit/1"
-    assert Hub.made[0]["name"] == "mine" and Hub.made[0]["private"] is True
+    assert done.stdout.strip() == f"{hub}/someone/mine/commit/{REVISION}"
+    assert Hub.made[0]["name"] == "mine" and Hub.made[0]["visibility"] == "private"
     model = Path(run.path) / "model"
     sent = dict(Hub.files)
     text = sent.pop("README.md").decode()
@@ -201,6 +206,8 @@ def test_a_token_that_may_not_write_and_a_hub_that_is_away_are_said(run: RunFold
     refused = pushed(run, hub, "hf_wrong")
     assert refused.returncode == 2 and "HF_TOKEN" in refused.stderr
     assert "Traceback" not in refused.stderr and not Hub.files
+    away = pushed(run, "http://127.0.0.1:1", "hf_right")
+    assert away.returncode == 2 and "does not take the model" in away.stderr
 
 
 def test_what_cannot_be_pushed_is_refused_before_the_hub_is_asked(run: RunFolder, tmp_path: Path):

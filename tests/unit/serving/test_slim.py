@@ -116,15 +116,12 @@ def process(folder: Path) -> Iterator[subprocess.Popen[str]]:
     (folder / "token").chmod(0o600)
     flags = f"--serve.port 0 --serve.token-file {folder}/token --data.max-length 112"
     flags += " --data.stride 32"
-    process = subprocess.Popen(
-        [sys.executable, "-c", WITHOUT_THE_REST, ",".join(allowed), str(folder), *flags.split()],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.kill()
-    process.wait()
+    command = [sys.executable, "-c", WITHOUT_THE_REST, ",".join(allowed), str(folder)]
+    with subprocess.Popen(
+        [*command, *flags.split()], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
 
 
 def test_a_process_with_only_the_images_packages_serves_and_drains(
