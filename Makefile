@@ -18,6 +18,8 @@ ENV_PYTHON := $(if $(filter conda,$(ENV)),$(CONDA_PREFIX),.venv)/bin/python
 
 # `make evaluate RUN=runs/mine` is `--model.name runs/mine`; a RUN from the shell is ignored.
 MODEL := $(if $(filter command,$(origin RUN)),--model.name '$(RUN)')
+# `make push RUN=runs/mine REPO=user/name` is `--push.repo user/name`.
+PUSHED = $(if $(filter push,$@ $(JOB)),$(if $(filter command,$(origin REPO)),--push.repo '$(REPO)'))
 # `make compare RUNS="runs/one runs/other"`, here or as a submitted job.
 COMPARED = $(if $(filter compare,$@ $(JOB)),$(if $(filter command,$(origin RUNS)),--compare.runs $(RUNS)))
 
@@ -29,8 +31,8 @@ export DO_NOT_TRACK ?= 1
 .DEFAULT_GOAL := help
 # A job is a module of jobs/; a line `NAME: ## what it does` below puts it into the help.
 JOBS := $(patsubst jobs/%.py,%,$(wildcard jobs/[a-z]*.py))
-# These take long, `surgery` needs a parent, `gpu` a GPU: only by name, as `make bench-gpu`.
-BENCHMARKS := $(filter-out adjustment parts gpu ragged search surgery unanswerable,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
+# These take long, `surgery` and `serving` need a run, `gpu` a GPU: only by name, as `make bench-gpu`.
+BENCHMARKS := $(filter-out adjustment parts gpu ragged search serving surgery unanswerable,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 .PHONY: cluster-check cluster-up cluster-dashboard cluster-down submit logs stop loopback-cluster
 .PHONY: help setup $(JOBS) test test-fast test-slow test-gpu bench-gpu lint types format bench reference lock clean
@@ -52,10 +54,12 @@ verify: ## Prove a finished run again, from its folder alone: make verify RUN=ru
 report: ## Write a run's report.html again, and open it: make report RUN=runs/NAME
 compare: ## Set runs side by side: make compare RUNS="runs/ONE runs/OTHER"
 demo: ## Ask a run's model on a page of this machine: make demo RUN=runs/NAME
+serve: ## Answer questions over HTTP by Ray Serve: make serve RUN=runs/NAME
+push: ## Put a run's model on the Hugging Face hub: make push RUN=runs/NAME REPO=user/name
 doctor: ## Say in seconds what would fail: resources, versions, storage, model, data, disk
 
 $(JOBS): setup
-	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(ARGS)
+	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(PUSHED) $(ARGS)
 
 # Variables given to make (PROJECT, REGION, SPOT, NO_WAIT ...) reach the commands as environment.
 cluster-check: setup ## Say what a Google Cloud project lacks: make cluster-check PROJECT=my-project BUCKET=my-bucket
@@ -71,7 +75,7 @@ cluster-down: setup ## Delete the cluster on Google Cloud
 	$(ENV_PYTHON) -m cluster.gcp down
 
 submit: setup ## Send a job to the cluster at RAY_ADDRESS and follow it: make submit JOB=train ARGS="..."
-	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(ARGS)
+	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(PUSHED) $(ARGS)
 
 logs: setup ## Follow a submitted job: make logs ID=raysubmit_..., or RUN=its-run
 	$(ENV_PYTHON) -m cluster.logs $(or $(ID),$(RUN))

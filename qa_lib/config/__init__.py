@@ -13,6 +13,7 @@ from qa_lib.config.data import DataSettings, ModelSettings
 from qa_lib.config.recipes import RECIPES_FOLDER, recipe_names
 from qa_lib.config.schema import Settings
 from qa_lib.config.search import SearchSettings, SpaceSettings
+from qa_lib.config.serving import PushSettings, ServeSettings
 from qa_lib.config.tasks import (
     AnswerSettings,
     ClusterSettings,
@@ -35,7 +36,9 @@ __all__ = [
     "ExportSettings",
     "ImportanceMethod",
     "ModelSettings",
+    "PushSettings",
     "SearchSettings",
+    "ServeSettings",
     "Settings",
     "SpaceSettings",
     "TrainSettings",

@@ -12,6 +12,7 @@ from qa_lib.config.adjusting import AdjustSettings
 from qa_lib.config.base import BrokenRules, Group, Name, RuleError
 from qa_lib.config.data import DataSettings, ModelSettings
 from qa_lib.config.search import SearchSettings
+from qa_lib.config.serving import PushSettings, ServeSettings
 from qa_lib.config.tasks import (
     AnswerSettings,
     ClusterSettings,
@@ -35,6 +36,8 @@ _OF_ONE_COMMAND = {
     "skip_doctor",
     "compare",
     "demo",
+    "serve",
+    "push",
 }
 
 
@@ -79,6 +82,8 @@ class Settings(Group):
     cluster: ClusterSettings = Field(default_factory=ClusterSettings)
     compare: CompareSettings = Field(default_factory=CompareSettings)
     demo: DemoSettings = Field(default_factory=DemoSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    push: PushSettings = Field(default_factory=PushSettings)
 
     # The rules between the fields of the tree itself are validators of the later field: validators
     # of the whole tree would not run where one of its groups has a fault.

@@ -12,6 +12,14 @@ from __future__ import annotations
 
 from qa_lib.serving.answerer import Answerer
 from qa_lib.serving.batch import answer_file
-from qa_lib.serving.prompt import ask, call_options, converse, load_answerer
+from qa_lib.serving.prompt import ask, call_options, converse, load_answerer, options_within
 
-__all__ = ["Answerer", "answer_file", "ask", "call_options", "converse", "load_answerer"]
+__all__ = [
+    "Answerer",
+    "answer_file",
+    "ask",
+    "call_options",
+    "converse",
+    "load_answerer",
+    "options_within",
+]

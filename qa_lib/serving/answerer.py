@@ -32,6 +32,8 @@ from qa_lib.windows import WindowSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from qa_lib.serving.onnx import OnnxReader
+
     Float32s = NDArray[np.float32]
 
 _WINDOWS_AT_A_TIME = 64
@@ -46,7 +48,7 @@ class Answerer:
 
     def __init__(
         self,
-        model: str | Forward,
+        model: str | Forward | OnnxReader,
         *,
         device: str = "cpu",
         precision: str = "fp32",
@@ -100,6 +102,7 @@ class Answerer:
         max_seq_len: int | None = None,
         max_question_len: int = 64,
         handle_impossible_answer: bool | None = None,
+        threshold: float | None = None,
         align_to_words: bool = True,
     ) -> Any:
         """Answer one question, or several.
@@ -113,9 +116,10 @@ class Answerer:
             max_answer_len: Longest answer, in tokens.
             max_seq_len: Tokens in a window, special ones included; None takes 384 or the maximum.
             max_question_len: Question tokens; the rest of a longer question is cut off.
-            handle_impossible_answer: Whether "" is among the candidates; None: where the model has
-                a threshold for it. It comes first where its logits exceed the best span's by more
+            handle_impossible_answer: Whether "" is among the candidates; None: where there is a
+                threshold for it. It comes first where its logits exceed the best span's by more
                 than the threshold (0 without one), else among the others, by score.
+            threshold: For "", in logits; None: the model's own.
             align_to_words: Widen answers to whole words: as the tokenizer divides the text, token
                 by token where its script has no spaces.
 
@@ -138,18 +142,23 @@ class Answerer:
         table = self._windows(questions, contexts, spec, align_to_words)
         num_drawn = 2 * top_k + _SPARE_SPANS if align_to_words else top_k
         pooled, nulls = self._pool(table, len(questions), num_drawn, max_answer_len)
-        threshold = self._forward.no_answer_threshold
-        knows_null = handle_impossible_answer
-        if knows_null is None:
-            knows_null = threshold is not None
+        if threshold is None:
+            threshold = self._forward.no_answer_threshold
+        if handle_impossible_answer is None:
+            handle_impossible_answer = threshold is not None
         results = []
         for text, candidates, null in zip(contexts, pooled, nulls, strict=True):
             answers = _ranked(text, candidates)
-            if knows_null:
+            if handle_impossible_answer:
                 _insert_null(answers, candidates, null, threshold or 0.0)
             best = answers[:top_k] or [dict(_NOTHING)]
             results.append(best[0] if len(best) == 1 else best)
         return results[0] if isinstance(question, str) else results
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that the model's positions can hold; None: unbounded."""
+        return self._forward.pad.max_width
 
     def _windows(
         self, questions: list[str], contexts: list[str], spec: WindowSpec, whole_words: bool
@@ -197,7 +206,7 @@ class Answerer:
         return pooled, list(map(_Null, scores.tolist(), logits.tolist()))
 
     def _spec(self, length: int | None, stride: int | None, max_question: int) -> WindowSpec:
-        length = length or min(384, models.maximum_length(self._forward.model.config) or 384)
+        length = length or min(384, self.max_length or 384)
         return WindowSpec(length, min(128, length // 2) if stride is None else stride, max_question)
 
 
@@ -230,19 +239,11 @@ def _check_texts(questions: Sequence[str], contexts: Sequence[str]) -> None:
         for number, text in enumerate(texts):
             if not text.strip():
                 raise DataError(f"The {name} {number} is empty.", "Leave it out, or fill it in.")
-            if not _is_unicode(text):
+            if text != text.encode("utf-8", "replace").decode():  # surrogates become ?
                 raise DataError(
                     f"The {name} {number} is not Unicode: it has half of a surrogate pair.",
                     "Write the character whole, or leave it out.",
                 )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check_bounds(**values: int) -> None:

@@ -14,9 +14,13 @@ from qa_lib.serving.answerer import Answerer
 
 
 def call_options(settings: Settings) -> dict[str, Any]:
-    """Return the keyword arguments that the settings give an Answerer's call."""
+    """Return the keyword arguments that the settings give the call of their model's Answerer."""
+    return options_within(settings, models.maximum_length(models.load_config(settings.model.name)))
+
+
+def options_within(settings: Settings, longest: int | None) -> dict[str, Any]:
+    """Return the keyword arguments of an Answerer's call for a model with so many positions."""
     answer, data = settings.answer, settings.data
-    longest = models.maximum_length(models.load_config(settings.model.name))
     length = min(data.max_length, longest or data.max_length)
     return {
         "top_k": answer.top_k,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from qa_lib.windows.building import Windows, WindowSpec, build
 from qa_lib.windows.reach import count_unreachable
-from qa_lib.windows.tensors import PadSpec, characters, collate, lengths
+from qa_lib.windows.tensors import PadSpec, characters, collate, lengths, pad_arrays
 
 __all__ = [
     "PadSpec",
@@ -29,4 +29,5 @@ __all__ = [
     "collate",
     "count_unreachable",
     "lengths",
+    "pad_arrays",
 ]

@@ -1,4 +1,4 @@
-"""Padded tensors of windows, and spans of tokens back to characters."""
+"""Padded arrays and tensors of windows, and spans of tokens back to characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib.errors import ModelError
-from qa_lib.windows.list_arrays import Int32s, as_numpy, flat
+from qa_lib.windows.list_arrays import Int32s, Int64s, as_numpy, flat
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,16 @@ class PadSpec:
 def collate(
     table: pa.Table, pad: PadSpec, pad_to_multiple: int = 8, length: int | None = None
 ) -> dict[str, torch.Tensor]:
+    """Pad windows on the right to one width, as tensors; see `pad_arrays`."""
+    import torch
+
+    arrays = pad_arrays(table, pad, pad_to_multiple, length)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def pad_arrays(
+    table: pa.Table, pad: PadSpec, pad_to_multiple: int = 8, length: int | None = None
+) -> dict[str, Int64s]:
     """Pad windows on the right to one width.
 
     Args:
@@ -69,15 +79,13 @@ def collate(
         length: The width, if not None.
 
     Returns:
-        int64 tensors. `input_ids`, `attention_mask` and, where the model takes them,
+        int64 arrays. `input_ids`, `attention_mask` and, where the model takes them,
         `token_type_ids`: (windows, width). `start_positions` and `end_positions`, where the table
         has labels: (windows,).
 
     Raises:
         ValueError: A window is longer than `length`.
     """
-    import torch
-
     num_tokens = lengths(table)
     longest = int(num_tokens.max(initial=0))
     width = -(-longest // pad_to_multiple) * pad_to_multiple if length is None else length
@@ -97,7 +105,7 @@ def collate(
     if "start" in table.column_names:
         batch["start_positions"] = as_numpy(table["start"]).astype(np.int64)
         batch["end_positions"] = as_numpy(table["end"]).astype(np.int64)
-    return {name: torch.from_numpy(array) for name, array in batch.items()}
+    return batch
 
 
 def lengths(table: pa.Table) -> Int32s:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from qa_lib.serving.onnx.exporting import describe, export, summary, with_sample
 from qa_lib.serving.onnx.graph import FLOAT, INT8, quantize, write_onnx
+from qa_lib.serving.onnx.reader import OnnxReader
 from qa_lib.serving.onnx.session import OnnxModel
 from qa_lib.serving.onnx.timed import as_onnx
 
@@ -17,6 +18,7 @@ __all__ = [
     "FLOAT",
     "INT8",
     "OnnxModel",
+    "OnnxReader",
     "as_onnx",
     "describe",
     "export",

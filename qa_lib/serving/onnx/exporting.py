@@ -24,6 +24,7 @@ from qa_lib.runs.progress import Progress
 from qa_lib.runs.result import Exported
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.serving.onnx.graph import FLOAT, INT8, OPSET, does_not_export, quantize, write_onnx
+from qa_lib.serving.onnx.reader import Inputs
 from qa_lib.serving.onnx.session import OnnxModel
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def export(settings: Settings, run: RunFolder) -> None:
                 shutil.copyfile(file, local / file.name)
         forward.tokenizer.save_pretrained(local)
         variants, facts = _write(forward, local, settings.export.quantize)
+        Inputs.of(forward.tokenizer, forward.pad.max_width).write(local)
         exported = Exported(
             model=name,
             model_fingerprint=models.fingerprint(name),

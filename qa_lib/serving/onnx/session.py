@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     import torch
 
 
+def open_session(path: str | Path, num_threads: int | None) -> Any:
+    """Open an ONNX file on the CPU, as an `onnxruntime.InferenceSession`.
+
+    Args:
+        path: Of the file.
+        num_threads: Threads of an operator; onnxruntime's choice where None.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or 0
+    # Threads that spin after a pass would take the cores from what runs next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 class OnnxModel:
     """A session of onnxruntime on the CPU, which `Forward` and `Answerer` take as a model.
 
@@ -28,17 +45,9 @@ class OnnxModel:
             config: The model's transformers configuration.
             num_threads: Threads of an operator; as many as torch's where None.
         """
-        import onnxruntime
         import torch
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads or torch.get_num_threads()
-        # Threads that spin after a pass would take the cores from what runs next.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(path, num_threads or torch.get_num_threads())
         self.inputs = [node.name for node in self._session.get_inputs()]
         self.config = config
         self.device = torch.device("cpu")

@@ -83,10 +83,10 @@ def test_the_image_is_made_from_the_lock_and_holds_all_that_jobs_import():
     assert "pip install --no-cache-dir -r /tmp/requirements.txt" in text
     for room in ("jobs", "qa_lib", "cluster"):
         assert f"\nCOPY {room} {room}\n" in text
-    versions = (CLUSTER / "gke-rayjob.yaml", CLUSTER / "Dockerfile")
+    versions = (CLUSTER / f"gke-{kind}.yaml" for kind in ("rayjob", "rayservice"))
     release = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert release
-    for path in versions:
+    for path in (*versions, CLUSTER / "Dockerfile"):
         assert set(re.findall(r"qa-suite/qa-suite:(\S+)", path.read_text())) == {release[1]}
 
 
@@ -117,7 +117,7 @@ def test_a_job_brings_code_only_and_no_secrets(tmp_path):
     assert files - {".gitignore", ".rayignore"} == sent
 
 
-@pytest.mark.parametrize("name", ["gcp-t4.yaml", "gke-rayjob.yaml"])
+@pytest.mark.parametrize("name", ["gcp-t4.yaml", "gke-rayjob.yaml", "gke-rayservice.yaml"])
 def test_no_file_holds_a_secret(name: str):
     text = (CLUSTER / name).read_text()
     assert not re.search(

@@ -140,6 +140,20 @@ def test_it_runs_a_command_that_the_jobs_understand(rayjob):
     assert wish.train.num_workers <= group["maxReplicas"]
 
 
+def test_the_service_has_flags_that_the_job_understands():
+    body = load("gke-rayservice.yaml")
+    (group,) = cluster_of(body)["workerGroupSpecs"]
+    (application,) = yaml.safe_load(body["spec"]["serveConfigV2"])["applications"]
+    assert application["import_path"] == "qa_lib.serving.service.deployments:build"
+    wish = config.parse("serve", [f"--{key}={value}" for key, value in application["args"].items()])
+    assert wish.serve.max_replicas == wish.cluster.num_nodes == group["maxReplicas"]
+    (worker,) = group["template"]["spec"]["containers"]
+    assert wish.serve.cpus_per_replica == wish.cluster.cpus_per_node
+    assert wish.cluster.cpus_per_node == float(worker["resources"]["limits"]["cpu"])
+    (mount,) = worker["volumeMounts"]
+    assert wish.serve.token_file == f"{mount['mountPath']}/token"
+
+
 def test_the_pods_fit_the_machines_that_the_guide_makes(rayjob):
     """What Kubernetes leaves of a machine is less than what it has."""
     allocatable = {"e2-standard-8": (7.9, 27), "n1-standard-8": (7.9, 25)}  # CPUs, GiB

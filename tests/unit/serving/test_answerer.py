@@ -110,7 +110,7 @@ class Scripted:
     """A model whose windows have given probabilities, of a start and an end at a token each."""
 
     def __init__(self, forward: Forward, windows: list[dict[str, float]]) -> None:
-        self.tokenizer, self.model = forward.tokenizer, forward.model
+        self.tokenizer, self.pad = forward.tokenizer, forward.pad
         self.no_answer_threshold: float | None = None
         self._windows = windows
 
