@@ -99,6 +99,18 @@ class Settings(Group):
             raise RuleError((("resume", "overwrite"), message))
         return overwrite
 
+    @field_validator("train")
+    @classmethod
+    def _evaluate_on_held_out(cls, train: TrainSettings, info: ValidationInfo) -> TrainSettings:
+        data = info.data.get("data")
+        if train.evaluate_every is not None and data is not None and not data.holdout_articles:
+            message = (
+                "train.evaluate_every needs articles that are held out of the training: set "
+                "data.holdout_articles, such as 0.05"
+            )
+            raise RuleError((("train.evaluate_every", "data.holdout_articles"), message))
+        return train
+
     def broken_rules(self) -> BrokenRules:
         """Yield the settings that hold credentials, which config.yaml would show."""
         for key, kind in credentials.secrets_in(self.model_dump(mode="json")):

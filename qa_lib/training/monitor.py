@@ -155,6 +155,7 @@ def watch(
                     windows_per_s=row["windows_per_s"],
                     loss=row["loss"],
                     lr=row["lr"],
+                    **{name: row[name] for name in ("held_out_f1",) if name in row},
                 )
             if not is_alive:
                 break
