@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from jobs import _seeds
 from qa_lib import config
 from qa_lib.config import Settings, credentials
-from qa_lib.errors import EXIT_USER_ERROR, ResourceError, UserError
+from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
 from qa_lib.machines import lean_imports, limits
 from qa_lib.runs import stop_signals, storage
 
@@ -100,6 +101,11 @@ class Job:
         lean_imports.spare_pandas()
         if self.complete is not None:
             settings = self.complete(settings)
+        if settings.seeds > 1 and not self.scores_answers:
+            raise ConfigError(
+                f"jobs.{self.name} draws nothing at random: --seeds would repeat the same result.",
+                "Leave --seeds away, or give it to a job that trains.",
+            )
         if settings.dry_run:
             self._preview(settings)
             return
@@ -112,7 +118,9 @@ class Job:
             from qa_lib import training
 
             training.check_inputs(settings)
-        if self.has_run_folder:
+        if settings.seeds > 1:
+            print(_seeds.run_all(settings, self.name, self._run_in_folder))
+        elif self.has_run_folder:
             self._run_in_folder(settings)
         else:
             self.run(settings)
@@ -121,7 +129,9 @@ class Job:
         from qa_lib.runs.run_folder import RunFolder
         from qa_lib.runs.storage import to_json
 
-        if self.has_run_folder:
+        if settings.seeds > 1:
+            _seeds.settings_of(settings, self.name)
+        elif self.has_run_folder:
             RunFolder.check(settings, self.name)
         print(settings.to_yaml())
         checked: dict[str, Any] = {}
@@ -135,7 +145,8 @@ class Job:
                 described = to_json(described | checked, indent=2)
             print(described)
 
-    def _run_in_folder(self, settings: Settings) -> None:
+    def _run_in_folder(self, settings: Settings) -> dict[str, Any]:
+        """Do the work in a run folder, and return its result."""
         from qa_lib.runs.run_folder import RunFolder
 
         with RunFolder.open(settings, self.name) as folder:
@@ -147,6 +158,7 @@ class Job:
             from qa_lib import reporting
 
             print(reporting.draw(folder))
+        return folder.result
 
 
 def quiet_libraries() -> None:

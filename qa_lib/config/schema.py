@@ -32,6 +32,7 @@ _OF_ONE_COMMAND = {
     "resume",
     "overwrite",
     "dry_run",
+    "seeds",
     "skip_doctor",
     "compare",
     "demo",
@@ -64,6 +65,13 @@ class Settings(Group):
         default=False, description="Start without checking machine, cluster and storage first."
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of all random draws.")
+    seeds: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Do the job this many times, with seed, seed + 1 and so on, as runs "
+        "NAME-seed-K, and print mean, standard deviation and interval of the scores.",
+    )
     predictions: Name | None = Field(
         default=None,
         description="Score this predictions.json (evaluate), without Ray or the model.",
