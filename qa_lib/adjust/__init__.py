@@ -5,7 +5,8 @@ settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the co
 
 from qa_lib.adjust.calibrate import draw_windows
 from qa_lib.adjust.coupling import groups_of
-from qa_lib.adjust.families import FAMILIES
+from qa_lib.adjust.extensions import Units, declare_families
+from qa_lib.adjust.families import FAMILIES, Family
 from qa_lib.adjust.from_settings import resolve
 from qa_lib.adjust.groups import Groups
 from qa_lib.adjust.plan import Plan
@@ -19,11 +20,14 @@ from qa_lib.adjust.targets import find_sizes
 
 __all__ = [
     "FAMILIES",
+    "Family",
     "Groups",
     "Plan",
     "Proof",
     "Sizes",
+    "Units",
     "apply",
+    "declare_families",
     "draw_windows",
     "find_sizes",
     "groups_of",
