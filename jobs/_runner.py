@@ -56,6 +56,8 @@ class Job:
             a run folder.
         scores_answers: Whether it makes a model and ends with scores, which the doctor checks for.
         draws_report: Whether report.html is drawn at the end.
+        reads_runs_of: Jobs whose newest run stands in where no model is named; none: none does.
+        reads_unfinished: Whether such a run need not be done.
         first_groups: Groups of settings that the help shows first.
         positional: Flag that leading words of the command line belong to.
     """
@@ -69,6 +71,8 @@ class Job:
     needs_doctor: Callable[[Settings], bool] | None = None
     scores_answers: bool = False
     draws_report: bool = False
+    reads_runs_of: tuple[str, ...] = ()
+    reads_unfinished: bool = False
     first_groups: tuple[str, ...] = ()
     positional: str | None = None
 
@@ -99,6 +103,7 @@ class Job:
     def execute(self, settings: Settings) -> None:
         """Do the work that the settings ask for, or print what it would be."""
         lean_imports.spare_pandas()
+        settings = self._with_newest_run(settings)
         if self.complete is not None:
             settings = self.complete(settings)
         if settings.seeds > 1 and not self.scores_answers:
@@ -124,6 +129,20 @@ class Job:
             self._run_in_folder(settings)
         else:
             self.run(settings)
+
+    def _with_newest_run(self, settings: Settings) -> Settings:
+        """Return the settings with the newest run that fits as model, where none is named."""
+        no_model = Settings().model.name
+        if not self.reads_runs_of or settings.model.name != no_model or settings.predictions:
+            return settings
+        from qa_lib.runs.newest import newest_run
+
+        name = newest_run(settings, self.reads_runs_of, finished=not self.reads_unfinished)
+        if name is None:
+            return settings
+        print(f"note: no run is named; the newest is {name}", file=sys.stderr)
+        model = settings.model.model_copy(update={"name": name})
+        return settings.model_copy(update={"model": model})
 
     def _preview(self, settings: Settings) -> None:
         from qa_lib.runs.run_folder import RunFolder

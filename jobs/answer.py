@@ -41,6 +41,7 @@ JOB = Job(
     "answer",
     run,
     has_run_folder=False,
+    reads_runs_of=("train", "adjust", "tune", "export"),
     needs_doctor=lambda settings: settings.answer.input is not None,
     first_groups=("answer",),
 )

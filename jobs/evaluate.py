@@ -60,6 +60,7 @@ JOB = Job(
     summary,
     needs_doctor=lambda settings: settings.predictions is None,  # a file is scored without Ray
     draws_report=True,
+    reads_runs_of=("train", "adjust", "tune", "export"),
     first_groups=("evaluate",),
 )
 

@@ -349,3 +349,10 @@ def test_an_excerpt_of_twenty_megabytes_is_short_and_quick():
     assert sum(len(text) for text, _ in parts) < 1_500
     without_spaces = pieces({"context": "x" * 10**7, "char_start": 10**6, "char_end": 10**6 + 1}, 5)
     assert sum(len(text) for text, _ in without_spaces) < 300
+
+
+def test_the_report_is_small_and_its_plotly_is_what_figures_are_written_for(tmp_path: Path):
+    from plotly.offline import get_plotlyjs_version
+
+    assert f"v{get_plotlyjs_version()}\n" in pages.plotly()[:100]
+    assert Path(reporting.write(write_run(tmp_path / "mine", "tune"))).stat().st_size < 1.5e6
