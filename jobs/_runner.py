@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from jobs import _seeds
+from jobs import _preview, _seeds
 from qa_lib import config
 from qa_lib.config import Settings, credentials
 from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
@@ -26,6 +26,20 @@ EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
 
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for a command that was submitted as a job
+
+# What the help of a job shows first of all, before the job's own.
+_COMMON_FLAGS = (
+    "recipe",
+    "run_name",
+    "storage",
+    "resume",
+    "dry_run",
+    "seed",
+    "model.name",
+    "data.source",
+    "data.train_limit",
+    "data.eval_limit",
+)
 
 # Keeps libraries from reporting usage and from printing about themselves, unless the user decided.
 _ENVIRONMENT = {
@@ -59,6 +73,7 @@ class Job:
         reads_runs_of: Jobs whose newest run stands in where no model is named; none: none does.
         reads_unfinished: Whether such a run need not be done.
         first_groups: Groups of settings that the help shows first.
+        first_flags: The settings of the job that matter most, which its help shows before those.
         positional: Flag that leading words of the command line belong to.
     """
 
@@ -74,6 +89,7 @@ class Job:
     reads_runs_of: tuple[str, ...] = ()
     reads_unfinished: bool = False
     first_groups: tuple[str, ...] = ()
+    first_flags: tuple[str, ...] = ()
     positional: str | None = None
 
     def main(self) -> NoReturn:
@@ -97,6 +113,7 @@ class Job:
             argv,
             sys.modules[self.run.__module__].__doc__,
             first_groups=self.first_groups,
+            first_flags=(*_COMMON_FLAGS, *self.first_flags) if self.first_flags else (),
             positional=self.positional,
         )
 
@@ -152,7 +169,9 @@ class Job:
             _seeds.settings_of(settings, self.name)
         elif self.has_run_folder:
             RunFolder.check(settings, self.name)
-        print(settings.to_yaml())
+        as_json = settings.dry_run == "json"
+        if as_json:
+            print(settings.to_yaml())
         checked: dict[str, Any] = {}
         if self.scores_answers:
             from qa_lib import training
@@ -161,7 +180,12 @@ class Job:
         if self.describe is not None:
             described = self.describe(settings)
             if not isinstance(described, str):
-                described = to_json(described | checked, indent=2)
+                described |= checked
+                described = (
+                    to_json(described, indent=2)
+                    if as_json
+                    else _preview.page(settings, self.name, described)
+                )
             print(described)
 
     def _run_in_folder(self, settings: Settings) -> dict[str, Any]:

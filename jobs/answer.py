@@ -44,6 +44,14 @@ JOB = Job(
     reads_runs_of=("train", "adjust", "tune", "export"),
     needs_doctor=lambda settings: settings.answer.input is not None,
     first_groups=("answer",),
+    first_flags=(
+        "answer.question",
+        "answer.context",
+        "answer.input",
+        "answer.output",
+        "model.placement",
+        "train.device",
+    ),
 )
 
 if __name__ == "__main__":

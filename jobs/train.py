@@ -76,6 +76,18 @@ JOB = Job(
     scores_answers=True,
     draws_report=True,
     first_groups=("data", "model", "train"),
+    first_flags=(
+        "train.epochs",
+        "train.max_steps",
+        "train.learning_rate",
+        "train.global_batch",
+        "train.num_workers",
+        "train.zero_stage",
+        "train.precision",
+        "train.evaluate_every",
+        "train.teacher",
+        "seeds",
+    ),
 )
 
 if __name__ == "__main__":

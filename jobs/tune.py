@@ -62,6 +62,16 @@ JOB = Job(
     scores_answers=True,
     draws_report=True,
     first_groups=("search",),
+    first_flags=(
+        "search.parent",
+        "search.objective",
+        "search.min_speedup",
+        "search.num_trials",
+        "search.time_budget_s",
+        "search.max_concurrent",
+        "data.holdout_articles",
+        "train.epochs",
+    ),
 )
 
 if __name__ == "__main__":

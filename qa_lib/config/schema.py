@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -58,8 +58,9 @@ class Settings(Group):
         default=False, description="Continue the run from its last complete checkpoint."
     )
     overwrite: bool = Field(default=False, description="Replace the run folder if it exists.")
-    dry_run: bool = Field(
-        default=False, description="Print the settings and what the job would do, then stop."
+    dry_run: bool | Literal["json"] = Field(
+        default=False,
+        description="Print what the job would do, then stop; json: with every setting and figure.",
     )
     skip_doctor: bool = Field(
         default=False, description="Start without checking machine, cluster and storage first."
