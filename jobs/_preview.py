@@ -78,6 +78,8 @@ def _workers(settings: Settings, plan: dict[str, Any]) -> str:
 def _memory(settings: Settings, plan: dict[str, Any]) -> str:
     if "state_bytes_per_rank" not in plan:
         return ""
+    from qa_lib.reporting.pages.text import num_bytes
+
     state = sum(plan.pop("state_bytes_per_rank").values())
     window = plan.pop("activation_bytes_per_window")
     return f"{num_bytes(state)} of training state a worker, and {num_bytes(window)} a window"
@@ -121,15 +123,6 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"
-
-
-def num_bytes(value: float) -> str:
-    """Return bytes in the largest unit that leaves a number of at least 1."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
 
 
 def _text(value: Any) -> str:
