@@ -4,9 +4,9 @@
     python -m benchmarks.seeds --num-seeds 3 --each "--train.precision fp32" \
         --each "--train.precision auto" --recipe squad-cpu --data.source ~/squad
 
-Each seed is a run of `jobs.train` in a process of its own, under --folder; a finished one is not
-repeated. With --each every seed is trained once per set of flags, in turns. All other flags go to
-the job. Seconds count from the command to its scores and report.
+`jobs.train --seeds N` is the plain form. Here each seed is a run in a process of its own, under
+--folder; a finished one is not repeated. With --each every seed is trained once per set of flags,
+in turns. All other flags go to the job. Seconds count from the command to its scores and report.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from qa_lib.reporting.seeds import spread
 
 WALL = "wall.json"  # seconds of the whole command, which result.json cannot know
 
@@ -45,10 +47,10 @@ def row_of(title: str, runs: list[dict[str, Any]]) -> str:
     em = [run["em"] for run in runs]
     seconds = [run["wall_seconds"] for run in runs]
     speed = statistics.median(run["windows_per_s"] for run in runs)
-    spread = statistics.stdev(f1) if len(f1) > 1 else 0.0
+    of_f1 = spread(f1)
     return (
-        f"| {title} | {' '.join(f'{value:.2f}' for value in f1)} | {statistics.mean(f1):.2f} ± "
-        f"{spread:.2f} | {statistics.mean(em):.2f} | {speed:.1f} | {min(seconds):.0f} to "
+        f"| {title} | {' '.join(f'{value:.2f}' for value in f1)} | {of_f1.mean:.2f} ± "
+        f"{of_f1.deviation:.2f} | {statistics.mean(em):.2f} | {speed:.1f} | {min(seconds):.0f} to "
         f"{max(seconds):.0f} |"
     )
 

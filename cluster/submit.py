@@ -138,7 +138,7 @@ def dry_run(job: str, flags: list[str]) -> dict[str, Any]:
     """
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     done = subprocess.run(
-        [sys.executable, "-m", f"jobs.{job}", *flags, "--dry-run"],
+        [sys.executable, "-m", f"jobs.{job}", *flags, "--dry-run", "json"],
         cwd=REPOSITORY,
         env=environment,
         capture_output=True,
@@ -168,15 +168,16 @@ def requirements(settings: Settings, plan: dict[str, Any]) -> str:
         return "\n".join([*lines, "no estimate of its time: the dry-run of this job has none"])
     hours = seconds / _SECONDS_PER_HOUR
     lines.append(
-        f"training: {plan['steps']:,} steps, some {hours:.2f} hours by arithmetic; "
+        f"training: {plan['steps']:,} steps, some {hours:.2f} hours as estimated; "
         "start and scoring extra"
     )
     if on_gpu:
-        lines.append(_cost(settings, hours))
+        lines.append(cost(settings, hours))
     return "\n".join(lines)
 
 
-def _cost(settings: Settings, hours: float) -> str:
+def cost(settings: Settings, hours: float) -> str:
+    """Return what the settings' GPUs, their nodes and the head cost for hours, in words."""
     gpu, num_gpus = settings.cluster.gpu, settings.train.max_workers
     num_nodes = -(-num_gpus // settings.cluster.gpus_per_node)
     hourly = dollars_per_hour(gpu, num_gpus, num_nodes)

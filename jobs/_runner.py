@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from jobs import _preview, _seeds
 from qa_lib import config
 from qa_lib.config import Settings, credentials
-from qa_lib.errors import EXIT_USER_ERROR, ResourceError, UserError
+from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
 from qa_lib.machines import lean_imports, limits
 from qa_lib.runs import stop_signals, storage
 
@@ -25,6 +26,20 @@ EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
 
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for a command that was submitted as a job
+
+# What the help of a job shows first of all, before the job's own.
+_COMMON_FLAGS = (
+    "recipe",
+    "run_name",
+    "storage",
+    "resume",
+    "dry_run",
+    "seed",
+    "model.name",
+    "data.source",
+    "data.train_limit",
+    "data.eval_limit",
+)
 
 # Keeps libraries from reporting usage and from printing about themselves, unless the user decided.
 _ENVIRONMENT = {
@@ -55,7 +70,10 @@ class Job:
             a run folder.
         scores_answers: Whether it makes a model and ends with scores, which the doctor checks for.
         draws_report: Whether report.html is drawn at the end.
+        reads_runs_of: Jobs whose newest run stands in where no model is named; none: none does.
+        reads_unfinished: Whether such a run need not be done.
         first_groups: Groups of settings that the help shows first.
+        first_flags: The settings of the job that matter most, which its help shows before those.
         positional: Flag that leading words of the command line belong to.
     """
 
@@ -68,7 +86,10 @@ class Job:
     needs_doctor: Callable[[Settings], bool] | None = None
     scores_answers: bool = False
     draws_report: bool = False
+    reads_runs_of: tuple[str, ...] = ()
+    reads_unfinished: bool = False
     first_groups: tuple[str, ...] = ()
+    first_flags: tuple[str, ...] = ()
     positional: str | None = None
 
     def main(self) -> NoReturn:
@@ -92,14 +113,21 @@ class Job:
             argv,
             sys.modules[self.run.__module__].__doc__,
             first_groups=self.first_groups,
+            first_flags=(*_COMMON_FLAGS, *self.first_flags) if self.first_flags else (),
             positional=self.positional,
         )
 
     def execute(self, settings: Settings) -> None:
         """Do the work that the settings ask for, or print what it would be."""
         lean_imports.spare_pandas()
+        settings = self._with_newest_run(settings)
         if self.complete is not None:
             settings = self.complete(settings)
+        if settings.seeds > 1 and not self.scores_answers:
+            raise ConfigError(
+                f"jobs.{self.name} draws nothing at random: --seeds would repeat the same result.",
+                "Leave --seeds away, or give it to a job that trains.",
+            )
         if settings.dry_run:
             self._preview(settings)
             return
@@ -112,18 +140,38 @@ class Job:
             from qa_lib import training
 
             training.check_inputs(settings)
-        if self.has_run_folder:
+        if settings.seeds > 1:
+            print(_seeds.run_all(settings, self.name, self._run_in_folder))
+        elif self.has_run_folder:
             self._run_in_folder(settings)
         else:
             self.run(settings)
+
+    def _with_newest_run(self, settings: Settings) -> Settings:
+        """Return the settings with the newest run that fits as model, where none is named."""
+        no_model = Settings().model.name
+        if not self.reads_runs_of or settings.model.name != no_model or settings.predictions:
+            return settings
+        from qa_lib.runs.newest import newest_run
+
+        name = newest_run(settings, self.reads_runs_of, finished=not self.reads_unfinished)
+        if name is None:
+            return settings
+        print(f"note: no run is named; the newest is {name}", file=sys.stderr)
+        model = settings.model.model_copy(update={"name": name})
+        return settings.model_copy(update={"model": model})
 
     def _preview(self, settings: Settings) -> None:
         from qa_lib.runs.run_folder import RunFolder
         from qa_lib.runs.storage import to_json
 
-        if self.has_run_folder:
+        if settings.seeds > 1:
+            _seeds.settings_of(settings, self.name)
+        elif self.has_run_folder:
             RunFolder.check(settings, self.name)
-        print(settings.to_yaml())
+        as_json = settings.dry_run == "json"
+        if as_json:
+            print(settings.to_yaml())
         checked: dict[str, Any] = {}
         if self.scores_answers:
             from qa_lib import training
@@ -132,10 +180,16 @@ class Job:
         if self.describe is not None:
             described = self.describe(settings)
             if not isinstance(described, str):
-                described = to_json(described | checked, indent=2)
+                described |= checked
+                described = (
+                    to_json(described, indent=2)
+                    if as_json
+                    else _preview.page(settings, self.name, described)
+                )
             print(described)
 
-    def _run_in_folder(self, settings: Settings) -> None:
+    def _run_in_folder(self, settings: Settings) -> dict[str, Any]:
+        """Do the work in a run folder, and return its result."""
         from qa_lib.runs.run_folder import RunFolder
 
         with RunFolder.open(settings, self.name) as folder:
@@ -147,6 +201,7 @@ class Job:
             from qa_lib import reporting
 
             print(reporting.draw(folder))
+        return folder.result
 
 
 def quiet_libraries() -> None:

@@ -50,6 +50,18 @@ JOB = Job(
     scores_answers=True,
     draws_report=True,
     first_groups=("adjust",),
+    first_flags=(
+        "adjust.num_layers",
+        "adjust.intermediate_size",
+        "adjust.hidden_size",
+        "adjust.target_speedup",
+        "adjust.target_parameters",
+        "adjust.vocabulary",
+        "adjust.recover",
+        "adjust.ragged",
+        "train.epochs",
+        "train.learning_rate",
+    ),
 )
 
 if __name__ == "__main__":

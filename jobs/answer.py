@@ -41,8 +41,17 @@ JOB = Job(
     "answer",
     run,
     has_run_folder=False,
+    reads_runs_of=("train", "adjust", "tune", "export"),
     needs_doctor=lambda settings: settings.answer.input is not None,
     first_groups=("answer",),
+    first_flags=(
+        "answer.question",
+        "answer.context",
+        "answer.input",
+        "answer.output",
+        "model.placement",
+        "train.device",
+    ),
 )
 
 if __name__ == "__main__":

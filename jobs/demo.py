@@ -36,6 +36,7 @@ JOB = Job(
     "demo",
     run,
     has_run_folder=False,
+    reads_runs_of=("train", "adjust", "tune", "export"),
     first_groups=("demo", "answer"),
     positional="--model.name",
 )

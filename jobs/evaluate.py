@@ -60,7 +60,19 @@ JOB = Job(
     summary,
     needs_doctor=lambda settings: settings.predictions is None,  # a file is scored without Ray
     draws_report=True,
+    reads_runs_of=("train", "adjust", "tune", "export"),
     first_groups=("evaluate",),
+    first_flags=(
+        "data.eval_source",
+        "predictions",
+        "evaluate.batch_size",
+        "evaluate.no_answer_threshold",
+        "evaluate.language",
+        "evaluate.semantic_model",
+        "model.placement",
+        "train.device",
+        "train.precision",
+    ),
 )
 
 if __name__ == "__main__":

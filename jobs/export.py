@@ -47,7 +47,15 @@ def summary(result: dict[str, Any], folder: RunFolder) -> str:
     return f"{onnx.summary(result)}\n{folder.url('model', 'onnx')} holds what onnxruntime loads"
 
 
-JOB = Job("export", run, describe, summary, complete, first_groups=("export",))
+JOB = Job(
+    "export",
+    run,
+    describe,
+    summary,
+    complete,
+    reads_runs_of=("train", "adjust", "tune"),
+    first_groups=("export",),
+)
 
 if __name__ == "__main__":
     JOB.main()

@@ -29,7 +29,14 @@ def run(settings: Settings) -> None:
         pages.open_in_browser(Path(page).as_uri())
 
 
-JOB = Job("report", run, has_run_folder=False, positional="--model.name")
+JOB = Job(
+    "report",
+    run,
+    has_run_folder=False,
+    reads_runs_of=("train", "adjust", "tune", "evaluate"),
+    reads_unfinished=True,
+    positional="--model.name",
+)
 
 if __name__ == "__main__":
     JOB.main()

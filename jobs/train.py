@@ -34,7 +34,8 @@ def run(settings: Settings, folder: RunFolder) -> None:
     from qa_lib.models import card
 
     questions = load_questions(settings.data, "train", quarantine_dir=folder.path)
-    folder.write_result(training.fine_tune(settings, folder, questions), status="running")
+    trained = training.fine_tune(settings, folder, questions, judge=evaluation.judge_of(settings))
+    folder.write_result(trained, status="running")
     scores = evaluation.evaluate_held_out(settings, folder, folder.url("model"))
     folder.write_result(scores, status="running")
     card.write_card(folder, settings)
@@ -45,7 +46,26 @@ def summary(result: dict[str, Any], folder: RunFolder) -> str:
     from qa_lib import evaluation
     from qa_lib.models import card
 
-    return f"{evaluation.summary(result)}\n{card.how_to_load(folder)}"
+    lines = [evaluation.summary(result), card.how_to_load(folder)]
+    if "best_step" in result:
+        lines.insert(0, _best(result))
+    return "\n".join(lines)
+
+
+def _best(result: dict[str, Any]) -> str:
+    """Return which step's model was kept, and a warning where the same articles score it."""
+    note = (
+        f"kept the model of step {result['best_step']:,}, the best of "
+        f"{result['num_evaluations']:,} on held-out articles (F1 {result['best_held_out_f1']:.2f})"
+    )
+    if result["stopped_early"]:
+        note += f"; stopped early, after step {result['steps']:,}"
+    if result.get("eval_split") == "holdout":
+        note += (
+            "\nnote: the source has no eval split, so the scores below are on the articles that "
+            "chose the model, and flatter it"
+        )
+    return note
 
 
 JOB = Job(
@@ -56,6 +76,18 @@ JOB = Job(
     scores_answers=True,
     draws_report=True,
     first_groups=("data", "model", "train"),
+    first_flags=(
+        "train.epochs",
+        "train.max_steps",
+        "train.learning_rate",
+        "train.global_batch",
+        "train.num_workers",
+        "train.zero_stage",
+        "train.precision",
+        "train.evaluate_every",
+        "train.teacher",
+        "seeds",
+    ),
 )
 
 if __name__ == "__main__":

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 def complete(settings: Settings) -> Settings:
     """Hold training articles out, which trials are scored on, unless the settings do."""
     from qa_lib import search
+    from qa_lib.errors import ConfigError
 
+    if settings.adjust.families is not None:
+        raise ConfigError(
+            "jobs.tune knows the built-in families only: --adjust.families is for jobs.adjust.",
+            "Adjust the model with `python -m jobs.adjust`.",
+        )
     return search.with_holdout(settings)
 
 
@@ -58,6 +64,16 @@ JOB = Job(
     scores_answers=True,
     draws_report=True,
     first_groups=("search",),
+    first_flags=(
+        "search.parent",
+        "search.objective",
+        "search.min_speedup",
+        "search.num_trials",
+        "search.time_budget_s",
+        "search.max_concurrent",
+        "data.holdout_articles",
+        "train.epochs",
+    ),
 )
 
 if __name__ == "__main__":

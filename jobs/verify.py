@@ -33,7 +33,13 @@ def run(settings: Settings) -> None:
     print(verify.conclude(folder, findings))
 
 
-JOB = Job("verify", run, has_run_folder=False, positional="--model.name")
+JOB = Job(
+    "verify",
+    run,
+    has_run_folder=False,
+    reads_runs_of=("train", "adjust", "tune"),
+    positional="--model.name",
+)
 
 if __name__ == "__main__":
     JOB.main()

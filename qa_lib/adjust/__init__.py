@@ -5,7 +5,8 @@ settings -> `Sizes` -> `Plan` -> surgery on every dependent tensor and on the co
 
 from qa_lib.adjust.calibrate import draw_windows
 from qa_lib.adjust.coupling import groups_of
-from qa_lib.adjust.families import FAMILIES
+from qa_lib.adjust.extensions import Units, declare_families
+from qa_lib.adjust.families import FAMILIES, Family
 from qa_lib.adjust.from_settings import resolve
 from qa_lib.adjust.groups import Groups
 from qa_lib.adjust.plan import Plan
@@ -20,13 +21,16 @@ from qa_lib.adjust.targets import find_sizes
 
 __all__ = [
     "FAMILIES",
+    "Family",
     "Groups",
     "Plan",
     "Proof",
     "SharedCalibration",
     "Sizes",
+    "Units",
     "apply",
     "check_layers",
+    "declare_families",
     "draw_windows",
     "find_sizes",
     "groups_of",

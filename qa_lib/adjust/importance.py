@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Statistics, written
+from qa_lib.adjust.extensions import Units, scores_by
 from qa_lib.adjust.groups import Group, Groups
 from qa_lib.adjust.plan import Indices, Keep
 from qa_lib.adjust.sizes import Sizes
-from qa_lib.config import ImportanceMethod
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ Scores = dict[str, "torch.Tensor"]
 
 def score(
     groups: Groups,
-    method: ImportanceMethod,
+    method: str,
     *,
     weights: Mapping[str, torch.Tensor],
     statistics: Mapping[str, Statistics],
@@ -31,13 +31,13 @@ def score(
     `taylor` estimates to first order how far the loss moves when the unit is held at its mean
     (zero without fold): per window, |sum over tokens of (activation - mean) x gradient|.
     `activation` is the mean absolute activation; `magnitude` the norm of all weights of the unit;
-    `random` draws.
+    `random` draws. MODULE:FUNCTION scores by a user's function, which sees all of this.
 
     Args:
         groups: The model's.
         method: One of the above.
-        weights: The state dict; only `magnitude` reads it.
-        statistics: By module; only `taylor` and `activation` read them.
+        weights: The state dict; only `magnitude` and a user's function read it.
+        statistics: By module; `magnitude` and `random` do not read them.
         folds: Whether removed units are held at their mean.
         seed: Of `random`.
 
@@ -60,6 +60,10 @@ def score(
             effects = _weight_norms(group, weights)[None]
         else:
             seen = {name: statistics[name].first(group.width) for name in names}
+        if ":" in method:
+            units = Units(group.name, group.width, _weights(group, weights), seen)
+            effects = scores_by(method, units)
+        elif method in ("activation", "taylor"):
             effects = _magnitudes(seen) if method == "activation" else _taylor(seen, groups, folds)
         scores[group.name] = effects.abs().mean(0)
         if group.name.endswith(".value"):
@@ -157,10 +161,20 @@ def _taylor(seen: Mapping[str, Statistics], groups: Groups, folds: bool) -> torc
 
 def _weight_norms(group: Group, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the norm of all weights of each unit, of shape (units,)."""
-    squares: Any = 0.0
+    squares: Any = sum(
+        (each.square().sum(1) for each in _weights(group, weights).values()), start=0.0
+    )
+    return squares.sqrt()
+
+
+def _weights(group: Group, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the weights of each unit, (units, weights of a unit), by axis."""
+    found: dict[str, torch.Tensor] = {}
     for axis in group.axes:
         weight = weights[axis.tensor].double().movedim(axis.dim, 0)
-        # (blocks x units, ...) -> (blocks, units)
-        norms = weight.reshape(len(weight), -1).square().sum(1).unflatten(0, (-1, group.width))
-        squares = squares + norms[list(axis.blocks)].sum(0).cpu()
-    return squares.sqrt()
+        # (blocks x units, ...) -> (units, blocks x ...)
+        blocks = weight.reshape(len(weight), -1).unflatten(0, (-1, group.width))
+        found[f"{axis.tensor}[{axis.dim}]"] = (
+            blocks[list(axis.blocks)].movedim(0, 1).flatten(1).cpu()
+        )
+    return found

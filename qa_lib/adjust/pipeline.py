@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import evaluation, models
+from qa_lib.adjust.extensions import declare_families
 from qa_lib.adjust.plan import Plan
 from qa_lib.adjust.prune import obtain_plan, write_pruned
 from qa_lib.adjust.recovery import ADJUSTED, recover
@@ -47,6 +48,7 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> None:
     Raises:
         AdjustError: The model cannot be adjusted as the settings say; nothing is written then.
     """
+    declare_families(settings.adjust.families)
     recovers = settings.adjust.recover
     questions, last, match = None, settings, None
     if recovers:

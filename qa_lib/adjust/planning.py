@@ -137,8 +137,9 @@ def _statistics(
     if method in ("magnitude", "random") and not settings.fold:
         return {}
     names = [name for _, name in readers(groups)]
+    gradients = method == "taylor" or ":" in method
     queries = [names[0] for names in groups.queries]
-    return calibrate(model, names, queries, batches, gradients=method == "taylor", loss=loss)
+    return calibrate(model, names, queries, batches, gradients=gradients, loss=loss)
 
 
 def couplings(groups: Groups, keep: Keep) -> dict[str, Coupling]:

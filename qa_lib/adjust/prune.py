@@ -14,6 +14,7 @@ import pyarrow as pa
 from qa_lib import models, windows
 from qa_lib.adjust import vocabulary
 from qa_lib.adjust.calibrate import Batch, draw_windows
+from qa_lib.adjust.extensions import declare_families, find_scorer
 from qa_lib.adjust.from_settings import resolve
 from qa_lib.adjust.layers import best_layers
 from qa_lib.adjust.plan import Indices, Plan
@@ -44,11 +45,13 @@ def describe(settings: Settings) -> str:
     Raises:
         AdjustError: The model cannot be adjusted as the settings say.
     """
+    declare_families(settings.adjust.families)
     parent = models.load(settings.model.name, seed=settings.seed)
     plan = _read_plan(settings)
     if plan is not None:
         return table(parent.config, plan.keep.sizes)
     kept, _ = _vocabulary(settings, parent)
+    _check_importance(settings.adjust)
     batches = _CalibrationWindows(settings)
     sizes = _sizes(settings, parent, batches, kept, None)
     note = "\n\nWhich layers stay is decided when it runs." if _chooses(settings.adjust) else ""
@@ -73,6 +76,7 @@ def obtain_plan(
         plan.check_parent(parent_sha256, name)
         print(table(parent.config, plan.keep.sizes), flush=True)
         return plan, None
+    _check_importance(settings.adjust)
     batches = _CalibrationWindows(settings, run)
     kept, texts = _vocabulary(settings, parent, run)
     plan = _make_plan(settings, parent, batches, kept, parent_sha256)
@@ -81,6 +85,12 @@ def obtain_plan(
         heads, widths = (" ".join(str(len(kept)) for kept in layers) for layers in units)
         print(f"the layers' shares: heads {heads}; intermediate size {widths}", flush=True)
     return plan, texts
+
+
+def _check_importance(adjust: AdjustSettings) -> None:
+    """Find a user's scoring function before minutes of work."""
+    if ":" in adjust.importance:
+        find_scorer(adjust.importance)
 
 
 def plan_of(settings: Settings, parent: PreTrainedModel) -> Plan:

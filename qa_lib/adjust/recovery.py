@@ -7,6 +7,7 @@ from qa_lib.adjust.correspondence import composed, correspondence
 from qa_lib.adjust.plan import Plan
 from qa_lib.config import Settings
 from qa_lib.data import Questions
+from qa_lib.evaluation import judge_of
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.correspondence import Correspondence
@@ -39,7 +40,10 @@ def recover(
     train = settings.train.model_copy(update={"teacher": _teacher(settings)})
     student = settings.model_copy(update={"model": model, "train": train})
     match = match_of(settings, run, first) if train.teaches_inside else None
-    return training.fine_tune(student, run, questions, last_step=last_step, match=match)
+    judge = judge_of(student) if last_step is None else None
+    return training.fine_tune(
+        student, run, questions, last_step=last_step, match=match, judge=judge
+    )
 
 
 def match_of(settings: Settings, run: RunFolder, first: Correspondence | None) -> Correspondence:

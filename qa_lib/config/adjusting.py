@@ -9,6 +9,7 @@ from pydantic import Field
 from qa_lib.config.base import BrokenRules, Group, Name
 
 ImportanceMethod = Literal["taylor", "activation", "magnitude", "random"]
+Function = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
 _DROPS = ("drop_attention", "drop_feed_forward")
 _SIZES = ("num_layers", "keep_layers", "intermediate_size", "hidden_size", "num_heads", *_DROPS)
@@ -57,7 +58,15 @@ class AdjustSettings(Group):
         description="corpus: keep the tokens of the training questions and their contexts, and "
         "those that other words fall back to; none: all.",
     )
-    importance: ImportanceMethod = Field(default="taylor", description="How units are scored.")
+    importance: ImportanceMethod | Function = Field(
+        default="taylor",
+        description="How units are scored; MODULE:FUNCTION for a function of yours.",
+    )
+    families: Name | None = Field(
+        default=None,
+        description="A Python file of yours that declares more families of models; none: only "
+        "those that are built in.",
+    )
     fold: bool = Field(
         default=True,
         description="Fold the mean of what is removed into biases and LayerNorms.",

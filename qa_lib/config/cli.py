@@ -7,7 +7,9 @@ next. tyro formats the help.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn, TypedDict
 
@@ -26,6 +28,7 @@ def parse(
     description: str | None = None,
     *,
     first_groups: Sequence[str] = (),
+    first_flags: Sequence[str] = (),
     positional: str | None = None,
 ) -> Settings:
     """Return the settings of a job from its command line.
@@ -34,7 +37,8 @@ def parse(
         job: Name of the job, for the help text and the messages ("train").
         argv: Flags without the program's name; None takes those of this process.
         description: Text that opens the help.
-        first_groups: Groups whose flags the help shows first.
+        first_groups: Groups whose flags the help shows before those of other groups.
+        first_flags: Settings, by dotted name, that the help shows first of all, in short.
         positional: Flag that leading words belong to, such as "--model.name"; None: words need a
             flag.
 
@@ -52,7 +56,7 @@ def parse(
     recipe = recipes.read(name)
     _refuse_secrets([("", recipe.origin, recipe.values)])
     if "--help" in stray or "-h" in stray:
-        _print_help(job, description, recipe.values, first_groups)
+        _print_help(job, description, recipe.values, first_groups, first_flags)
     problems += recipe.problems
     problems += [f"{token!r} belongs to no flag" for token in stray]
     origins = {key: f"{recipe.origin} line {line}" for key, line in recipe.lines.items()}
@@ -142,7 +146,9 @@ def _read_flags(argv: list[str]) -> tuple[dict[str, Any], list[str], list[str]]:
             problems.append(_unknown_flag(flag, list(flags)))
         elif setting.is_bool:
             truth = _BOOLS.get(values[0].lower()) if values else True
-            if truth is None:
+            if values and values[0] in setting.words:
+                given[setting.key] = values[0]
+            elif truth is None:
                 problems.append(f"{setting.flag} is True or False, not {values[0]!r}")
             else:
                 given[setting.key] = truth != (flag in negatives)
@@ -166,8 +172,9 @@ def _take_values(rest: list[str], setting: Setting | None) -> list[str]:
     most = len(rest) if setting is None or setting.is_list else 1
     values: list[str] = []
     while rest and len(values) < most and not rest[0].startswith("--"):
-        if setting is not None and setting.is_bool and rest[0].lower() not in _BOOLS:
-            break
+        if setting is not None and setting.is_bool:
+            if rest[0].lower() not in _BOOLS and rest[0] not in setting.words:
+                break
         values.append(rest.pop(0))
     return values
 
@@ -184,18 +191,42 @@ def _unknown_flag(flag: str, flags: list[str]) -> str:
 
 
 def _print_help(
-    job: str, description: str | None, values: dict[str, Any], first_groups: Sequence[str]
+    job: str,
+    description: str | None,
+    values: dict[str, Any],
+    first_groups: Sequence[str],
+    first_flags: Sequence[str],
 ) -> NoReturn:
     """Print every flag with the default that the recipe gives it, and exit with 0."""
     import tyro
 
+    if first_flags:
+        print(f"{(description or '').strip()}\n\nthe flags that matter most:\n")
+        print("\n".join(_in_short(first_flags)))
+        print("\nall flags, by group:\n")
+        description = ""
     tyro.cli(
         _flag_tree(Settings, values, first_groups),
         prog=f"python -m jobs.{job}",
-        description=description or f"Run jobs.{job}.",
+        description=f"Run jobs.{job}." if description is None else description,
         args=["--help"],
     )
     raise AssertionError("tyro exits after its help")
+
+
+def _in_short(keys: Sequence[str]) -> list[str]:
+    """Return a line or more for each of these settings: its flag, and what it means."""
+    settings = {setting.key: setting for setting in settings_in(Settings)}
+    lines = []
+    for key in keys:
+        setting = settings[key]
+        flag = setting.flag if setting.is_bool else f"{setting.flag} {setting.value_type}"
+        # Up to a semicolon, unless it is in parentheses.
+        meaning = re.split(r";(?![^()]*\))", setting.info.description or "")[0].rstrip(".")
+        first, *rest = textwrap.wrap(meaning, 56)
+        lines += [f"  {flag:<38}  {first}" if len(flag) <= 38 else f"  {flag}\n{'':42}{first}"]
+        lines += [f"{'':42}{line}" for line in rest]
+    return lines
 
 
 def _flag_tree(model: type[BaseModel], values: Any, first_groups: Sequence[str] = ()) -> Any:

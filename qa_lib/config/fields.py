@@ -35,8 +35,13 @@ class Setting:
 
     @property
     def is_bool(self) -> bool:
-        """Whether it is True or False."""
-        return self.info.annotation is bool
+        """Whether it is True or False, or one of its words."""
+        return bool in kinds(self.info.annotation)
+
+    @property
+    def words(self) -> list[str]:
+        """The texts that it takes by name."""
+        return [kind for kind in kinds(self.info.annotation) if isinstance(kind, str)]
 
     @property
     def is_list(self) -> bool:

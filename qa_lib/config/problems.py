@@ -92,6 +92,8 @@ def _requirement(error: Any) -> str:
     if kind == "string_pattern_mismatch":
         if "cpu" in context["pattern"]:
             return "of the form 0=10GiB or cpu=30GiB"
+        if context["pattern"].startswith("^[A-Za-z_]"):
+            return "MODULE:FUNCTION"
         if ":" in context["pattern"]:
             return "of the form MIN:MAX, such as 1:4"
         return "a name of letters, digits, dots, dashes and underscores"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -33,6 +33,7 @@ _OF_ONE_COMMAND = {
     "resume",
     "overwrite",
     "dry_run",
+    "seeds",
     "skip_doctor",
     "compare",
     "demo",
@@ -60,13 +61,21 @@ class Settings(Group):
         default=False, description="Continue the run from its last complete checkpoint."
     )
     overwrite: bool = Field(default=False, description="Replace the run folder if it exists.")
-    dry_run: bool = Field(
-        default=False, description="Print the settings and what the job would do, then stop."
+    dry_run: bool | Literal["json"] = Field(
+        default=False,
+        description="Print what the job would do, then stop; json: with every setting and figure.",
     )
     skip_doctor: bool = Field(
         default=False, description="Start without checking machine, cluster and storage first."
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of all random draws.")
+    seeds: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Do the job this many times, with seed, seed + 1 and so on, as runs "
+        "NAME-seed-K, and print mean, standard deviation and interval of the scores.",
+    )
     predictions: Name | None = Field(
         default=None,
         description="Score this predictions.json (evaluate), without Ray or the model.",
@@ -103,6 +112,18 @@ class Settings(Group):
             message = "--resume and --overwrite exclude each other"
             raise RuleError((("resume", "overwrite"), message))
         return overwrite
+
+    @field_validator("train")
+    @classmethod
+    def _evaluate_on_held_out(cls, train: TrainSettings, info: ValidationInfo) -> TrainSettings:
+        data = info.data.get("data")
+        if train.evaluate_every is not None and data is not None and not data.holdout_articles:
+            message = (
+                "train.evaluate_every needs articles that are held out of the training: set "
+                "data.holdout_articles, such as 0.05"
+            )
+            raise RuleError((("train.evaluate_every", "data.holdout_articles"), message))
+        return train
 
     def broken_rules(self) -> BrokenRules:
         """Yield the settings that hold credentials, which config.yaml would show."""

@@ -80,6 +80,19 @@ class TrainSettings(Group):
     checkpoint_every_steps: int | None = Field(
         default=None, ge=1, description="Optimizer steps between checkpoints; none: once per epoch."
     )
+    evaluate_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Optimizer steps between evaluations on the held-out articles (needs "
+        "data.holdout-articles); the model with the best F1 is kept, and a checkpoint is written "
+        "with each; none: the last model is kept.",
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Evaluations in a row without a better F1 after which training ends; none: "
+        "all steps are taken.",
+    )
     bucket_batches: int = Field(
         default=50, ge=1, description="Windows are bucketed by length over this many batches."
     )
@@ -202,6 +215,11 @@ class TrainSettings(Group):
             yield (
                 ("train.teacher_only_limit", "train.teacher_only_source"),
                 "train.teacher_only_limit needs train.teacher_only_source",
+            )
+        if self.patience is not None and self.evaluate_every is None:
+            yield (
+                ("train.patience", "train.evaluate_every"),
+                "train.patience needs train.evaluate_every, which sets when to evaluate",
             )
         if self.precision == "fp16" and self.device == "cpu":
             yield (

@@ -21,14 +21,17 @@ from qa_lib.evaluation.evaluate import (
     summary,
     warn_of_language,
 )
+from qa_lib.evaluation.judge import HeldOutJudge, judge_of
 from qa_lib.evaluation.pool import find_spans
 
 __all__ = [
     "PREDICTIONS",
+    "HeldOutJudge",
     "describe",
     "evaluate",
     "evaluate_held_out",
     "find_spans",
+    "judge_of",
     "merge",
     "score",
     "score_file",

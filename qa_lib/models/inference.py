@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -96,12 +96,6 @@ class Forward:
         order = np.argsort(-windows.lengths(table), kind="stable")
         for first in range(0, len(order), self.batch_size):
             rows = table.take(pa.array(order[first : first + self.batch_size]))
-            batch = windows.collate(rows, self.pad)
-            inputs = {
-                name: tensor.to(self.device)
-                for name, tensor in batch.items()
-                if not name.endswith("_positions")
-            }
             with (
                 torch.inference_mode(),
                 torch.autocast(
@@ -110,10 +104,7 @@ class Forward:
                     enabled=self.precision in dtypes,
                 ),
             ):
-                output = self.model(**inputs)
-            real = batch["attention_mask"].numpy().astype(bool)
-            start_logits = _of_real(output.start_logits, real)
-            end_logits = _of_real(output.end_logits, real)
+                start_logits, end_logits = read_windows(rows, self.pad, self.device, self.model)
             self._check_finite(start_logits, end_logits)
             yield rows, start_logits, end_logits
 
@@ -125,6 +116,23 @@ class Forward:
                 "Try --train.precision fp32; if that fails too, train it again with a lower "
                 "--train.learning-rate.",
             )
+
+
+def read_windows(
+    rows: pa.Table, pad: windows.PadSpec, device: torch.device, model: Callable[..., Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Run a model once over windows, padded to the longest.
+
+    Returns:
+        Start and end logits, each float32 of shape (windows, tokens), -inf at padding.
+    """
+    batch = windows.collate(rows, pad)
+    inputs = {
+        name: tensor.to(device) for name, tensor in batch.items() if not name.endswith("_positions")
+    }
+    output = model(**inputs)
+    real = batch["attention_mask"].numpy().astype(bool)
+    return _of_real(output.start_logits, real), _of_real(output.end_logits, real)
 
 
 def _of_real(logits: torch.Tensor, real: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from qa_lib.evaluation import analysis
 from qa_lib.reporting import charts, pages
 from qa_lib.reporting.content import COSTS, SCORES, leaves
 from qa_lib.reporting.facts import Facts, look_up, read
-from qa_lib.reporting.pages.text import figure
+from qa_lib.reporting.pages.text import figure, num_bytes
 from qa_lib.runs import result
 from qa_lib.runs.run_folder import RunFolder
 
@@ -46,7 +46,8 @@ def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
     labels = short if len(set(short)) == len(short) else [run.path for run in runs]
     pairs, notes = _pairs(runs, labels, seed)
     if len({run.result.get("eval_fingerprint") for run in runs}) > 1:
-        notes.append("The runs were scored on different questions: see the paired differences.")
+        where = ": see the paired differences" if pairs else ""
+        notes.append(f"The runs were scored on different questions{where}.")
     return {
         "runs": runs,
         "labels": labels,
@@ -121,7 +122,8 @@ def _rows(runs: Sequence[Facts], names: dict[str, str]) -> list[dict[str, Any]]:
     for path, name in names.items():
         values = [look_up(run.result, path) for run in runs]
         if any(value is not None for value in values):
-            texts = [figure(value) for value in values]
+            as_text = num_bytes if path.endswith("_bytes") else figure
+            texts = [as_text(value) for value in values]
             rows.append({"name": name, "path": path, "values": values, "texts": texts})
     return rows
 

@@ -79,6 +79,11 @@ def read(run: RunFolder) -> Facts:
     result = run.read_result()
     lost = lost_writer(run, result)
     notes = [f"{lost}."] if lost else []
+    if result.get("status") == "done" and result.get("num_questions") == 0:
+        notes.append(
+            f"{run.name} was not evaluated: its source has no eval split, and no articles were held"
+            " out."
+        )
 
     def attempt(name: str, parse: Callable[[], Any], empty: Any) -> Any:
         if not run.exists(name):

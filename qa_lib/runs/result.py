@@ -106,6 +106,18 @@ class Trained(Section):
     teacher_seconds: float = _field("seconds of teaching", "Time for the teacher's logits.")
     steps: int = _field("optimizer steps", "Optimizer steps taken.")
     ending: Literal["done", "stopped", "diverged"] = _field("ending", "How the workers ended.")
+    num_evaluations: int = _field(
+        "evaluations on the way", "Evaluations on held-out articles during the training."
+    )
+    evaluations: list[dict[str, Any]] = _field(
+        "held-out scores by step", "Step, f1 and em of each of them."
+    )
+    best_step: int = _field("best step", "Steps after which the model was best, which is kept.")
+    best_held_out_f1: float = _field("F1 held out, best", "F1 of that model on those articles.")
+    best_held_out_em: float = _field("EM held out, best", "Its exact match there.")
+    stopped_early: bool = _field(
+        "stopped early", "Whether train.patience ended the training before its last step."
+    )
     num_skipped_steps: int = _field("skipped steps", "Steps whose gradients were not finite.")
     num_rollbacks: int = _field("rollbacks", "Returns to a checkpoint after a divergence.")
     num_regroups: int = _field(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qa_lib.errors import ConfigError
 from qa_lib.runs import lock, replacing, storage
@@ -68,7 +68,7 @@ def create_next(settings: Settings, job: str) -> str:
     On a disk, two jobs that start together get two folders. Object stores cannot guarantee that:
     name the jobs that start there within the same second.
     """
-    number = max(_taken_numbers(settings, job), default=0) + 1
+    number = _next_number(settings, job)
     while True:
         run = Folder(_join(settings, f"{_prefix(settings, job)}{number:03d}"))
         if not storage.is_local(run.path):
@@ -79,6 +79,24 @@ def create_next(settings: Settings, job: str) -> str:
             return run.path
         except FileExistsError:
             number += 1
+
+
+def next_free(settings: Settings, job: str) -> str:
+    """Return the next free name JOB-RECIPE-NNN; nothing is created."""
+    with storage_errors(settings):
+        return f"{_prefix(settings, job)}{_next_number(settings, job):03d}"
+
+
+def holds_run(settings: Settings) -> bool:
+    """Say whether there is a run of the name in the settings."""
+    with storage_errors(settings):
+        return Folder(_join(settings, str(settings.run_name)), patient=False).exists(RESULT)
+
+
+def finished(settings: Settings) -> dict[str, Any] | None:
+    """Return the result of the run of the name in the settings if it is done, or None."""
+    result = read_result(Folder(_join(settings, str(settings.run_name))))
+    return result if result.get("status") == "done" else None
 
 
 @contextmanager
@@ -113,9 +131,14 @@ def _prefix(settings: Settings, job: str) -> str:
     return f"{job}-{recipe}-"
 
 
-def _taken_numbers(settings: Settings, job: str) -> list[int]:
-    """Return the NNN of the runs JOB-RECIPE-NNN in the storage."""
-    pattern = re.compile(re.escape(_prefix(settings, job)) + r"(\d{3,})")
+def _next_number(settings: Settings, job: str) -> int:
+    """Return the number after those of runs and of series of runs with several seeds."""
+    return max(_taken_numbers(settings, job, r"(?:-seed-\d+)?"), default=0) + 1
+
+
+def _taken_numbers(settings: Settings, job: str, ending: str = "") -> list[int]:
+    """Return the NNN of the runs JOB-RECIPE-NNN in the storage; `ending` is a pattern."""
+    pattern = re.compile(re.escape(_prefix(settings, job)) + r"(\d{3,})" + ending)
     entries = Folder(settings.storage, patient=False).entries()
     matches = [pattern.fullmatch(entry.base_name) for entry in entries]
     return [int(match[1]) for match in matches if match]

@@ -9,6 +9,7 @@ from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import ConfigError, DataError
+from qa_lib.evaluation import judge_of
 from qa_lib.models import load_config
 from qa_lib.runs.run_folder import RESULT, RunFolder
 
@@ -86,5 +87,7 @@ def obtain(settings: Settings, run: RunFolder) -> str:
     settings = settings.model_copy(update=update)
     with RunFolder.open(settings, "train") as parent:
         questions = load_questions(settings.data, "train", quarantine_dir=parent.path)
-        parent.write_result(training.fine_tune(settings, parent, questions))
+        parent.write_result(
+            training.fine_tune(settings, parent, questions, judge=judge_of(settings))
+        )
     return trained.path

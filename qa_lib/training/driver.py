@@ -19,6 +19,7 @@ from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import dataset, notice, preview, sources, teacher, teacher_only
 from qa_lib.training.batch_plan import BatchPlan, plan_of
+from qa_lib.training.best import check_best
 from qa_lib.training.ledger import check_ledger, read_ledger
 from qa_lib.training.micro_batch import micro_batch_of
 from qa_lib.training.monitor import result_from, start_monitor, watch
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from qa_lib.data import Questions, Unlabelled
     from qa_lib.training.correspondence import Correspondence
+    from qa_lib.training.held_out import Judge
 
 _NEVER_S = 1e9
 
@@ -49,6 +51,7 @@ def fine_tune(
     *,
     last_step: int | None = None,
     match: Correspondence | None = None,
+    judge: Judge | None = None,
 ) -> Trained:
     """Train a model on all windows of the questions and write it to the run's `model/`.
 
@@ -60,6 +63,8 @@ def fine_tune(
         last_step: Write the model after this many optimizer steps; a later call can continue. None
             takes all steps of the plan.
         match: Where the teacher has the student's states, of a student that was cut from it.
+        judge: Scores the model on held-out questions every `train.evaluate_every` steps; the best
+            becomes `model/`. None: the last does.
 
     Returns:
         Counts, steps, speed, world size and ZeRO stage.
@@ -94,6 +99,10 @@ def fine_tune(
         last_step=min(last_step or plan.num_steps, plan.num_steps),
         sources=origin,
         match=match if settings.train.teaches_inside else None,
+        judge=judge,
+        held_out=None
+        if judge is None
+        else dataset.tokenize(judge.questions.table, settings.model.name, spec, offsets=True),
     )
     started = time.monotonic()
     facts |= _train(task, run, window_set, allocation)
@@ -260,6 +269,7 @@ def check_resumable(
             f"Resume with the settings in {run.url('config.yaml')}, or start a new run.",
         )
     sources.refuse_others(found.directory, found.meta, origin, settings)
+    check_best(run, found)
     now, then = changeable_of(settings), found.meta["changeable"]
     for flag in [flag for flag in now if flag in then and then[flag] != now[flag]]:
         effect = MAY_CHANGE[flag.removeprefix("--train.").replace("-", "_")]

@@ -8,6 +8,8 @@ typed settings and never written by hand.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,6 +201,19 @@ class Engine:
         self.num_skipped += skipped
         self.num_skipped_in_a_row = self.num_skipped_in_a_row + 1 if skipped else 0
         return StepResult(mean_loss, skipped, num_stops > 0, num_regroups > 0)
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[..., Any]]:
+        """Yield the model as it answers, without dropout and gradients.
+
+        Every rank must call it equally often: under ZeRO 3 they gather its parameters together.
+        """
+        self._engine.eval()
+        try:
+            with torch.no_grad():
+                yield self._engine
+        finally:
+            self._engine.train()
 
     def save(self, folder: Path) -> None:
         """Write this rank's share of the training state into a local folder."""

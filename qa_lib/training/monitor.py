@@ -183,6 +183,7 @@ class _Steps:
             windows_per_s=row["windows_per_s"],
             loss=row["loss"],
             lr=row["lr"],
+            **{name: row[name] for name in ("held_out_f1",) if name in row},
         )
 
     def seconds_left(self) -> float:

@@ -13,7 +13,7 @@ from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
 from qa_lib.models import attention
 from qa_lib.models.kernels import Kernels, Workload, choose
-from qa_lib.training import correspondence, teacher
+from qa_lib.training import correspondence, rehearsal, teacher
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.micro_batch import activation_bytes, micro_batch_of, unmeasured_micro_batch
 
@@ -105,11 +105,11 @@ def check_inputs(settings: Settings) -> dict[str, Any]:
 def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     """Return what `fine_tune` would do: counts, steps, bytes per rank, seconds.
 
-    The seconds are floating-point operations over an estimated speed: of a layer's step timed here
-    (CPU), or of the GPU's published peak at a usual utilisation.
+    The seconds are those of some steps that are taken here (CPU), or floating-point operations over
+    the GPU's published peak at a usual utilisation.
     """
     check(settings)
-    train, gpu = settings.train, settings.cluster.gpu
+    train = settings.train
     allocation = allocate(train, growth(settings))
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
@@ -119,13 +119,12 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     num_parameters = models.num_parameters(model)
     kernels = _kernels(settings, allocation.device, model.config, plan)
     precision = kernels.precision
-    num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
-    flops = 6 * models.num_matrix_parameters(model) * num_tokens
-    if kernels.flops_per_s:
-        speed = kernels.flops_per_s * devices.num_local_cpus()
-    else:
-        speed = train.max_workers * devices.flops_per_second(allocation.device, precision, gpu)
     longest = int(plan.lengths.max())
+    if allocation.device == "cpu":
+        micro_batch = unmeasured_micro_batch(settings)
+        seconds = rehearsal.rehearse(settings, cut.table, plan, kernels, micro_batch)
+    else:
+        seconds = _seconds_by_flops(models.num_matrix_parameters(model), plan, precision, settings)
     is_measured = train.micro_batch == "auto" and allocation.device == "cuda"
     bytes_per_window = activation_bytes(
         model.config, longest, checkpointing=train.gradient_checkpointing
@@ -151,5 +150,13 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
             num_parameters, train, precision, train.min_workers
         ),
         "activation_bytes_per_window": bytes_per_window // (1 if precision == "fp32" else 2),
-        "estimated_train_seconds": round(flops / speed),
+        "estimated_train_seconds": round(seconds),
     }
+
+
+def _seconds_by_flops(
+    num_matrix_parameters: int, plan: BatchPlan, precision: str, settings: Settings
+) -> float:
+    num_tokens = sum(int(plan.lengths[plan.batch(step)].sum()) for step in range(plan.num_steps))
+    speed = devices.flops_per_second("cuda", precision, settings.cluster.gpu)
+    return 6 * num_matrix_parameters * num_tokens / (settings.train.max_workers * speed)

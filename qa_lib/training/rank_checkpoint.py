@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from qa_lib.models.kernels import Kernels
 from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import Checkpoint, CheckpointStore
 from qa_lib.runs.folder import Folder
+from qa_lib.training.best import EVALUATIONS
 from qa_lib.training.engine import Engine
 from qa_lib.training.group import agree, gather
 from qa_lib.training.ledger import LEDGER, SCHEMA
@@ -72,8 +74,10 @@ class RankCheckpoint:
             steps = np.full(len(indices), batch.step, np.int32)
             self._pending.append(pa.table([steps, indices], schema=SCHEMA))
 
-    def save(self) -> None:
+    def save(self, evaluations: list[dict[str, Any]]) -> None:
         """Store the engine's state and the ledger; every rank calls it after the same step.
+
+        The evaluations so far are noted in it.
 
         Where it cannot, `problem` says why, training can go on, and the last good checkpoint is
         untouched.
@@ -84,6 +88,7 @@ class RankCheckpoint:
             "changeable": changeable_of(settings),
             "plan": self._task.plan.fingerprint,
             SOURCES: self._task.sources,
+            EVALUATIONS: evaluations,
             "kernels": {
                 "device": self._task.device,
                 "precision": self._kernels.precision,

@@ -47,8 +47,8 @@ class RankMetrics:
         yield
         self._paused_s += time.monotonic() - started
 
-    def note(self, batch: StepBatch, result: StepResult) -> None:
-        """Record a finished step."""
+    def note(self, batch: StepBatch, result: StepResult, scores: dict[str, Any]) -> None:
+        """Record a finished step, and the scores of an evaluation after it."""
         if not self._is_main:
             return
         now, plan, engine = time.monotonic(), self._task.plan, self._engine
@@ -66,6 +66,7 @@ class RankMetrics:
                 "redone": batch.step < self._num_written,
                 "windows_per_s": round(self._num_windows / self._step_seconds, 2),
                 "time": round(time.time(), 3),
+                **scores,
             }
         )
         if now - self._flushed >= _FLUSH_EVERY_S:
@@ -119,6 +120,7 @@ class RankMetrics:
         world_size: int,
         problem: str,
         going: dict[str, str],
+        evaluated: dict[str, Any],
     ) -> None:
         """Send the monitor the result of the training, with fields for result.json.
 
@@ -128,6 +130,7 @@ class RankMetrics:
             world_size: Ranks of the group.
             problem: Why checkpoints or the result could not be written, or "".
             going: Nodes that are about to be taken away, with what `notice.given` returned there.
+            evaluated: Fields about the evaluations on the way.
         """
         if not self._is_main:
             return
@@ -150,6 +153,7 @@ class RankMetrics:
             "world_size": world_size,
             "zero_stage": engine.zero_stage,
             **kernels.facts(),
+            **evaluated,
             "device": str(engine.device),
             "state_bytes_per_rank": engine.num_state_bytes(),
             "peak_memory_bytes": devices.peak_memory_bytes(str(engine.device)),

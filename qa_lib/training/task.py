@@ -10,6 +10,8 @@ from qa_lib.training.batch_plan import BatchPlan
 
 if TYPE_CHECKING:
     from qa_lib.training.correspondence import Correspondence
+    from qa_lib.training.dataset import WindowSet
+    from qa_lib.training.held_out import Judge
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class TrainTask:
         last_step: Optimizer steps after which the ranks end; the plan may have more.
         sources: What `sources.fingerprints` returned; checkpoints record it.
         match: Where the teacher has the student's states, if it teaches inside.
+        judge: Scores the model every `train.evaluate_every` steps, if it is to be.
+        held_out: The windows of the judge's questions.
     """
 
     settings: Settings
@@ -37,6 +41,8 @@ class TrainTask:
     last_step: int
     sources: dict[str, str]
     match: Correspondence | None = None
+    judge: Judge | None = None
+    held_out: WindowSet | None = None
 
 
 def checkpoints_of(run_path: str) -> str:
@@ -65,6 +71,7 @@ MAY_CHANGE = {
     "checkpoint_every_steps": "nothing",
     "max_failures": "nothing",
     "max_skipped_steps": "nothing",
+    "patience": "the step at which it may end",
 }
 """By field of `train`, what may change on --resume and what of the run changes with it. No other
 setting of `train` may, nor may the model, the seed or the windows."""

@@ -23,6 +23,7 @@ from qa_lib.training import notice, teacher
 from qa_lib.training.batch_plan import num_micro_batches
 from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.group import agree, gather, prepare_process
+from qa_lib.training.held_out import HeldOut
 from qa_lib.training.inner import InnerTeacher
 from qa_lib.training.loop import Ending, StepBatch, collate, take_steps
 from qa_lib.training.rank_checkpoint import RankCheckpoint, find_checkpoint, kernels_of
@@ -72,17 +73,23 @@ def train(task: TrainTask) -> None:
     )
     checkpoint = RankCheckpoint(task, engine, rank, chosen)
     checkpoint.restore(found)
+    held_out = HeldOut(
+        task, engine, pad, lambda weights, to: models.save(model, tokenizer, to, state_dict=weights)
+    )
+    held_out.restore(found)
     metrics = RankMetrics(task, engine, rank)
-    after_step = partial(_after_step, task, engine, checkpoint, metrics)
-    ending = take_steps(engine, _batches(task, tables, pad, metrics), task.last_step, after_step)
+    after_step = partial(_after_step, task, engine, checkpoint, metrics, held_out)
+    until = engine.step_number if held_out.is_over else task.last_step
+    ending = take_steps(engine, _batches(task, tables, pad, metrics), until, after_step)
     problem = checkpoint.problem if ending == "unsaved" else ""
     if ending in ("done", "stopped"):
         weights = engine.gather_weights()
         is_due = rank == 0 and ending == "done"
-        write_model = partial(_write_model, task, model, tokenizer, weights) if is_due else None
-        problem = _store(checkpoint, write_model)
+        write_last = partial(_write_model, task, model, tokenizer, weights)
+        write_model = held_out.write_model if held_out.best else write_last
+        problem = _store(checkpoint, write_model if is_due else None)
     going = {node: what for node, what in zip(group, gather(notice.given()), strict=True) if what}
-    metrics.conclude(chosen, ending, world_size, problem, going)
+    metrics.conclude(chosen, ending, world_size, problem, going, held_out.facts())
     dist.barrier()
 
 
@@ -116,6 +123,7 @@ def _after_step(
     engine: Engine,
     checkpoint: RankCheckpoint,
     metrics: RankMetrics,
+    held_out: HeldOut,
     batch: StepBatch,
     result: StepResult,
 ) -> Ending | None:
@@ -124,25 +132,33 @@ def _after_step(
 
     train, num_steps = task.settings.train, batch.step + 1
     checkpoint.note(batch)
-    metrics.note(batch, result)
+    scores: dict[str, Any] = {}
+    if held_out.is_due(num_steps) and not result.skipped and engine.is_finite():
+        with metrics.pause():
+            scores = held_out.evaluate()
+    metrics.note(batch, result, scores)
     engine.wants_regroup = engine.wants_regroup or bool(notice.given())
     regroups = result.regroup and num_steps < task.last_step
     if engine.num_skipped_in_a_row >= train.max_skipped_steps:
         return "diverged"
     every = train.checkpoint_every_steps or task.plan.steps_per_epoch
     # A state between skipped steps is not worth coming back to.
-    is_due = num_steps % every == 0 and not result.skipped
+    is_due = bool(scores) or (num_steps % every == 0 and not result.skipped)
     if is_due or result.stop or regroups or num_steps == task.last_step:
         if not engine.is_finite():
             return "diverged"
         metrics.flush()  # so that a checkpoint's steps are in the metrics after any crash
         with metrics.pause():
-            checkpoint.save()
+            checkpoint.save(held_out.history)
             if checkpoint.problem:
                 metrics.warn(f"no checkpoint at step {num_steps}: {checkpoint.problem}")
+            if scores.get("problem"):
+                metrics.warn(f"step {num_steps} was not kept as the best: {scores['problem']}")
             ray.train.report({"step": num_steps, "loss": result.loss})
     if result.stop:
         return "stopped"
+    if held_out.is_over:
+        return "done"
     if regroups and not checkpoint.problem:
         return "regrouping"
     return "unsaved" if checkpoint.num_failures == MOST_FAILURES else None

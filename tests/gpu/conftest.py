@@ -62,7 +62,7 @@ class Jobs:
 
     def plan(self, job: str, *flags: str) -> dict[str, Any]:
         """Return the JSON of a job's dry run."""
-        command = self.command(job, "planned", *flags, "--dry-run")
+        command = self.command(job, "planned", *flags, "--dry-run", "json")
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout[done.stdout.rindex("\n{\n") :])

@@ -51,7 +51,7 @@ def test_installed_from_the_checkout_it_needs_nothing_of_it(tmp_path: Path):
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(target)]
     subprocess.run([*pip, str(ROOT)], check=True)
     done = subprocess.run(
-        [target / "bin/qa", "train", "--dry-run"],
+        [target / "bin/qa", "train", "--dry-run", "json"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(target)},
         capture_output=True,

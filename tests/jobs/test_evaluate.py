@@ -279,7 +279,7 @@ def test_the_job_ends_on_this_machine_as_it_is(tmp_path, headed):
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys, headed):
-    flags = ["--storage", str(tmp_path), "--data.eval-limit", "7", "--dry-run"]
+    flags = ["--storage", str(tmp_path), "--data.eval-limit", "7", "--dry-run", "json"]
     flags += ["--model.name", headed]
     jobs.evaluate.JOB.execute(config.parse("evaluate", flags))
     assert '"num_questions": 7' in capsys.readouterr().out and not list(tmp_path.iterdir())

@@ -156,18 +156,33 @@ def test_an_empty_question_is_explained_on_the_page(browser: Browser, server: de
     assert "question" in browser.wait("#error:not([hidden])")[0].text
 
 
-def test_a_question_waits_for_the_one_before(browser: Browser, server: demo.DemoServer):
+def test_several_questions_wait_in_blocks_of_their_own(browser: Browser, server: demo.DemoServer):
     browser.open(server.url)
     browser.requests()
+    asked = [chip.text for chip in browser.find("#questions button")[:2]]
     with server.lock:  # as while the server is at work
-        chips = browser.find("#questions button")
-        for button in (chips[0], chips[1], browser.find("#ask")[0]):
-            browser.script("arguments[0].click()", button)
-        assert browser.find("#ask:disabled")
-    browser.wait("section.model")
-    assert browser.requests() == [f"{server.url}answer"]
-    assert browser.script("return document.getElementById('question').value") == chips[0].text
-    assert len(browser.wait("#questions button:enabled")) == len(chips)
+        for chip in browser.find("#questions button")[:2]:
+            browser.script("arguments[0].click()", chip)
+        assert [each.text for each in browser.find(".asked[aria-busy] h2")] == asked[::-1]
+        assert len(browser.find(".busy")) == 2
+    browser.wait(".asked:nth-child(1) section.model")
+    browser.wait(".asked:nth-child(2) section.model")
+    assert browser.find(".busy") == []
+    assert browser.requests() == [f"{server.url}answer"] * 2
+
+
+def test_a_long_passage_shows_its_answer(browser: Browser, server: demo.DemoServer):
+    browser.open(server.url)
+    passage = "Nobody was there. " * 200 + "\n\nAnn built the bridge."
+    browser.script(f"document.getElementById('context').value = {json.dumps(passage)}")
+    browser.find("#ask")[0].click()
+    browser.wait("section.model mark")
+    inside = browser.script(
+        "const place = document.querySelector('.model .text').getBoundingClientRect();"
+        "const mark = document.querySelector('.model mark').getBoundingClientRect();"
+        "return [place.height, mark.top >= place.top && mark.top < place.bottom];"
+    )
+    assert inside[0] < 300 and inside[1]
 
 
 def send(server: demo.DemoServer, method: str, path: str, **headers: str) -> tuple[int, Any]:
@@ -243,6 +258,5 @@ def test_ctrl_c_ends_the_job_and_the_page_says_so(browser: Browser, folder: Path
     # server closed in this one would still answer over them.
     browser.find("#ask")[0].click()
     assert "Is it still running?" in browser.wait("#error:not([hidden])")[0].text
-    assert browser.find("section.model") == [], "answers to another question"
-    assert browser.find("#ask:enabled")
+    assert len(browser.find(".asked")) == 1, "the question before keeps its answers"
     browser.complaints()  # of the connection

@@ -129,7 +129,7 @@ def test_a_teacher_is_asked_once(trained: RunFolder, tmp_path: Path):
 
 def test_dry_run_plans_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     train.JOB.execute(
-        config.parse("train", [*FLAGS, "--storage", str(tmp_path / "runs"), "--dry-run"])
+        config.parse("train", [*FLAGS, "--storage", str(tmp_path / "runs"), "--dry-run", "json"])
     )
     plan = json.loads(capsys.readouterr().out.rpartition("\n\n")[2])
     assert plan["steps"] == 6

@@ -56,7 +56,7 @@ def finished(run_folder: Path) -> list[tuple[int, int]]:
 
 
 def test_a_dry_run_counts_and_leaves_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):
-    flags = [*tiny_search.flags(folder), "--dry-run", "--run-name", "dry"]
+    flags = [*tiny_search.flags(folder), "--dry-run", "json", "--run-name", "dry"]
     jobs.tune.JOB.execute(config.parse("tune", flags))
     printed = capsys.readouterr().out
     plan = json.loads(printed[printed.index("{") :])

@@ -1,6 +1,8 @@
 "use strict";
 // Sends the question and shows the answers of the models. Text is only ever set as text.
 (function () {
+  const MOST_SHOWN = 12; // questions
+
   const $ = (id) => document.getElementById(id);
 
   function element(tag, text, name) {
@@ -19,6 +21,12 @@
     }
     place.append(letters.slice(answer.end).join(""));
     return place;
+  }
+
+  // Scrolls a long passage, and nothing else, to its answer.
+  function showMark(place) {
+    const mark = place.querySelector("mark");
+    if (mark) place.scrollTop = mark.offsetTop - place.offsetTop - place.clientHeight / 3;
   }
 
   function nBest(answers, show) {
@@ -49,7 +57,7 @@
     const head = element("div", undefined, "head");
     head.append(element("h2", model.role));
     const latency = element("span", `${model.milliseconds.toFixed(1)} ms`, "soft num latency");
-    latency.title = "median of three times";
+    latency.title = "time of this answer";
     head.append(latency);
     section.append(head, element("p", model.name, "hint"));
     section.append(element("p", best.answer || "no answer", "best"));
@@ -58,6 +66,7 @@
       const next = marked(letters, answer);
       place.replaceWith(next);
       place = next;
+      showMark(place);
     };
     section.append(place, nBest(model.answers, show));
     return section;
@@ -79,21 +88,29 @@
     return body.models;
   }
 
-  // One question at a time: answers to several could arrive in any order.
+  // A block per question, the newest first: it is there, and says that it waits, at once.
   async function ask() {
-    const context = $("context").value;
-    const buttons = document.querySelectorAll("form button, #questions button");
-    for (const button of buttons) button.disabled = true;
+    const [question, context] = [$("question").value, $("context").value];
+    const block = element("div", undefined, "asked");
+    const busy = element("p", "answering ...", "busy");
+    block.setAttribute("aria-busy", "true");
+    block.append(element("h2", question), busy);
+    $("answers").prepend(block);
     $("error").hidden = true;
     try {
-      const models = await send($("question").value, context);
-      $("answers").replaceChildren(...models.map((model) => card(model, context)));
+      const models = await send(question, context);
+      const grid = element("div", undefined, "grid");
+      grid.append(...models.map((model) => card(model, context)));
+      busy.replaceWith(grid);
+      block.removeAttribute("aria-busy");
+      for (const place of grid.querySelectorAll(".text")) showMark(place);
+      for (const old of [...$("answers").children].slice(MOST_SHOWN)) {
+        if (!old.hasAttribute("aria-busy")) old.remove();
+      }
     } catch (error) {
-      $("answers").replaceChildren(); // they belong to another question
+      block.remove();
       $("error").textContent = error.message;
       $("error").hidden = false;
-    } finally {
-      for (const button of buttons) button.disabled = false;
     }
   }
 

@@ -34,6 +34,17 @@ def score(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f}"
 
 
+def num_bytes(value: float | None) -> str:
+    """Return bytes in the largest unit that leaves a number of at least 1."""
+    if value is None:
+        return ABSENT
+    for unit in ("bytes", "KiB", "MiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} GiB"
+
+
 def mebibytes(value: float | None) -> str:
     """Return bytes as MiB."""
     return ABSENT if value is None else f"{value / 2**20:,.1f}"

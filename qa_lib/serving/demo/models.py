@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from qa_lib import serving
@@ -16,8 +15,6 @@ from qa_lib.errors import UserError
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.runs.storage import short_name
 from qa_lib.serving import Answerer
-
-_NUM_TURNS = 3  # the time of one call varies by a tenth and more
 
 
 @dataclass(frozen=True)
@@ -52,24 +49,23 @@ class DemoModel:
 
 
 def ask_all(models: Sequence[DemoModel], question: str, context: str) -> list[dict[str, Any]]:
-    """Ask all models in turns, so that a busy moment of the machine hits all of them.
+    """Ask all models, one after the other.
 
     Returns:
-        A dictionary per model: `name`, `role`, `answers`, and `milliseconds`, the median of its
-        turns.
+        A dictionary per model: `name`, `role`, `answers`, and the `milliseconds` that they took.
 
     Raises:
         DataError: The question or the context is empty.
     """
-    turns = [[model.ask(question, context) for model in models] for _ in range(_NUM_TURNS)]
+    asked = [(model, *model.ask(question, context)) for model in models]
     return [
         {
             "name": model.name,
             "role": model.role,
-            "answers": of_model[0][0],
-            "milliseconds": round(median(milliseconds for _, milliseconds in of_model), 2),
+            "answers": answers,
+            "milliseconds": round(milliseconds, 2),
         }
-        for model, of_model in zip(models, zip(*turns, strict=True), strict=True)
+        for model, answers, milliseconds in asked
     ]
 
 

@@ -52,7 +52,7 @@ def open_server(settings: Settings, make_page: Callable[[Sequence[DemoModel]], s
 
 
 class DemoServer(ThreadingHTTPServer):
-    """Answers the page's requests, one question at a time."""
+    """Answers the page's requests; of several questions the later ones wait."""
 
     daemon_threads = True
 
@@ -87,7 +87,7 @@ class DemoServer(ThreadingHTTPServer):
         return "" if self.server_port == 80 else f":{self.server_port}"
 
     def ask(self, question: str, context: str) -> list[dict[str, Any]]:
-        """Ask every model; one question at a time, so that latencies mean something."""
+        """Ask every model; a question waits for those before, so that latencies mean something."""
         with self.lock:
             return ask_all(self.models, question, context)
 

@@ -13,6 +13,7 @@ import jobs.report
 from qa_lib.errors import ConfigError
 from qa_lib.evaluation import analysis
 from qa_lib.reporting import compare
+from qa_lib.reporting.pages.text import num_bytes
 from qa_lib.runs.result import Evaluated
 from qa_lib.runs.run_folder import RunFolder
 from tests.support.page import Page
@@ -40,8 +41,8 @@ def test_figures_are_those_of_the_runs_and_of_the_paired_test(runs: list[RunFold
     assert f"F1: other is {paired.difference:+.2f} against one" in text
     assert f"p = {paired.p_value:.3g}" in text and paired.p_value < 0.05
     assert "22,566,146" in text and "15,000,002" in text and "30.50" in text
-    assert f"{results[0]['peak_memory_bytes']:,}" in text
-    assert f"{results[0]['eval_peak_memory_bytes']:,}" in text
+    assert num_bytes(results[0]["peak_memory_bytes"]) in text
+    assert num_bytes(results[0]["eval_peak_memory_bytes"]) in text
     # Settings: only what differs.
     assert "model.name" in text and "train.num_workers" not in text
 

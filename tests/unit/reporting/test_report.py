@@ -19,7 +19,7 @@ from qa_lib.errors import ConfigError
 from qa_lib.reporting import charts, layers, pages
 from qa_lib.reporting.content import Figures, leaves
 from qa_lib.reporting.facts import read
-from qa_lib.reporting.pages.text import figure, pieces
+from qa_lib.reporting.pages.text import figure, num_bytes, pieces
 from qa_lib.runs.run_folder import RunFolder
 from tests.support.page import HOSTILE, PLOTLY, Page, number
 from tests.support.report_runs import write_run
@@ -349,3 +349,25 @@ def test_an_excerpt_of_twenty_megabytes_is_short_and_quick():
     assert sum(len(text) for text, _ in parts) < 1_500
     without_spaces = pieces({"context": "x" * 10**7, "char_start": 10**6, "char_end": 10**6 + 1}, 5)
     assert sum(len(text) for text, _ in without_spaces) < 300
+
+
+def test_the_report_is_small_and_its_plotly_is_what_figures_are_written_for(tmp_path: Path):
+    from plotly.offline import get_plotlyjs_version
+
+    assert f"v{get_plotlyjs_version()}\n" in pages.plotly()[:100]
+    assert Path(reporting.write(write_run(tmp_path / "mine", "tune"))).stat().st_size < 1.5e6
+
+
+def test_a_run_that_was_not_evaluated_says_so(tmp_path: Path):
+    run = RunFolder(str(tmp_path / "mine"), "train")
+    (tmp_path / "mine").mkdir()
+    run.write_json("result.json", {"job": "train", "status": "done", "num_questions": 0})
+    assert "mine was not evaluated: its source has no eval split" in page_of(run).text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (12, "12 bytes"), (90_300_000, "86 MiB"), (3_300_000_000, "3.1 GiB")],
+)
+def test_bytes_have_a_unit(value: int | None, text: str):
+    assert num_bytes(value) == text

@@ -237,7 +237,7 @@ def test_an_encoder_is_not_exported(tmp_path: Path):
 
 def test_a_dry_run_says_what_would_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     name = tiny.write_model(tmp_path / "model")
-    flags = ["--model.name", name, "--storage", str(tmp_path / "runs"), "--dry-run"]
+    flags = ["--model.name", name, "--storage", str(tmp_path / "runs"), "--dry-run", "json"]
     flags += ["--data.max-length", "128", "--data.stride", "32"]
     jobs.export.JOB.execute(config.parse("export", flags))
     printed = capsys.readouterr().out

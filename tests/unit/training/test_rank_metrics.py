@@ -24,7 +24,7 @@ def test_windows_per_second_leave_checkpoints_out(tmp_path, monkeypatch):
     metrics.start()
     for step in range(2):
         now[0] += 2.0
-        metrics.note(SimpleNamespace(step=step, num_windows=4), result)
+        metrics.note(SimpleNamespace(step=step, num_windows=4), result, {})
         with metrics.pause():
             now[0] += 50.0
     assert [row["windows_per_s"] for row in metrics._rows] == [2.0, 2.0]

@@ -205,7 +205,7 @@ def test_a_restart_keeps_the_kernels_of_its_checkpoint_where_it_may(
     task = TrainTask(settings, str(tmp_path), PLAN, 2, "cpu", None, 2, {})
     assert kernels_of(find_checkpoint(task, 0), task) is None
     saved = RankCheckpoint(task, engine, 0, Kernels("bf16", "mkl", "batched"))
-    saved.save()
+    saved.save([])
     assert saved.problem == ""
     found = find_checkpoint(task, 0)
     kernels = kernels_of(found, task)
@@ -238,7 +238,7 @@ def test_no_code_runs_whatever_file_of_a_run_folder_is_a_pickle(trained, run, tm
     run.append_metrics({"step": 1, "loss": 1.0})
     run.flush_metrics()
     saved = RankCheckpoint(task, engine, 0, Kernels("fp32"))
-    saved.save()
+    saved.save([])
     saved.write_ledger()
     engine.model.save_pretrained(run.url("model"))
     proof = tmp_path / "proof"

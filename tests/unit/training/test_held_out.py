@@ -1,0 +1,64 @@
+"""What evaluations on the way decide: which is the best, and when training ends."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from qa_lib import config
+from qa_lib.errors import CheckpointError, ConfigError
+from qa_lib.runs.checkpoints import Checkpoint
+from qa_lib.runs.folder import Folder
+from qa_lib.training.best import EVALUATIONS, check_best
+from qa_lib.training.held_out import HeldOut
+
+
+def checkpoint_of(*is_best: bool) -> Checkpoint:
+    entries = [
+        {"step": 10 * (number + 1), "f1": 50.0, "em": 40.0, "best": best}
+        for number, best in enumerate(is_best)
+    ]
+    return Checkpoint(10 * len(is_best), "checkpoints/x", {EVALUATIONS: entries}, ())
+
+
+def held_out(tmp_path, *is_best: bool, patience: int | None = 2) -> HeldOut:
+    train = SimpleNamespace(evaluate_every=10, patience=patience)
+    settings = SimpleNamespace(train=train)
+    task = SimpleNamespace(
+        settings=settings, run_path=str(tmp_path), judge=None, held_out=None, last_step=100
+    )
+    found = HeldOut(task, SimpleNamespace(step_number=30), None, lambda *_: None)
+    found.restore(checkpoint_of(*is_best))
+    return found
+
+
+def test_patience_counts_from_the_best_evaluation(tmp_path):
+    assert not held_out(tmp_path, True).is_over
+    assert not held_out(tmp_path, True, False, True, False).is_over
+    assert held_out(tmp_path, True, True, False, False).is_over
+    assert not held_out(tmp_path, True, False, False, False, patience=None).is_over
+    assert not held_out(tmp_path).is_over
+
+
+def test_the_result_names_the_best_step_and_an_early_end(tmp_path):
+    facts = held_out(tmp_path, True, True, False).facts()
+    assert (facts["best_step"], facts["num_evaluations"], facts["stopped_early"]) == (20, 3, True)
+    assert held_out(tmp_path).facts() == {}
+
+
+def test_a_missing_best_model_is_named_before_a_resumed_run_starts(tmp_path):
+    (tmp_path / "best/step-000000020").mkdir(parents=True)
+    check_best(Folder(str(tmp_path)), checkpoint_of(True, True, False))
+    with pytest.raises(CheckpointError, match="step-000000010, the best model so far, is missing"):
+        check_best(Folder(str(tmp_path)), checkpoint_of(True, False))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--train.evaluate-every 5", "set data.holdout_articles, such as 0.05"),
+        ("--train.patience 2", "train.patience needs train.evaluate_every"),
+    ],
+)
+def test_what_an_evaluation_needs_is_named(flags, message):
+    with pytest.raises(ConfigError, match=message):
+        config.parse("train", flags.split())
