@@ -100,9 +100,7 @@ def fine_tune(
         sources=origin,
         match=match if settings.train.teaches_inside else None,
         judge=judge,
-        held_out=None
-        if judge is None
-        else dataset.tokenize(judge.questions.table, settings.model.name, spec, offsets=True),
+        held_out=None if judge is None else _windows(settings, judge.questions, offsets=True),
     )
     started = time.monotonic()
     facts |= _train(task, run, window_set, allocation)
@@ -135,16 +133,20 @@ def _cut(
     """
     train = settings.train
     is_added_to = train.teacher_only_source or (train.teacher and not train.teaches_inside)
-    window_set = dataset.tokenize(
-        questions.table,
-        settings.model.name,
-        windows.WindowSpec(settings.data.max_length, settings.data.stride),
-        offsets=False,
-        storage=None if is_added_to else settings.storage,
-    )
+    storage = None if is_added_to else settings.storage
+    window_set = _windows(settings, questions, offsets=False, storage=storage)
     if unlabelled is None:
         return window_set, {}
     return teacher_only.joined(settings, window_set, len(questions), unlabelled)
+
+
+def _windows(
+    settings: Settings, questions: Questions, *, offsets: bool, storage: str | None = None
+) -> dataset.WindowSet:
+    spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
+    return dataset.tokenize(
+        questions.table, settings.model.name, spec, offsets=offsets, storage=storage
+    )
 
 
 def run_rank(config: dict[str, Any]) -> None:
