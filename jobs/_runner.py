@@ -138,7 +138,9 @@ class Job:
             doctor.require(settings, scores_answers=self.scores_answers)
         if self.scores_answers:
             from qa_lib import training
+            from qa_lib.machines import ray_session
 
+            ray_session.begin_ray()
             training.check_inputs(settings)
         if settings.seeds > 1:
             print(_seeds.run_all(settings, self.name, self._run_in_folder))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
 import sys
+import threading
 from typing import Any
 
 from qa_lib.errors import ConfigError, ResourceError
@@ -21,6 +23,55 @@ LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 Ray does so by itself on macOS and Windows; on Linux it listens on all interfaces, unguarded.
 """
 
+class _EarlyStart(threading.Thread):
+    """A start of a local Ray beside what the command does meanwhile.
+
+    The thread lives as long as the process: when it ends, Linux ends what it has started.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="start of Ray", daemon=True)
+        self._done = threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Start Ray, and stay."""
+        try:
+            _start(None)
+        except BaseException as error:
+            self._error = error
+        self._done.set()
+        threading.Event().wait()
+
+    def wait(self) -> BaseException | None:
+        """Wait until Ray has started, and return why it has not."""
+        self._done.wait()
+        return self._error
+
+
+_early: _EarlyStart | None = None
+
+
+def begin_ray() -> None:
+    """Begin to start the Ray of this machine; `start_ray` waits for it and raises its errors.
+
+    Ray's processes take three seconds, in which this one can import torch and read the data.
+    Where RAY_ADDRESS names a cluster, or Ray is there, nothing is begun.
+    """
+    global _early
+    if _early is None and not _is_initialized() and not os.environ.get("RAY_ADDRESS"):
+        import ray  # noqa: F401  # in this thread: another may not find it half imported
+
+        _early = _EarlyStart()
+        _early.start()
+        # A command that fails before it needs Ray: Ray's own end, registered at its import, comes
+        # after this one, and expects that Ray has started.
+        atexit.register(_early.wait)
+
+
+def _is_initialized() -> bool:
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
+
 
 def start_ray(num_cpus: int | None = None) -> None:
     """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
@@ -35,8 +86,17 @@ def start_ray(num_cpus: int | None = None) -> None:
         ConfigError: RAY_ADDRESS is the address of a dashboard.
         ResourceError: No cluster answers there, or Ray cannot start here.
     """
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        return
+    global _early
+    if _early is not None:
+        early, _early = _early, None
+        if (error := early.wait()) is not None:
+            raise error
+    if not _is_initialized():
+        _start(num_cpus)
+    quiet_ray_data()
+
+
+def _start(num_cpus: int | None) -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     if address.startswith(("http://", "https://")):
         raise ConfigError(
@@ -68,7 +128,6 @@ def start_ray(num_cpus: int | None = None) -> None:
         raise ResourceError(f"{problem}: {first_line(error)}", remedy) from None
     if not address:
         _end_at_once()
-    quiet_ray_data()
 
 
 # What workers print goes to Ray's session folder; errors come back as exceptions.
