@@ -16,7 +16,7 @@ from jobs import _preview, _seeds
 from qa_lib import config
 from qa_lib.config import Settings, credentials
 from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
-from qa_lib.machines import lean_imports, limits
+from qa_lib.machines import lean_imports, limits, ray_session
 from qa_lib.runs import stop_signals, storage
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Job:
         """Run the command of this process to its exit code."""
         quiet_libraries()
         lean_imports.collect_rarely()
-        sys.exit(self.exit_code())
+        ray_session.end_process(self.exit_code())
 
     def exit_code(self) -> int:
         """Parse the command line, do the work, and return the exit code."""
@@ -138,7 +138,6 @@ class Job:
             doctor.require(settings, scores_answers=self.scores_answers)
         if self.scores_answers:
             from qa_lib import training
-            from qa_lib.machines import ray_session
 
             ray_session.begin_ray()
             training.check_inputs(settings)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import shutil
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 from qa_lib.errors import ConfigError, ResourceError
 from qa_lib.machines.devices import num_local_cpus
@@ -22,6 +21,7 @@ LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 Ray does so by itself on macOS and Windows; on Linux it listens on all interfaces, unguarded.
 """
+
 
 class _EarlyStart(threading.Thread):
     """A start of a local Ray beside what the command does meanwhile.
@@ -55,18 +55,26 @@ _early: _EarlyStart | None = None
 def begin_ray() -> None:
     """Begin to start the Ray of this machine; `start_ray` waits for it and raises its errors.
 
-    Ray's processes take three seconds, in which this one can import torch and read the data.
-    Where RAY_ADDRESS names a cluster, or Ray is there, nothing is begun.
+    Ray's processes take three seconds, in which this one can import torch and read the data. End
+    the process with `end_process`. Where RAY_ADDRESS names a cluster, or Ray is there, nothing is
+    begun, nor where processes outlive what started them: only Linux ends them.
     """
     global _early
-    if _early is None and not _is_initialized() and not os.environ.get("RAY_ADDRESS"):
-        import ray  # noqa: F401  # in this thread: another may not find it half imported
+    if _early or _is_initialized() or os.environ.get("RAY_ADDRESS") or sys.platform != "linux":
+        return
+    import ray  # noqa: F401  # in this thread: another may not find it half imported
 
-        _early = _EarlyStart()
-        _early.start()
-        # A command that fails before it needs Ray: Ray's own end, registered at its import, comes
-        # after this one, and expects that Ray has started.
-        atexit.register(_early.wait)
+    _early = _EarlyStart()
+    _early.start()
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process; without waiting for a Ray that has begun to start and that nobody needs."""
+    if _early is None:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _is_initialized() -> bool:

@@ -31,17 +31,22 @@ raise SystemExit(exit_code_of)
 FAIL = """
 from jobs._runner import exit_code
 from qa_lib.errors import DataError
-from qa_lib.machines.ray_session import begin_ray
+from qa_lib.machines.ray_session import begin_ray, end_process
 
 def fail():
     begin_ray()
+    import ray
+    while ray._private.worker._global_node is None:  # until the first of its processes run
+        pass
     raise DataError("no rows", "Add some.")
 
-raise SystemExit(exit_code(fail))
+end_process(exit_code(fail))
 """
 
 
-def start(code: str = START.replace("{begins}", "False"), **variables: str) -> subprocess.CompletedProcess[str]:
+def start(
+    code: str = START.replace("{begins}", "False"), **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -78,16 +83,17 @@ def test_a_start_that_was_begun_is_the_one_that_is_used():
     assert done.stdout.split()[1] == "1" and "Traceback" not in done.stderr
 
 
-def test_a_command_that_fails_while_ray_starts_leaves_none_behind():
+def test_a_command_that_fails_while_ray_starts_ends_what_has_started():
     with tempfile.TemporaryDirectory() as folder:  # short: Ray makes sockets in it
         done = start(FAIL, RAY_TMPDIR=folder)
-        assert list(Path(folder, "ray").glob("session_2*/logs/raylet.out")), "Ray has started"
-    assert (done.returncode, done.stderr) == (2, "error: no rows\n  Add some.\n")
-    assert [
-        command
-        for process in psutil.process_iter(["cmdline"])
-        if folder in (command := " ".join(process.info["cmdline"] or ()))
-    ] == []
+        assert (done.returncode, done.stderr) == (2, "error: no rows\n  Add some.\n")
+        assert list(Path(folder, "ray").glob("session_2*/logs/gcs_server.out")), "it had begun"
+        started = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if folder in " ".join(process.info["cmdline"] or ())
+        ]
+        assert psutil.wait_procs(started, timeout=30)[1] == []
 
 
 def test_a_full_disk_is_refused_before_ray_waits_for_it(tmp_path: Path):
