@@ -96,7 +96,8 @@ class Job:
         """Run the command of this process to its exit code."""
         quiet_libraries()
         lean_imports.collect_rarely()
-        ray_session.end_process(self.exit_code())
+        code = exit_code(lambda: self.execute(self.parse(), owns_process=True))
+        ray_session.end_process(code)
 
     def exit_code(self) -> int:
         """Parse the command line, do the work, and return the exit code."""
@@ -117,8 +118,14 @@ class Job:
             positional=self.positional,
         )
 
-    def execute(self, settings: Settings) -> None:
-        """Do the work that the settings ask for, or print what it would be."""
+    def execute(self, settings: Settings, *, owns_process: bool = False) -> None:
+        """Do the work that the settings ask for, or print what it would be.
+
+        Args:
+            settings: What to do.
+            owns_process: Whether the process ends with the job: Ray may then begin to start before
+                it is certain that it is needed.
+        """
         lean_imports.spare_pandas()
         settings = self._with_newest_run(settings)
         if self.complete is not None:
@@ -139,7 +146,8 @@ class Job:
         if self.scores_answers:
             from qa_lib import training
 
-            ray_session.begin_ray()
+            if owns_process:
+                ray_session.begin_ray()
             training.check_inputs(settings)
         if settings.seeds > 1:
             print(_seeds.run_all(settings, self.name, self._run_in_folder))
