@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from qa_lib.machines.ray_session import LOOPBACK_ONLY
 
 _ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
+_PORTS = (21000, 32000)  # below those that Linux gives to connections
 _READY_S = 60.0
 _POLL_S = 0.25
 _STOP_S = 5.0
@@ -169,6 +171,8 @@ class LoopbackCluster:
                 f"--dashboard-agent-grpc-port={grpc}",
                 f"--metrics-export-port={metrics}",
                 f"--runtime-env-agent-port={runtime}",
+                # Linux chooses: by default all nodes here take those of workers from 10002 on.
+                *("--min-worker-port=0", "--max-worker-port=0"),
                 *options,
             ],
             stdout=log,
@@ -205,12 +209,14 @@ class LoopbackCluster:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return distinct ports that are free now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind((HOST, 0))
-        return [sock.getsockname()[1] for sock in sockets]
+    """Return distinct ports that are free now, and that no system gives to a connection."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.SystemRandom().randrange(*_PORTS)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind((HOST, port))
+            found.add(port)
+    return list(found)
 
 
 def main() -> None:

@@ -1,13 +1,19 @@
-"""What --dry-run prints: a page for people; `--dry-run json` prints every setting and figure."""
+"""What --dry-run prints: a page for people, every setting and figure for scripts."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
 
 MORE = "--dry-run json prints every setting and figure"
+
+
+def is_page(settings: Settings) -> bool:
+    """Say whether to print a page: scripts that read what --dry-run prints have no terminal."""
+    return settings.dry_run == "page" or (settings.dry_run is True and sys.stdout.isatty())
 
 
 def page(settings: Settings, job: str, plan: dict[str, Any]) -> str:
@@ -21,7 +27,8 @@ def page(settings: Settings, job: str, plan: dict[str, Any]) -> str:
     plan = dict(plan)
     lines = [("job", f"{job}, recipe {settings.recipe}, model {settings.model.name}")]
     lines += [(name, text) for name, write in _LINES if (text := write(settings, plan))]
-    lines += [(name.replace("_", " "), _text(value)) for name, value in plan.items() if value]
+    rest = {name: value for name, value in plan.items() if value and name != "device"}
+    lines += [(name.replace("_", " "), _text(value)) for name, value in rest.items()]
     width = max(len(name) for name, _ in lines) + 2
     return "\n".join([*(f"{name:<{width}}{text}" for name, text in lines), "", MORE])
 
@@ -70,7 +77,7 @@ def _workers(settings: Settings, plan: dict[str, Any]) -> str:
         return ""
     plan.pop("cpus_per_worker", None)
     return (
-        f"{plan.pop('world_size')} on {plan.pop('device')}, ZeRO {settings.train.zero_stage}, "
+        f"{plan.pop('world_size')} on {plan['device']}, ZeRO {settings.train.zero_stage}, "
         f"{plan.pop('precision')}, micro-batch {plan.pop('micro_batch')}"
     )
 
@@ -88,20 +95,20 @@ def _memory(settings: Settings, plan: dict[str, Any]) -> str:
 def _time(settings: Settings, plan: dict[str, Any]) -> str:
     if "estimated_train_seconds" not in plan:
         return ""
-    on_gpu = settings.cluster.gpu != "none" and settings.train.device != "cpu"
-    how = "by arithmetic" if on_gpu else "by steps taken here"
-    return (
-        f"{duration(plan['estimated_train_seconds'])} of training, {how}; start and scoring extra"
-    )
+    how = "by steps taken here" if plan["device"] == "cpu" else "by arithmetic"
+    extra = "start, teacher and scoring" if settings.train.teacher else "start and scoring"
+    seeds = f", for each of {settings.seeds} seeds" if settings.seeds > 1 else ""
+    took = duration(plan["estimated_train_seconds"])
+    return f"{took} of training{seeds}, {how}; {extra} extra"
 
 
 def _cost(settings: Settings, plan: dict[str, Any]) -> str:
     seconds = plan.pop("estimated_train_seconds", None)
-    if seconds is None or settings.cluster.gpu == "none" or settings.train.device == "cpu":
+    if seconds is None or settings.cluster.gpu == "none" or plan["device"] == "cpu":
         return ""
     from cluster.submit import cost
 
-    return cost(settings, seconds / 3600).removeprefix("cost ")
+    return cost(settings, settings.seeds * seconds / 3600).removeprefix("cost ")
 
 
 _LINES = (

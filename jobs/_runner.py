@@ -101,7 +101,14 @@ class Job:
 
     def exit_code(self) -> int:
         """Parse the command line, do the work, and return the exit code."""
-        return exit_code(lambda: self.execute(self.parse()))
+        return exit_code(self._obey)
+
+    def _obey(self) -> None:
+        settings = self.parse()
+        # Every recipe names a model: only who names one in the command means it.
+        if not config.is_given("model.name", positional=self.positional):
+            settings = self._with_newest_run(settings)
+        self.execute(settings)
 
     def parse(self, argv: Sequence[str] | None = None) -> Settings:
         """Return the settings of a command line, by default of this process.
@@ -127,7 +134,6 @@ class Job:
                 it is certain that it is needed.
         """
         lean_imports.spare_pandas()
-        settings = self._with_newest_run(settings)
         if self.complete is not None:
             settings = self.complete(settings)
         if settings.seeds > 1 and not self.scores_answers:
@@ -178,8 +184,8 @@ class Job:
             _seeds.settings_of(settings, self.name)
         elif self.has_run_folder:
             RunFolder.check(settings, self.name)
-        as_json = settings.dry_run == "json"
-        if as_json:
+        is_page = _preview.is_page(settings)
+        if not is_page:
             print(settings.to_yaml())
         checked: dict[str, Any] = {}
         if self.scores_answers:
@@ -191,9 +197,9 @@ class Job:
             if not isinstance(described, str):
                 described |= checked
                 described = (
-                    to_json(described, indent=2)
-                    if as_json
-                    else _preview.page(settings, self.name, described)
+                    _preview.page(settings, self.name, described)
+                    if is_page
+                    else to_json(described, indent=2)
                 )
             print(described)
 

@@ -63,7 +63,7 @@ def find_scorer(name: str) -> Scorer:
         sys.path.insert(0, os.getcwd())  # `qa` starts elsewhere than `python -m` does
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise AdjustError(
             f"--adjust.importance {name}: {module_name} cannot be imported "
             f"({type(error).__name__}: {error}).",
@@ -90,16 +90,18 @@ def scores_by(name: str, units: Units) -> torch.Tensor:
         found: Any = find_scorer(name)(units)
     except AdjustError:
         raise
-    except Exception as error:  # whatever the user's function raises
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
         raise AdjustError(
             f"--adjust.importance {name} failed on {units.name}: {type(error).__name__}: {error}.",
             "The guide has a function that works (docs/guide/adjust.md).",
         ) from error
     shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-    if not isinstance(shape, tuple) or len(shape) not in (1, 2) or shape[-1] != units.num_units:
+    num_units = units.num_units
+    fits = isinstance(shape, tuple) and (shape == (num_units,) or shape[1:] == (num_units,))
+    if not fits or 0 in shape:
         raise AdjustError(
             f"--adjust.importance {name} returned {shape} for {units.name}, not a tensor of shape "
-            f"({units.num_units},) or (windows, {units.num_units}).",
+            f"({num_units},) or (windows, {num_units}).",
             "Return a score for each unit, or signed effects by window.",
         )
     found = found.detach().double().cpu()
@@ -124,7 +126,7 @@ def declare_families(path: str | None) -> None:
         raise AdjustError(f"--adjust.families {path}: there is no such file.", remedy)
     try:
         declared = runpy.run_path(path).get("FAMILIES")
-    except Exception as error:  # whatever the user's file raises
+    except (Exception, SystemExit) as error:  # whatever the user's file raises
         raise AdjustError(
             f"--adjust.families {path} failed: {type(error).__name__}: {error}.", remedy
         ) from error

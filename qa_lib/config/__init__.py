@@ -8,7 +8,7 @@ Precedence: defaults < recipe < flags. Every problem is reported at once, as one
 from __future__ import annotations
 
 from qa_lib.config.adjusting import AdjustSettings, ImportanceMethod
-from qa_lib.config.cli import parse
+from qa_lib.config.cli import is_given, parse
 from qa_lib.config.data import DataSettings, ModelSettings
 from qa_lib.config.recipes import RECIPES_FOLDER, recipe_names
 from qa_lib.config.schema import Settings
@@ -42,6 +42,7 @@ __all__ = [
     "Settings",
     "SpaceSettings",
     "TrainSettings",
+    "is_given",
     "parse",
     "recipe_names",
 ]

@@ -46,10 +46,7 @@ def parse(
         ConfigError: With everything that is wrong in flags, recipe and their combination.
         SystemExit: With code 0, after ``--help``.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if positional and argv and not argv[0].startswith("-"):
-        argv.insert(0, positional)
-    given, stray, problems = _read_flags(argv)
+    given, stray, problems = _read_flags(_words(argv, positional))
     _refuse_secrets([(key, f"--{key.replace('_', '-')}", value) for key, value in given.items()])
     _refuse_secrets([("", "the command line", [*stray, *problems])])
     name = given.setdefault("recipe", Settings.model_fields["recipe"].default)
@@ -74,6 +71,24 @@ def parse(
     if settings is None or problems:
         raise _as_error(job, problems)
     return settings
+
+
+def is_given(key: str, argv: Sequence[str] | None = None, positional: str | None = None) -> bool:
+    """Say whether a command line sets a setting itself, whatever the recipe does.
+
+    Args:
+        key: Dotted name, such as "model.name".
+        argv: As of `parse`.
+        positional: As of `parse`.
+    """
+    return key in _read_flags(_words(argv, positional))[0]
+
+
+def _words(argv: Sequence[str] | None, positional: str | None) -> list[str]:
+    words = list(sys.argv[1:] if argv is None else argv)
+    if positional and words and not words[0].startswith("-"):
+        words.insert(0, positional)
+    return words
 
 
 def _refuse_secrets(values: list[tuple[str, str, Any]]) -> None:

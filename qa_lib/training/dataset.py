@@ -136,7 +136,7 @@ def _mapped(function: Any, blocks: list[pa.Table], arguments: dict[str, Any]) ->
     """Return a dataset of a function's results on blocks, in the order of the blocks."""
     import ray
 
-    dataset = ray.data.from_arrow(blocks)
+    dataset = ray.data.from_blocks(blocks)  # `from_arrow` looks at each in a task of a whole CPU
     # Another order of blocks would change the window indices.
     dataset.context.execution_options.preserve_order = True
     return dataset.map_batches(

@@ -75,9 +75,9 @@ class PlannedData(DataConfig):
 
         num_steps = steps_per_task(self.plan, world_size)
         num_stretches = max(1, -(-len(steps) // num_steps))
-        # A block each, in memory: to read them from `ray.data.range` takes a whole CPU, which the
-        # nodes of an elastic group may not have left.
-        dataset = ray.data.from_arrow(
+        # A block each, in memory. `range` reads, and `from_arrow` looks at every block, in tasks of
+        # a whole CPU: the nodes of a group may not have it left, and the ranks would wait for ever.
+        dataset = ray.data.from_blocks(
             [pa.table({"id": [number]}) for number in range(num_stretches)]
         )
         dataset.context.execution_options.preserve_order = True

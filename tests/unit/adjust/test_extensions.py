@@ -60,6 +60,11 @@ def test_the_guides_family_is_cut_and_proved():
         ("import torch\ndef score(units): return torch.ones(3)", r"returned \(3,\) for hidden"),
         ("import torch\ndef score(units): return torch.full((units.num_units,), float('nan'))",
          "not finite"),
+        ("import torch\ndef score(units): return torch.ones(0, units.num_units)",
+         r"returned \(0, "),
+        ("import torch\ndef score(units): return torch.ones(1, 1, units.num_units)",
+         r"returned \(1, 1, "),
+        ("raise SystemExit(0)", "cannot be imported .SystemExit"),
         ("def score(units): return units.absent", "failed on hidden: AttributeError"),
     ],
 )  # fmt: skip
@@ -84,6 +89,8 @@ def test_a_module_that_is_nowhere_is_named():
     [
         (None, "there is no such file"),
         ("1 / 0", "failed: ZeroDivisionError"),
+        ("FAMILIES = {", "failed: SyntaxError"),
+        ("raise SystemExit(0)", "failed: SystemExit"),
         ("families = {}", "declares no FAMILIES"),
         ("FAMILIES = {'mine': 1}", "'mine' is no Family"),
         ("from qa_lib.adjust import FAMILIES", "which is built in"),

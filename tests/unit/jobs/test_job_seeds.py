@@ -45,7 +45,8 @@ def test_every_seed_is_a_run_of_its_own(tmp_path, capsys):
     assert runs == [f"train-quickstart-{name}" for name in names]
     run = RunFolder(str(tmp_path / runs[1]), "train")
     assert "seed: 8" in run.read_text("config.yaml") and "seeds" not in run.read_text("config.yaml")
-    assert capsys.readouterr().out.splitlines()[3].split()[:2] == ["mean", "77.50"]
+    first, _, _ = capsys.readouterr().out.partition("seed 0 of")
+    assert ["mean", "77.50"] in [line.split()[:2] for line in first.splitlines()]
 
 
 def test_a_series_goes_on_where_it_was_stopped(tmp_path, capsys):
@@ -53,11 +54,24 @@ def test_a_series_goes_on_where_it_was_stopped(tmp_path, capsys):
     flags = ["--seeds", "3", "--run-name", "mine"]
     with pytest.raises(ConfigError, match="The power went"):
         execute(tmp_path, *flags)
+    said = capsys.readouterr().err
+    assert "1 of 3 seeds are done" in said and "--run-name mine --resume" in said
     FAILS.clear()
     RAN.clear()
     execute(tmp_path, *flags, "--resume")
     assert RAN == [1, 2]
-    assert capsys.readouterr().out.splitlines()[1].split()[1] == "70.00"
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[1] for row in table if row[0] in "012"] == ["70.00", "71.00", "72.00"]
+
+
+def test_a_series_goes_on_with_the_settings_that_it_began_with(tmp_path):
+    execute(tmp_path, "--seeds", "2", "--run-name", "mine")
+    RAN.clear()
+    with pytest.raises(ConfigError, match="mine-seed-0 is done, with other settings: --train.epoc"):
+        execute(tmp_path, "--seeds", "3", "--run-name", "mine", "--resume", "--train.epochs", "2")
+    assert not RAN
+    execute(tmp_path, "--seeds", "3", "--run-name", "mine", "--resume", "--train.max-failures", "1")
+    assert RAN == [2]
 
 
 def test_a_taken_name_is_refused_before_any_run(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from jobs import evaluate
 from jobs._runner import Job
 from qa_lib import config
-from qa_lib.config import Settings
 
 SEEN: list[str] = []
 JOB = Job(
@@ -39,23 +39,32 @@ def storage(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings_of(storage: Path, *flags: str) -> Settings:
-    return config.parse("demo", ["--storage", str(storage), *flags])
+@pytest.fixture
+def command(monkeypatch):
+    """Do what a command of the job does."""
+
+    def command(storage: Path, *flags: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["demo", "--storage", str(storage), *flags])
+        assert JOB.exit_code() == 0
+
+    return command
 
 
-def test_the_newest_finished_run_of_a_fitting_job_is_taken_and_named(storage, capsys):
-    JOB.execute(settings_of(storage))
+def test_the_newest_finished_run_of_a_fitting_job_is_taken_and_named(storage, command, capsys):
+    command(storage)
     assert SEEN == [str(storage / "newest")]
     assert f"the newest is {storage / 'newest'}" in capsys.readouterr().err
 
 
-def test_a_named_model_stays(storage, capsys):
-    JOB.execute(settings_of(storage, "--model.name", "runs/mine"))
-    JOB.execute(settings_of(storage / "cache"))  # there is no run to take
-    assert SEEN == ["runs/mine", "embedded"]
+def test_a_named_model_stays(storage, command, capsys):
+    command(storage, "--model.name", "runs/mine")
+    command(storage, "--model.name", "embedded")
+    command(storage / "cache")  # there is no run to take
+    assert SEEN == ["runs/mine", "embedded", "embedded"]
     assert not capsys.readouterr().err
 
 
 def test_a_predictions_file_needs_no_run(storage):
-    settings = settings_of(storage, "--predictions", "mine.json")
+    flags = ["--storage", str(storage), "--predictions", "mine.json"]
+    settings = config.parse("evaluate", flags)
     assert evaluate.JOB._with_newest_run(settings) is settings

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 
@@ -14,7 +18,9 @@ SHORT = """--data.train-limit 40 --data.eval-limit 12 --data.max-length 64 --dat
 
 
 def test_a_page_says_rows_steps_memory_and_time(tmp_path, capsys):
-    train.JOB.execute(config.parse("train", [*SHORT, "--storage", str(tmp_path), "--dry-run"]))
+    train.JOB.execute(
+        config.parse("train", [*SHORT, "--storage", str(tmp_path), "--dry-run", "page"])
+    )
     page = capsys.readouterr().out
     lines = {line.split()[0]: line for line in page.splitlines() if line}
     assert "40 to train on, 12 to score" in lines["questions"]
@@ -24,24 +30,40 @@ def test_a_page_says_rows_steps_memory_and_time(tmp_path, capsys):
     assert "{" not in page and not list(tmp_path.iterdir())
 
 
-def test_json_holds_every_setting_and_figure(tmp_path, capsys):
-    flags = [*SHORT, "--storage", str(tmp_path), "--dry-run", "json"]
-    train.JOB.execute(config.parse("train", flags))
+@pytest.mark.parametrize("flags", [["--dry-run", "json"], ["--dry-run"]])
+def test_scripts_get_every_setting_and_figure(tmp_path, capsys, flags):
+    train.JOB.execute(config.parse("train", [*SHORT, "--storage", str(tmp_path), *flags]))
     settings, _, plan = capsys.readouterr().out.rpartition("\n\n")
     assert "train_limit: 40" in settings
     assert json.loads(plan)["steps"] == 4
 
 
 def test_a_gpu_has_a_cost():
-    settings = config.parse("train", ["--cluster.gpu", "T4"])
-    page = _preview.page(settings, "train", {"estimated_train_seconds": 7200})
-    assert "2.0 hours of training, by arithmetic" in page
+    settings = config.parse("train", ["--cluster.gpu", "T4", "--seeds", "2"])
+    page = _preview.page(settings, "train", {"estimated_train_seconds": 7200, "device": "cuda"})
+    assert "2.0 hours of training, for each of 2 seeds, by arithmetic" in page
     assert "on demand" in page
+
+
+def test_a_terminal_gets_the_page():
+    """As `qa train --dry-run` by a person; the settings are enough to end before any model."""
+    controller, terminal = pty.openpty()
+    script = "import sys; from qa_lib import config; from jobs import _preview; print("
+    script += "_preview.is_page(config.parse('train', ['--dry-run'])))"
+    subprocess.run([sys.executable, "-c", script], stdout=terminal, check=True)
+    os.close(terminal)
+    with open(controller, "rb") as shown:
+        assert shown.readline().strip() == b"True"
 
 
 @pytest.mark.parametrize(
     ("flags", "value"),
-    [(["--dry-run"], True), (["--dry-run", "json"], "json"), (["--dry-run=false"], False)],
+    [
+        (["--dry-run"], True),
+        (["--dry-run", "json"], "json"),
+        (["--dry-run", "page"], "page"),
+        (["--dry-run=false"], False),
+    ],
 )
 def test_dry_run_takes_a_word(flags, value):
     assert config.parse("train", flags).dry_run == value
