@@ -86,7 +86,7 @@ class PlannedData(DataConfig):
         # MB for an epoch of SQuAD, and the object store can spill.
         dataset.context.set_config("backpressure_policies.enabled", [])
         return dataset.map_batches(
-            gather_stretch,  # type: ignore[arg-type]
+            gather_stretch,
             fn_kwargs={
                 "plan": plan,
                 "share": (rank, world_size, self.micro_batch),
