@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import shutil
@@ -121,6 +122,7 @@ def _start(num_cpus: int | None) -> None:
     if not address:
         # Where Ray was imported earlier, it has not seen the environment.
         ray_constants.ENABLE_RAY_CLUSTER = os.environ[LOOPBACK_ONLY] != "0"
+        _take_any_agent_port()
     try:
         # A stop signal to the command's process group is for this process only: it stops the
         # workers itself.
@@ -175,6 +177,19 @@ def _check_room() -> None:
             f"{_MIN_FREE_BYTES / 2**20:.0f}.",
             "Free some, or let RAY_TMPDIR name a folder on a larger disk.",
         )
+
+
+def _take_any_agent_port() -> None:
+    """Let Ray's agent listen on a free port; `ray.init` has no argument for it.
+
+    Its fixed one is taken where another Ray runs here, and the start waits 3.4 s for it in vain.
+    """
+    from ray._private.parameter import RayParams
+
+    init: Any = RayParams.__init__
+    names = list(inspect.signature(init).parameters)[-len(init.__defaults__) :]
+    defaults = dict(zip(names, init.__defaults__, strict=True))
+    init.__defaults__ = (*(defaults | {"dashboard_agent_listen_port": 0}).values(),)
 
 
 def _end_at_once() -> None:
