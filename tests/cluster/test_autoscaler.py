@@ -59,4 +59,7 @@ def test_workers_come_are_replaced_and_go(tmp_path: Path):
         result = json.loads((tmp_path / "trained" / "result.json").read_text())
         assert (result["status"], result["steps"], result["world_size"]) == ("done", NUM_STEPS, 2)
         assert ranks[0] not in cluster.workers()
-        wait(lambda: cluster.workers() == {} and cluster.num_alive() == 1, None, 90)
+        try:
+            wait(lambda: cluster.workers() == {} and cluster.num_alive() == 1, None, 90)
+        except AssertionError:
+            pytest.fail(f"{cluster.workers()} stay:\n{cluster.said()}")
