@@ -71,11 +71,20 @@ def training_workers() -> list[psutil.Process]:
     return [each for each in own if "RayTrainWorker" in "".join(each.cmdline()[:1])]
 
 
+def training_node(cluster: LoopbackCluster) -> int:
+    """Return the place of a node with a training worker, not of the head, where the driver is."""
+    for worker in training_workers():
+        started_by = {parent.pid for parent in worker.parents()} & set(cluster.pids[1:])
+        if started_by:
+            return cluster.pids.index(*started_by)
+    return 0  # a group is forming
+
+
 def test_a_group_follows_its_nodes_and_takes_no_step_twice_where_it_was_told(tmp_path: Path):
     metadata = Metadata()
     with (
         metadata.serving(),
-        LoopbackCluster(num_nodes=2, cpus_per_node=2) as cluster,
+        LoopbackCluster(num_nodes=3, cpus_per_node=2) as cluster,
         Driver.started(cluster, tmp_path, "--train.num-workers", "1:2") as driver,
     ):
         driver.steps_on()
@@ -86,7 +95,14 @@ def test_a_group_follows_its_nodes_and_takes_no_step_twice_where_it_was_told(tmp
         driver.steps_on(40)
         assert len(training_workers()) == 2
 
-        cluster.kill_node()
+        drained = training_node(cluster)
+        cluster.drain_node(drained, within_s=40)
+        driver.wait("a group elsewhere", lambda: training_node(cluster) != drained)
+        driver.steps_on(40)
+        assert len(training_workers()) == 2
+        cluster.kill_node(drained)
+
+        cluster.kill_node(training_node(cluster))
         driver.steps_on(40)
         assert len(training_workers()) == 1
 
@@ -101,7 +117,7 @@ def test_a_group_follows_its_nodes_and_takes_no_step_twice_where_it_was_told(tmp
     assert driver.process.returncode == 0, driver.said.read_text()
     result = json.loads((driver.run / "result.json").read_text())
     assert (result["status"], result["steps"]) == ("done", NUM_STEPS)
-    assert (result["world_size"], result["num_regroups"]) == (1, 3)
+    assert (result["world_size"], result["num_regroups"]) == (1, 4)
     rows = driver.rows()
     assert len({row["step"] for row in rows}) == NUM_STEPS
     # Only the node that was killed without a notice cost steps: once, and in one piece.
