@@ -25,6 +25,7 @@ import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from cluster import tokens
 from qa_lib.machines.ray_session import LOOPBACK_ONLY
@@ -36,6 +37,13 @@ _READY_S = 60.0
 _POLL_S = 0.25
 _STOP_S = 5.0
 _OBJECT_STORE_BYTES = 300 * 2**20
+
+
+class _Node(NamedTuple):
+    """A node's `ray start`, and the folder of its Ray."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
 
 
 class LoopbackCluster:
@@ -57,7 +65,7 @@ class LoopbackCluster:
         self.num_nodes, self.cpus_per_node = num_nodes, cpus_per_node
         ports = _free_ports(2)
         self.gcs, self.dashboard = f"{HOST}:{ports[0]}", f"http://{HOST}:{ports[1]}"
-        self._nodes: list[subprocess.Popen[bytes]] = []
+        self._nodes: list[_Node] = []
         self._num_started = 0
         self._stack = ExitStack()
 
@@ -99,13 +107,13 @@ class LoopbackCluster:
 
     def stop(self) -> None:
         """Stop the nodes that this object started, the head last."""
-        for node in reversed(self._nodes):
+        for process, _ in reversed(self._nodes):
             # `ray start` leads its own process group: raylet, workers, dashboard.
             for number in (signal.SIGTERM, signal.SIGKILL):
                 with suppress(ProcessLookupError):
-                    os.killpg(node.pid, number)
+                    os.killpg(process.pid, number)
                 with suppress(subprocess.TimeoutExpired):
-                    node.wait(_STOP_S)
+                    process.wait(_STOP_S)
         self._nodes.clear()
         self._stack.close()
 
@@ -116,8 +124,8 @@ class LoopbackCluster:
             f"--port={port}",
             f"--dashboard-host={HOST}",
             f"--dashboard-port={dashboard}",
-            f"--temp-dir={self.folder}/head",
             *options,
+            folder="head",
             **variables,
         )
         self._wait(1)
@@ -132,20 +140,42 @@ class LoopbackCluster:
         self._start_worker(**variables)
         self._wait(num_alive + 1)
 
-    def kill_node(self) -> None:
-        """Kill the newest worker with all its processes, and wait until the cluster has noticed."""
-        num_alive, node = self.num_alive(), self._nodes.pop()
-        os.killpg(node.pid, signal.SIGKILL)
-        node.wait()
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the nodes' processes, the head's first; all others descend from them."""
+        return [process.pid for process, _ in self._nodes]
+
+    def kill_node(self, number: int = -1) -> None:
+        """Kill a node with all its processes, and wait until the cluster has noticed.
+
+        Args:
+            number: Its place in `pids`; by default the newest worker.
+        """
+        num_alive, (process, _) = self.num_alive(), self._nodes.pop(number)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         deadline = time.monotonic() + _READY_S
         while self.num_alive() >= num_alive and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
-    def _start_worker(self, **variables: str) -> None:
-        folder = f"{self.folder}/node{self._num_started}"
-        self._start(f"--address={self.gcs}", f"--temp-dir={folder}", **variables)
+    def drain_node(self, number: int, within_s: int) -> None:
+        """Tell Ray that a worker node will go, as an operator or an autoscaler does.
 
-    def _start(self, *options: str, **variables: str) -> None:
+        Args:
+            number: Its place in `pids`.
+            within_s: Seconds after which it goes: `kill_node` is the caller's.
+        """
+        (noted,) = self._nodes[number].folder.glob("session_2*/metrics_agent_port_*")
+        command = f"""{sys.executable} -m ray.scripts.scripts drain-node --address {self.gcs}
+            --node-id {noted.name.rpartition("_")[2]} --reason DRAIN_NODE_REASON_PREEMPTION
+            --reason-message told --deadline-remaining-seconds {within_s}"""
+        subprocess.run(command.split(), env=os.environ | self.environment, check=True)
+
+    def _start_worker(self, **variables: str) -> None:
+        folder = f"node{self._num_started}"
+        self._start(f"--address={self.gcs}", folder=folder, **variables)
+
+    def _start(self, *options: str, folder: str, **variables: str) -> None:
         listen, grpc, metrics, runtime = _free_ports(4)
         log = self._stack.enter_context(open(self.folder / f"node{self._num_started}.log", "wb"))
         self._num_started += 1
@@ -160,12 +190,13 @@ class LoopbackCluster:
         }
         environment.pop("RAY_ADDRESS", None)
         environment.pop(LOOPBACK_ONLY, None)  # with it, `ray start` refuses a second node
-        node = subprocess.Popen(
+        process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "cluster.loopback_node"),
                 *("start", "--block", "--disable-usage-stats"),
                 f"--node-ip-address={HOST}",
                 f"--num-cpus={self.cpus_per_node:g}",
+                f"--temp-dir={self.folder / folder}",
                 f"--object-store-memory={_OBJECT_STORE_BYTES}",
                 f"--dashboard-agent-listen-port={listen}",
                 f"--dashboard-agent-grpc-port={grpc}",
@@ -181,13 +212,13 @@ class LoopbackCluster:
             start_new_session=True,
             cwd=_ROOT,
         )
-        self._nodes.append(node)
+        self._nodes.append(_Node(process, self.folder / folder))
 
     def _wait(self, num_nodes: int) -> None:
         """Wait until the dashboard counts this many nodes alive."""
         deadline = time.monotonic() + _READY_S
         while self.num_alive() < num_nodes:
-            ended = [node for node in self._nodes if node.poll() is not None]
+            ended = [node for node in self._nodes if node.process.poll() is not None]
             if ended or time.monotonic() > deadline:
                 number = self._nodes.index(ended[0]) if ended else len(self._nodes) - 1
                 text = (self.folder / f"node{number}.log").read_text(errors="replace")

@@ -19,7 +19,13 @@ set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?is not set: send this with sbatch}"
 
 # Jobs that share a node need ports and tokens of their own.
-export PORT=$((20000 + SLURM_JOB_ID % 1000 * 20))
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${hosts%%$'\n'*}
+# Below those that Linux gives to connections; the next twenty where this job's are in use.
+for ((slot = SLURM_JOB_ID % 600; ; slot = (slot + 1) % 600)); do
+    export PORT=$((20000 + slot * 20))
+    (exec 3<>"/dev/tcp/$head/$PORT") 2>/dev/null || break
+done
 export NUM_CPUS=${SLURM_CPUS_PER_TASK:-} NUM_GPUS=${SLURM_GPUS_ON_NODE:-0}
 export RAY_AUTH_TOKEN_PATH=$HOME/.ray/slurm-$SLURM_JOB_ID
 rm -f "$RAY_AUTH_TOKEN_PATH"  # of this job before it was requeued
@@ -29,8 +35,6 @@ trap 'rm -f "$RAY_AUTH_TOKEN_PATH" "$PID_FILE"' EXIT
 # 120 s before the time is up: the job, which runs on this node, writes a checkpoint and ends.
 trap 'kill -TERM "$(cat "$PID_FILE")"' TERM
 
-hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
-head=${hosts%%$'\n'*}
 srun --ntasks-per-node=1 --kill-on-bad-exit=1 bash -c '
     exec cluster/symmetric.sh "$SLURM_PROCID" "$SLURM_NNODES" "$@"' symmetric "$head" "$@" &
 step=$! code=0

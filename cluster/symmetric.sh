@@ -37,6 +37,7 @@ options=(
 
 clean_up() {
     trap - EXIT TERM INT
+    [ -z "${gathering:-}" ] || kill "$gathering" 2>/dev/null || true
     # TERM to `ray start` ends what it started, and only that.
     [ -z "${ray:-}" ] || { kill "$ray" 2>/dev/null && wait "$ray" || true; }
     rm -rf "$temp_dir"
@@ -62,10 +63,17 @@ if [ "$rank" -ne 0 ]; then
     exit 0  # the head has gone: its job is done
 fi
 
+! head_answers || { echo "$head:$port is in use: choose another PORT." >&2; exit 2; }
 "$python" -m ray.scripts.scripts start --head --port "$port" --include-dashboard false "${options[@]}" &
 ray=$!
 export RAY_ADDRESS=$head:$port
-"$python" -m cluster.gathering "$num_nodes" "$join_s"
+"$python" -m cluster.gathering "$num_nodes" "$join_s" &
+gathering=$!
+while kill -0 "$gathering" 2>/dev/null; do
+    kill -0 "$ray" 2>/dev/null || { kill "$gathering"; echo "rank 0: Ray has ended" >&2; exit 1; }
+    sleep 1
+done
+wait "$gathering"
 code=0
 "$python" -m "jobs.$job" "$@" &
 [ -z "${PID_FILE:-}" ] || echo $! >"$PID_FILE"

@@ -80,12 +80,44 @@ class CheckpointStore:
             The checkpoint, or None if a rank could not write (full disk, storage away): training
             can go on, and the last good checkpoint is untouched.
         """
-        name = f"step-{step:09d}"
-        target = self.folder.child(name)
+        outcome = self.put(step, folder)
+        return self.conclude(step, outcome, meta, is_main=is_main, gather=gather, keep=keep)
+
+    def put(self, step: int, folder: Path) -> list[StoredFile] | str:
+        """Store one rank's files, without waiting for the others; `conclude` makes them count.
+
+        Returns:
+            What is stored, or what prevents it.
+        """
         try:
-            outcome: Any = target.put_folder(folder)
+            return self.folder.child(_name(step)).put_folder(folder)
         except OSError as error:
-            outcome = str(error)
+            return str(error)
+
+    def conclude(
+        self,
+        step: int,
+        outcome: list[StoredFile] | str,
+        meta: dict[str, Any],
+        *,
+        is_main: bool,
+        gather: Callable[[Any], list[Any]],
+        keep: int = 2,
+    ) -> Checkpoint | None:
+        """Make a checkpoint of what every rank has stored; called by all, as `write` is.
+
+        Args:
+            step: Optimizer steps taken.
+            outcome: Of this rank's `put`; a text says what has prevented it.
+            meta: See `write`.
+            is_main: See `write`.
+            gather: See `write`.
+            keep: See `write`.
+
+        Returns:
+            See `write`.
+        """
+        target = self.folder.child(_name(step))
         outcomes = gather(outcome)
         problems = sorted({outcome for outcome in outcomes if isinstance(outcome, str)})
         files = () if problems else tuple(file for outcome in outcomes for file in outcome)
@@ -102,7 +134,7 @@ class CheckpointStore:
             return Checkpoint(step, target.root, meta, files)
         if is_main:
             _log.warning("No checkpoint at step %d: %s", step, self.problem)
-            self._discard(name)
+            self._discard(_name(step))
         return None
 
     def newest_good(self, warn: Callable[[str], None] = _log.warning) -> Checkpoint | None:
@@ -197,3 +229,7 @@ class CheckpointStore:
             self.folder.remove(name)
         except OSError as error:
             _log.warning("%s could not be removed: %s", self.folder.at(name), error)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:09d}"

@@ -45,12 +45,14 @@ class StepResult:
         skipped: The loss or a gradient was not finite, and no weight changed.
         stop: At least one rank has set `Engine.wants_stop`.
         regroup: At least one rank has set `Engine.wants_regroup`.
+        writing: At least one rank has set `Engine.is_writing`.
     """
 
     loss: float
     skipped: bool
     stop: bool
     regroup: bool
+    writing: bool
 
 
 def deepspeed_config(
@@ -133,7 +135,8 @@ class Engine:
         self.step_number = 0
         self.num_skipped = 0
         self.num_skipped_in_a_row = 0
-        self.wants_stop = self.wants_regroup = False  # all ranks learn of it in the next step
+        # All ranks learn of these in the next step.
+        self.wants_stop = self.wants_regroup = self.is_writing = False
         self._num_gradient_bytes = 0
         self._guard = build_optimizer(self.model, train)
         world_size = dist.get_world_size()
@@ -183,10 +186,10 @@ class Engine:
             self._engine.set_gradient_accumulation_boundary(last)
             self._engine.backward(loss * scale)
             if last:
-                wishes = [float(self.wants_stop), float(self.wants_regroup)]
-                sums = torch.cat([total[None], torch.tensor(wishes, device=self.device)])
+                told = torch.tensor([self.wants_stop, self.wants_regroup, self.is_writing])
+                sums = torch.cat([total[None], told.to(self.device, torch.float32)])
                 dist.all_reduce(sums)
-                total_loss, num_stops, num_regroups = sums.tolist()
+                total_loss, *heard = sums.tolist()
                 mean_loss = total_loss / num_windows
                 self._guard.skip = not (math.isfinite(mean_loss) and self._gradients_are_finite())
                 self._set_learning_rate(
@@ -200,7 +203,7 @@ class Engine:
         self.step_number += 1
         self.num_skipped += skipped
         self.num_skipped_in_a_row = self.num_skipped_in_a_row + 1 if skipped else 0
-        return StepResult(mean_loss, skipped, num_stops > 0, num_regroups > 0)
+        return StepResult(mean_loss, skipped, *(num_ranks > 0 for num_ranks in heard))
 
     @contextmanager
     def reading(self) -> Iterator[Callable[..., Any]]:
@@ -217,8 +220,12 @@ class Engine:
 
     def save(self, folder: Path) -> None:
         """Write this rank's share of the training state into a local folder."""
+        self.copy_state(folder)()
+
+    def copy_state(self, folder: Path) -> Callable[[], None]:
+        """Copy this rank's share of the training state, and return what writes it into a folder."""
         numbers = {"step": self.step_number, "num_skipped": self.num_skipped}
-        self._state.save(folder, numbers)
+        return self._state.copy(folder, numbers)
 
     def load(self, folder: Path) -> None:
         """Continue from the files that all ranks' `save` wrote, of any group, stage and precision.

@@ -85,6 +85,10 @@ class PlannedData(DataConfig):
         # from the training thread of the same process [measured]. Without it little runs ahead: 60
         # MB for an epoch of SQuAD, and the object store can spill.
         dataset.context.set_config("backpressure_policies.enabled", [])
+        # So many waiting tasks would be a reason for Ray Data to ask for more machines, which none
+        # of them is worth. It does not ask where it has no share of the CPUs.
+        limits = ray.data.ExecutionResources.for_limits(cpu=0)
+        dataset.context.execution_options.resource_limits = limits
         return dataset.map_batches(
             gather_stretch,
             fn_kwargs={

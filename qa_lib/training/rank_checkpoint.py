@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from qa_lib.machines import devices
 from qa_lib.models.kernels import Kernels
 from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import Checkpoint, CheckpointStore
-from qa_lib.runs.folder import Folder
+from qa_lib.runs.folder import Folder, StoredFile
 from qa_lib.training.best import EVALUATIONS
 from qa_lib.training.engine import Engine
 from qa_lib.training.group import agree, gather
@@ -53,6 +54,14 @@ def kernels_of(found: Checkpoint | None, task: TrainTask) -> Kernels | None:
     return Kernels(noted["precision"], noted["products"], noted["attention"])
 
 
+class _Begun(NamedTuple):
+    """A checkpoint that a thread stores: its notes, and what `CheckpointStore.put` will say."""
+
+    step: int
+    meta: dict[str, Any]
+    outcome: Future[list[StoredFile] | str]
+
+
 class RankCheckpoint:
     """Saves and restores one rank's engine and ledger; all ranks call the same methods."""
 
@@ -63,8 +72,10 @@ class RankCheckpoint:
         self._task, self._engine, self._rank = task, engine, rank
         self._ledger = SCHEMA.empty_table()
         self._pending: list[pa.Table] = []
-        self.problem = ""  # why the last `save` has stored nothing, the same on every rank
-        self.num_failures = 0  # of `save`, in a row
+        self.problem = ""  # why the last checkpoint was not stored, the same on every rank
+        self.num_failures = 0  # of checkpoints, in a row
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._begun: _Begun | None = None
 
     def note(self, batch: StepBatch) -> None:
         """Record this rank's windows as trained; call it only after the optimizer step."""
@@ -82,13 +93,22 @@ class RankCheckpoint:
         Where it cannot, `problem` says why, training can go on, and the last good checkpoint is
         untouched.
         """
+        self.begin(evaluations)
+        self.finish()
+
+    def begin(self, evaluations: list[dict[str, Any]]) -> None:
+        """Begin to `save`: copy state and ledger, which a thread stores while training goes on.
+
+        The engine tells the other ranks when this one has done so: `StepResult.writing`.
+        """
+        self.finish()
         settings = self._task.settings
         meta = {
             "settings": identity_of(settings),
             "changeable": changeable_of(settings),
             "plan": self._task.plan.fingerprint,
             SOURCES: self._task.sources,
-            EVALUATIONS: evaluations,
+            EVALUATIONS: list(evaluations),
             "kernels": {
                 "device": self._task.device,
                 "precision": self._kernels.precision,
@@ -96,23 +116,42 @@ class RankCheckpoint:
                 "attention": self._kernels.attention,
             },
         }
-        step = self._engine.step_number
-        with tempfile.TemporaryDirectory(prefix="qa-checkpoint-") as name:
-            folder = Path(name)
-            self.problem = next(filter(None, gather(self._stage(folder))), "")
-            if not self.problem:
-                self._store.write(step, folder, meta, is_main=self._rank == 0, gather=gather)
-                self.problem = self._store.problem
-        self.num_failures = self.num_failures + 1 if self.problem else 0
+        step, ledger = self._engine.step_number, self._merged()
+        folder = tempfile.TemporaryDirectory(prefix="qa-checkpoint-")
+        write_state = self._engine.copy_state(Path(folder.name))
 
-    def _stage(self, folder: Path) -> str:
-        """Write this rank's files into a local folder; return what prevents it, or ""."""
-        try:
-            self._engine.save(folder)
-            pq.write_table(self._merged(), folder / f"ledger-{self._rank:05d}.parquet")
-        except (OSError, SafetensorError) as error:
-            return storage.first_line(error)
-        return ""
+        def store() -> list[StoredFile] | str:
+            try:
+                with folder as name:
+                    write_state()
+                    pq.write_table(ledger, Path(name, f"ledger-{self._rank:05d}.parquet"))
+                    return self._store.put(step, Path(name))
+            except (OSError, SafetensorError) as error:
+                return storage.first_line(error)
+            finally:
+                self._engine.is_writing = False
+
+        self._engine.is_writing = True
+        self._begun = _Begun(step, meta, self._thread.submit(store))
+
+    @property
+    def begun_step(self) -> int | None:
+        """The step of a checkpoint that was begun and not finished, the same on every rank."""
+        return self._begun.step if self._begun else None
+
+    def finish(self) -> None:
+        """Wait until the checkpoint that was begun is stored on all ranks; it counts from now on.
+
+        Every rank calls it after the same step.
+        """
+        if self._begun is None:
+            return
+        begun, self._begun = self._begun, None
+        self._store.conclude(
+            begun.step, begun.outcome.result(), begun.meta, is_main=self._rank == 0, gather=gather
+        )
+        self.problem = self._store.problem
+        self.num_failures = self.num_failures + 1 if self.problem else 0
 
     def restore(self, found: Checkpoint | None) -> None:
         """Continue from a checkpoint, which any number of ranks wrote, if there is one."""

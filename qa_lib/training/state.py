@@ -21,11 +21,53 @@ from qa_lib.errors import CheckpointError
 from qa_lib.training.task import OLD_REMEDY, STATE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import PreTrainedModel
 
 _WEIGHT = "weight"
-_PART_BYTES = 2**28  # of a file, and so of what a rank holds before it writes
+_PART_BYTES = 2**28  # of a file
+_HELD_BYTES = 2**30  # of copies that a rank holds; what is more it writes before it goes on
 _SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
+
+
+class _Parts:
+    """The files of one rank: copies of tensors that are held until they are written."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._folder, self._rank = folder, rank
+        self._held: list[dict[str, torch.Tensor]] = [{}]
+        self._num_written = 0
+        self._failure: Exception | None = None
+
+    def add(self, key: str, tensor: torch.Tensor) -> None:
+        """Hold a tensor; a failure to write others waits, because all ranks still gather."""
+        self._held[-1][key] = tensor
+        if _num_bytes(self._held[-1]) >= _PART_BYTES:
+            self._held.append({})
+        if sum(map(_num_bytes, self._held)) > _HELD_BYTES:
+            try:
+                self._write_first()
+            except (OSError, SafetensorError) as error:
+                self._failure = error
+
+    def write(self) -> None:
+        """Write what is held."""
+        if self._failure is not None:
+            raise self._failure
+        while self._held:
+            self._write_first()
+
+    def _write_first(self) -> None:
+        tensors = self._held.pop(0)
+        if tensors:
+            name = f"state-{self._rank:05d}-{self._num_written:04d}.safetensors"
+            save_file(tensors, self._folder / name)
+            self._num_written += 1
+
+
+def _num_bytes(tensors: dict[str, torch.Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 class TrainingState:
@@ -44,47 +86,34 @@ class TrainingState:
         )
         self._masters = dict(zip(map(id, low), high, strict=True)) if self._stage == 0 else {}
 
-    def save(self, folder: Path, numbers: dict[str, int]) -> None:
-        """Write this rank's share of the state into a local folder; rank 0 adds the numbers.
+    def copy(self, folder: Path, numbers: dict[str, int]) -> Callable[[], None]:
+        """Copy this rank's share of the state; all ranks call it together.
 
-        Raises:
-            OSError, SafetensorError: A file cannot be written; all ranks have gathered by then.
+        Returns:
+            Writes the share into a local folder, and on rank 0 the numbers, while training goes on.
+            It raises OSError or SafetensorError where a file cannot be written.
         """
         self._link_moments()
         moments = self._moment_names()
         rank, owners = dist.get_rank(), self._owners()
-        pending: dict[str, torch.Tensor] = {}
-        num_parts = 0
-        failure: Exception | None = None
-
-        def flush() -> None:
-            """Write what is pending. A failure waits: the others still gather with this rank."""
-            nonlocal num_parts, failure
-            if failure is None:
-                try:
-                    save_file(pending, folder / f"state-{rank:05d}-{num_parts:04d}.safetensors")
-                except (OSError, SafetensorError) as error:
-                    failure = error
-            num_parts += 1
-            pending.clear()
-
+        parts = _Parts(folder, rank)
         for name, parameter in self._parameters.items():
             for key in (_WEIGHT, *moments):
                 full = self._read(parameter, key)
                 if full is not None and owners[name] == rank:
                     # A copy: the next step would change what is still to be written.
-                    pending[f"{key}/{name}"] = full.detach().to("cpu", copy=True).contiguous()
-            if sum(tensor.nbytes for tensor in pending.values()) >= _PART_BYTES:
-                flush()
-        if pending:
-            flush()
-        if failure is not None:
-            raise failure
-        if rank == 0:
-            fields = {**numbers, "moments": moments, "optimizer_step": self._optimizer_step()}
-            scaler = self._scaler()
-            fields["loss_scale"] = {n: getattr(scaler, n) for n in _SCALER if hasattr(scaler, n)}
-            (folder / STATE).write_text(json.dumps(fields, indent=1))
+                    copied = full.detach().to("cpu", copy=True).contiguous()
+                    parts.add(f"{key}/{name}", copied)
+        fields = {**numbers, "moments": moments, "optimizer_step": self._optimizer_step()}
+        scaler = self._scaler()
+        fields["loss_scale"] = {n: getattr(scaler, n) for n in _SCALER if hasattr(scaler, n)}
+
+        def write() -> None:
+            parts.write()
+            if rank == 0:
+                (folder / STATE).write_text(json.dumps(fields, indent=1))
+
+        return write
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Replace the state by one that `save` wrote, at any world size, stage and precision.

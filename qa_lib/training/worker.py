@@ -81,6 +81,7 @@ def train(task: TrainTask) -> None:
     after_step = partial(_after_step, task, engine, checkpoint, metrics, held_out)
     until = engine.step_number if held_out.is_over else task.last_step
     ending = take_steps(engine, _batches(task, tables, pad, metrics), until, after_step)
+    _finish(checkpoint, metrics)
     problem = checkpoint.problem if ending == "unsaved" else ""
     if ending in ("done", "stopped"):
         weights = engine.gather_weights()
@@ -132,8 +133,12 @@ def _after_step(
 
     train, num_steps = task.settings.train, batch.step + 1
     checkpoint.note(batch)
+    evaluates = held_out.is_due(num_steps) and not result.skipped and engine.is_finite()
+    # An evaluation removes models that only checkpoints before the last one call the best.
+    if evaluates or not result.writing:
+        _finish(checkpoint, metrics)
     scores: dict[str, Any] = {}
-    if held_out.is_due(num_steps) and not result.skipped and engine.is_finite():
+    if evaluates:
         with metrics.pause():
             scores = held_out.evaluate()
     metrics.note(batch, result, scores)
@@ -144,17 +149,19 @@ def _after_step(
     every = train.checkpoint_every_steps or task.plan.steps_per_epoch
     # A state between skipped steps is not worth coming back to.
     is_due = bool(scores) or (num_steps % every == 0 and not result.skipped)
-    if is_due or result.stop or regroups or num_steps == task.last_step:
+    ends = result.stop or regroups or num_steps == task.last_step or held_out.is_over
+    if is_due or ends:
         if not engine.is_finite():
             return "diverged"
         metrics.flush()  # so that a checkpoint's steps are in the metrics after any crash
+        _finish(checkpoint, metrics)
         with metrics.pause():
-            checkpoint.save(held_out.history)
-            if checkpoint.problem:
-                metrics.warn(f"no checkpoint at step {num_steps}: {checkpoint.problem}")
+            checkpoint.begin(held_out.history)
             if scores.get("problem"):
                 metrics.warn(f"step {num_steps} was not kept as the best: {scores['problem']}")
             ray.train.report({"step": num_steps, "loss": result.loss})
+        if ends:
+            _finish(checkpoint, metrics)
     if result.stop:
         return "stopped"
     if held_out.is_over:
@@ -162,6 +169,16 @@ def _after_step(
     if regroups and not checkpoint.problem:
         return "regrouping"
     return "unsaved" if checkpoint.num_failures == MOST_FAILURES else None
+
+
+def _finish(checkpoint: RankCheckpoint, metrics: RankMetrics) -> None:
+    """Finish the checkpoint that was begun, if one was; a warning says what prevented it."""
+    step = checkpoint.begun_step
+    if step is not None:
+        with metrics.pause():
+            checkpoint.finish()
+        if checkpoint.problem:
+            metrics.warn(f"no checkpoint at step {step}: {checkpoint.problem}")
 
 
 def _tables(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Table]]]:

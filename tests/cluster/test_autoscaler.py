@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from tests.support.autoscaling import AutoscalingCluster
+from tests.support.processes import running
 
-ROOT = Path(__file__).parents[2]
 NUM_STEPS = 12
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -33,30 +33,29 @@ def has_a_rank(raylet: psutil.Process) -> bool:
 
 
 def test_workers_come_are_replaced_and_go(tmp_path: Path):
+    # A rank takes most of a node's two CPUs, so that two nodes must come.
+    command = f"""{sys.executable} -m jobs.train --storage {tmp_path} --run-name trained
+        --train.num-workers 2 --train.cpus-per-worker 1.5 --train.device cpu
+        --cluster.gpu T4 --cluster.num-nodes 4 --cluster.cpus-per-node 2
+        --train.max-steps {NUM_STEPS} --train.checkpoint-every-steps 2
+        --data.train-limit 400 --data.eval-limit 16""".split()
     with AutoscalingCluster(idle_s=10) as cluster:
         assert cluster.workers() == {}
-        driver = subprocess.Popen(
-            # A rank takes most of a node's two CPUs, so that two nodes must come.
-            f"""{sys.executable} -m jobs.train --storage {tmp_path} --run-name trained
-                --train.num-workers 2 --train.cpus-per-worker 1.5 --train.device cpu
-                --cluster.gpu T4 --cluster.num-nodes 4 --cluster.cpus-per-node 2
-                --train.max-steps {NUM_STEPS} --train.checkpoint-every-steps 2
-                --data.train-limit 400 --data.eval-limit 16""".split(),
-            cwd=ROOT,
-            env=os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        checkpoints = tmp_path / "trained" / "checkpoints"
-        wait(lambda: list(checkpoints.glob("*/manifest.json")), driver, 240)
-        nodes = cluster.workers()
-        ranks = [name for name in nodes if has_a_rank(nodes[name])]
-        assert len(ranks) == 2
-        nodes[ranks[0]].kill()  # as a spot machine goes: without a word
-        said, _ = driver.communicate(timeout=300)
+        environment = os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs}
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with running(command, env=environment, **out) as driver:
+            checkpoints = tmp_path / "trained" / "checkpoints"
+            wait(lambda: list(checkpoints.glob("*/manifest.json")), driver, 240)
+            nodes = cluster.workers()
+            ranks = [name for name in nodes if has_a_rank(nodes[name])]
+            assert len(ranks) == 2
+            nodes[ranks[0]].kill()  # as a spot machine goes: without a word
+            said, _ = driver.communicate(timeout=300)
         assert driver.returncode == 0, said
         result = json.loads((tmp_path / "trained" / "result.json").read_text())
         assert (result["status"], result["steps"], result["world_size"]) == ("done", NUM_STEPS, 2)
         assert ranks[0] not in cluster.workers()
-        wait(lambda: cluster.workers() == {} and cluster.num_alive() == 1, None, 90)
+        try:
+            wait(lambda: cluster.workers() == {} and cluster.num_alive() == 1, None, 90)
+        except AssertionError:
+            pytest.fail(f"{cluster.workers()} stay:\n{cluster.said()}")

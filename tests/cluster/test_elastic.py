@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,8 +18,8 @@ import pytest
 from cluster.loopback import LoopbackCluster
 from qa_lib.training.notice import METADATA_URL
 from tests.support.metadata import Metadata
+from tests.support.processes import running
 
-ROOT = Path(__file__).parents[2]
 NUM_STEPS = 800
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -26,19 +27,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 class Driver:
     """A training job on the cluster, and what it has said and written so far."""
 
-    def __init__(self, cluster: LoopbackCluster, storage: Path, *flags: str) -> None:
-        self.run, self.said = storage / "elastic", storage / "said"
+    def __init__(self, process: subprocess.Popen[str], storage: Path) -> None:
+        self.process, self.run, self.said = process, storage / "elastic", storage / "said"
+
+    @classmethod
+    @contextmanager
+    def started(cls, cluster: LoopbackCluster, storage: Path, *flags: str) -> Iterator[Driver]:
         words = f"""--storage {storage} --run-name elastic --data.train-limit 400 --train.epochs 99
             --data.eval-limit 16 --data.max-length 96 --data.stride 32 --train.precision fp32
             --train.cpus-per-worker 1.5 --train.max-steps {NUM_STEPS} --train.global-batch 4
             --train.max-failures 3 --skip-doctor""".split()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.train", *words, *flags],
-            cwd=ROOT,
-            env=os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs},
-            stdout=self.said.open("wb"),
-            stderr=subprocess.STDOUT,
-        )
+        command = [sys.executable, "-m", "jobs.train", *words, *flags]
+        environment = os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs}
+        with (
+            (storage / "said").open("wb") as said,
+            running(command, env=environment, stdout=said, stderr=subprocess.STDOUT) as process,
+        ):
+            yield cls(process, storage)
 
     def wait(self, what: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 180
@@ -66,37 +71,53 @@ def training_workers() -> list[psutil.Process]:
     return [each for each in own if "RayTrainWorker" in "".join(each.cmdline()[:1])]
 
 
+def training_node(cluster: LoopbackCluster) -> int:
+    """Return the place of a node with a training worker, not of the head, where the driver is."""
+    for worker in training_workers():
+        started_by = {parent.pid for parent in worker.parents()} & set(cluster.pids[1:])
+        if started_by:
+            return cluster.pids.index(*started_by)
+    return 0  # a group is forming
+
+
 def test_a_group_follows_its_nodes_and_takes_no_step_twice_where_it_was_told(tmp_path: Path):
     metadata = Metadata()
-    with metadata.serving(), LoopbackCluster(num_nodes=2, cpus_per_node=2) as cluster:
-        driver = Driver(cluster, tmp_path, "--train.num-workers", "1:2")
-        try:
-            driver.steps_on()
-            assert len(training_workers()) == 2
+    with (
+        metadata.serving(),
+        LoopbackCluster(num_nodes=3, cpus_per_node=2) as cluster,
+        Driver.started(cluster, tmp_path, "--train.num-workers", "1:2") as driver,
+    ):
+        driver.steps_on()
+        assert len(training_workers()) == 2
 
-            os.kill(training_workers()[-1].pid, signal.SIGTERM)
-            driver.wait("a group after SIGTERM", (driver.run / "checkpoints").is_dir)
-            driver.steps_on(40)
-            assert len(training_workers()) == 2
+        os.kill(training_workers()[-1].pid, signal.SIGTERM)
+        driver.wait("a group after SIGTERM", (driver.run / "checkpoints").is_dir)
+        driver.steps_on(40)
+        assert len(training_workers()) == 2
 
-            cluster.kill_node()
-            driver.steps_on(40)
-            assert len(training_workers()) == 1
+        drained = training_node(cluster)
+        cluster.drain_node(drained, within_s=40)
+        driver.wait("a group elsewhere", lambda: training_node(cluster) != drained)
+        driver.steps_on(40)
+        assert len(training_workers()) == 2
+        cluster.kill_node(drained)
 
-            cluster.add_node(**{METADATA_URL: metadata.url})
-            driver.wait("growth", driver.has_said("there is room for 2 workers"))
-            driver.wait("two workers", lambda: len(training_workers()) == 2)
-            driver.steps_on(40)
+        cluster.kill_node(training_node(cluster))
+        driver.steps_on(40)
+        assert len(training_workers()) == 1
 
-            metadata.is_preempted.set()
-            driver.wait("a smaller group", lambda: len(training_workers()) == 1)
-            driver.process.wait(300)
-        finally:
-            driver.process.kill()
+        cluster.add_node(**{METADATA_URL: metadata.url})
+        driver.wait("growth", driver.has_said("there is room for 2 workers"))
+        driver.wait("two workers", lambda: len(training_workers()) == 2)
+        driver.steps_on(40)
+
+        metadata.is_preempted.set()
+        driver.wait("a smaller group", lambda: len(training_workers()) == 1)
+        driver.process.wait(300)
     assert driver.process.returncode == 0, driver.said.read_text()
     result = json.loads((driver.run / "result.json").read_text())
     assert (result["status"], result["steps"]) == ("done", NUM_STEPS)
-    assert (result["world_size"], result["num_regroups"]) == (1, 3)
+    assert (result["world_size"], result["num_regroups"]) == (1, 4)
     rows = driver.rows()
     assert len({row["step"] for row in rows}) == NUM_STEPS
     # Only the node that was killed without a notice cost steps: once, and in one piece.

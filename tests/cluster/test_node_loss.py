@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from cluster.loopback import LoopbackCluster
+from tests.support.processes import running
 
-ROOT = Path(__file__).parents[2]
 NUM_STEPS = 12
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -26,15 +27,13 @@ def cluster() -> Iterator[LoopbackCluster]:
         yield nodes
 
 
-def start(cluster: LoopbackCluster, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def started(cluster: LoopbackCluster, *words: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return running(
         [sys.executable, "-m", *words],
-        cwd=ROOT,
         env=os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
     )
 
 
@@ -58,23 +57,23 @@ def result_of(storage: Path) -> tuple[str, int, int]:
 
 @pytest.mark.parametrize("what", ["pool", "monitor", "scores"])
 def test_pool_and_monitor_outlive_another_node(cluster: LoopbackCluster, what: str):
-    driver = start(cluster, "tests.support.node_loss", what)
-    assert driver.stdout is not None
-    said = ""
-    while "kill" not in said.split():
-        said += driver.stdout.readline() or pytest.fail(said)
-    cluster.kill_node()
-    rest, _ = driver.communicate("\n", timeout=200)
+    with started(cluster, "tests.support.node_loss", what) as driver:
+        assert driver.stdout is not None
+        said = ""
+        while "kill" not in said.split():
+            said += driver.stdout.readline() or pytest.fail(said)
+        cluster.kill_node()
+        rest, _ = driver.communicate("\n", timeout=200)
     cluster.add_node()
     assert driver.returncode == 0 and rest.endswith("done\n"), said + rest
 
 
 def test_training_outlives_the_node_of_a_rank(cluster: LoopbackCluster, tmp_path: Path):
     """Two ranks on two nodes; what is left has room for both."""
-    driver = start(cluster, "jobs.train", *flags(tmp_path))
-    wait_for_a_checkpoint(driver, tmp_path)
-    cluster.kill_node()
-    said, _ = driver.communicate(timeout=300)
+    with started(cluster, "jobs.train", *flags(tmp_path)) as driver:
+        wait_for_a_checkpoint(driver, tmp_path)
+        cluster.kill_node()
+        said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, said
     assert result_of(tmp_path) == ("done", NUM_STEPS, 2)
 
@@ -82,13 +81,15 @@ def test_training_outlives_the_node_of_a_rank(cluster: LoopbackCluster, tmp_path
 def test_a_run_goes_on_after_the_head_has_gone(tmp_path: Path):
     """The driver ends with its head, within a minute; the same command resumes on a new one."""
     with LoopbackCluster(num_nodes=1, cpus_per_node=3) as first:
-        driver = start(first, "jobs.train", *flags(tmp_path))
-        wait_for_a_checkpoint(driver, tmp_path)
-        first.kill_node()
-        said, _ = driver.communicate(timeout=90)
+        with started(first, "jobs.train", *flags(tmp_path)) as driver:
+            wait_for_a_checkpoint(driver, tmp_path)
+            first.kill_node()
+            said, _ = driver.communicate(timeout=90)
         assert driver.returncode != 0, said
-    with LoopbackCluster(num_nodes=1, cpus_per_node=3) as second:
-        driver = start(second, "jobs.train", *flags(tmp_path), "--resume")
+    with (
+        LoopbackCluster(num_nodes=1, cpus_per_node=3) as second,
+        started(second, "jobs.train", *flags(tmp_path), "--resume") as driver,
+    ):
         said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, said
     assert result_of(tmp_path) == ("done", NUM_STEPS, 2)

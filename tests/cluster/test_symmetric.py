@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from qa_lib.machines.ray_session import LOOPBACK_ONLY
+from tests.support.processes import running
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -78,13 +81,12 @@ def result(storage: Path, name: str) -> dict:
 
 
 def remains(environment: dict[str, str]) -> list[psutil.Process]:
-    """Return the processes of Ray that a job has left."""
-    port = 20000 + int(environment["SLURM_JOB_ID"]) % 1000 * 20
+    """Return the processes that a job has left: all have the batch script's environment."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = " ".join(process.info["cmdline"] or ())
-        if f"/tmp/ray-{port}-" in words and "pytest" not in words:
-            found.append(process)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended
+            if process.environ().get("HOME") == environment["HOME"]:
+                found.append(process)
     return found
 
 
@@ -99,8 +101,11 @@ def test_two_nodes_train_and_leave_nothing(slurm, tmp_path):
 
 
 def test_an_error_of_the_users_is_the_scripts_exit_code(slurm, tmp_path):
+    """Also where the first ports that the job would use are another's."""
+    taken = socket.create_server(("127.0.0.1", 20000 + int(slurm["SLURM_JOB_ID"]) % 600 * 20))
     script = ["bash", "cluster/slurm.sh", "evaluate", "--predictions", str(tmp_path / "none.json")]
-    done = subprocess.run(script, cwd=ROOT, env=slurm, capture_output=True, text=True)
+    with taken:
+        done = subprocess.run(script, cwd=ROOT, env=slurm, capture_output=True, text=True)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "none.json cannot be read" in done.stderr
 
@@ -108,7 +113,7 @@ def test_an_error_of_the_users_is_the_scripts_exit_code(slurm, tmp_path):
 def test_before_the_time_is_up_a_checkpoint_is_written(slurm, tmp_path):
     """Slurm sends SIGTERM to the batch script alone."""
     script = ["bash", "cluster/slurm.sh", *flags(tmp_path, "stopped", 400)]
-    with subprocess.Popen(script, cwd=ROOT, env=slurm, stderr=subprocess.PIPE, text=True) as batch:
+    with running(script, env=slurm, stderr=subprocess.PIPE) as batch:
         steps = tmp_path / "stopped" / "metrics.jsonl"
         while not (steps.exists() and steps.read_text()):
             assert batch.poll() is None, batch.communicate()[1]

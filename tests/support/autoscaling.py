@@ -42,6 +42,11 @@ class AutoscalingCluster(LoopbackCluster):
             **variables,
         )
 
+    def said(self) -> str:
+        """Return the end of the autoscaler's log."""
+        logs = self.folder / "head" / "session_latest" / "logs"
+        return (logs / "monitor.log").read_text(errors="replace")[-6000:]
+
     def workers(self) -> dict[str, psutil.Process]:
         """Return the raylets of the worker nodes, by the id that the provider gave them."""
         found = {}

@@ -254,14 +254,14 @@ def half_saved(folder: Path, stage: int) -> dict:
     """Save where rank 0 cannot write any of its many parts; then train on."""
     engine = build(zero_stage=stage, **RESUMED)
     first = losses_of(run(engine, until=2))
-    parts, state._PART_BYTES = state._PART_BYTES, 1
+    sizes, state._PART_BYTES, state._HELD_BYTES = (state._PART_BYTES, state._HELD_BYTES), 1, 1
     target = folder / "absent" if dist.get_rank() == 0 else scratch(folder, f"half-{stage}")
     try:
         engine.save(target)
         problem = ""
     except (OSError, SafetensorError) as error:
         problem = str(error)
-    state._PART_BYTES = parts
+    state._PART_BYTES, state._HELD_BYTES = sizes
     return {"problem": problem, "losses": first + losses_of(run(engine, until=4))}
 
 

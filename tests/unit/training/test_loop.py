@@ -41,7 +41,7 @@ class Counter:
         assert len(first_tokens) == num_windows
         self.steps.append(first_tokens)
         self.step_number += 1
-        return StepResult(loss=0.0, skipped=False, stop=False, regroup=False)
+        return StepResult(loss=0.0, skipped=False, stop=False, regroup=False, writing=False)
 
 
 def batches(first_step: int = 0):

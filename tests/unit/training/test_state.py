@@ -6,8 +6,10 @@ import json
 import pickle
 import re
 import shutil
+import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -23,12 +25,15 @@ from qa_lib.runs import manifest
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import RunFolder
-from qa_lib.training import checkpoints_of
+from qa_lib.training import checkpoints_of, state
 from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.driver import check_resumable
 from qa_lib.training.ledger import read_ledger
 from qa_lib.training.rank_checkpoint import RankCheckpoint, find_checkpoint, kernels_of
 from qa_lib.training.task import MAY_CHANGE, STATE, TrainTask, changeable_of, identity_of
+
+if TYPE_CHECKING:
+    from qa_lib.training.engine import Engine, StepResult
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs/guide/train.md"
 PLAN = BatchPlan(np.full(8, 5, np.int32), global_batch=4, num_epochs=1, seed=0)
@@ -128,6 +133,14 @@ def test_files_that_no_manifest_lists_are_not_even_fetched(run, files, tmp_path)
     assert [path.name for path in (tmp_path / "back").iterdir()] == [STATE]
 
 
+def step(engine: Engine) -> StepResult:
+    """Take a step on two windows."""
+    tokens, positions = torch.ones(2, 4, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    batch = {"input_ids": tokens, "attention_mask": tokens}
+    batch |= {"start_positions": positions, "end_positions": positions}
+    return engine.step([(batch, torch.ones(2))], num_windows=2)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Train a tiny model for a step in a group of one; its state in a folder, and an engine."""
@@ -147,10 +160,7 @@ def trained(tmp_path_factory):
         num_steps=4,
         micro_batch=2,
     )
-    tokens, positions = torch.ones(2, 4, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
-    batch = {"input_ids": tokens, "attention_mask": tokens}
-    batch |= {"start_positions": positions, "end_positions": positions}
-    engine.step([(batch, torch.ones(2))], num_windows=2)
+    step(engine)
     folder = tmp_path_factory.mktemp("state")
     engine.save(folder)
     yield engine, folder
@@ -167,6 +177,41 @@ def test_the_state_is_every_weight_and_its_moments_by_name(trained):
     assert all(tensor.dtype == torch.float32 for tensor in tensors.values())
     fields = json.loads((folder / STATE).read_text())
     assert (fields["step"], fields["optimizer_step"], fields["num_skipped"]) == (1, 1, 0)
+
+
+def test_a_state_larger_than_what_a_rank_holds_is_written_in_parts(trained, tmp_path, monkeypatch):
+    engine, folder = trained
+    monkeypatch.setattr(state, "_PART_BYTES", 2000)
+    monkeypatch.setattr(state, "_HELD_BYTES", 4000)
+    write = engine.copy_state(tmp_path)
+    early = list(tmp_path.glob("state-*.safetensors"))
+    write()
+    parts = [load_file(path) for path in sorted(tmp_path.glob("state-*.safetensors"))]
+    assert 1 < len(early) < len(parts)
+    assert sum(map(len, parts)) == len(dict(pair for part in parts for pair in part.items()))
+    whole = load_file(folder / "state-00000-0000.safetensors")
+    for name, tensor in (pair for part in parts for pair in part.items()):
+        assert torch.equal(tensor, whole.pop(name))
+    assert not whole
+
+
+def test_training_goes_on_while_a_checkpoint_is_stored(trained, tmp_path):
+    """It counts once it is stored, and holds the state of the step that it was begun at."""
+    engine, _ = trained
+    task = TrainTask(settings_of(), str(tmp_path), PLAN, 2, "cpu", None, 2, {})
+    saved = RankCheckpoint(task, engine, 0, Kernels("fp32"))
+    gate, before = threading.Event(), engine.gather_weights()
+    saved._thread.submit(gate.wait)  # storage that answers late
+    saved.begin([])
+    assert (saved.begun_step, step(engine).writing) == (1, True)
+    assert find_checkpoint(task, 0) is None
+    gate.set()
+    saved.finish()
+    assert (saved.begun_step, saved.problem, step(engine).writing) == (None, "", False)
+    assert not all(torch.equal(engine.gather_weights()[name], before[name]) for name in before)
+    saved.restore(find_checkpoint(task, 0))
+    assert engine.step_number == 1
+    assert all(torch.equal(engine.gather_weights()[name], before[name]) for name in before)
 
 
 @pytest.mark.parametrize("damage", ["pickle for state", "pickle for tensors", "other shape"])
