@@ -23,10 +23,14 @@ _NAMES = {
     "question": ("question", "query", "question_text"),
     "answers": ("answers", "answer", "answer_text", "answer_texts", "gold", "answers.text"),
     "answer_start": ("answer_start", "answer_starts", "start", "answers.answer_start"),
-    "is_impossible": ("is_impossible", "impossible"),
+    "is_impossible": ("is_impossible", "impossible", "no_answer", "unanswerable"),
 }
 KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) | {"detected_answers"}
+HELD = b"qa-suite-columns"
+"""In a table's metadata: the names of all columns of its file, where the table has but some."""
 SHARED_NAMES = frozenset(_NAMES["context"] + _NAMES["title"])
+OUTER_NAMES = SHARED_NAMES.union(_NAMES["id"])
+"""What an article or paragraph has without any questions."""
 TEXT_NAMES = frozenset(name for what in TEXT_COLUMNS for name in _NAMES[what])
 EXPECTED = (
     "The columns are question, context, and answers: text and answer_start, or only the text; id, "
@@ -65,7 +69,8 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
             return pa.Table.from_batches([_batch(batch) for batch in batches], UNCHECKED)
         except WrongType as error:
             problems.append(str(error))
-    holds = f"; it has {', '.join(table.column_names) or 'no columns'}"
+    held = (table.schema.metadata or {}).get(HELD, b"").decode("utf-8", "replace")
+    holds = f"; it has {held or ', '.join(table.column_names) or 'no columns'}"
     raise DataError(f"{name} is not a table of questions: {'; '.join(problems)}{holds}.", EXPECTED)
 
 

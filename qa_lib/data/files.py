@@ -31,6 +31,8 @@ _NOT_QUESTIONS = {
 }
 _BESIDE = {"predictions", "prediction", "nbest", "results", "metrics"}  # of files of a model
 _LONGER = {"evaluation": "eval", "testing": "test", "testset": "test"}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # squadTrain is two
+_OTHER = re.compile(r"(con|re)?strain|trainer|trained|device|developer")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d+)-of-(?P<count>\d+)(-[0-9a-f]{8,})?$")
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{3,})$")
 _PREFERENCE = {".parquet": 0, ".arrow": 1, ".feather": 1, ".json": 2, ".jsonl": 2, ".ndjson": 2}
@@ -103,14 +105,13 @@ def split_name(path: str) -> str | None:
     """Return the word of a path that names a split, of the file's name before its folders'."""
     known = [word for groups in SPLIT_NAMES.values() for group in groups for word in group]
     *folders, file = path.split("/")
-    stem = containers.split_suffix(file)[0].lower()
-    for part in (stem, *(each.lower() for each in reversed(folders))):
-        for word in re.findall(r"[a-z]+", part):
+    for part in (containers.split_suffix(file)[0], *reversed(folders)):
+        for word in map(str.lower, _WORD.findall(part)):
             word = _LONGER.get(word, word)
             if word in known:
                 return str(word)
-            for name in ("train", "dev", "validation"):  # such as trainset and devel
-                if word.startswith(name):
+            for name in ("train", "dev", "validation"):  # such as trainset, devel and squadtrain
+                if (word.startswith(name) or word.endswith(name)) and not _OTHER.match(word):
                     return name
     return None
 
