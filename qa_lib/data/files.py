@@ -34,6 +34,7 @@ _LONGER = {"evaluation": "eval", "testing": "test", "testset": "test"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # squadTrain is two
 _OTHER = re.compile(r"(con|re)?strain|trainer|trained|device|developer")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d+)-of-(?P<count>\d+)(-[0-9a-f]{8,})?$")
+_PART = re.compile(r"(?P<stem>(.*/)?part-)(?P<index>\d{5})-.+$")  # as Spark names them
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{3,})$")
 _PREFERENCE = {".parquet": 0, ".arrow": 1, ".feather": 1, ".json": 2, ".jsonl": 2, ".ndjson": 2}
 
@@ -141,7 +142,7 @@ def _grouped(names: list[str]) -> dict[str, list[str]]:
         if shard := _SHARD.match(stem):
             pattern = f"{shard['stem']}-*-of-{shard['count']}{suffix}"
             groups.setdefault(pattern, []).append(name)
-        elif number := _NUMBERED.match(stem):
+        elif number := _PART.match(stem) or _NUMBERED.match(stem):
             numbered.setdefault(f"{number['stem']}*{suffix}", []).append(
                 (int(number["index"]), name)
             )

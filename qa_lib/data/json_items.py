@@ -196,8 +196,8 @@ def walk(items: Iterable[Any], name: str, known: frozenset[str]) -> Iterator[dic
         try:
             if isinstance(item, dict) and item.keys() == {"header"}:  # of MRQA
                 continue
-            if form == "":
-                form = _nesting(item)
+            own = _nesting(item)
+            form = own if form == "" else form
             if form is not None and form not in item:
                 raise KeyError(form)
             yield from _rows(item, {}, known)
@@ -223,8 +223,6 @@ def _rows(
             if key != "paragraphs" or _has_questions(part, known):
                 yield from _rows(part, inherited, known)
         return
-    if not isinstance(item, dict):
-        raise TypeError(f"{str(item)[:40]!r} is not an object")
     row = outer | item
     if "detected_answers" in row:
         row["answers"] = _mrqa_answers(row)
@@ -233,6 +231,8 @@ def _rows(
 
 def _nesting(item: Any) -> str | None:
     """Return the field of an article or paragraph that holds its parts; None for a row."""
+    if not isinstance(item, dict):
+        raise TypeError(f"{str(item)[:40]!r} is not an object")
     for key in NESTING:
         if key in item and (key != "questions" or not _holds_texts(item[key])):
             return key

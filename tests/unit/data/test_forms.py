@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -334,6 +336,26 @@ def test_arrow_tables_in_every_form(tmp_path, form, suffix):
     assert content(load(path)) == READ
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("answers", [["10"]], pa.list_view(pa.string())),
+        ("answers", ["10"], pa.string_view()),
+        ("answers", [LISTS], None),
+        ("answer_start", [Decimal(11)], pa.decimal128(9)),
+        ("id", [UUID(int=1).bytes], pa.uuid()),
+        ("id", [b"\xff\x01"], pa.binary(2)),
+        ("id", [{"$oid": "1"}], None),
+    ],
+)
+def test_arrow_types_that_other_programs_write(tmp_path, name, values, kind):
+    columns = {key: [value] for key, value in (ROW | {"answers": ["10"]}).items()}
+    table = pa.table(columns | {name: pa.array(values, kind)})
+    with pa.ipc.new_file(str(tmp_path / "q.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    assert content(load(tmp_path / "q.arrow"))[0][1:] == READ[0][1:]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_table_of_text_needs_question_context_answer(tmp_path, delimiter, encoding):
@@ -437,6 +459,14 @@ def test_several_splits_in_one_file_are_named(tmp_path):
     both = {"train": squad(ASKED | {"answers": [TEN]}), "dev": [ROW | {"answers": ["10"]}]}
     error = refusal(as_json(tmp_path / "q.json", both))
     assert "several lists of questions: train, dev" in error.problem and "own" in error.remedy
+
+
+def test_an_article_that_is_no_object_is_named(tmp_path):
+    document = {"data": [article(ASKED | {"answers": [TEN]}), None]}
+    assert (
+        "article 1: 'None' is not an object"
+        in refusal(as_json(tmp_path / "q.json", document)).problem
+    )
 
 
 def test_a_csv_with_a_ragged_row_is_named(tmp_path):
@@ -577,6 +607,14 @@ def test_a_validation_file_goes_before_a_test_file(tmp_path):
     assert content(load(tmp_path, "eval"))[0][0] == "test"
     as_lines(tmp_path / "valid.jsonl", ROW | {"id": "valid", "answers": LISTS})
     assert content(load(tmp_path, "eval"))[0][0] == "valid"
+
+
+def test_files_that_spark_wrote_are_one_split(tmp_path):
+    (tmp_path / "train").mkdir()
+    for number in (0, 1):
+        name = f"part-0000{number}-1b2c-c000.jsonl"
+        as_lines(tmp_path / "train" / name, ROW | {"id": number, "answers": LISTS})
+    assert [row[0] for row in content(load(tmp_path))] == ["0", "1"]
 
 
 def test_numbered_files_are_one_split_only_where_none_is_missing(tmp_path):
