@@ -17,7 +17,7 @@ ROWS_PER_BATCH = 8192
 """Rows that are converted and checked at a time, which bounds the memory of both."""
 CONTEXT_NAMES = ("context", "passage", "paragraph", "document_text")
 _NAMES = {
-    "id": ("id", "qid", "question_id", "qas_id", "query_id", "example_id", "uid"),
+    "id": ("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id", "uid"),
     "title": ("title", "document_title"),
     "context": CONTEXT_NAMES,
     "question": ("question", "query", "question_text"),

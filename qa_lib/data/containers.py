@@ -18,6 +18,7 @@ from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_MOST_ABOVE_HEADER = 9  # rows of a sheet, such as its title
 _MAX_EXPANSION = 100  # questions unpack to some ten times their size
 _UNPACKED_ALWAYS_BYTES = 1 << 20
 _MARKED = {
@@ -164,6 +165,7 @@ def _read_xlsx(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Tabl
         sheets = pandas.read_excel(
             io.BytesIO(content.to_pybytes()),
             sheet_name=None,
+            header=None,
             dtype=str,
             keep_default_na=False,
             na_values=[""],
@@ -174,18 +176,22 @@ def _read_xlsx(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Tabl
             "Save it again as .xlsx, or as CSV (UTF-8).",
         ) from None
     wanted = mapped.union(CONTEXT_NAMES)
-    holding = [
-        title
-        for title, frame in sheets.items()
-        if len(frame) and wanted.intersection(plain(str(column)) for column in frame)
-    ]
-    if len(holding) > 1:
+    headers: dict[str, int] = {}  # the row of each sheet that names a context
+    for title, frame in sheets.items():
+        for row in range(min(_MOST_ABOVE_HEADER + 1, len(frame) - 1)):
+            if any(plain(str(cell)) in wanted for cell in frame.iloc[row]):
+                headers.setdefault(title, row)
+    if len(headers) > 1:
         raise DataError(
-            f"{name} has questions on several sheets: {', '.join(holding)}.",
+            f"{name} has questions on several sheets: {', '.join(headers)}.",
             "Save each as a file of its own, named after its split (train, dev), or all on one.",
         )
-    frame = sheets[holding[0] if holding else next(iter(sheets))]
-    return pa.Table.from_pandas(frame.rename(columns=str), preserve_index=False)
+    title, row = next(iter(headers.items()), (next(iter(sheets)), 0))
+    cells = sheets[title].astype(object)
+    if cells.empty:
+        return pa.table({})
+    columns = [pa.array(cells[place][row + 1 :], pa.string(), from_pandas=True) for place in cells]
+    return pa.table(columns, ["" if cell != cell else str(cell) for cell in cells.iloc[row]])
 
 
 def _as_utf8(content: pa.Buffer) -> pa.Buffer:

@@ -19,6 +19,7 @@ _BOM = b"\xef\xbb\xbf"
 _SEPARATOR = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # a first line for Excel
 # A quote in a quoted cell, as Spark writes it; at the cell's end, \" is a backslash and the end.
 _ESCAPED = re.compile(rb'\\"[^",;\t|\r\n]')
+_ESCAPED_IN_CELL = re.compile(rb'(?:^|[,;\t|])"[^"]*' + _ESCAPED.pattern, re.MULTILINE)
 # A cell that begins with a quote and is no quoted cell of this line.
 _STRAY = re.compile(rb'(?:^|\t)"(?![^"\t\n]*(?:""[^"\t\n]*)*"\r?(?:\t|$))', re.MULTILINE)
 
@@ -69,7 +70,7 @@ def _quoting(content: pa.Buffer, delimiter: str) -> dict[str, Any]:
     Read as doubled, the first would end a cell too soon, and the second could swallow rows.
     """
     view = memoryview(content)
-    if _ESCAPED.search(view):
+    if _ESCAPED.search(view) and _ESCAPED_IN_CELL.search(view):  # the first is quick
         return {"escape_char": "\\"}
     if delimiter == "\t" and _STRAY.search(view):
         lines = [line for line in view.tobytes().splitlines() if line]

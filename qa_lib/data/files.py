@@ -30,7 +30,7 @@ _NOT_QUESTIONS = {
     "package.json",
 }
 _BESIDE = {"predictions", "prediction", "nbest", "results", "metrics"}  # of files of a model
-_LONGER = {"evaluation": "eval", "testing": "test", "testset": "test"}
+_LONGER = {"evaluation": "eval", "evaluate": "eval", "testing": "test", "validate": "validation"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # squadTrain is two
 _OTHER = re.compile(r"(con|re)?strain|trainer|trained|device|developer")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d+)-of-(?P<count>\d+)(-[0-9a-f]{8,})?$")
@@ -108,6 +108,7 @@ def split_name(path: str) -> str | None:
     *folders, file = path.split("/")
     for part in (containers.split_suffix(file)[0], *reversed(folders)):
         for word in map(str.lower, _WORD.findall(part)):
+            word = re.sub("(set|data|split)$", "", word)
             word = _LONGER.get(word, word)
             if word in known:
                 return str(word)

@@ -440,6 +440,7 @@ def test_quotes_of_tsv_are_those_of_its_writer(tmp_path, text, contexts):
     [
         ('"He said \\"10\\" \\\\ men"', 'He said "10" \\ men'),  # Spark
         ('"C:\\10\\"', "C:\\10\\"),
+        ('C:\\dir\\"x has 10', 'C:\\dir\\"x has 10'),
         ('"say \\"" 10"', 'say \\" 10'),
     ],
 )
@@ -453,6 +454,16 @@ def test_excel_is_told_the_delimiter_in_a_first_line(tmp_path, mark):
     text = f"{mark}sep=;\r\nquestion;context;answer\r\nHow many?;{BERLIN};10\r\n"
     (tmp_path / "q.csv").write_bytes(text.encode())
     assert content(load(tmp_path / "q.csv"))[0][2:] == READ[0][2:]
+
+
+def test_two_columns_of_one_name_are_refused_in_a_workbook(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (("question", "context", "answer", "answer"), ("How many?", BERLIN, 10, 11)):
+        book.active.append(row)
+    book.save(tmp_path / "q.xlsx")
+    assert "several columns of one name: answer." in refusal(tmp_path / "q.xlsx").problem
 
 
 def test_several_splits_in_one_file_are_named(tmp_path):
@@ -504,12 +515,23 @@ def test_the_sheet_that_holds_questions_is_read_and_several_are_named(tmp_path):
     book.active.append(["read me first"])
     for title in ("asked", "more"):
         sheet = book.create_sheet(title)
-        for row in (("question", "context", "answer"), ("How many?", BERLIN, 10)):
+        for row in (
+            ("Survey of 2020",),
+            ("question", "context", "answer"),
+            ("How many?", BERLIN, 10),
+        ):
             sheet.append(row)
         book.save(tmp_path / f"{title}.xlsx")
     assert content(load(tmp_path / "asked.xlsx"))[0][1:] == READ[0][1:]
     error = refusal(tmp_path / "more.xlsx")
     assert "on several sheets: asked, more" in error.problem and "file of its own" in error.remedy
+
+
+def test_a_workbook_without_a_cell_is_named(tmp_path):
+    import openpyxl
+
+    openpyxl.Workbook().save(tmp_path / "q.xlsx")
+    assert "q.xlsx holds no questions" in refusal(tmp_path / "q.xlsx").problem
 
 
 def test_feather_of_version_1_is_named(tmp_path):
@@ -577,6 +599,8 @@ def test_another_tasks_layout_is_named_with_what_to_do(tmp_path, task, indent):
         ("training_set.jsonl", "testing_set.jsonl"),
         ("train-1-of-1.jsonl", "eval-0-of-1.jsonl"),
         ("frenchTrain.jsonl", "frenchDev.jsonl"),
+        ("trainset.jsonl", "evalset.jsonl"),
+        ("train.jsonl", "validate.jsonl"),
         ("SQuADtrain.jsonl", "SQuAD-DEV.jsonl"),
     ],
 )
