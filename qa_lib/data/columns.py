@@ -91,10 +91,10 @@ def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str
         if what in mapping:
             source[what] = _mapped(table, name, what, mapping[what])
             continue
-        for own in names:
-            if own in by_name and not pa.types.is_null(table[by_name[own]].type):
-                source[what] = table[by_name[own]]
-                break
+        found = [table[by_name[own]] for own in names if own in by_name]
+        found = [column for column in found if not pa.types.is_null(column.type)]
+        if found:  # a column without any value gives way to one of another usual name
+            source[what] = next((col for col in found if col.null_count < len(col)), found[0])
     return source
 
 

@@ -386,6 +386,12 @@ def test_a_cell_that_is_no_json_is_the_fault_of_its_row_only(tmp_path):
     assert loaded.num_quarantined == 1
 
 
+def test_a_column_without_values_gives_way_to_another(tmp_path):
+    text = f"question,context,answers,answer\nHow many?,{BERLIN},,10\n"
+    (tmp_path / "q.csv").write_text(text)
+    assert content(load(tmp_path / "q.csv"))[0][2:] == READ[0][2:]
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path):
     (tmp_path / "q.csv").write_text("question,context,answer,answer,,\na,b,c,d,,\n")
     assert "several columns of one name: answer." in refusal(tmp_path / "q.csv").problem
