@@ -37,11 +37,14 @@ def ends_after_marks(texts: pa.StringArray, offsets: Int64s, start: Int32s, end:
     is_mark = np.zeros(len(codes) + 1, bool)
     is_mark[high[marks]] = True
     is_mark[begins] = False  # a text's own first character
-    others = np.flatnonzero(~is_mark)
     shift = np.repeat(begins[:-1], np.diff(offsets))
-    past = others[np.searchsorted(others, shift + end)]
+    followed = np.flatnonzero(is_mark[shift + end] & (start < end))  # few
+    ends = (shift + end)[followed]
+    others = np.flatnonzero(~is_mark)
+    past = others[np.searchsorted(others, ends)]
     # Marks that are tokens themselves stay apart: the next token begins there.
     starts = np.minimum.accumulate((shift + start)[::-1])[::-1]
-    following = np.append(starts, len(codes))[np.searchsorted(starts, shift + end)]
-    moved = (np.minimum(past, following) - shift).astype(np.int32)
-    return np.where(start < end, moved, end)
+    following = np.append(starts, len(codes))[np.searchsorted(starts, ends)]
+    moved = end.copy()
+    moved[followed] += (np.minimum(past, following) - ends).astype(np.int32)
+    return moved
