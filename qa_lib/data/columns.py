@@ -17,16 +17,20 @@ ROWS_PER_BATCH = 8192
 """Rows that are converted and checked at a time, which bounds the memory of both."""
 CONTEXT_NAMES = ("context", "passage", "paragraph", "document_text")
 _NAMES = {
-    "id": ("id", "qid", "question_id", "qas_id", "query_id", "example_id", "uid"),
+    "id": ("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id", "uid"),
     "title": ("title", "document_title"),
     "context": CONTEXT_NAMES,
     "question": ("question", "query", "question_text"),
     "answers": ("answers", "answer", "answer_text", "answer_texts", "gold", "answers.text"),
     "answer_start": ("answer_start", "answer_starts", "start", "answers.answer_start"),
-    "is_impossible": ("is_impossible", "impossible"),
+    "is_impossible": ("is_impossible", "impossible", "no_answer", "unanswerable"),
 }
 KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) | {"detected_answers"}
+HELD = b"qa-suite-columns"
+"""In a table's metadata: the names of all columns of its file, where the table has but some."""
 SHARED_NAMES = frozenset(_NAMES["context"] + _NAMES["title"])
+OUTER_NAMES = SHARED_NAMES.union(_NAMES["id"])
+"""What an article or paragraph has without any questions."""
 TEXT_NAMES = frozenset(name for what in TEXT_COLUMNS for name in _NAMES[what])
 EXPECTED = (
     "The columns are question, context, and answers: text and answer_start, or only the text; id, "
@@ -65,7 +69,8 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
             return pa.Table.from_batches([_batch(batch) for batch in batches], UNCHECKED)
         except WrongType as error:
             problems.append(str(error))
-    holds = f"; it has {', '.join(table.column_names) or 'no columns'}"
+    held = (table.schema.metadata or {}).get(HELD, b"").decode("utf-8", "replace")
+    holds = f"; it has {held or ', '.join(table.column_names) or 'no columns'}"
     raise DataError(f"{name} is not a table of questions: {'; '.join(problems)}{holds}.", EXPECTED)
 
 
@@ -86,10 +91,10 @@ def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str
         if what in mapping:
             source[what] = _mapped(table, name, what, mapping[what])
             continue
-        for own in names:
-            if own in by_name and not pa.types.is_null(table[by_name[own]].type):
-                source[what] = table[by_name[own]]
-                break
+        found = [table[by_name[own]] for own in names if own in by_name]
+        found = [column for column in found if not pa.types.is_null(column.type)]
+        if found:  # a column without any value gives way to one of another usual name
+            source[what] = next((col for col in found if col.null_count < len(col)), found[0])
     return source
 
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import os
 from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from qa_lib.data import json_files
-from qa_lib.data.columns import SHARED_NAMES
+from qa_lib.data import delimited, json_files
+from qa_lib.data.columns import CONTEXT_NAMES, SHARED_NAMES
 from qa_lib.data.conversion import plain
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_MOST_ABOVE_HEADER = 9  # rows of a sheet, such as its title
 _MAX_EXPANSION = 100  # questions unpack to some ten times their size
 _UNPACKED_ALWAYS_BYTES = 1 << 20
-_CSV_BLOCK_BYTES = 1 << 24  # no row may be longer
-_DELIMITERS = ",;\t|"
 _MARKED = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -78,7 +75,8 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
             content = _unpacked(content, name, _COMPRESSIONS[compression])
         if suffix in (".json", ".jsonl", ".ndjson"):
             return json_files.read(_as_utf8(content), name, mapped)
-        return json_files.unnest(_without_blank_rows(_READERS[suffix](content, name)), name, mapped)
+        table = _without_blank_rows(_READERS[suffix](content, name, mapped))
+        return json_files.unnest(table, name, mapped)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{name} is truncated or damaged: {storage.first_line(error)}.",
@@ -99,7 +97,7 @@ def _unpacked(content: pa.Buffer, name: str, kind: str) -> pa.Buffer:
     return unpacked
 
 
-def _read_parquet(content: pa.Buffer, name: str) -> pa.Table:
+def _read_parquet(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Table:
     """Read Parquet; contexts and titles, which rows have in common, as dictionaries."""
     metadata = pq.read_metadata(pa.BufferReader(content))
     _check_counts(metadata)
@@ -141,56 +139,59 @@ def _without_blank_rows(table: pa.Table) -> pa.Table:
     return table if blank is None else table.filter(pc.invert(blank))
 
 
-def _read_arrow(content: pa.Buffer, name: str) -> pa.Table:
+def _read_arrow(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Table:
     """Read Arrow's file format, which is feather, or its stream format, which `datasets` writes."""
     reader = pa.BufferReader(content)
-    if content[:6].to_pybytes() == b"ARROW1":
+    head = content[:6].to_pybytes()
+    if head.startswith(b"FEA1"):
+        raise DataError(
+            f"{name} is feather of version 1, which Arrow no longer reads.",
+            "Write it again with a current pandas or pyarrow, or as Parquet.",
+        )
+    if head == b"ARROW1":
         return pa.ipc.open_file(reader).read_all()
     return pa.ipc.open_stream(reader).read_all()
 
 
-def _read_delimited(content: pa.Buffer, name: str) -> pa.Table:
-    """Read CSV or TSV with a header; the header tells the delimiter, and all columns are text."""
-    content = _as_utf8(content)
-    head = content[: 1 << 16].to_pybytes().removeprefix(b"\xef\xbb\xbf")
-    first = head.decode("utf-8", "replace").lstrip("\r\n").splitlines()[:1] or [""]
-    delimiter = max(_DELIMITERS, key=first[0].count)
-    names = next(csv.reader(io.StringIO(first[0]), delimiter=delimiter), [])
-    try:
-        return pacsv.read_csv(
-            pa.BufferReader(content),
-            pacsv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-            pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            # "NA", "null" and "nan" are texts; bytes that are not UTF-8 spoil their row only.
-            pacsv.ConvertOptions(
-                column_types={column: pa.string() for column in names},
-                null_values=[""],
-                strings_can_be_null=True,
-                check_utf8=False,
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"{name} is not a table of text: {storage.first_line(error)}.",
-            "Write a header, the same columns in every row, and quote texts that hold the "
-            "delimiter, quotes or line ends.",
-        ) from None
+def _read_xlsx(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Table:
+    """Read the sheet of a workbook that has contexts, else the first; all columns are text.
 
-
-def _read_xlsx(content: pa.Buffer, name: str) -> pa.Table:
-    """Read the first sheet of a workbook; all columns are text."""
+    Raises:
+        DataError: It is no workbook, or has several such sheets.
+    """
     import pandas
 
     try:
-        frame = pandas.read_excel(
-            io.BytesIO(content.to_pybytes()), dtype=str, keep_default_na=False, na_values=[""]
+        sheets = pandas.read_excel(
+            io.BytesIO(content.to_pybytes()),
+            sheet_name=None,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            na_values=[""],
         )
     except Exception as error:  # of zip, XML or openpyxl, without a common base
         raise DataError(
             f"{name} is not a workbook: {storage.first_line(error)}.",
             "Save it again as .xlsx, or as CSV (UTF-8).",
         ) from None
-    return pa.Table.from_pandas(frame, preserve_index=False)
+    wanted = mapped.union(CONTEXT_NAMES)
+    headers: dict[str, int] = {}  # the row of each sheet that names a context
+    for title, frame in sheets.items():
+        for row in range(min(_MOST_ABOVE_HEADER + 1, len(frame) - 1)):
+            if any(plain(str(cell)) in wanted for cell in frame.iloc[row]):
+                headers.setdefault(title, row)
+    if len(headers) > 1:
+        raise DataError(
+            f"{name} has questions on several sheets: {', '.join(headers)}.",
+            "Save each as a file of its own, named after its split (train, dev), or all on one.",
+        )
+    title, row = next(iter(headers.items()), (next(iter(sheets)), 0))
+    cells = sheets[title].astype(object)
+    if cells.empty:
+        return pa.table({})
+    columns = [pa.array(cells[place][row + 1 :], pa.string(), from_pandas=True) for place in cells]
+    return pa.table(columns, ["" if cell != cell else str(cell) for cell in cells.iloc[row]])
 
 
 def _as_utf8(content: pa.Buffer) -> pa.Buffer:
@@ -205,7 +206,11 @@ def _as_utf8(content: pa.Buffer) -> pa.Buffer:
     return content
 
 
-_READERS: dict[str, Callable[[pa.Buffer, str], pa.Table]] = {
+def _read_delimited(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Table:
+    return delimited.read(_as_utf8(content), name)
+
+
+_READERS: dict[str, Callable[[pa.Buffer, str, frozenset[str]], pa.Table]] = {
     ".parquet": _read_parquet,
     ".arrow": _read_arrow,
     ".feather": _read_arrow,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from typing import Any
@@ -37,8 +38,16 @@ def to_texts(column: pa.Array, what: str) -> pa.StringArray:
         if np.all(np.isnan(numbers) | (numbers == np.floor(numbers))):
             column = pc.if_else(pc.is_nan(column), None, column).cast(pa.int64(), safe=False)
     if not (is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_null(kind)):
+        if what in ("id", "title"):  # such as UUIDs, and the objects that MongoDB writes
+            return pa.array([_name(value) for value in column.to_pylist()], pa.string())
         raise WrongType(f"{what} is {kind}, not text")
     return column.cast(pa.string(), safe=False)
+
+
+def _name(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if value is None else json.dumps(value, ensure_ascii=False, default=str).strip('"')
 
 
 def to_offsets(column: pa.Array) -> pa.Int64Array:
@@ -52,7 +61,7 @@ def to_offsets(column: pa.Array) -> pa.Int64Array:
         column = to_texts(column, "answer_start")
         fits = pc.match_substring_regex(column, r"^\s*[+-]?\d{1,15}(\.0*)?\s*$")
         column = pc.utf8_trim_whitespace(pc.if_else(fits, column, None)).cast(pa.float64())
-    elif not pa.types.is_floating(kind):
+    elif not (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise WrongType(f"answer_start is {kind}, not integers")
     numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)
@@ -132,5 +141,12 @@ def is_text(kind: pa.DataType) -> bool:
 def is_list(kind: pa.DataType) -> bool:
     """Whether a type holds lists."""
     return any(
-        is_(kind) for is_ in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        is_(kind)
+        for is_ in (
+            pa.types.is_list,
+            pa.types.is_large_list,
+            pa.types.is_fixed_size_list,
+            pa.types.is_list_view,
+            pa.types.is_large_list_view,
+        )
     )

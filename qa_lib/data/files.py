@@ -30,8 +30,11 @@ _NOT_QUESTIONS = {
     "package.json",
 }
 _BESIDE = {"predictions", "prediction", "nbest", "results", "metrics"}  # of files of a model
-_LONGER = {"evaluation": "eval", "testing": "test", "testset": "test"}
+_LONGER = {"evaluation": "eval", "evaluate": "eval", "testing": "test", "validate": "validation"}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # squadTrain is two
+_OTHER = re.compile(r"(con|re)?strain|trainer|trained|device|developer")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d+)-of-(?P<count>\d+)(-[0-9a-f]{8,})?$")
+_PART = re.compile(r"(?P<stem>(.*/)?part-)(?P<index>\d{5})-.+$")  # as Spark names them
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{3,})$")
 _PREFERENCE = {".parquet": 0, ".arrow": 1, ".feather": 1, ".json": 2, ".jsonl": 2, ".ndjson": 2}
 
@@ -103,14 +106,14 @@ def split_name(path: str) -> str | None:
     """Return the word of a path that names a split, of the file's name before its folders'."""
     known = [word for groups in SPLIT_NAMES.values() for group in groups for word in group]
     *folders, file = path.split("/")
-    stem = containers.split_suffix(file)[0].lower()
-    for part in (stem, *(each.lower() for each in reversed(folders))):
-        for word in re.findall(r"[a-z]+", part):
+    for part in (containers.split_suffix(file)[0], *reversed(folders)):
+        for word in map(str.lower, _WORD.findall(part)):
+            word = re.sub("(set|data|split)$", "", word)
             word = _LONGER.get(word, word)
             if word in known:
                 return str(word)
-            for name in ("train", "dev", "validation"):  # such as trainset and devel
-                if word.startswith(name):
+            for name in ("train", "dev", "validation"):  # such as trainset, devel and squadtrain
+                if (word.startswith(name) or word.endswith(name)) and not _OTHER.match(word):
                     return name
     return None
 
@@ -140,7 +143,7 @@ def _grouped(names: list[str]) -> dict[str, list[str]]:
         if shard := _SHARD.match(stem):
             pattern = f"{shard['stem']}-*-of-{shard['count']}{suffix}"
             groups.setdefault(pattern, []).append(name)
-        elif number := _NUMBERED.match(stem):
+        elif number := _PART.match(stem) or _NUMBERED.match(stem):
             numbered.setdefault(f"{number['stem']}*{suffix}", []).append(
                 (int(number["index"]), name)
             )

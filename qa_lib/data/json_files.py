@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from qa_lib.data.answers import golds_of
-from qa_lib.data.columns import EXPECTED, KNOWN_NAMES, SHARED_NAMES, TEXT_NAMES
+from qa_lib.data.columns import EXPECTED, HELD, KNOWN_NAMES, SHARED_NAMES, TEXT_NAMES
 from qa_lib.data.conversion import as_text, encoded, plain
 from qa_lib.data.json_items import NESTING, is_item, items_of, streamed, walk
 from qa_lib.data.layouts import refuse_others
@@ -66,7 +66,7 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
                 f"{name} is not JSON, or is cut off: {error}.", "Fetch or write it again."
             ) from None
     refuse_others(document, name)
-    return _table(list(walk(items_of(document, name), name, known)), name, known)
+    return _table(list(walk(items_of(document, name, known), name, known)), name, known)
 
 
 def unnest(table: pa.Table, name: str, mapped: frozenset[str] = frozenset()) -> pa.Table:
@@ -139,7 +139,8 @@ def _read_lines(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.Tabl
         except pa.ArrowInvalid:  # whose message counts lines from the start of a block
             pass
         else:
-            table = table.select([n for n in table.column_names if plain(n) in known])
+            held = table.column_names
+            table = _holding(table.select([n for n in held if plain(n) in known]), held)
             if "timestamp" not in str(table.schema):
                 return _without_null_columns(table)
     return _table(list(walk(_parsed_lines(content, name), name, known)), name, known)
@@ -189,7 +190,12 @@ def _table(rows: list[dict[str, Any]], name: str, known: frozenset[str]) -> pa.T
             raise DataError(
                 f"{name} holds a value of a wrong type in {column}.", EXPECTED
             ) from None
-    return _without_null_columns(pa.table(columns))
+    return _without_null_columns(_holding(pa.table(columns), keys))
+
+
+def _holding(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Note the names of all columns of the file, for messages."""
+    return table.replace_schema_metadata({HELD: ", ".join(names)[:500].encode("utf-8", "replace")})
 
 
 def _array(values: list[Any], column: str) -> pa.Array:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from qa_lib.data.columns import CONTEXT_NAMES, EXPECTED
+from qa_lib.data.columns import CONTEXT_NAMES, EXPECTED, KNOWN_NAMES, OUTER_NAMES
 from qa_lib.data.conversion import plain
 from qa_lib.data.layouts import refuse_others
 from qa_lib.errors import DataError
@@ -96,8 +96,13 @@ def is_item(value: Any) -> bool:
     return bool(contexts) and not isinstance(contexts[0], dict | list)
 
 
-def items_of(document: Any, name: str) -> list[Any]:
+def items_of(document: Any, name: str, known: frozenset[str]) -> list[Any]:
     """Return the articles, paragraphs or rows of a document.
+
+    Args:
+        document: Parsed JSON.
+        name: Of the file, for messages.
+        known: Names of columns, any of which tells that an object is a row.
 
     Raises:
         DataError: It holds none, or several lists of them.
@@ -105,19 +110,24 @@ def items_of(document: Any, name: str) -> list[Any]:
     if isinstance(document, dict) and "data" not in document:
         if is_item(document):
             return [document]
-        document = _of_columns(document) or _of_keys(document, name) or document
+        document = _of_columns(document, name) or _of_keys(document, name) or document
     if isinstance(document, dict):
         items, header = document.get("data"), document.get("columns")
         if isinstance(header, list) and isinstance(items, list):  # pandas, orient="split"
-            items = [dict(zip(map(str, header), row, strict=False)) for row in items]
+            items = [_paired(map(str, header), row, name) for row in items]
     else:
         items = document
-    if not isinstance(items, list):
-        raise DataError(f"{name} holds neither rows nor SQuAD's `data`.", EXPECTED)
-    return items
+    if isinstance(items, list):
+        return items
+    held = ""
+    if isinstance(document, dict):
+        if any(plain(key) in known for key in document):  # a row, with some other names
+            return [document]
+        held = f"; it holds {', '.join(document)[:200] or 'nothing'}"
+    raise DataError(f"{name} holds neither rows nor SQuAD's `data`{held}.", EXPECTED)
 
 
-def _of_columns(document: dict[str, Any]) -> list[Any] | None:
+def _of_columns(document: dict[str, Any], name: str) -> list[Any] | None:
     """Return the rows of an object of columns, as pandas and `datasets` write tables."""
     columns = {key: value for key, value in document.items() if isinstance(value, dict | list)}
     if not any(plain(key) in CONTEXT_NAMES for key in columns):
@@ -125,7 +135,19 @@ def _of_columns(document: dict[str, Any]) -> list[Any] | None:
     lists = [
         list(value.values()) if isinstance(value, dict) else value for value in columns.values()
     ]
-    return [dict(zip(columns, row, strict=False)) for row in zip(*lists, strict=False)]
+    if len({*map(len, lists)}) > 1:
+        lengths = ", ".join(f"{key} {len(value)}" for key, value in columns.items())
+        raise DataError(f"{name} holds columns that differ in length: {lengths}.", EXPECTED)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def _paired(header: Iterable[str], row: Any, name: str) -> dict[str, Any]:
+    try:
+        return dict(zip(header, row, strict=True))
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{name} holds a row that does not match its columns: {str(row)[:60]}.", EXPECTED
+        ) from None
 
 
 def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
@@ -151,8 +173,13 @@ def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
             f"{name} holds several lists of questions: {', '.join(holding)}.",
             "Write each to a file of its own, named after its split (train, dev).",
         )
-    if holding or len(rows) == 1:
-        return rows[holding[0] if holding else next(iter(rows))]
+    named = [
+        key
+        for key, value in rows.items()
+        if isinstance(next(iter(value), None), dict) and plain(key) not in KNOWN_NAMES
+    ]
+    if holding or len(named) == 1:
+        return rows[(holding or named)[0]]
     return None
 
 
@@ -169,8 +196,8 @@ def walk(items: Iterable[Any], name: str, known: frozenset[str]) -> Iterator[dic
         try:
             if isinstance(item, dict) and item.keys() == {"header"}:  # of MRQA
                 continue
-            if form == "":
-                form = _nesting(item)
+            own = _nesting(item)
+            form = own if form == "" else form
             if form is not None and form not in item:
                 raise KeyError(form)
             yield from _rows(item, {}, known)
@@ -193,10 +220,9 @@ def _rows(
             if isinstance(value, str) and own != "id" and plain(own) in known
         }
         for part in _listed(item[key]):
-            yield from _rows(part, inherited, known)
+            if key != "paragraphs" or _has_questions(part, known):
+                yield from _rows(part, inherited, known)
         return
-    if not isinstance(item, dict):
-        raise TypeError(f"{str(item)[:40]!r} is not an object")
     row = outer | item
     if "detected_answers" in row:
         row["answers"] = _mrqa_answers(row)
@@ -205,10 +231,19 @@ def _rows(
 
 def _nesting(item: Any) -> str | None:
     """Return the field of an article or paragraph that holds its parts; None for a row."""
+    if not isinstance(item, dict):
+        raise TypeError(f"{str(item)[:40]!r} is not an object")
     for key in NESTING:
         if key in item and (key != "questions" or not _holds_texts(item[key])):
             return key
     return None
+
+
+def _has_questions(paragraph: Any, known: frozenset[str]) -> bool:
+    """Whether a paragraph has questions; annotation tools also write those that have none yet."""
+    return not isinstance(paragraph, dict) or any(
+        key in NESTING or plain(key) in known - OUTER_NAMES for key in paragraph
+    )
 
 
 def _holds_texts(value: Any) -> bool:
@@ -220,7 +255,11 @@ def _holds_texts(value: Any) -> bool:
 def _listed(value: Any) -> Any:
     """Return the parts of an item as a list; `datasets` writes some as an object of lists."""
     if isinstance(value, dict):
-        return [dict(zip(value, part, strict=False)) for part in zip(*value.values(), strict=False)]
+        if not all(isinstance(part, list) for part in value.values()):
+            return [value]  # a single one
+        if len({*map(len, value.values())}) > 1:
+            raise TypeError(f"the lists of {', '.join(value)} differ in length")
+        return [dict(zip(value, part, strict=True)) for part in zip(*value.values(), strict=True)]
     return value or ()
 
 

@@ -67,6 +67,26 @@ _LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
         f"{_ROWS}: text is the context, consensus the answer; MRQA publishes it converted",
     ),
     (
+        "MS MARCO's own layout, whose answers are written freely beside several passages",
+        frozenset({"passages", "query"}),
+        f"{_ROWS}: the selected passage's text is the context; leave out answers that it lacks",
+    ),
+    (
+        "DuReader's own layout, whose evidence is several documents",
+        frozenset({"documents", "question"}),
+        f"{_ROWS}: a document's paragraphs are the context; DuReader-robust is in SQuAD's layout",
+    ),
+    (
+        "DuoRC's own layout, whose answers are written freely",
+        frozenset({"plot", "qa"}),
+        f"{_ROWS}: plot is the context; leave out answers that it lacks",
+    ),
+    (
+        "MultiRC's layout, whose answers are judged one by one",
+        frozenset({"paragraph", "idx"}),
+        "This suite marks answers inside of a context; choices need another kind of model",
+    ),
+    (
         "RACE's layout, multiple choice",
         frozenset({"article", "options"}),
         "This suite marks answers inside of a context; choices need another kind of model",

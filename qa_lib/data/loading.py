@@ -22,7 +22,7 @@ from qa_lib.data import (
     shards,
     validation,
 )
-from qa_lib.data.schema import SCHEMA, Questions, Split
+from qa_lib.data.schema import RAW, SCHEMA, Questions, Split
 from qa_lib.errors import DataError
 from qa_lib.runs.folder import Folder
 
@@ -73,12 +73,14 @@ def load_questions(
             f"{'; '.join(reasons)}.",
             "Repair its rows." if reasons else hub.ALTERNATIVES,
         )
-    del parts
-    table = _with_own_texts(checked.table)
+    notes, num_bad = checked.notes, len(checked.bad)
+    batches = checked.table.to_batches()
+    del parts, table, checked
+    table = _with_own_texts(batches)
     if base == "train" and (data.holdout_articles or split == "holdout"):
         table = _part_articles(table, data.holdout_articles, split, source)
     limit = data.train_limit if split == "train" else data.eval_limit
-    return Questions(sample(table, limit), split, source, len(checked.bad), checked.notes)
+    return Questions(sample(table, limit), split, source, num_bad, notes)
 
 
 def read_questions(source: str, data: DataSettings) -> pa.Table:
@@ -92,22 +94,20 @@ def read_questions(source: str, data: DataSettings) -> pa.Table:
         Columns `id`, `question` and `context`, each row with text in all of them.
 
     Raises:
-        DataError: The file cannot be read, or a row lacks its question or context.
+        DataError: The file cannot be read, or a row lacks its question or context, or is not UTF-8.
     """
     folder, _ = _locate(source)
-    table = _normalised([(source, files.read(folder, _mapped(data)))], data)[0][1]
-    table = _identified(table).select(["id", "question", "context"])
-    table = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
-    for name in ("question", "context"):
-        texts = table[name].fill_null("")
-        blank = np.flatnonzero(pc.equal(pc.binary_length(texts), 0).to_numpy())
-        if len(blank):
-            row = table.slice(int(blank[0]), 1).to_pylist()[0]
-            raise DataError(
-                f"{source} row {blank[0]} (counted from 0), id {row['id']!r}, has no {name}.",
-                "Write it, or remove the row.",
-            )
-    return table
+    table = _identified(_normalised([(source, files.read(folder, _mapped(data)))], data)[0][1])
+    fault = validation.first_fault(table)
+    if fault is not None:
+        row, reason = fault
+        shown = quarantine.detail(table.slice(row, 1).cast(RAW).to_pylist()[0], reason)
+        raise DataError(
+            f"{source} row {row} (counted from 0): {reason} ({shown}).",
+            "Write the file as UTF-8, with a question and a context in every row.",
+        )
+    table = table.select(["id", "question", "context"])
+    return table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
 
 
 def load_splits(data: DataSettings, *, quarantine_dir: str | None = None) -> list[Questions]:
@@ -245,7 +245,11 @@ def _normalised(
     parts: list[tuple[str, pa.Table]], data: DataSettings
 ) -> list[tuple[str, pa.Table]]:
     """Bring parts to one schema; those without rows have no columns to judge."""
-    filled = [(name, part) for name, part in parts if part.num_rows or part.num_columns]
+    filled = [
+        (name, part)
+        for name, part in parts
+        if part.num_rows or part.num_columns or (part.schema.metadata or {}).get(columns.HELD)
+    ]
     if not filled:
         raise DataError(f"{parts[0][0]} holds no questions that can be used.", hub.ALTERNATIVES)
     return [(name, columns.normalise(part, name, data.column_names)) for name, part in filled]
@@ -274,13 +278,17 @@ def _titled(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.set_column(1, batch.schema.field("title"), filled)
 
 
-def _with_own_texts(table: pa.Table) -> pa.Table:
-    """Cast checked questions to SCHEMA: from here on each row has its context and title."""
-    batches = []
-    for batch in table.to_batches():
+def _with_own_texts(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Cast checked questions to SCHEMA: from here on each row has its context and title.
+
+    Batches are taken from the list, so that each is gone before the next one grows.
+    """
+    cast = []
+    for number in range(len(batches)):
+        cast.append(batches[number].cast(SCHEMA))
+        batches[number] = None
         pa.default_memory_pool().release_unused()
-        batches.append(batch.cast(SCHEMA))
-    return pa.Table.from_batches(batches, SCHEMA)
+    return pa.Table.from_batches(cast, SCHEMA)
 
 
 def _check_gold(table: pa.Table, source: str, split: str) -> None:

@@ -52,7 +52,7 @@ def set_aside(
     if len(bad) > data.bad_row_limit * table.num_rows:
         counts = Counter(reason for _, reason in bad)
         examples = "; ".join(
-            f"{name} row {row}: {reason} ({_detail(content, reason)})"
+            f"{name} row {row}: {reason} ({detail(content, reason)})"
             for (name, row, reason), content in zip(
                 located[:3], rows.slice(0, 3).cast(RAW).to_pylist(), strict=True
             )
@@ -93,7 +93,7 @@ def _round_up(fraction: float) -> float:
     return min(1.0, round(float(np.ceil(fraction * 10**digits)) / 10**digits, digits))
 
 
-def _detail(row: dict[str, Any], reason: str) -> str:
+def detail(row: dict[str, Any], reason: str) -> str:
     """Return the id of a faulty row and the value that is at fault, for messages."""
     if reason == NOT_UTF8:
         return f"id {_shown(row.get('id'))}, {_undecodable(row)}"

@@ -77,6 +77,22 @@ def check(table: pa.Table, *, all_golds_count: bool = False) -> Checked:
     return Checked(sound, bad, {what: count for what, count in notes.items() if count})
 
 
+def first_fault(table: pa.Table) -> tuple[int, str] | None:
+    """Return number and fault of the first row that cannot be asked, whatever its answers.
+
+    Args:
+        table: As `columns.normalise` returns it, ids filled in.
+    """
+    first = 0
+    for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
+        reasons = _check(batch)
+        if reasons.any():
+            row = int(np.flatnonzero(reasons)[0])
+            return first + row, CHECKS[reasons[row] - 1][0]
+        first += len(batch)
+    return None
+
+
 def _check(batch: pa.RecordBatch) -> np.ndarray:
     """Return 1 + the index in CHECKS of each row's fault, or 0; (rows,) int16."""
     reasons = np.zeros(len(batch), np.int16)

@@ -45,7 +45,7 @@ def evaluate(
     The folder gets `predictions.json` (official form) and `answers.parquet` (a row per question:
     `id`, `answer`, its characters, its `score` among the question's n best, and `null_odds`); under
     SQuAD 2.0 rules also `null_odds.json` (official form). A final evaluation adds what
-    `analysis.analyse` writes; the best threshold of "no answer" it writes beside the model.
+    `analysis.analyse` writes; the threshold of "no answer" it writes beside the model.
 
     Args:
         settings: How to cut windows and decode; `train.device` and `train.precision` hold here too.
@@ -72,7 +72,7 @@ def evaluate(
     window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)
     candidates, facts = find_all_spans(settings, model_name, window_set)
     scored = _merge_and_score(settings, run, questions, candidates, final)
-    _keep_threshold(model_name, questions, scored)
+    _keep_threshold(model_name, questions, scored, settings.evaluate.no_answer_threshold)
     return Evaluated(
         **scored,
         **facts,
@@ -104,19 +104,21 @@ def _merge_and_score(
     return fields | analysis.analyse(settings, run, questions, predictions, scored, decoded)
 
 
-def _keep_threshold(model_name: str, questions: Questions, scored: Mapping[str, Any]) -> None:
-    """Make the best threshold of "no answer" a part of the model, where its folder is ours."""
+def _keep_threshold(
+    model_name: str, questions: Questions, scored: Mapping[str, Any], given: float
+) -> None:
+    """Make a threshold of "no answer" a part of the model: the given, else the best for these."""
     if "best_threshold" not in scored:
         return
+    threshold = given or scored["best_threshold"]  # a given one is of other questions
     found = {
-        "f1": scored["best_f1"],
+        "f1": scored["f1" if given else "best_f1"],
         "num_questions": len(questions),
         "eval_fingerprint": questions.fingerprint,
     }
-    if not models.keep_no_answer_threshold(model_name, scored["best_threshold"], **found):
+    if not models.keep_no_answer_threshold(model_name, threshold, **found):
         print(
-            f"note: {model_name} cannot be written to, and does not keep the best no-answer"
-            " threshold.",
+            f"note: {model_name} cannot be written to, and does not keep the no-answer threshold.",
             file=sys.stderr,
         )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from qa_lib.windows.building import WindowSpec
 
-_VERSION = 1
+_VERSION = 2
 _WINDOWS, _LENGTHS = "windows.parquet", "lengths.parquet"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qa_lib.errors import ModelError
 from qa_lib.windows.list_arrays import Int32s, Int64s, as_numpy, indices_of, offsets_of
+from qa_lib.windows.marks import ends_after_marks
 from qa_lib.windows.words import word_begins
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Tokens:
         offsets: Text i has the tokens from offsets[i] to offsets[i + 1]; shape (texts + 1,).
         ids: Shape (tokens,).
         start: First character of each token in its text, shape (tokens,).
-        end: One past its last character, shape (tokens,).
+        end: One past its last character, marks included that no token shows; shape (tokens,).
         begins_word: Whether it is the first of a word (`windows.words`); shape (tokens,), or None
             if not marked.
     """
@@ -103,8 +104,11 @@ def tokenise(backend: Tokenizer, texts: pa.StringArray, *, mark_words: bool = Fa
         mark_words: Whether to return where words begin.
     """
     if _never_crosses_a_space(backend):
-        return _tokenise_by_word(backend, texts, mark_words)
-    return _tokenise_whole(backend, texts.to_pylist(), mark_words)
+        tokens = _tokenise_by_word(backend, texts, mark_words)
+    else:
+        tokens = _tokenise_whole(backend, texts.to_pylist(), mark_words)
+    end = ends_after_marks(texts, tokens.offsets, tokens.start, tokens.end)
+    return replace(tokens, end=end)
 
 
 def _never_crosses_a_space(backend: Tokenizer) -> bool:

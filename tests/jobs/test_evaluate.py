@@ -239,6 +239,7 @@ def test_without_answers_the_null_threshold_decides(tmp_path, ray_session, heade
     predictions = json.loads(run.read_text("predictions.json"))
     assert predictions == {key: "" if odds[key] > threshold else best[key] for key in best}
     assert sum(text == "" for text in predictions.values()) == 20
+    assert models.no_answer_threshold(headed) == threshold
     assert result["has_ans_total"] == result["no_ans_total"] == 20
 
 

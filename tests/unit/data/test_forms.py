@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -106,6 +108,15 @@ DOCUMENTS: dict[str, Any] = {
     "questions as columns": [
         {"context": BERLIN, "qas": {"id": ["1"], "question": ["How many?"], "answers": [[TEN]]}}
     ],
+    "a paragraph without questions": {
+        "data": [
+            article(title="T")
+            | {"paragraphs": [{"context": "x"}, *article(ASKED | {"answers": [TEN]})["paragraphs"]]}
+        ]
+    },
+    "a paragraph that is no list": {
+        "data": [{"paragraphs": {"context": BERLIN, "qas": ASKED | {"answers": [TEN]}}}]
+    },
     "pandas split": {"columns": [*ROW, "answer"], "index": [0], "data": [[*ROW.values(), "10"]]},
 }
 
@@ -268,6 +279,23 @@ def test_questions_without_any_answers_can_be_answered_but_not_scored(tmp_path):
     assert read.to_pylist() == [{"id": "1", "question": "How many?", "context": BERLIN}]
 
 
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (b'{"question": "?", "context": "Z\xfcrich"}', "not valid UTF-8 (id 'row-1', context: 'Z"),
+        (b'{"question": "?", "context": "a \\ud83d"}', "not valid UTF-8"),
+        (b'{"question": " ", "context": "a"}', "the question is empty"),
+        (b'{"question": "?", "context": null}', "the context is missing"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(tmp_path, line, named):
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(b'{"question": "?", "context": "a"}\n' + line + b"\n")
+    with pytest.raises(DataError, match="row 1 ") as caught:
+        read_questions(str(path), DataSettings())
+    assert named in caught.value.problem and "UTF-8" in caught.value.remedy
+
+
 # -- tables
 
 
@@ -308,6 +336,26 @@ def test_arrow_tables_in_every_form(tmp_path, form, suffix):
     assert content(load(path)) == READ
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("answers", [["10"]], pa.list_view(pa.string())),
+        ("answers", ["10"], pa.string_view()),
+        ("answers", [LISTS], None),
+        ("answer_start", [Decimal(11)], pa.decimal128(9)),
+        ("id", [UUID(int=1).bytes], pa.uuid()),
+        ("id", [b"\xff\x01"], pa.binary(2)),
+        ("id", [{"$oid": "1"}], None),
+    ],
+)
+def test_arrow_types_that_other_programs_write(tmp_path, name, values, kind):
+    columns = {key: [value] for key, value in (ROW | {"answers": ["10"]}).items()}
+    table = pa.table(columns | {name: pa.array(values, kind)})
+    with pa.ipc.new_file(str(tmp_path / "q.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    assert content(load(tmp_path / "q.arrow"))[0][1:] == READ[0][1:]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_table_of_text_needs_question_context_answer(tmp_path, delimiter, encoding):
@@ -338,15 +386,104 @@ def test_a_cell_that_is_no_json_is_the_fault_of_its_row_only(tmp_path):
     assert loaded.num_quarantined == 1
 
 
+def test_a_column_without_values_gives_way_to_another(tmp_path):
+    text = f"question,context,answers,answer\nHow many?,{BERLIN},,10\n"
+    (tmp_path / "q.csv").write_text(text)
+    assert content(load(tmp_path / "q.csv"))[0][2:] == READ[0][2:]
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path):
     (tmp_path / "q.csv").write_text("question,context,answer,answer,,\na,b,c,d,,\n")
     assert "several columns of one name: answer." in refusal(tmp_path / "q.csv").problem
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        (
+            {"question": ["a", "b"], "context": [BERLIN], "answer": ["10", "x"]},
+            "question 2, context 1",
+        ),
+        (
+            [{"context": BERLIN, "qas": {"question": ["a", "b"], "id": ["1"]}}],
+            "question, id differ",
+        ),
+        (
+            {"columns": ["question", "context"], "data": [["Q", BERLIN, "10"]]},
+            "match its columns: ['Q'",
+        ),
+    ],
+)
+def test_lists_that_differ_in_length_are_not_cut_to_the_shortest(tmp_path, document, named):
+    assert named in refusal(as_json(tmp_path / "q.json", document)).problem
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_file_of_other_names_tells_all_of_them(tmp_path, rows):
+    path = as_lines(tmp_path / "q.jsonl", *[{"q": "How many?", "body": BERLIN, "a": "10"}] * rows)
+    error = refusal(path)
+    assert "q, body, a" in error.problem and "--data.columns" in error.remedy
+    loaded = load(path, columns="question=q,context=body,answer=a")
+    assert content(loaded) == [(f"row-{row}", *READ[0][1:]) for row in range(rows)]
+
+
+@pytest.mark.parametrize(
+    ("text", "contexts"),
+    [
+        ('Q\t"x has 10\t10\nQ\ty has 10"\t10\n', ['"x has 10', 'y has 10"']),  # would be one row
+        ('Q\t"Ann" has 10\t10\n', ['"Ann" has 10']),
+        ('Q\t"Ann\thas ""10"""\t10\n', ['Ann\thas "10"']),
+        ('Q\t"Ann\nhas 10"\t10\n', ["Ann\nhas 10"]),
+    ],
+)
+def test_quotes_of_tsv_are_those_of_its_writer(tmp_path, text, contexts):
+    (tmp_path / "q.tsv").write_text("question\tcontext\tanswer\n" + text)
+    assert [row[2] for row in content(load(tmp_path / "q.tsv"))] == contexts
+
+
+@pytest.mark.parametrize(
+    ("cell", "context"),
+    [
+        ('"He said \\"10\\" \\\\ men"', 'He said "10" \\ men'),  # Spark
+        ('"C:\\10\\"', "C:\\10\\"),
+        ('C:\\dir\\"x has 10', 'C:\\dir\\"x has 10'),
+        ('"say \\"" 10"', 'say \\" 10'),
+    ],
+)
+def test_quotes_of_csv_are_doubled_or_escaped(tmp_path, cell, context):
+    (tmp_path / "q.csv").write_text(f"question,context,answer\nQ,{cell},10\n")
+    assert content(load(tmp_path / "q.csv"))[0][2] == context
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_excel_is_told_the_delimiter_in_a_first_line(tmp_path, mark):
+    text = f"{mark}sep=;\r\nquestion;context;answer\r\nHow many?;{BERLIN};10\r\n"
+    (tmp_path / "q.csv").write_bytes(text.encode())
+    assert content(load(tmp_path / "q.csv"))[0][2:] == READ[0][2:]
+
+
+def test_two_columns_of_one_name_are_refused_in_a_workbook(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (("question", "context", "answer", "answer"), ("How many?", BERLIN, 10, 11)):
+        book.active.append(row)
+    book.save(tmp_path / "q.xlsx")
+    assert "several columns of one name: answer." in refusal(tmp_path / "q.xlsx").problem
 
 
 def test_several_splits_in_one_file_are_named(tmp_path):
     both = {"train": squad(ASKED | {"answers": [TEN]}), "dev": [ROW | {"answers": ["10"]}]}
     error = refusal(as_json(tmp_path / "q.json", both))
     assert "several lists of questions: train, dev" in error.problem and "own" in error.remedy
+
+
+def test_an_article_that_is_no_object_is_named(tmp_path):
+    document = {"data": [article(ASKED | {"answers": [TEN]}), None]}
+    assert (
+        "article 1: 'None' is not an object"
+        in refusal(as_json(tmp_path / "q.json", document)).problem
+    )
 
 
 def test_a_csv_with_a_ragged_row_is_named(tmp_path):
@@ -377,6 +514,37 @@ def test_a_workbook_is_read(tmp_path):
     assert (answered["question"], answered["context"]) == ("42", BERLIN)
 
 
+def test_the_sheet_that_holds_questions_is_read_and_several_are_named(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["read me first"])
+    for title in ("asked", "more"):
+        sheet = book.create_sheet(title)
+        for row in (
+            ("Survey of 2020",),
+            ("question", "context", "answer"),
+            ("How many?", BERLIN, 10),
+        ):
+            sheet.append(row)
+        book.save(tmp_path / f"{title}.xlsx")
+    assert content(load(tmp_path / "asked.xlsx"))[0][1:] == READ[0][1:]
+    error = refusal(tmp_path / "more.xlsx")
+    assert "on several sheets: asked, more" in error.problem and "file of its own" in error.remedy
+
+
+def test_a_workbook_without_a_cell_is_named(tmp_path):
+    import openpyxl
+
+    openpyxl.Workbook().save(tmp_path / "q.xlsx")
+    assert "q.xlsx holds no questions" in refusal(tmp_path / "q.xlsx").problem
+
+
+def test_feather_of_version_1_is_named(tmp_path):
+    (tmp_path / "q.feather").write_bytes(b"FEA1....FEA1")
+    assert "feather of version 1" in refusal(tmp_path / "q.feather").problem
+
+
 def test_a_damaged_workbook_is_named(tmp_path):
     (tmp_path / "q.xlsx").write_bytes(b"PK")
     error = refusal(tmp_path / "q.xlsx")
@@ -405,6 +573,9 @@ OTHERS = {
     "DROP": {"p1": {"passage": BERLIN, "qa_pairs": [{"question": "?"}]}},
     "HotpotQA": [{"_id": "1", "question": "?", "context": [["T", ["s"]]], "supporting_facts": []}],
     "Natural Questions": {"document_html": "<p>", "annotations": [], "question_text": "?"},
+    "MS MARCO": {"query": "?", "passages": [{"passage_text": "x"}], "answers": ["a"]},
+    "DuReader": {"question": "?", "documents": [{"paragraphs": ["x"]}], "answers": ["a"]},
+    "DuoRC": {"id": "1", "plot": BERLIN, "qa": [{"question": "?", "answers": ["10"]}]},
     "BoolQ": {"question": "is it", "title": "T", "answer": True, "passage": BERLIN},
 }
 
@@ -433,6 +604,10 @@ def test_another_tasks_layout_is_named_with_what_to_do(tmp_path, task, indent):
         ("a/b/Training/x.jsonl", "a/b/Evaluation/x.jsonl"),
         ("training_set.jsonl", "testing_set.jsonl"),
         ("train-1-of-1.jsonl", "eval-0-of-1.jsonl"),
+        ("frenchTrain.jsonl", "frenchDev.jsonl"),
+        ("trainset.jsonl", "evalset.jsonl"),
+        ("train.jsonl", "validate.jsonl"),
+        ("SQuADtrain.jsonl", "SQuAD-DEV.jsonl"),
     ],
 )
 def test_a_folder_as_it_is_cloned(tmp_path, train, dev):
@@ -440,6 +615,7 @@ def test_a_folder_as_it_is_cloned(tmp_path, train, dev):
     as_json(tmp_path / ".git/train.json", {})
     as_json(tmp_path / "dataset_infos.json", {})
     as_json(tmp_path / "nbest_predictions_dev.json", {})
+    as_json(tmp_path / "trainer_state.json", {})
     for name, number in ((train, "1"), (dev, "2")):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -461,6 +637,14 @@ def test_a_validation_file_goes_before_a_test_file(tmp_path):
     assert content(load(tmp_path, "eval"))[0][0] == "test"
     as_lines(tmp_path / "valid.jsonl", ROW | {"id": "valid", "answers": LISTS})
     assert content(load(tmp_path, "eval"))[0][0] == "valid"
+
+
+def test_files_that_spark_wrote_are_one_split(tmp_path):
+    (tmp_path / "train").mkdir()
+    for number in (0, 1):
+        name = f"part-0000{number}-1b2c-c000.jsonl"
+        as_lines(tmp_path / "train" / name, ROW | {"id": number, "answers": LISTS})
+    assert [row[0] for row in content(load(tmp_path))] == ["0", "1"]
 
 
 def test_numbered_files_are_one_split_only_where_none_is_missing(tmp_path):

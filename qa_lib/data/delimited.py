@@ -1,0 +1,80 @@
+"""CSV and TSV with a header; the file itself tells its delimiter and how it marks quotes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from qa_lib.errors import DataError
+from qa_lib.runs import storage
+
+_BLOCK_BYTES = 1 << 24  # no row may be longer
+_DELIMITERS = ",;\t|"
+_BOM = b"\xef\xbb\xbf"
+_SEPARATOR = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # a first line for Excel
+# A quote in a quoted cell, as Spark writes it; at the cell's end, \" is a backslash and the end.
+_ESCAPED = re.compile(rb'\\"[^",;\t|\r\n]')
+_ESCAPED_IN_CELL = re.compile(rb'(?:^|[,;\t|])"[^"]*' + _ESCAPED.pattern, re.MULTILINE)
+# A cell that begins with a quote and is no quoted cell of this line.
+_STRAY = re.compile(rb'(?:^|\t)"(?![^"\t\n]*(?:""[^"\t\n]*)*"\r?(?:\t|$))', re.MULTILINE)
+
+
+def read(content: pa.Buffer, name: str) -> pa.Table:
+    """Read UTF-8 text as a table whose columns are all text.
+
+    Raises:
+        DataError: Rows differ in their number of columns.
+    """
+    head = content[: 1 << 16].to_pybytes()
+    skipped = len(_BOM) if head.startswith(_BOM) else 0
+    told = _SEPARATOR.match(head, skipped)
+    if told:
+        skipped = told.end()
+    content, head = content[skipped:], head[skipped:]
+    first = head.decode("utf-8", "replace").lstrip("\r\n").splitlines()[:1] or [""]
+    delimiter = told[1].decode("utf-8", "replace") if told else ""
+    if delimiter not in _DELIMITERS or not delimiter:
+        delimiter = max(_DELIMITERS, key=first[0].count)
+    names = next(csv.reader(io.StringIO(first[0]), delimiter=delimiter), [])
+    try:
+        return pacsv.read_csv(
+            pa.BufferReader(content),
+            pacsv.ReadOptions(block_size=_BLOCK_BYTES),
+            pacsv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, **_quoting(content, delimiter)
+            ),
+            # "NA", "null" and "nan" are texts; bytes that are not UTF-8 spoil their row only.
+            pacsv.ConvertOptions(
+                column_types={column: pa.string() for column in names},
+                null_values=[""],
+                strings_can_be_null=True,
+                check_utf8=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{name} is not a table of text: {storage.first_line(error)}.",
+            "Write a header, the same columns in every row, and quote texts that hold the "
+            "delimiter, quotes or line ends.",
+        ) from None
+
+
+def _quoting(content: pa.Buffer, delimiter: str) -> dict[str, Any]:
+    r"""Return how quotes are written where they are not doubled: as \", or in TSV as they are.
+
+    Read as doubled, the first would end a cell too soon, and the second could swallow rows.
+    """
+    view = memoryview(content)
+    if _ESCAPED.search(view) and _ESCAPED_IN_CELL.search(view):  # the first is quick
+        return {"escape_char": "\\"}
+    if delimiter == "\t" and _STRAY.search(view):
+        lines = [line for line in view.tobytes().splitlines() if line]
+        # No header in quotes, and every line a row: nothing is quoted.
+        if lines[0][:1] != b'"' and len({line.count(b"\t") for line in lines}) == 1:
+            return {"quote_char": False}
+    return {}
