@@ -1,24 +1,28 @@
 """The search against choices by hand, uniform scaling and random search; what it costs; its speeds.
 
-    python -m benchmarks.search --recipe squad-cpu --search.parent runs/parent
-    python -m benchmarks.search --speeds 2 3 --seeds 0 --recipe squad-cpu --search.parent runs/mpnet
-    python -m benchmarks.search --only front single ...
+    python -m benchmarks.search --recipe squad-cpu --model.name runs/parent
+    python -m benchmarks.search --only front single --recipe squad-cpu --model.name runs/parent
+    python -m benchmarks.search --speeds 2 3 --seeds 0 --recipe squad-cpu --model.name runs/mpnet
+    python -m benchmarks.search --cut --speeds 2 --recipe squad-cpu --model.name runs/parent
 
-Every row is a run folder in --storage: what is done is read and not run again, so a stopped
-benchmark goes on where it was, and the tables are printed after every row as far as they are known.
-The parent must have held the same articles out. Kinds of rows, in the order of --only:
+Every row is a run folder in --storage: what is done is read and not run again, whatever --only
+names, and a stopped row goes on where it was. The tables are printed after every row. --list says
+which rows are done. The parent may have seen the articles that trials are scored on; no trial
+trains on them, nor does any other row. Kinds of rows, in the order in which they run:
 
     front     one search for all speeds
     single    a search for each speed, with every seed at the speeds of --seeded
     random    random draws without halving, as many windows as the search of that speed and seed
     scaled    all widths scaled by one factor
-    hand      six choices by hand, listed in HAND below before any search has run
+    hand      six choices by hand, listed in HAND before any search has run; further seeds try the
+              best one of the first seed again
     ragged    ragged sizes by dynamic programming, and shared out by scores at the same mean width
     ranks     a search at 2x in which every trial trains in full: do one-shot ranks predict it?
 
 All but random draws are fitted to the speed in turns with the parent; all are recovered with the
 recipe's whole training, and scored on one sample of the evaluation questions (2,000, or
---data.eval-limit).
+--data.eval-limit). With --cut nothing is trained: what the one-shot ranking prefers is compared
+with scaling, the choices by hand and a draw at random, all cut, refitted and fitted to the speed.
 """
 
 from __future__ import annotations
@@ -27,24 +31,18 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
-from benchmarks._search_tables import KINDS, Row, asked, costs, table
+from benchmarks._search_choices import HAND, SIZES, sizes_of
+from benchmarks._search_tables import KINDS, Row, best_by_hand, tables
 from benchmarks.adjustment import once
 from jobs import _runner
 
 FLAGS = ["--data.eval-limit", "2000", "--search.num-trials", "16"]
 SPEEDS = (2.0, 1.5, 3.0, 5.0)
-# Share of the layers, how they are chosen, share of the hidden size; units as the speed allows.
-HAND = {
-    "all layers, fewer units": (1.0, "first", 1.0),
-    "5/6 of the layers, the first": (5 / 6, "first", 1.0),
-    "2/3 of the layers, the first": (2 / 3, "first", 1.0),
-    "1/2 of the layers, spread": (1 / 2, "spread", 1.0),
-    "1/3 of the layers, the first": (1 / 3, "first", 1.0),
-    "2/3 of the layers, 3/4 of the hidden size": (2 / 3, "first", 3 / 4),
-}
+CUT_KINDS = ("single", "random", "scaled", "hand")
+
+Results = dict[Row, dict[str, Any]]
 
 
 def main() -> None:
@@ -53,16 +51,19 @@ def main() -> None:
     _runner.quiet_libraries()
     from qa_lib import config, search
 
-    settings = search.with_holdout(config.parse("tune", [*FLAGS, *flags]))
-    if settings.search.parent is None:
-        sys.exit("error: give --search.parent, a run that held articles out")
-    results: dict[Row, dict[str, Any]] = {}
-    for row in rows(options):
-        result = run(settings, row, options, results)
-        if result is not None:
+    settings = with_parent(search.with_holdout(config.parse("tune", [*FLAGS, *flags])))
+    every = list(rows(options, KINDS))
+    results = {row: result for row in every if (result := done(settings, row)) is not None}
+    if options.list:
+        for row in every:
+            print("done   " if row in results else "missing", row.run_name)
+        return
+    if results:
+        print(tables(results), flush=True)
+    for row in rows(options, options.only):
+        if row not in results and (result := run(settings, row, options, results)) is not None:
             results[row] = result
-            print("\n\n".join(filter(None, (table(results), asked(results), costs(results)))))
-            print(flush=True)
+            print(tables(results), flush=True)
 
 
 def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -72,12 +73,22 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--seeded", type=float, nargs="+", default=(2.0,))
     parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
+    parser.add_argument("--cut", action="store_true", help="compare before any recovery")
+    parser.add_argument("--list", action="store_true", help="say which rows are done, run none")
     return parser.parse_known_args(words)
 
 
-def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Yield the rows to run, those of the first seed and the first speed first."""
-    wanted = set(options.only)
+def with_parent(settings: Any) -> Any:
+    """Take `model.name` as the parent, where none is named: as it is, held-out articles or not."""
+    if settings.search.parent is not None:
+        return settings
+    update = {"parent": settings.model.name, "seen_holdout": True}
+    return settings.model_copy(update={"search": settings.search.model_copy(update=update)})
+
+
+def rows(options: argparse.Namespace, kinds: tuple[str, ...]) -> Iterator[Row]:
+    """Yield the rows of some kinds, those of the first seed and the first speed first."""
+    wanted = set(kinds) & set(CUT_KINDS) if options.cut else set(kinds)
     if "front" in wanted:
         yield Row("front", "front", 0.0, options.seeds[0])
     for place, seed in enumerate(options.seeds):
@@ -88,17 +99,23 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
             ways += [("hand", way) for way in HAND]
             if not place:
                 ways += [("ragged", "ragged by programme"), ("ragged", "ragged by scores")]
-            yield from (Row(kind, way, speed, seed) for kind, way in ways if kind in wanted)
+            for kind, way in ways:
+                if kind in wanted:
+                    yield Row(kind, way, speed, seed, is_cut=options.cut)
     if "ranks" in wanted:
         yield Row("ranks", "every trial in full", 2.0, options.seeds[0])
 
 
 def run(
-    settings: Any, row: Row, options: argparse.Namespace, results: dict[Row, dict[str, Any]]
+    settings: Any, row: Row, options: argparse.Namespace, results: Results
 ) -> dict[str, Any] | None:
-    """Return a row's result, run where it is missing; None where no sizes have the speed."""
+    """Run a row, and return its result; None where it cannot be run, which is told."""
+    first = options.seeds[0]
+    if row.kind == "hand" and row.seed != first:
+        if row.way != best_by_hand(results, row.speed, first):
+            return None
     named = settings.model_copy(update={"run_name": row.run_name, "seed": settings.seed + row.seed})
-    if row.kind in ("scaled", "hand") or row.way == "ragged by scores":
+    if row.is_cut or row.kind in ("scaled", "hand") or row.way == "ragged by scores":
         return adjusted(named, row, results)
     wish: dict[str, Any] = {"objective": "f1", "min_speedup": row.speed}
     if row.kind == "front":
@@ -106,7 +123,7 @@ def run(
     elif row.kind == "random":
         searched = results.get(Row("single", "search", row.speed, row.seed))
         if searched is None:
-            return None
+            return missing(row, "the search has not been run: how many windows?")
         budget = searched["search_windows"]
         wish |= {"searcher": "random", "halving": False, "window_budget": budget}
     elif row.kind == "ragged":
@@ -126,140 +143,88 @@ def search_once(settings: Any, run: Any) -> None:
     search.search(settings, run, onnx.as_onnx)
 
 
-def timed_once(settings: Any, job: str, work: Callable[[Any, Any], None]) -> dict[str, Any]:
-    """Do the work unless it is done; note the machine's processor time: nothing else may run."""
-    import psutil
-
-    from qa_lib.runs.run_folder import RunFolder
-
-    def timed(settings: Any, run: Any) -> None:
-        before = psutil.cpu_times()
-        work(settings, run)
-        spent = [now - then for now, then in zip(psutil.cpu_times(), before, strict=True)]
-        idle = {"idle", "iowait", "guest", "guest_nice", "steal"}
-        named = zip(before._fields, spent, strict=True)
-        run.write_json("processor.json", sum(s for name, s in named if name not in idle) / 60)
-
-    result = once(settings, job, timed)
-    path = f"{settings.storage}/{settings.run_name}"
-    return result | {
-        "processor_minutes": json.loads(RunFolder(path, job).read_text("processor.json"))
-    }
-
-
-def adjusted(settings: Any, row: Row, results: dict[Row, dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the result of a choice without a search, fitted to its speed and recovered."""
+def adjusted(settings: Any, row: Row, results: Results) -> dict[str, Any] | None:
+    """Return the result of sizes that are fitted to their speed, cut, and recovered."""
     from qa_lib.adjust import pipeline
-    from qa_lib.machines.ray_session import start_ray
     from qa_lib.runs.run_folder import RunFolder
 
     fitted = RunFolder(f"{settings.storage}/{row.run_name}-sizes", "adjust")
-    if not fitted.exists("sizes.json"):
-        start_ray()
-        wish = by_scores(settings, row, results) if row.kind == "ragged" else fit(settings, row)
+    if not fitted.exists(SIZES):
+        wish = sizes_of(settings, row, results)
         fitted.make()
-        fitted.write_json("sizes.json", wish)
-    wish = json.loads(fitted.read_text("sizes.json"))
+        fitted.write_json(SIZES, wish)
+    wish = json.loads(fitted.read_text(SIZES))
     if not wish:
-        return None
+        return missing(row, "no such sizes have the speed")
     about = {name: wish.pop(name) for name in ("speedup_measured", "speedup_interval")}
     changes = {
-        "adjust": settings.adjust.model_copy(update={**wish, "recover": True}),
+        "adjust": settings.adjust.model_copy(update={**wish, "recover": not row.is_cut}),
         "model": settings.model.model_copy(update={"name": settings.search.parent}),
     }
-    named = settings.model_copy(update=changes)
-    found = timed_once(named, "adjust", pipeline.adjust_and_recover)
-    return {**found, **about, "asked_speedup": row.speed}
+
+    def work(settings: Any, run: Any) -> None:
+        run.write_json("fitted.json", {**about, "asked_speedup": row.speed})
+        pipeline.adjust_and_recover(settings, run)
+
+    return timed_once(settings.model_copy(update=changes), "adjust", work)
 
 
-def fit(settings: Any, row: Row) -> dict[str, Any]:
-    """Return the adjustment of a choice by hand that has its speed; nothing if it cannot."""
-    from qa_lib import models
-    from qa_lib.search import latency_model, speed
-    from qa_lib.search.space import choices_of
-    from qa_lib.search.target import target_of
-
-    config, target = models.load_config(settings.search.parent), target_of(settings)
-    choices = choices_of(
-        config, settings.search.space.model_copy(update={"intermediate_size": None})
-    )
-    measure = partial(speed.measure_speedup, config, target)
-    if row.kind == "scaled":
-        sizes = largest_scale(config, row.speed, target)
-        found = measure(sizes) if sizes else None
-    else:
-        shape = by_hand(config, *HAND[row.way])
-        latency = latency_model.measure(config, [shape], target)
-        start = latency.widest(shape, row.speed * 0.97, choices.widths)
-        sizes, found = (
-            speed.fit(start, row.speed, latency, choices, measure) if start else (None, None)
-        )
-    if sizes is None or found is None or not found.meets(row.speed):
-        return {}
-    return {
-        "keep_layers": list(sizes.layers),
-        "hidden_size": sizes.hidden_size,
-        "intermediate_size": sizes.intermediate_size,
-        "speedup_measured": found.value,
-        "speedup_interval": [found.low, found.high],
-    }
+def missing(row: Row, why: str) -> None:
+    """Say why a row has no result."""
+    print(f"{row.run_name}: {why}", file=sys.stderr, flush=True)
 
 
-def by_hand(config: Any, share: float, way: str, hidden: float) -> Any:
-    """Return the sizes of a choice by hand, with all units."""
-    from dataclasses import replace
+def timed_once(settings: Any, job: str, work: Callable[[Any, Any], None]) -> dict[str, Any]:
+    """Do the work unless it is done; note the machine's processor time: nothing else may run.
 
-    from qa_lib.adjust import Sizes, spread_layers
-
-    whole = Sizes.of(config)
-    depth = max(1, round(share * len(whole.layers)))
-    layers = spread_layers(len(whole.layers), depth) if way == "spread" else whole.layers[:depth]
-    heads = max(1, round(hidden * whole.num_heads))
-    return replace(whole, layers=layers, num_heads=heads, hidden_size=heads * whole.head_size)
-
-
-def largest_scale(config: Any, speed: float, target: Any) -> Any:
-    """Return the largest uniformly scaled sizes that reach a speed, measured in turns.
-
-    The hidden size shrinks by whole heads, the intermediate size with it; layers stay.
+    The time of a start that was killed is unknown: `num_starts` tells of it.
     """
-    from dataclasses import replace
+    from qa_lib.runs.run_folder import RunFolder
 
-    from qa_lib.adjust import Sizes
-    from qa_lib.search import latency_table
+    def timed(settings: Any, run: Any) -> None:
+        so_far = read(run, "processor.json") or {"minutes": 0.0, "num_starts": 0}
+        so_far["num_starts"] += 1
+        run.write_json("processor.json", so_far)
+        before = busy_minutes()
+        try:
+            work(settings, run)
+        finally:
+            so_far["minutes"] += busy_minutes() - before
+            run.write_json("processor.json", so_far)
 
-    whole = Sizes.of(config)
-    ladder = [
-        replace(
-            whole,
-            num_heads=heads,
-            hidden_size=whole.head_size * heads,
-            intermediate_size=whole.intermediate_size * heads // whole.num_heads,
-        )
-        for heads in range(whole.num_heads, 0, -1)
-    ]
-    parent, *scaled = latency_table.measure_models(config, ladder, target)
-    return next(
-        (one for one, ms in zip(ladder[1:], scaled, strict=True) if parent / ms >= speed), None
-    )
+    once(settings, job, timed)
+    found = done_at(RunFolder(f"{settings.storage}/{settings.run_name}", job))
+    assert found is not None, "once returns when it is done"
+    return found
 
 
-def by_scores(settings: Any, row: Row, results: dict[Row, dict[str, Any]]) -> dict[str, Any]:
-    """Return the adjustment that shares out, by scores, as many heads and units as the programme.
+def done(settings: Any, row: Row) -> dict[str, Any] | None:
+    """Return the result of a row that is done."""
+    from qa_lib.runs.run_folder import RunFolder
 
-    Its layers are the programme's.
-    """
-    found = results.get(Row("ragged", "ragged by programme", row.speed, row.seed))
-    if found is None:
-        return {}
-    return {
-        "ragged": True,
-        "keep_layers": found["kept_layers"],
-        "num_heads": found["num_heads"],
-        "intermediate_size": found["intermediate_size"],
-        "speedup_measured": found["speedup"],
-        "speedup_interval": None,
-    }
+    return done_at(RunFolder(f"{settings.storage}/{row.run_name}", "tune"))
+
+
+def done_at(run: Any) -> dict[str, Any] | None:
+    """Return what a run that is done tells of a row."""
+    result = run.read_result()
+    if result.get("status") != "done":
+        return None
+    return result | (read(run, "fitted.json") or {}) | {"processor": read(run, "processor.json")}
+
+
+def read(run: Any, name: str) -> Any:
+    """Return a JSON file of a run; None where there is none."""
+    return json.loads(run.read_text(name)) if run.exists(name) else None
+
+
+def busy_minutes() -> float:
+    """Return the minutes that the machine's processors have worked since it started."""
+    import psutil
+
+    idle = {"idle", "iowait", "guest", "guest_nice", "steal"}
+    times = psutil.cpu_times()._asdict()
+    return sum(seconds for name, seconds in times.items() if name not in idle) / 60
 
 
 if __name__ == "__main__":

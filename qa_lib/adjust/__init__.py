@@ -14,7 +14,7 @@ from qa_lib.adjust.planning import make_plan
 from qa_lib.adjust.proof import Proof, prove
 from qa_lib.adjust.ragged_sizes import spread_evenly
 from qa_lib.adjust.shared import SharedCalibration
-from qa_lib.adjust.sizes import Sizes, check_layers, spread_layers
+from qa_lib.adjust.sizes import Sizes, places_of_layers, spread_layers
 from qa_lib.adjust.surgery import apply
 from qa_lib.adjust.table import table
 from qa_lib.adjust.targets import find_sizes
@@ -29,12 +29,12 @@ __all__ = [
     "Sizes",
     "Units",
     "apply",
-    "check_layers",
     "declare_families",
     "draw_windows",
     "find_sizes",
     "groups_of",
     "make_plan",
+    "places_of_layers",
     "prove",
     "resolve",
     "spread_evenly",

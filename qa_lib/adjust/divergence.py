@@ -18,12 +18,20 @@ _LONGEST = 30  # tokens of an answer, as in `evaluate.max_answer_length`
 class Reference:
     """The parent's distributions over start and end on calibration windows."""
 
-    def __init__(self, parent: PreTrainedModel, batches: Iterable[Batch]) -> None:
-        """Run the parent, on all windows; `divergence` takes some, from short to long, evenly."""
+    def __init__(
+        self, parent: PreTrainedModel, batches: Iterable[Batch], most: int | None = _NUM_WINDOWS
+    ) -> None:
+        """Run the parent on all windows, of which `divergence` takes some, of all lengths.
+
+        Args:
+            parent: In evaluation mode.
+            batches: Windows, from short to long.
+            most: Windows that divergences are measured on, about; None: all.
+        """
         every = list(batches)
         num_windows = sum(len(batch["input_ids"]) for batch in every)
         self._every = [(batch, _log_shares(parent, batch)) for batch in every]
-        self._some = self._every[:: max(1, num_windows // _NUM_WINDOWS)]
+        self._some = self._every[:: max(1, num_windows // (most or num_windows))]
 
     def divergence(self, model: PreTrainedModel) -> float:
         """Return the mean over windows of the Kullback-Leibler divergences of start and end."""

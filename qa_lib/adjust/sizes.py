@@ -130,12 +130,7 @@ def check_layers(config: Any, layers: tuple[int, ...]) -> None:
                 f"Give only their number: {count}.",
             )
         return
-    groups = groups_of(config)
-    tensors = [set[str]() for _ in groups.layers]
-    for name in groups.shapes:
-        index = groups.layer_of(name)
-        if index is not None:
-            tensors[index].add(name[len(f"{groups.layer_prefix}{index}.") :])
+    tensors = _layer_tensors(config)
     for place, layer in enumerate(layers):
         missing = tensors[place] ^ tensors[layer]
         if missing:
@@ -144,6 +139,32 @@ def check_layers(config: Any, layers: tuple[int, ...]) -> None:
                 f" one of the two has no {min(missing)}.",
                 f"Keep layer {place} too, or the first layers: {count}.",
             )
+
+
+def places_of_layers(config: Any) -> tuple[tuple[int, ...], ...]:
+    """Return, for each place in a model of fewer layers, the parent's layers that can take it.
+
+    A set of layers that `check_layers` accepts has in each place one of these.
+    """
+    count = config.num_hidden_layers
+    if family_of(config).shares_layers:
+        return tuple((place,) for place in range(count))
+    tensors = _layer_tensors(config)
+    return tuple(
+        tuple(layer for layer in range(count) if tensors[layer] == tensors[place])
+        for place in range(count)
+    )
+
+
+def _layer_tensors(config: Any) -> list[set[str]]:
+    """Return the names of every layer's tensors, without the layer's own."""
+    groups = groups_of(config)
+    tensors = [set[str]() for _ in groups.layers]
+    for name in groups.shapes:
+        index = groups.layer_of(name)
+        if index is not None:
+            tensors[index].add(name[len(f"{groups.layer_prefix}{index}.") :])
+    return tensors
 
 
 def check_ragged_family(config: Any) -> None:

@@ -79,6 +79,11 @@ class SearchSettings(Group):
         description="Run whose model is adjusted, trained with the same articles held out; none: "
         "model.name is trained first.",
     )
+    seen_holdout: bool = Field(
+        default=False,
+        description="Take a parent that may have been trained on the held-out articles, as one of "
+        "the hub. Trials never train on them; but what a cut leaves of the parent knows them.",
+    )
     objective: Literal["pareto", "f1"] = Field(
         default="pareto",
         description="pareto: the front of F1 and latency; f1: the best F1 at min-speedup or more.",
@@ -161,6 +166,12 @@ class SearchSettings(Group):
                 ("search.speeds", "search.num_trials"),
                 f"search.num_trials ({self.num_trials}) must be at least the number of"
                 f" search.speeds ({len(set(self.speeds))}): each needs a trial",
+            )
+        if self.searcher == "one-shot" and len(self.space.importance) > 1:
+            yield (
+                ("search.space.importance", "search.searcher"),
+                "search.space.importance must name one way of scoring with search.searcher"
+                " one-shot: all sizes are ranked by the same",
             )
         if self.speeds is not None and self.searcher != "one-shot":
             yield (

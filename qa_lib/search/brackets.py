@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from qa_lib.adjust import Sizes
 from qa_lib.search.halving import Halving, Job, Trial
+from qa_lib.search.one_shot import num_sizes
 
 Cohort = tuple[int, list[Trial]]  # a rung, and the trials that are to finish it
 
@@ -24,6 +25,17 @@ class Brackets(Halving):
         """Return how many of `num_trials` go on to the next rung: half of them, rounded up."""
         settings = self._settings
         return -(-num_trials // settings.reduction_factor) if settings.halving else num_trials
+
+    def num_trials_per_rung(self, num_trials: int) -> list[int]:
+        """Return how many trials finish each rung, if none crashes: at most, of other rates."""
+        num_speeds = len(self._settings.asked_speeds)
+        counts = super().num_trials_per_rung(num_sizes(self._settings))
+        num_rates = num_trials // num_speeds - counts[0]
+        cohort = counts[-1] + num_rates  # from rung 1 on
+        for rung in range(self.top + 1):
+            counts[rung] += min(num_rates, cohort)
+            cohort = self.share(cohort) if rung else cohort
+        return [num_speeds * count for count in counts]
 
     def promotion(self, trials: Sequence[Trial], running: Collection[int]) -> Job | None:
         """Return the next rung that is due, or None; arguments as of `Halving.promotion`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,25 @@ _RAGGED_OF_A_SPEED = 4  # ragged sizes that are ranked beside the stock ones
 _CALIBRATED = 4  # whole models that the latency model is fitted to, at most
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """What trials begin with.
+
+    Attributes:
+        task: What they share.
+        journal: Holds the sizes that are worth a trial, the best of each speed first.
+        rule: The rungs.
+        space: Of their settings.
+        num_concurrent: How many run at a time.
+    """
+
+    task: TrialTask
+    journal: Journal
+    rule: Halving
+    space: Space
+    num_concurrent: int
+
+
 def explore(
     settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None
 ) -> tuple[TrialTask, Journal, Halving]:
@@ -40,6 +60,14 @@ def explore(
     Returns:
         What the trials shared, the journal that holds them, and the rungs.
     """
+    found = rank(settings, run, as_onnx)
+    task, journal, rule = found.task, found.journal, found.rule
+    run_trials(task, journal, rule, found.space, run=run, num_concurrent=found.num_concurrent)
+    return task, journal, rule
+
+
+def rank(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) -> Ranked:
+    """Obtain the parent, and find the sizes that are worth a trial; no trial is run."""
     held_out, rule = prepare(settings)
     evaluation.warn_of_language(held_out, settings.evaluate)
     config = models.load_config(settings.search.parent or settings.model.name)
@@ -67,8 +95,7 @@ def explore(
         journal.measured(entries)
     if is_one_shot(settings):
         one_shot.say_unreached(journal.entries, settings.search.asked_speeds)
-    run_trials(task, journal, rule, space, run=run, num_concurrent=num_concurrent)
-    return task, journal, rule
+    return Ranked(task, journal, rule, space, num_concurrent)
 
 
 def prepare(settings: Settings) -> tuple[Questions, Halving]:
@@ -79,6 +106,12 @@ def prepare(settings: Settings) -> tuple[Questions, Halving]:
     data = settings.data.model_copy(update={"eval_limit": settings.search.eval_questions})
     held_out = load_questions(data, "holdout")
     parent.check_parent(settings, held_out.titles)
+    if is_one_shot(settings) and settings.adjust.steps > 1:
+        print(
+            f"note: units of all sizes are scored once: --adjust.steps {settings.adjust.steps} does"
+            " not apply.",
+            file=sys.stderr,
+        )
     rule = Brackets if is_one_shot(settings) else Halving
     return held_out, rule(settings.search, settings.train.global_batch)
 
@@ -219,8 +252,13 @@ def _identity(settings: Settings) -> dict[str, Any]:
     """Return, by flag, the settings that trials must share for their scores to be comparable."""
     free = {"parent", "num_trials", "time_budget_s", "window_budget", "max_concurrent", "searcher"}
     groups = {
-        "search": settings.search.model_dump(mode="json", exclude=free),
+        "search": settings.search.model_dump(mode="json", exclude={*free, "space"}),
+        "search.space": settings.search.space.model_dump(mode="json"),
         "data": settings.data.model_dump(mode="json"),
+        "adjust": settings.adjust.model_dump(
+            mode="json",
+            include={"fold", "refit", "seams", "steps", "calibration_windows", "round_to"},
+        ),
         "train": settings.train.model_dump(
             mode="json", include={"global_batch", "precision", "num_workers", "dropout"}
         ),
@@ -230,7 +268,6 @@ def _identity(settings: Settings) -> dict[str, Any]:
         for group, values in groups.items()
         for name, value in values.items()
     }
-    if settings.evaluate.language != "squad":  # its F1 is what trials are ranked by
-        flags["--evaluate.language"] = settings.evaluate.language
+    flags["--evaluate.language"] = settings.evaluate.language  # its F1 is what trials are ranked by
     flags["--search.searcher"] = "one-shot" if is_one_shot(settings) else "optuna or random"
     return flags | {"--seed": settings.seed, "parent": models.fingerprint(settings.model.name)}

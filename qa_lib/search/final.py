@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qa_lib import models
 from qa_lib.adjust import Plan, pipeline, prune
 from qa_lib.config import Settings
 from qa_lib.data import Questions
 from qa_lib.models import card
-from qa_lib.runs.run_folder import RunFolder
+from qa_lib.runs.run_folder import PLAN, RunFolder
+from qa_lib.search.journal import Journal
 from qa_lib.search.space import Setting
 from qa_lib.search.tuner import TUNE
+
+_CHECKPOINTS = "checkpoints"
+
+
+def recover_once(
+    run: RunFolder,
+    journal: Journal,
+    asked: float,
+    number: int,
+    settings: Settings,
+    recover: Callable[[], None],
+) -> None:
+    """Recover a trial's model in a run, unless that is done; what another's recovery left goes.
+
+    Args:
+        run: Receives the model.
+        journal: Knows which trial's recovery was begun or done there; records this one.
+        asked: The speed asked for; 0 where sizes are drawn.
+        number: Of the trial.
+        settings: A finished recovery by other settings of the training is not skipped.
+        recover: Does it, from the last checkpoint that the run has.
+    """
+    train = settings.train.model_dump(mode="json")
+    begun, before, is_done = journal.recoveries.get(asked, (number, train, False))
+    if is_done and (begun, before) == (number, train):
+        return
+    if begun != number:  # the search has gone on, and chosen another
+        for name in (_CHECKPOINTS, pipeline.ADJUSTED, pipeline.MODEL, PLAN):
+            run.remove(name)
+    journal.recovery(asked, number, train, is_done=False)
+    recover()
+    journal.recovery(asked, number, train, is_done=True)
 
 
 def recover_chosen(
@@ -38,5 +73,5 @@ def recover_chosen(
 def clean(run: RunFolder) -> None:
     """Remove what only an unfinished search needs: checkpoints of trials, Tune's own files."""
     for trial in run.entries("trials"):
-        run.remove(f"trials/{trial.base_name}/checkpoints")
+        run.remove(f"trials/{trial.base_name}/{_CHECKPOINTS}")
     run.remove(TUNE)

@@ -10,9 +10,9 @@ from qa_lib import models
 from qa_lib.adjust import Plan, SharedCalibration, Sizes
 from qa_lib.config import ImportanceMethod
 from qa_lib.runs.result import Searched
-from qa_lib.runs.run_folder import PLAN, RunFolder
+from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, speed
-from qa_lib.search.final import recover_chosen
+from qa_lib.search.final import recover_chosen, recover_once
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import Choices, Setting
 from qa_lib.search.speed import Speedup
@@ -94,9 +94,10 @@ def recover(task: TrialTask, run: RunFolder, journal: Journal, picks: Sequence[P
     plans = _Plans(task, journal)
     for number, pick in enumerate(picks):
         if number:
-            recovered[pick.asked] = _recovered_beside(task, run, plans, pick)
+            recovered[pick.asked] = _recovered_beside(task, run, journal, plans, pick)
         else:
-            plans.recover(run, pick)
+            again = partial(plans.recover, run, pick)
+            recover_once(run, journal, pick.asked, pick.trial, task.settings, again)
             f1 = run.read_result().get("f1")
             recovered[pick.asked] = {"f1_recovered": f1, "model": run.url("model")}
         told = _rows(rows, picks, journal, recovered)
@@ -136,21 +137,25 @@ class _Plans:
         return make_plan(task, self._parent, wanted, self._shared)
 
 
-def _recovered_beside(task: TrialTask, run: RunFolder, plans: _Plans, pick: Pick) -> dict[str, Any]:
+def _recovered_beside(
+    task: TrialTask, run: RunFolder, journal: Journal, plans: _Plans, pick: Pick
+) -> dict[str, Any]:
     """Recover a pick in a run of its own; return its F1 and where its model is."""
     folder, name = run.url(FOLDER), f"{pick.asked:g}x"
-    before = RunFolder(f"{folder}/{name}", "adjust")
-    status = before.read_result().get("status")
-    is_same = before.exists(PLAN) and Plan.read(before).keep.sizes == pick.sizes
-    if status != "done" or not is_same:
-        begun = status is not None
-        update: dict[str, Any] = {"storage": folder, "run_name": name}
-        update |= {"resume": begun and is_same, "overwrite": begun and not is_same}
-        with RunFolder.open(task.settings.model_copy(update=update), "adjust") as own:
-            own.begin()
-            plans.recover(own, pick)
-    done = RunFolder(f"{folder}/{name}", "adjust").read_result()
-    return {"f1_recovered": done.get("f1"), "model": f"{folder}/{name}/model"}
+    own = RunFolder(f"{folder}/{name}", "adjust")
+    status = own.read_result().get("status")
+    begun, *_ = journal.recoveries.get(pick.asked, (None,))
+    is_same = status is not None and begun == pick.trial
+    update: dict[str, Any] = {"storage": folder, "run_name": name, "resume": is_same}
+    update["overwrite"] = status is not None and not is_same
+
+    def recover() -> None:
+        with RunFolder.open(task.settings.model_copy(update=update), "adjust") as opened:
+            opened.begin()
+            plans.recover(opened, pick)
+
+    recover_once(own, journal, pick.asked, pick.trial, task.settings, recover)
+    return {"f1_recovered": own.read_result().get("f1"), "model": f"{folder}/{name}/model"}
 
 
 def _rows(

@@ -107,6 +107,13 @@ class Halving:
         """Return how many of `num_trials` go on to the next rung."""
         return num_trials // (self._settings.reduction_factor if self._settings.halving else 1)
 
+    def num_trials_per_rung(self, num_trials: int) -> list[int]:
+        """Return how many trials finish each rung, if none crashes."""
+        counts = [num_trials]
+        while len(counts) <= self.top:
+            counts.append(self.share(counts[-1]))
+        return counts
+
     def promotion(self, trials: Sequence[Trial], running: Collection[int]) -> Job | None:
         """Return the highest rung that a trial has earned, or None.
 

@@ -2,7 +2,8 @@
 
 `search.jsonl` in the run folder holds one line per event: the identity of the search (the first
 line), latencies measured, sizes scored, settings proposed, rungs finished, trials crashed, chosen
-sizes fitted to their speed. Only the driver writes it; a rung counts once its line is there.
+sizes fitted to their speed, recoveries. Only the driver writes it; a rung counts once its line is
+there.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Journal:
         latency: The latency model that candidates are enumerated by; None before.
         fitted: By speed asked for, the trial chosen, the sizes that have the speed, and the
             measured speed-up with its lowest and highest values.
+        recoveries: By speed asked for (0: of drawn sizes), the trial that is recovered, by which
+            settings of the training, and whether it is done.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -44,6 +47,7 @@ class Journal:
         self.scores: dict[Measure, dict[Sizes, float]] = {"divergence": {}, "agreement": {}}
         self.latency: LatencyModel | None = None
         self.fitted: dict[float, tuple[int, Sizes, list[float]]] = {}
+        self.recoveries: dict[float, tuple[int, dict[str, Any], bool]] = {}
         self._identity: dict[str, Any] | None = None
         self._name = run.url(JOURNAL)
         self._log = storage.LineLog(run.filesystem, run.at(JOURNAL))
@@ -63,10 +67,17 @@ class Journal:
         if self._identity is None:
             self._add({"event": "begun", "identity": identity})
             return
-        changed = [key for key in identity if self._identity.get(key) != identity[key]]
+        new = [key for key in identity if key not in self._identity]
+        if new:
+            raise CheckpointError(
+                f"{self._name} was begun by an earlier version, which did not know"
+                f" {', '.join(new)}.",
+                "Start a new run; or check out the commit in its result.json, and resume it there.",
+            )
+        changed = [key for key in identity if self._identity[key] != identity[key]]
         if changed:
             now, then = (
-                ", ".join(f"{key} {values.get(key)}" for key in changed)
+                ", ".join(f"{key} {values[key]}" for key in changed)
                 for values in (identity, self._identity)
             )
             raise CheckpointError(
@@ -92,6 +103,11 @@ class Journal:
         """Record the sizes of a trial that have a speed, and their measured speed-up."""
         event = {"event": "fitted", "asked": asked, "number": number, "sizes": asdict(sizes)}
         self._add(event | {"speedup": list(speedup)})
+
+    def recovery(self, asked: float, number: int, train: dict[str, Any], *, is_done: bool) -> None:
+        """Record that a trial's model is being recovered in full, or has been."""
+        event = {"event": "recovery", "asked": asked, "number": number, "train": train}
+        self._add(event | {"is_done": is_done})
 
     def proposed(self, setting: Setting) -> Trial:
         """Add a trial."""
@@ -127,6 +143,9 @@ class Journal:
         elif kind == "fitted":
             sizes = Sizes.from_dict(event["sizes"])
             self.fitted[event["asked"]] = event["number"], sizes, event["speedup"]
+        elif kind == "recovery":
+            told = event["number"], event["train"], event["is_done"]
+            self.recoveries[event["asked"]] = told
         elif kind == "proposed":
             setting = Setting.from_dict(event["setting"])
             entry = next(each for each in self.entries if each.sizes == setting.sizes)

@@ -8,6 +8,7 @@ fitted to whole models. What is left, some percent, the search measures for the 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -24,6 +25,7 @@ from qa_lib.search.target import Target
 Stream = tuple[int, int]  # hidden size and heads of a stock layer
 _WIDTHS = (0.0625, 0.25, 0.5, 0.75, 1.0)  # measured, of the parent's feed-forward width
 _ALIGNED = 64
+_LEAST_MS = 1e-3  # of all but the layers: differences of times are noisy in tiny models
 _OVERHEADS = np.geomspace(0.1, 10.0, 201)  # factors on all but the layers that are tried
 
 
@@ -57,8 +59,9 @@ class LatencyModel:
     def ms(self, sizes: Sizes) -> float:
         """Return the milliseconds of a model."""
         stream = sizes.hidden_size, sizes.num_heads
-        layers = (self.layer_ms(stream, *sizes.of_layer(i)) for i in range(len(sizes.layers)))
-        return self.overhead * dict(self.rest)[stream] + sum(layers)
+        kinds = Counter(sizes.of_layer(place) for place in range(len(sizes.layers)))
+        layers = sum(count * self.layer_ms(stream, *kind) for kind, count in kinds.items())
+        return self.overhead * dict(self.rest)[stream] + layers
 
     def speedup(self, sizes: Sizes) -> float:
         """Return how many times the parent's speed a model has."""
@@ -151,7 +154,8 @@ def with_width(sizes: Sizes, width: int) -> Sizes:
         return replace(sizes, intermediate_size=width)
     share = width / sizes.intermediate_size
     widths = [
-        round(each * share / 8) * 8 or 8 * (each > 0) for each in sizes.blocks.intermediate_size
+        min(width, round(each * share / 8) * 8 or 8) if each else 0
+        for each in sizes.blocks.intermediate_size
     ]
     blocks = replace(sizes.blocks, intermediate_size=tuple(widths))
     return replace(sizes, intermediate_size=max(widths), blocks=blocks)
@@ -188,9 +192,9 @@ def measure(
     for number, (stream, heads, width) in enumerate(shapes):
         one, two = ms[2 * number], ms[2 * number + 1]
         key = stream.hidden_size, stream.num_heads
-        points.append(Point(*key, heads, width, two - one))
+        points.append(Point(*key, heads, width, max(0.0, two - one)))
         rest.setdefault(key, []).append(2 * one - two)
-    medians = tuple((key, float(np.median(values))) for key, values in rest.items())
+    medians = tuple((key, max(_LEAST_MS, float(np.median(ms)))) for key, ms in rest.items())
     return LatencyModel(parent, tuple(points), medians)
 
 

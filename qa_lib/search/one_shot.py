@@ -14,6 +14,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import Sizes, cost
@@ -31,7 +32,7 @@ Score = Callable[[Sequence[Sizes]], list[float]]
 Layers = tuple[int, ...]
 
 _TOO_FAST = 1.2  # beyond so many times the speed asked for, a wider model of more layers is there
-_BEAM = 4  # sets of layers of which subsets are ranked, where not all sets can be
+_BEAM = 4  # most sets of layers of which subsets are ranked, where not all sets can be
 _OF_ANSWERS = 3  # so many times the sizes that are tried are compared by their answers
 _OF_ONE_SHAPE = 2  # at most every second trial of a speed has one depth and residual stream
 OUTRANKED = "outranked"
@@ -151,26 +152,37 @@ def _layer_sets(
 ) -> dict[int, list[Layers]]:
     """Return the sets of layers to combine with widths, by depth, the best first."""
     cells = Counter(len(sizes.layers) for of_speed in shapes.values() for sizes in of_speed)
-    sets = {depth: list(choices.sets[depth]) for depth in cells}
-    if sum(cells[depth] * len(sets[depth]) for depth in cells) <= most:
-        return sets
-    share = max(1, most // (2 * sum(cells.values())))  # half of the cuts go into this ranking
-    if sum(len(of_depth) for of_depth in sets.values()) <= most // 2:
-        ranked = {depth: _ranked(parent, of_depth, score) for depth, of_depth in sets.items()}
+    counts = {depth: choices.sets.count(depth) for depth in cells}
+    if sum(cells[depth] * counts[depth] for depth in cells) <= most:
+        return {depth: list(choices.sets.of_depth(depth)) for depth in cells}
+    half = most // 2  # of the cuts go into this ranking
+    if sum(counts.values()) <= half:
+        ranked = {
+            depth: _ranked(parent, list(choices.sets.of_depth(depth)), score) for depth in cells
+        }
     else:
-        ranked = _beam(choices, parent, min(sets), score)
-    return {depth: ranked[depth][:share] for depth in sets}
+        ranked = _beam(choices, parent, min(cells), half, score)
+    share = max(1, half // sum(cells.values()))
+    return {depth: ranked[depth][:share] for depth in cells}
 
 
-def _beam(choices: Choices, parent: Sizes, least: int, score: Score) -> dict[int, list[Layers]]:
-    """Rank sets of layers, of each depth those that lack one layer of the best ones of the next."""
+def _beam(
+    choices: Choices, parent: Sizes, least: int, most: int, score: Score
+) -> dict[int, list[Layers]]:
+    """Rank sets of layers, of each depth those that lack one layer of the best ones of the next.
+
+    As many of the best are followed as cost about `most` cuts, or one.
+    """
+    of_one = sum(range(least + 1, len(parent.layers) + 1))
+    width = max(1, min(_BEAM, most // max(1, of_one)))
     best: list[Layers] = [parent.layers]
     ranked = {len(parent.layers): best}
     for depth in range(len(parent.layers) - 1, least - 1, -1):
         shorter = {kept[:gone] + kept[gone + 1 :] for kept in best for gone in range(len(kept))}
-        allowed = shorter & set(choices.sets[depth]) if depth in choices.sets else shorter
-        ranked[depth] = _ranked(parent, sorted(allowed or choices.sets[depth][:_BEAM]), score)
-        best = ranked[depth][:_BEAM]
+        allowed = sorted(each for each in shorter if len(each) == depth and each in choices.sets)
+        allowed = allowed or list(islice(choices.sets.of_depth(depth), width))
+        ranked[depth] = _ranked(parent, allowed, score)
+        best = ranked[depth][:width] or best
     return ranked
 
 

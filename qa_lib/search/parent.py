@@ -39,7 +39,8 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
 
     Raises:
         ConfigError: A trial's windows do not fill a batch at its first rung.
-        DataError: The parent's result.json does not hold out all of these articles.
+        DataError: The parent's result.json does not hold out all of these articles, and the
+            settings do not say that this is known.
         AdjustError: Its family cannot be adjusted.
         ModelError: It is not available.
     """
@@ -56,14 +57,14 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
     if name is None:
         return
     recorded = RunFolder(name, "train").read_result().get("holdout_titles") or []
-    if not set(held_out) <= set(recorded):
-        unknown = len(set(held_out) - set(recorded))
+    unknown = len(set(held_out) - set(recorded))
+    if unknown and not search.seen_holdout:
         raise DataError(
             f"{name} may have been trained on what trials are scored on: {unknown:,} of the"
             f" {len(held_out):,} held-out articles are not held out in its {RESULT}.",
             "Leave out --search.parent to train one first, or train it with"
             f" --data.holdout-articles {settings.data.holdout_articles:g} on the same"
-            " --data.source.",
+            " --data.source. --search.seen-holdout takes it as it is.",
         )
 
 

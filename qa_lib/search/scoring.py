@@ -111,7 +111,7 @@ def load_scorer(task: ScoringTask, num_threads: int) -> Work:
         torch.autocast, task.device, torch.bfloat16, enabled=kernels.precision == "bf16"
     )
     with arithmetic():
-        reference = Reference(parent, task.held_out)
+        reference = Reference(parent, task.held_out, most=None)
 
     def score(sizes: Sizes, measure: Measure) -> float:
         model = shared.cut(sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from qa_lib import models
@@ -13,7 +14,7 @@ from qa_lib.runs.result import Searched
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import front, latency_table, pareto, results, study
 from qa_lib.search.explore import choices, explore, is_one_shot, prepare, trial_sizes
-from qa_lib.search.final import clean, recover_chosen
+from qa_lib.search.final import clean, recover_chosen, recover_once
 from qa_lib.search.space import space_of
 from qa_lib.search.target import AsOnnx, target_of
 
@@ -77,7 +78,8 @@ def search(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) ->
         front.recover(task, run, journal, picks)
     else:
         plan = Plan.read(task.folder(chosen.number))
-        recover_chosen(task.settings, run, plan, chosen.setting, task.questions)
+        recover = partial(recover_chosen, task.settings, run, plan, chosen.setting, task.questions)
+        recover_once(run, journal, 0.0, chosen.number, task.settings, recover)
     clean(run)
 
 
@@ -93,16 +95,13 @@ def describe(settings: Settings, as_onnx: AsOnnx | None = None) -> dict[str, Any
         if is_one_shot(settings)
         else len(space_of(config, wish, round_to=round_to).sizes)
     )
-    num_trials = [settings.search.num_trials]
-    for _ in range(halving.top):
-        num_trials.append(halving.share(num_trials[-1]))
     return {
         "num_held_out_questions": len(held_out),
         "num_held_out_articles": len(held_out.titles),
         "num_train_questions": len(load_questions(settings.data, "train")),
         "num_sizes": num_sizes,
         "windows_per_rung": [step * settings.train.global_batch for step in halving.budgets],
-        "num_trials_per_rung": num_trials,
+        "num_trials_per_rung": halving.num_trials_per_rung(settings.search.num_trials),
         "trains_parent": settings.search.parent is None,
     }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import adjust
 from qa_lib.adjust import Sizes
 from qa_lib.config import AdjustSettings, ImportanceMethod
 from qa_lib.errors import AdjustError
+from qa_lib.search.layer_sets import LayerSets
 
 if TYPE_CHECKING:
     from qa_lib.config import SpaceSettings
@@ -100,11 +101,8 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
     intermediate = settings.intermediate_size or _fractions(
         parent.intermediate_size, _INTERMEDIATE_FRACTIONS, round_to
     )
-    kept = dict.fromkeys(
-        layers
-        for count, way in product(num_layers, settings.layers or ("first",))
-        for layers in _kept(config, count, way)
-    )
+    sets = LayerSets.of(config, settings.layers or ("first",))
+    kept = [layers for count in num_layers for layers in sets.of_depth(count)]
     sizes: dict[Sizes, None] = {}  # in order, without duplicates
     for layers, stream, inner, ragged in product(
         kept, _streams(parent, hidden, settings), intermediate, settings.ragged
@@ -130,7 +128,7 @@ class Choices:
     Attributes:
         streams: The parent's sizes with each width of the residual stream, and its heads.
         depths: Numbers of layers to keep, ascending.
-        sets: By depth, the sets of layers that may stay.
+        sets: The sets of layers that may stay.
         widths: Feed-forward widths, ascending.
         fixed_widths: Whether the user has named them.
         stock: Whether all layers may be alike.
@@ -139,7 +137,7 @@ class Choices:
 
     streams: tuple[Sizes, ...]
     depths: tuple[int, ...]
-    sets: dict[int, tuple[tuple[int, ...], ...]]
+    sets: LayerSets
     widths: tuple[int, ...]
     fixed_widths: bool
     stock: bool
@@ -148,7 +146,7 @@ class Choices:
     @property
     def num_shapes(self) -> int:
         """Number of sizes, apart from the width that the speed decides."""
-        return len(self.streams) * sum(len(sets) for sets in self.sets.values())
+        return len(self.streams) * sum(map(self.sets.count, self.depths))
 
 
 def choices_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Choices:
@@ -159,23 +157,21 @@ def choices_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Ch
     if settings.intermediate_size:
         _resolve(config, {"intermediate_size": max(settings.intermediate_size)})
     depths = _depths(parent, settings, 1)
+    sets = LayerSets.of(config, settings.layers or ("best",))
+    if not any(map(sets.count, depths)):  # the error that names why
+        _resolve(config, {"keep_layers": adjust.spread_layers(len(parent.layers), max(depths))})
     streams = [
         replace(_resolve(config, stream), intermediate_size=parent.intermediate_size)
         for stream in _streams(
             parent, _hidden_sizes(parent, settings, _ENUMERATED_FRACTIONS), settings
         )
     ]
-    ways = settings.layers or ("best",)
-    sets = {
-        count: tuple(dict.fromkeys(kept for way in ways for kept in _kept(config, count, way)))
-        for count in depths
-    }
     step = min(round_to, parent.intermediate_size)
     narrowest = max(step, parent.intermediate_size // _NARROWEST // step * step)
     every = {*range(narrowest, parent.intermediate_size, step), parent.intermediate_size}
     return Choices(
         streams=tuple(streams),
-        depths=depths,
+        depths=tuple(depth for depth in depths if sets.count(depth)),
         sets=sets,
         widths=tuple(sorted(set(settings.intermediate_size or every))),
         fixed_widths=settings.intermediate_size is not None,
@@ -220,25 +216,6 @@ def _streams(parent: Sizes, hidden: list[int], settings: SpaceSettings) -> Itera
         for heads in settings.num_heads:
             if width % heads == 0 and width // heads <= parent.head_size:
                 yield {"hidden_size": width, "num_heads": heads}
-
-
-def _kept(config: Any, num_kept: int, way: str) -> list[tuple[int, ...]]:
-    """Return the sets of layers to keep: the first ones, ones spread evenly, or all sets."""
-    whole = Sizes.of(config).layers
-    if way == "first":
-        return [whole[:num_kept]]
-    if way == "spread":
-        return [adjust.spread_layers(len(whole), num_kept)]
-    return [kept for kept in combinations(whole, num_kept) if _fits(config, kept)]
-
-
-def _fits(config: Any, layers: tuple[int, ...]) -> bool:
-    """Say whether each layer can take its new place; where layers share weights, the first can."""
-    try:
-        adjust.check_layers(config, layers)
-    except AdjustError:
-        return False
-    return True
 
 
 def _fractions(whole: int, fractions: tuple[float, ...], step: int) -> list[int]:

@@ -220,10 +220,9 @@ class TrialWorker:
             seed=settings.seed,
         )
         store = CheckpointStore(task.folder(job.number).url("checkpoints"))
-        if job.rung > 1:
+        # A search that was done, and goes on, has removed its trials' checkpoints: they train anew.
+        if job.rung > 1 and (found := store.newest_good()) is not None:
             with tempfile.TemporaryDirectory(prefix="qa-trial-") as folder:
-                found = store.newest_good()
-                assert found is not None, f"trial {job.number} has lost its checkpoint"
                 store.fetch(found, Path(folder))
                 engine.load(Path(folder))
         take = partial(dataset.take, self._blocks, task.train_windows.starts)

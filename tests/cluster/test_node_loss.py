@@ -55,7 +55,7 @@ def result_of(storage: Path) -> tuple[str, int, int]:
     return found["status"], found["steps"], found["world_size"]
 
 
-@pytest.mark.parametrize("what", ["pool", "monitor", "scores"])
+@pytest.mark.parametrize("what", ["pool", "monitor", "scores", "trials"])
 def test_pool_and_monitor_outlive_another_node(cluster: LoopbackCluster, what: str):
     with started(cluster, "tests.support.node_loss", what) as driver:
         assert driver.stdout is not None

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -32,13 +33,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(folder: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-m", "jobs.tune", *tiny_search.flags(folder), *flags]
+FLAGS = {
+    "drawn": (tiny_search.flags, ()),
+    "one-shot": (tiny_search.one_shot_flags, ("--search.speeds", "1.2", "1.6")),
+}
 
 
-def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, how: str, *flags: str) -> list[str]:
+    of, more = FLAGS[how]
+    named = ("--run-name", how, "--search.num-trials", "6")
+    return [sys.executable, "-m", "jobs.tune", *of(folder), *more, *named, *flags]
+
+
+def run(folder: Path, how: str, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(folder, *flags),
+        command(folder, how, *flags),
         cwd=REPOSITORY,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -47,12 +56,16 @@ def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def finished(run_folder: Path) -> list[tuple[int, int]]:
-    """Return (trial, rung) of each rung that the journal tells of, in order."""
+def events(run_folder: Path) -> list[dict[str, Any]]:
+    """Return the events that the journal tells of, in order."""
     path = run_folder / JOURNAL
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    events = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [(e["number"], e["rung"]) for e in events if e["event"] == "finished"]
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def finished(run_folder: Path) -> list[tuple[int, int]]:
+    """Return (trial, rung) of each rung that the journal tells of, in order."""
+    return [(e["number"], e["rung"]) for e in events(run_folder) if e["event"] == "finished"]
 
 
 def test_a_dry_run_counts_and_leaves_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -67,9 +80,11 @@ def test_a_dry_run_counts_and_leaves_nothing(folder: Path, capsys: pytest.Captur
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_and_ends_with_a_model_scored_once(folder: Path):
+@pytest.mark.parametrize("how", FLAGS)
+def test_a_killed_search_goes_on_and_ends_with_a_model_scored_once(folder: Path, how: str):
+    mine = folder / how
     job = subprocess.Popen(
-        command(folder, "--search.num-trials", "6"),
+        command(folder, how),
         cwd=REPOSITORY,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.DEVNULL,
@@ -79,7 +94,7 @@ def test_a_killed_search_goes_on_and_ends_with_a_model_scored_once(folder: Path)
 
     def kill() -> None:
         while not over.wait(0.01):
-            if len(finished(folder / "mine")) >= 4:
+            if len(finished(mine)) >= 4:
                 job.kill()
                 return
 
@@ -90,27 +105,37 @@ def test_a_killed_search_goes_on_and_ends_with_a_model_scored_once(folder: Path)
     finally:
         over.set()
         watcher.join()
-    before = finished(folder / "mine")
-    assert not (folder / "mine" / "model").exists()
+    before = finished(mine)
+    known = [event for event in events(mine) if event["event"] != "finished"]
+    assert not (mine / "model").exists()
 
-    done = run(folder, "--search.num-trials", "6", "--resume")
+    done = run(folder, how, "--resume")
     assert done.returncode == 0, done.stderr
-    after = finished(folder / "mine")
+    after = finished(mine)
     assert after[: len(before)] == before
     assert set(Counter(after).values()) == {1}, "a finished rung was repeated"
-    result = json.loads((folder / "mine" / "result.json").read_text())
+    assert [e for e in events(mine) if e["event"] != "finished"][: len(known)] == known
+    scored = [event for event in events(mine) if event["event"] == "scored"]
+    told = [(event["measure"], json.dumps(one)) for event in scored for one in event["sizes"]]
+    assert len(told) == len(set(told)), "sizes were cut and scored twice"
+    result = json.loads((mine / "result.json").read_text())
     assert result["status"] == "done"
     assert result["num_trials"] == 6
     assert result["num_questions"] == 24  # dev, and by the final model alone
     assert {"f1", "em", "front", "rank_correlations", "search_windows_saved"} <= result.keys()
-    table = pq.read_table(folder / "mine" / "trials.parquet")
+    table = pq.read_table(mine / "trials.parquet")
     assert table.num_rows == 7
     assert {"rung", "f1", "latency_ms", "num_parameters", "status"} <= set(table.column_names)
-    plan = json.loads((folder / "mine" / "plan.json").read_text())
-    model = json.loads((folder / "mine" / "model" / "config.json").read_text())
+    plan = json.loads((mine / "plan.json").read_text())
+    model = json.loads((mine / "model" / "config.json").read_text())
     assert model["num_hidden_layers"] == len(plan["keep"]["layers"]) == result["num_layers"]
-    assert (folder / "mine" / "pareto.png").read_bytes().startswith(b"\x89PNG")
-    report = (folder / "mine" / "report.html").read_text()
+    assert (mine / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    report = (mine / "report.html").read_text()
     assert 'id="figure-front"' in report and "<script src=" not in report
-    assert not (folder / "mine" / "tune").exists()
-    assert not list((folder / "mine" / "trials").glob("*/checkpoints"))
+    assert not (mine / "tune").exists()
+    if how == "one-shot":
+        asked = {model.get("asked_speedup"): model for model in result["front"]}
+        assert asked[1.6]["f1_recovered"] is not None
+        assert Path(asked[1.6]["model"], "model.safetensors").is_file()
+        assert asked[1.2]["f1_recovered"] == result["f1"]
+    assert not list((mine / "trials").glob("*/checkpoints"))

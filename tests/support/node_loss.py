@@ -2,7 +2,7 @@
 
 tests/cluster/test_node_loss.py runs it:
 
-    python -m tests.support.node_loss pool|monitor|scores
+    python -m tests.support.node_loss pool|monitor|scores|trials
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from itertools import combinations, product
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -26,12 +28,19 @@ from qa_lib import config as settings
 from qa_lib import models
 from qa_lib.adjust import Sizes
 from qa_lib.config import AdjustSettings
+from qa_lib.data import load_questions
 from qa_lib.machines.actors import ActorPool, Work
 from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.search.explore import rank
+from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.journal import JOURNAL, Journal, Measure
 from qa_lib.search.scoring import ScoringTask, scorer
+from qa_lib.search.space import Setting
+from qa_lib.search.trainable import Rung
+from qa_lib.search.tuner import run_trials
 from qa_lib.training.monitor import start_monitor
+from tests.support import tiny_search
 from tests.support.adjust_models import windows
 
 NUM_TASKS = 100
@@ -119,7 +128,42 @@ def scores() -> None:
     assert told == found and len(told) == NUM_SIZES, "a size was scored twice, or not at all"
 
 
+class Placed(Rung):
+    """Leaves the id of its node, and takes its time."""
+
+    def run_job(self, job: Job, setting: Setting) -> Outcome:
+        """Run a rung, and return its outcome."""
+        (Path(self.task.run_path) / here()).touch()
+        time.sleep(1.0)
+        return super().run_job(job, setting)
+
+
+def trials() -> None:
+    """Run the trials of a search over both nodes; one is killed while it has some."""
+    with TemporaryDirectory() as name:
+        folder, more = Path(name), ("--search.num-trials", "8", "--search.max-concurrent", "6")
+        wish = settings.parse("tune", [*tiny_search.one_shot_flags(folder), *more])
+        tiny_search.write_parent(folder / "parent", load_questions(wish.data, "holdout").titles)
+        with RunFolder.open(wish, "tune") as run:
+            found = rank(wish, run)
+            ids = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+
+            def tell() -> None:
+                while not all(run.exists(each) for each in ids):
+                    time.sleep(0.05)
+                print("kill", flush=True)
+
+            threading.Thread(target=tell).start()
+            arguments = found.task, found.journal, found.rule, found.space
+            run_trials(*arguments, run=run, num_concurrent=6, trainable=Placed)
+            lines = map(json.loads, run.read_text(JOURNAL).splitlines())
+            rungs = [(e["number"], e["rung"]) for e in lines if e["event"] == "finished"]
+        assert len(ids) == 2 and len(rungs) == len(set(rungs)), "a rung was repeated"
+        assert len(found.journal.trials) == 9
+        assert not any(trial.error or trial.rung < 0 for trial in found.journal.trials)
+
+
 if __name__ == "__main__":
     start_ray()
-    {"pool": pool, "monitor": monitor, "scores": scores}[sys.argv[1]]()
+    {"pool": pool, "monitor": monitor, "scores": scores, "trials": trials}[sys.argv[1]]()
     print("done")

@@ -9,8 +9,8 @@ import pytest
 from transformers import BertConfig
 
 from qa_lib.adjust import Sizes
-from qa_lib.config import SearchSettings, SpaceSettings
-from qa_lib.errors import AdjustError
+from qa_lib.config import SearchSettings, SpaceSettings, parse
+from qa_lib.errors import AdjustError, ConfigError
 from qa_lib.search import one_shot, rates
 from qa_lib.search.brackets import Brackets, by_speed
 from qa_lib.search.halving import Outcome, Trial
@@ -119,6 +119,19 @@ def test_too_many_candidates_are_ranked_by_their_layers_first():
     assert len(score.scored) < 24
 
 
+def test_of_a_large_model_about_as_many_sizes_are_cut_as_are_allowed():
+    large = BertConfig(**CONFIG.to_dict() | {"num_hidden_layers": 24})
+    parent, wish, cut = Sizes.of(large), settings(num_candidates=600), set()
+
+    def score(sizes):
+        cut.update(sizes)
+        return [float(24 - len(each.layers)) for each in sizes]
+
+    model = replace(latency(), parent=parent)
+    one_shot.rank(large, choices_of(large, wish.space), model, wish, score, score)
+    assert len(cut) <= 600
+
+
 def test_a_speed_that_no_sizes_have_is_told_or_refused(capsys: pytest.CaptureFixture[str]):
     entries, _ = ranked(Score(), speeds=(1.5, 90.0))
     one_shot.say_unreached(entries, (1.5, 90.0))
@@ -134,7 +147,20 @@ def test_named_widths_layers_and_heads_bound_the_enumeration():
     choices = choices_of(CONFIG, space)
     assert choices.widths == (16, 48)
     assert {(each.hidden_size, each.num_heads) for each in choices.streams} == {(24, 3), (24, 4)}
-    assert choices.sets[2] == ((0, 1),)
+    assert list(choices.sets.of_depth(2)) == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--search.space.importance taylor magnitude", "one way of scoring"),
+        ("--search.speeds 2 3 --search.num-trials 1", "each needs a trial"),
+        ("--search.speeds 2 --search.searcher random", "draws sizes of any speed"),
+    ],
+)
+def test_settings_that_a_search_could_not_heed_are_refused(flags: str, says: str):
+    with pytest.raises(ConfigError, match=says):
+        parse("tune", flags.split())
 
 
 # -- trials of enumerated sizes
@@ -173,6 +199,8 @@ def test_half_of_each_speed_goes_on_once_all_have_finished_a_rung():
     rule = Brackets(settings(num_rungs=2), 8)
     every = trials(1.5, 1.5, 1.5, 2.0, 2.0, 2.0)
     ran = drain(rule, every, lambda trial, rung: 10 * rung + trial.number)
+    told = rule.num_trials_per_rung(8)  # three sizes and other rates for each speed
+    assert told == [2 + sum(r == rung for _, r in ran) for rung in (0, 1, 2)]
     assert ran == [
         *((1, 0), (2, 0), (3, 0), (3, 1), (2, 1), (3, 2)),
         *((4, 0), (5, 0), (6, 0), (6, 1), (5, 1), (6, 2)),

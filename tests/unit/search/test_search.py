@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
+from qa_lib.config import Settings, parse
 from qa_lib.errors import CheckpointError
 from qa_lib.models.ragged import Blocks
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, study
 from qa_lib.search.display import Display
+from qa_lib.search.final import recover_once
 from qa_lib.search.halving import Halving, Outcome
 from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.searcher import RungSearcher
@@ -72,6 +76,34 @@ def test_a_search_is_not_resumed_as_another_one(tmp_path: Path):
     again.begin({"--seed": 0})
     with pytest.raises(CheckpointError, match="--seed 0, not --seed 1"):
         again.begin({"--seed": 1})
+    with pytest.raises(
+        CheckpointError, match="earlier version, which did not know --new"
+    ) as caught:
+        again.begin({"--seed": 0, "--new": None})
+    assert "Start a new run" in caught.value.remedy
+
+
+def test_a_recovery_is_repeated_unless_it_is_done_and_forgets_another_trials(tmp_path: Path):
+    begun(tmp_path / "run")
+    run, ran, wish = RunFolder(str(tmp_path / "run"), "tune"), [], parse("tune", [])
+
+    def recover(number: int, *, fails: bool = False, settings: Settings = wish) -> list[Any]:
+        def work() -> None:
+            ran.append(number)
+            if fails:
+                raise RuntimeError("killed")
+            run.write_text("checkpoints/0/weights", str(number))
+
+        with suppress(RuntimeError):
+            recover_once(run, journal_of(tmp_path / "run"), 2.0, number, settings, work)
+        return run.entries("checkpoints")
+
+    assert recover(1) and ran == [1]
+    assert recover(1) and ran == [1], "it is done"
+    longer = wish.model_copy(update={"train": wish.train.model_copy(update={"epochs": 9})})
+    assert recover(1, settings=longer) and ran == [1, 1], "training says whether it can go on"
+    assert not recover(2, fails=True), "another trial's checkpoints are gone"
+    assert recover(2) and recover(2) and ran == [1, 1, 2, 2]
 
 
 def searcher_of(journal: Journal, rule: Halving, **values) -> RungSearcher:

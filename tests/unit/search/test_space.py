@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
+from transformers import BertConfig
 
 from qa_lib.adjust import Sizes
+from qa_lib.adjust.sizes import check_layers
 from qa_lib.config import SearchSettings, SpaceSettings
 from qa_lib.errors import AdjustError
 from qa_lib.search.halving import Outcome, Trial
 from qa_lib.search.latency_table import confirm, rule_out
+from qa_lib.search.layer_sets import LayerSets
 from qa_lib.search.sampler import _comparable, sample
-from qa_lib.search.space import Setting, Space, space_of
+from qa_lib.search.space import Setting, Space, choices_of, space_of
 from tests.support.adjust_models import CONFIGS
 from tests.support.trials import PARENT, entry, settings, sizes, trial
 
@@ -193,3 +197,32 @@ def test_only_figures_of_one_budget_are_compared():
         f1 for f1 in range(59, 65)
     ]
     assert len(_comparable([*low, *high[:5]])) == 13
+
+
+def test_sets_of_layers_are_those_whose_layers_fit_their_new_places():
+    for name, make in CONFIGS.items():
+        config = make()
+        sets, whole = LayerSets.of(config, ("best",)), Sizes.of(config).layers
+        for depth in range(1, len(whole) + 1):
+            found = list(sets.of_depth(depth))
+            assert found == [each for each in combinations(whole, depth) if fits(config, each)], (
+                name
+            )
+            assert sets.count(depth) == len(found)
+            assert all(each in sets for each in found)
+
+
+def test_a_large_models_sets_of_layers_are_counted_and_not_listed():
+    config = BertConfig(num_hidden_layers=24, hidden_size=1024, num_attention_heads=16)
+    choices = choices_of(config, SpaceSettings())
+    assert choices.num_shapes == len(choices.streams) * (2**24 - 1)
+    first = next(choices.sets.of_depth(12))
+    assert first == tuple(range(12)) and first in choices.sets
+
+
+def fits(config, layers: tuple[int, ...]) -> bool:
+    try:
+        check_layers(config, layers)
+    except AdjustError:
+        return False
+    return True
