@@ -24,6 +24,7 @@ from qa_lib.training.ledger import check_ledger, read_ledger
 from qa_lib.training.micro_batch import micro_batch_of
 from qa_lib.training.monitor import result_from, start_monitor, watch
 from qa_lib.training.nodes import NodeWatch, drain
+from qa_lib.training.planned_data import PlannedData
 from qa_lib.training.task import (
     MAY_CHANGE,
     OLD_REMEDY,
@@ -93,6 +94,7 @@ def fine_tune(
         settings=settings,
         run_path=run.path,
         plan=plan,
+        data=PlannedData.of(window_set, plan),
         micro_batch=micro_batch_of(settings, allocation, int(plan.lengths.max())),
         device=allocation.device,
         monitor=monitor,
@@ -103,7 +105,7 @@ def fine_tune(
         held_out=None if judge is None else _windows(settings, judge.questions, offsets=True),
     )
     started = time.monotonic()
-    facts |= _train(task, run, window_set, allocation)
+    facts |= _train(task, run, allocation)
     ledger = read_ledger(run)
     check_ledger(ledger, plan, facts["steps"])
     return Trained(
@@ -160,9 +162,7 @@ def run_rank(config: dict[str, Any]) -> None:
     worker.train(config["task"])
 
 
-def _train(
-    task: TrainTask, run: RunFolder, window_set: dataset.WindowSet, allocation: Allocation
-) -> dict[str, Any]:
+def _train(task: TrainTask, run: RunFolder, allocation: Allocation) -> dict[str, Any]:
     """Run the workers; if they diverge, once more from the last good checkpoint.
 
     Returns:
@@ -175,7 +175,7 @@ def _train(
     nodes = NodeWatch(allocation, is_elastic=task.settings.train.is_elastic)
     num_rollbacks = num_regroups = 0
     while num_rollbacks < 2:
-        trainer = _trainer(task, window_set, allocation)
+        trainer = _trainer(task, allocation)
         is_asked = watch(trainer, task.monitor, task.last_step, nodes.reason)
         facts = result_from(task.monitor)
         problem, going, ending = facts.pop("problem"), facts.pop("going"), facts["ending"]
@@ -285,14 +285,10 @@ def _holdout_titles(settings: Settings) -> list[str]:
     return list(load_questions(settings.data, "holdout").titles)
 
 
-def _trainer(
-    task: TrainTask, window_set: dataset.WindowSet, allocation: Allocation
-) -> ray.train.torch.TorchTrainer:
-    import ray.data
+def _trainer(task: TrainTask, allocation: Allocation) -> ray.train.torch.TorchTrainer:
     from ray.train import FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
 
-    from qa_lib.training.planned_data import PlannedData
     from qa_lib.training.rendezvous import GroupConfig
 
     train = task.settings.train
@@ -305,14 +301,6 @@ def _trainer(
             name="ray",
             storage_path=task.run_path,
             failure_config=FailureConfig(max_failures=train.max_failures),
-        ),
-        # Only a name: PlannedData gives every rank a dataset of its own.
-        datasets={"windows": ray.data.range(1)},
-        dataset_config=PlannedData(
-            plan=task.plan,
-            window_set=window_set,
-            micro_batch=task.micro_batch,
-            checkpoints=checkpoints_of(task.run_path),
         ),
     )
 

@@ -129,7 +129,7 @@ def watch(
             failure.append(error)
 
     asked: list[bool] = []
-    ray.get(monitor.begin.remote())
+    monitor.begin.remote()
 
     def stop() -> None:
         print("stopping after this step, with a checkpoint ...", file=sys.stderr)

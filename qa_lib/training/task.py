@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from qa_lib.training.correspondence import Correspondence
     from qa_lib.training.dataset import WindowSet
     from qa_lib.training.held_out import Judge
+    from qa_lib.training.planned_data import PlannedData
 
 
 @dataclass(frozen=True)
 class TrainTask:
-    """Everything a rank needs except the windows, which come through Ray Data.
+    """Everything a rank needs.
 
     Attributes:
         settings: The resolved settings.
         run_path: The run folder, path or URL.
         plan: Which windows make up which step.
+        data: The windows, which come through Ray Data.
         micro_batch: Windows per rank and micro-step.
         device: cpu or cuda.
         monitor: Handle of the `Monitor` actor.
@@ -35,6 +37,7 @@ class TrainTask:
     settings: Settings
     run_path: str
     plan: BatchPlan
+    data: PlannedData
     micro_batch: int
     device: str
     monitor: Any

@@ -51,12 +51,12 @@ def train(task: TrainTask) -> None:
     group = gather(ray.get_runtime_context().get_node_id())
     if rank == 0:
         ray.get(task.monitor.formed.remote(group))
-    tables = _tables(task, world_size)
+    found = find_checkpoint(task, rank)
+    tables = _tables(task, found.step if found else 0, rank, world_size)
     model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
     tokenizer = models.load_tokenizer(settings.model.name)
     pad = windows.PadSpec.of(tokenizer, settings.data.max_length)
     is_gpu = task.device == "cuda"
-    found = find_checkpoint(task, rank)
     chosen = kernels_of(found, task)
     chosen = agree(chosen or _choose_kernels(task, model.config) if rank == 0 else None)
     chosen.apply(model)
@@ -181,14 +181,14 @@ def _finish(checkpoint: RankCheckpoint, metrics: RankMetrics) -> None:
             metrics.warn(f"no checkpoint at step {step}: {checkpoint.problem}")
 
 
-def _tables(task: TrainTask, world_size: int) -> Iterator[tuple[int, list[pa.Table]]]:
+def _tables(
+    task: TrainTask, first_step: int, rank: int, world_size: int
+) -> Iterator[tuple[int, list[pa.Table]]]:
     """Group this rank's micro-batches by optimizer step; Ray Data starts on the first at once."""
-    import ray.train
-
-    shard = ray.train.get_dataset_shard("windows")
+    windows = task.data.of_rank(task.plan, first_step, rank, world_size, task.micro_batch)
     batches = _fetch_ahead(
         iter(
-            shard.iter_batches(
+            windows.iter_batches(
                 batch_size=task.micro_batch, batch_format="pyarrow", prefetch_batches=4
             )
         )

@@ -26,7 +26,7 @@ def half_a_cpu(ray_session: None) -> Iterator[None]:
 
 
 @pytest.mark.timeout(90)
-def test_every_window_comes_where_half_a_cpu_is_left(half_a_cpu, tmp_path):
+def test_every_window_comes_where_half_a_cpu_is_left(half_a_cpu):
     import ray
 
     from qa_lib.training.dataset import WindowSet
@@ -35,8 +35,8 @@ def test_every_window_comes_where_half_a_cpu_is_left(half_a_cpu, tmp_path):
     lengths = np.arange(NUM_WINDOWS, dtype=np.int32)
     plan = BatchPlan(lengths, global_batch=8, num_epochs=1, seed=0)
     window_set = WindowSet([ray.put(pa.table({"length": lengths}))], np.array([0]), lengths, [])
-    data = PlannedData(plan, window_set, micro_batch=4, checkpoints=str(tmp_path))
-    ranks = [rank["windows"] for rank in data.configure({"windows": None}, world_size=2)]
+    data = PlannedData.of(window_set, plan)
+    ranks = [data.of_rank(plan, 0, rank, world_size=2, micro_batch=4) for rank in range(2)]
     taken = [
         [batch["window_index"].to_pylist() for batch in rank.iter_batches(batch_format="pyarrow")]
         for rank in ranks

@@ -198,7 +198,7 @@ def test_a_state_larger_than_what_a_rank_holds_is_written_in_parts(trained, tmp_
 def test_training_goes_on_while_a_checkpoint_is_stored(trained, tmp_path):
     """It counts once it is stored, and holds the state of the step that it was begun at."""
     engine, _ = trained
-    task = TrainTask(settings_of(), str(tmp_path), PLAN, 2, "cpu", None, 2, {})
+    task = TrainTask(settings_of(), str(tmp_path), PLAN, None, 2, "cpu", None, 2, {})
     saved = RankCheckpoint(task, engine, 0, Kernels("fp32"))
     gate, before = threading.Event(), engine.gather_weights()
     saved._thread.submit(gate.wait)  # storage that answers late
@@ -247,7 +247,7 @@ def test_a_restart_keeps_the_kernels_of_its_checkpoint_where_it_may(
     engine, _ = trained
     auto = ["--train.precision", "auto", "--train.attention", "auto"]
     settings = settings_of(*auto, *flags)
-    task = TrainTask(settings, str(tmp_path), PLAN, 2, "cpu", None, 2, {})
+    task = TrainTask(settings, str(tmp_path), PLAN, None, 2, "cpu", None, 2, {})
     assert kernels_of(find_checkpoint(task, 0), task) is None
     saved = RankCheckpoint(task, engine, 0, Kernels("bf16", "mkl", "batched"))
     saved.save([])
@@ -277,7 +277,7 @@ def test_no_code_runs_whatever_file_of_a_run_folder_is_a_pickle(trained, run, tm
     """Hashes match: who can write the folder can write its manifests as well."""
     engine, _ = trained
     settings = settings_of()
-    task = TrainTask(settings, run.path, PLAN, 2, "cpu", None, 2, {})
+    task = TrainTask(settings, run.path, PLAN, None, 2, "cpu", None, 2, {})
     run.write_config(settings)
     run.write_json("result.json", {"job": "train", "status": "done"})
     run.append_metrics({"step": 1, "loss": 1.0})
