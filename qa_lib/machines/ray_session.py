@@ -122,7 +122,7 @@ def _start(num_cpus: int | None) -> None:
     if not address:
         # Where Ray was imported earlier, it has not seen the environment.
         ray_constants.ENABLE_RAY_CLUSTER = os.environ[LOOPBACK_ONLY] != "0"
-        _take_any_agent_port()
+        _start_less()
     try:
         # A stop signal to the command's process group is for this process only: it stops the
         # workers itself.
@@ -179,17 +179,20 @@ def _check_room() -> None:
         )
 
 
-def _take_any_agent_port() -> None:
-    """Let Ray's agent listen on a free port; `ray.init` has no argument for it.
+def _start_less() -> None:
+    """Change defaults of Ray's that `ray.init` has no arguments for.
 
-    Its fixed one is taken where another Ray runs here, and the start waits 3.4 s for it in vain.
+    The agent's fixed port is taken where another Ray runs here, and the start waits 3.4 s for it in
+    vain. What workers print goes to nobody, and one machine is not scaled: two processes less.
     """
     from ray._private.parameter import RayParams
 
     init: Any = RayParams.__init__
     names = list(inspect.signature(init).parameters)[-len(init.__defaults__) :]
     defaults = dict(zip(names, init.__defaults__, strict=True))
-    init.__defaults__ = (*(defaults | {"dashboard_agent_listen_port": 0}).values(),)
+    ours = {"dashboard_agent_listen_port": 0, "include_log_monitor": False}
+    assert defaults.keys() >= ours.keys()
+    init.__defaults__ = tuple((defaults | ours).values())
 
 
 def _end_at_once() -> None:
