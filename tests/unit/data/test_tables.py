@@ -1,0 +1,256 @@
+"""Forms of tables: Parquet, Arrow, CSV, TSV, workbooks; compressed files; names of columns."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+
+from qa_lib.config import DataSettings
+from tests.unit.data.test_forms import (
+    ASKED,
+    BERLIN,
+    LISTS,
+    READ,
+    ROW,
+    TEN,
+    as_lines,
+    content,
+    load,
+    refusal,
+    squad,
+)
+
+TABLES: dict[str, dict[str, Any]] = {
+    "structs of lists": {"answers": LISTS},
+    "lists of structs": {"answers": [TEN]},
+    "lists of texts": {"answers": ["10"]},
+    "one text": {"answers": "10"},
+    "flat": {"answer_text": "10", "answer_start": 11},
+    "flattened": {"answers.text": ["10"], "answers.answer_start": [11]},
+    "integer id": {"id": 1, "answers": LISTS},
+    "float offsets": {"answer": "10", "answer_start": 11.0},
+    "JSON": {"answers": json.dumps(LISTS)},
+    "lists as texts": {"answers": "['10']", "answer_start": "[11]"},
+    "lists of annotators": {"answers": [["10"]]},
+}
+NESTED = {
+    "articles": {
+        "title": "T",
+        "paragraphs": [{"context": BERLIN, "qas": [ASKED | {"answers": [TEN]}]}],
+    },
+    "paragraphs": {"context": BERLIN, "qas": [ASKED | {"answers": [TEN]}]},
+}
+
+
+@pytest.mark.parametrize("form", [*TABLES, *NESTED])
+@pytest.mark.parametrize("suffix", [".parquet", ".feather", ".arrow"])
+def test_arrow_tables_in_every_form(tmp_path, form, suffix):
+    table = pa.Table.from_pylist([NESTED[form] if form in NESTED else ROW | TABLES[form]])
+    path = tmp_path / f"q{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(table, path)
+    elif suffix == ".feather":
+        pyarrow.feather.write_feather(table, str(path))
+    else:
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+    assert content(load(path)) == READ
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("answers", [["10"]], pa.list_view(pa.string())),
+        ("answers", ["10"], pa.string_view()),
+        ("answers", [LISTS], None),
+        ("answer_start", [Decimal(11)], pa.decimal128(9)),
+        ("id", [UUID(int=1).bytes], pa.uuid()),
+        ("id", [b"\xff\x01"], pa.binary(2)),
+        ("id", [{"$oid": "1"}], None),
+    ],
+)
+def test_arrow_types_that_other_programs_write(tmp_path, name, values, kind):
+    columns = {key: [value] for key, value in (ROW | {"answers": ["10"]}).items()}
+    table = pa.table(columns | {name: pa.array(values, kind)})
+    with pa.ipc.new_file(str(tmp_path / "q.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    assert content(load(tmp_path / "q.arrow"))[0][1:] == READ[0][1:]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_of_text_needs_question_context_answer(tmp_path, delimiter, encoding):
+    rows = [("Question", "Context", "Answer"), ("How many?", BERLIN, "10")]
+    rows.append(("A, b; \t?", 'One "NA"\nin two lines, null; so\tit is.', "NA"))
+    quoted = (['"' + value.replace('"', '""') + '"' for value in row] for row in rows)
+    path = tmp_path / ("q.tsv" if delimiter == "\t" else "q.csv")
+    path.write_bytes("\n".join(delimiter.join(row) for row in quoted).encode(encoding))
+    assert content(load(path)) == [
+        ("row-0", "How many?", BERLIN, [("10", 11)]),
+        ("row-1", rows[2][0].strip(), rows[2][1], [("NA", 5)]),
+    ]
+
+
+def test_a_csv_of_squad_as_pandas_writes_it(tmp_path):
+    answers = "{'text': array(['10', '10'], dtype=object), 'answer_start': array([11, 11])}"
+    table = pa.table({"id": ["1"], "question": ["How many?"], "context": [BERLIN]})
+    pacsv.write_csv(table.append_column("answers", [[answers]]), tmp_path / "q.csv")
+    assert content(load(tmp_path / "q.csv"))[0][3] == [("10", 11), ("10", 11)]
+
+
+def test_a_cell_that_is_no_json_is_the_fault_of_its_row_only(tmp_path):
+    cells = [json.dumps(LISTS), json.dumps([TEN]), "['10']", '{"text": ["10"']
+    columns = {"question": ["?"] * 4, "context": [BERLIN] * 4, "answers": cells}
+    pacsv.write_csv(pa.table(columns), tmp_path / "q.csv")
+    loaded = load(tmp_path / "q.csv", bad_row_limit=0.25)
+    assert [gold for *_, gold in content(loaded)] == [[("10", 11)]] * 3
+    assert loaded.num_quarantined == 1
+
+
+def test_a_column_without_values_gives_way_to_another(tmp_path):
+    text = f"question,context,answers,answer\nHow many?,{BERLIN},,10\n"
+    (tmp_path / "q.csv").write_text(text)
+    assert content(load(tmp_path / "q.csv"))[0][2:] == READ[0][2:]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "q.csv").write_text("question,context,answer,answer,,\na,b,c,d,,\n")
+    assert "several columns of one name: answer." in refusal(tmp_path / "q.csv").problem
+
+
+@pytest.mark.parametrize(
+    ("text", "contexts"),
+    [
+        ('Q\t"x has 10\t10\nQ\ty has 10"\t10\n', ['"x has 10', 'y has 10"']),  # would be one row
+        ('Q\t"Ann" has 10\t10\n', ['"Ann" has 10']),
+        ('Q\t"Ann\thas ""10"""\t10\n', ['Ann\thas "10"']),
+        ('Q\t"Ann\nhas 10"\t10\n', ["Ann\nhas 10"]),
+    ],
+)
+def test_quotes_of_tsv_are_those_of_its_writer(tmp_path, text, contexts):
+    (tmp_path / "q.tsv").write_text("question\tcontext\tanswer\n" + text)
+    assert [row[2] for row in content(load(tmp_path / "q.tsv"))] == contexts
+
+
+@pytest.mark.parametrize(
+    ("cell", "context"),
+    [
+        ('"He said \\"10\\" \\\\ men"', 'He said "10" \\ men'),  # Spark
+        ('"C:\\10\\"', "C:\\10\\"),
+        ('C:\\dir\\"x has 10', 'C:\\dir\\"x has 10'),
+        ('"say \\"" 10"', 'say \\" 10'),
+    ],
+)
+def test_quotes_of_csv_are_doubled_or_escaped(tmp_path, cell, context):
+    (tmp_path / "q.csv").write_text(f"question,context,answer\nQ,{cell},10\n")
+    assert content(load(tmp_path / "q.csv"))[0][2] == context
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_excel_is_told_the_delimiter_in_a_first_line(tmp_path, mark):
+    text = f"{mark}sep=;\r\nquestion;context;answer\r\nHow many?;{BERLIN};10\r\n"
+    (tmp_path / "q.csv").write_bytes(text.encode())
+    assert content(load(tmp_path / "q.csv"))[0][2:] == READ[0][2:]
+
+
+def test_two_columns_of_one_name_are_refused_in_a_workbook(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (("question", "context", "answer", "answer"), ("How many?", BERLIN, 10, 11)):
+        book.active.append(row)
+    book.save(tmp_path / "q.xlsx")
+    assert "several columns of one name: answer." in refusal(tmp_path / "q.xlsx").problem
+
+
+def test_a_csv_with_a_ragged_row_is_named(tmp_path):
+    (tmp_path / "q.csv").write_text("question,context,answer\na,b,c\na,b\n")
+    assert "q.csv is not a table of text" in refusal(tmp_path / "q.csv").problem
+
+
+def test_compressed_files_are_what_they_hold(tmp_path):
+    text = json.dumps(squad(ASKED | {"answers": [TEN]})).encode()
+    (tmp_path / "dev.json.gz").write_bytes(gzip.compress(text[:40]) + gzip.compress(text[40:]))
+    with pa.CompressedOutputStream(str(tmp_path / "train.json.zst"), "zstd") as stream:
+        stream.write(text)
+    assert content(load(tmp_path)) == content(load(tmp_path, "eval")) == READ
+    damaged = tmp_path / "q.json.gz"
+    damaged.write_bytes(gzip.compress(text)[:-20])
+    assert "q.json.gz" in refusal(damaged).problem
+
+
+def test_a_workbook_is_read(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (("question", "context", "answer"), (42, BERLIN, 10), (None, None, " "[:0])):
+        book.active.append(row)
+    book.save(tmp_path / "train.xlsx")
+    (answered,) = load(tmp_path).table.to_pylist()
+    assert answered["answers"] == {"text": ["10"], "answer_start": [BERLIN.index("10")]}
+    assert (answered["question"], answered["context"]) == ("42", BERLIN)
+
+
+def test_the_sheet_that_holds_questions_is_read_and_several_are_named(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["read me first"])
+    for title in ("asked", "more"):
+        sheet = book.create_sheet(title)
+        for row in (
+            ("Survey of 2020",),
+            ("question", "context", "answer"),
+            ("How many?", BERLIN, 10),
+        ):
+            sheet.append(row)
+        book.save(tmp_path / f"{title}.xlsx")
+    assert content(load(tmp_path / "asked.xlsx"))[0][1:] == READ[0][1:]
+    error = refusal(tmp_path / "more.xlsx")
+    assert "on several sheets: asked, more" in error.problem and "file of its own" in error.remedy
+
+
+def test_a_workbook_without_a_cell_is_named(tmp_path):
+    import openpyxl
+
+    openpyxl.Workbook().save(tmp_path / "q.xlsx")
+    assert "q.xlsx holds no questions" in refusal(tmp_path / "q.xlsx").problem
+
+
+def test_feather_of_version_1_is_named(tmp_path):
+    (tmp_path / "q.feather").write_bytes(b"FEA1....FEA1")
+    assert "feather of version 1" in refusal(tmp_path / "q.feather").problem
+
+
+def test_a_damaged_workbook_is_named(tmp_path):
+    (tmp_path / "q.xlsx").write_bytes(b"PK")
+    error = refusal(tmp_path / "q.xlsx")
+    assert "q.xlsx is not a workbook" in error.problem and "CSV" in error.remedy
+
+
+def test_columns_are_named_by_the_user(tmp_path):
+    row = {"key": 7, "q": "How many?", "passage": "no", "doc": {"body": BERLIN}, "a": "10"}
+    columns = "question=q, context=doc.body,answer=a,id=key"
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "q.parquet")
+    as_lines(tmp_path / "q.jsonl", row)
+    for name in ("q.parquet", "q.jsonl"):
+        assert content(load(tmp_path / name, columns=columns)) == [("7", *READ[0][1:])]
+    error = refusal(tmp_path / "q.parquet", columns="question=what")
+    assert "no column what" in error.problem and "key, q, passage" in error.problem
+    assert "question is missing" in refusal(tmp_path / "q.parquet").problem
+    with pytest.raises(ValueError, match="names wrong"):
+        DataSettings(columns="wrong=q")
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    (tmp_path / "q.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+    assert "Git LFS" in refusal(tmp_path / "q.parquet").problem
