@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from qa_lib.config import Settings
 
 MORE = "--dry-run json prints every setting and figure"
+_NO_EVALUATION = (
+    "none to score (name some with --data.eval-source, or hold some out: "
+    "--data.holdout-articles 0.1)"
+)
 
 
 def is_page(settings: Settings) -> bool:
@@ -40,7 +44,7 @@ def _questions(settings: Settings, plan: dict[str, Any]) -> str:
     for name in ("num_questions", "num_eval_questions"):
         if name in plan:
             number = plan.pop(name)
-            parts.append(f"{number:,} to score" if number else "none to score: no evaluation")
+            parts.append(f"{number:,} to score" if number else _NO_EVALUATION)
     for name, words in (
         ("num_too_long", "too long to train on"),
         ("num_eval_too_long", "too long to score"),

@@ -41,6 +41,8 @@ _COMMON_FLAGS = (
     "data.eval_limit",
 )
 
+_FLAGS_OF_READERS = ("recipe", "storage", "dry_run", "model.name")  # of jobs without a run folder
+
 # Keeps libraries from reporting usage and from printing about themselves, unless the user decided.
 _ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
@@ -116,12 +118,13 @@ class Job:
         Raises:
             ConfigError: With everything that is wrong in it.
         """
+        common = _COMMON_FLAGS if self.has_run_folder else _FLAGS_OF_READERS
         return config.parse(
             self.name,
             argv,
             sys.modules[self.run.__module__].__doc__,
             first_groups=self.first_groups,
-            first_flags=(*_COMMON_FLAGS, *self.first_flags) if self.first_flags else (),
+            first_flags=(*common, *self.first_flags) if self.first_flags else (),
             positional=self.positional,
         )
 

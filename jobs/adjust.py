@@ -49,6 +49,7 @@ JOB = Job(
     summary,
     scores_answers=True,
     draws_report=True,
+    reads_runs_of=("train",),
     first_groups=("adjust",),
     first_flags=(
         "adjust.num_layers",

@@ -38,6 +38,14 @@ JOB = Job(
     has_run_folder=False,
     reads_runs_of=("train", "adjust", "tune", "export"),
     first_groups=("demo", "answer"),
+    first_flags=(
+        "demo.port",
+        "demo.beside",
+        "demo.n_best",
+        "answer.max_answer_length",
+        "data.max_length",
+        "data.stride",
+    ),
     positional="--model.name",
 )
 

@@ -55,6 +55,11 @@ JOB = Job(
     complete,
     reads_runs_of=("train", "adjust", "tune"),
     first_groups=("export",),
+    first_flags=(
+        "export.quantize",
+        "data.max_length",
+        "data.stride",
+    ),
 )
 
 if __name__ == "__main__":

@@ -52,7 +52,14 @@ def summary(result: dict[str, Any], folder: RunFolder) -> str:
     return f"Use them with --data.source {result['data']}"
 
 
-JOB = Job("prepare", run, describe, summary)
+JOB = Job(
+    "prepare",
+    run,
+    describe,
+    summary,
+    first_groups=("data",),
+    first_flags=("data.eval_source", "data.columns", "data.version", "data.bad_row_limit"),
+)
 
 if __name__ == "__main__":
     JOB.main()

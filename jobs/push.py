@@ -45,6 +45,12 @@ JOB = Job(
     describe,
     has_run_folder=False,
     first_groups=("push",),
+    first_flags=(
+        "push.repo",
+        "push.public",
+        "push.license",
+        "push.language",
+    ),
     positional="--model.name",
 )
 

@@ -68,6 +68,7 @@ JOB = Job(
         "search.parent",
         "search.objective",
         "search.min_speedup",
+        "search.speeds",
         "search.num_trials",
         "search.time_budget_s",
         "search.max_concurrent",

@@ -28,6 +28,7 @@ from qa_lib.models.ragged import blocks_of
 
 Places = dict[tuple[str, int], int]  # units in each (tensor, dimension), in multiples of a step
 
+_REDECLARE = "Correct the declaration of the family (docs/guide/adjust.md)."
 _REPORT = "Adjust another checkpoint, and report this one: its family needs a declaration."
 
 
@@ -49,18 +50,27 @@ def groups_of(config: Any) -> Groups:
 @lru_cache(maxsize=64)
 def _groups_of(family: Family, config_class: Any, text: str) -> Groups:
     config = config_class.from_dict(json.loads(text))
+    for key in (family.intermediate_key, family.layers_key):
+        if not hasattr(config, key):
+            raise AdjustError(
+                f"The family {config.model_type} is declared with {key}, which its configuration"
+                " does not have.",
+                _REDECLARE,
+            )
     shapes, roles = architecture(config)
     prefix = _layer_prefix(config, family, shapes)
     growth = _growth(config, family, shapes)
     layers, queries = zip(
         *(
-            _layer(config, family, prefix, index, growth, roles)
+            _layer(config, family, prefix, index, growth, roles, shapes)
             for index in range(getattr(config, family.layers_key))
         ),
         strict=True,
     )
     hidden_size = config.hidden_size
-    head = _take(growth["hidden"], *((name, int(name == family.head[-1])) for name in family.head))
+    in_head = [(name, int(name == family.head[-1])) for name in family.head]
+    head = _take(growth["hidden"], *in_head)
+    _check_names(config, "", head, in_head, shapes)
     others = (
         _group("head", hidden_size, head, roles),
         _group("heads", config.num_attention_heads, growth["heads"], roles),
@@ -95,7 +105,13 @@ def _growth(config: Any, family: Family, shapes: Shapes) -> dict[str, Places]:
 
 
 def _layer(
-    config: Any, family: Family, prefix: str, index: int, growth: dict[str, Places], roles: Any
+    config: Any,
+    family: Family,
+    prefix: str,
+    index: int,
+    growth: dict[str, Places],
+    roles: Any,
+    shapes: Shapes,
 ) -> tuple[LayerGroups, tuple[str, ...]]:
     """Take a layer's groups out of `growth`; return them, and the maps that write queries."""
     at, hidden_size = f"{prefix}{index}.", config.hidden_size
@@ -107,6 +123,8 @@ def _layer(
     # The rows of an attention grow with the hidden size: hidden = heads x head size.
     rows = _take(growth["hidden"], *((name, 0) for name in query_key), keep=fused)
     values = _take(growth["hidden"], (at + family.value, 0), (at + family.output, 1))
+    named = [(family.queries[0], 0), (family.keys[0], 0), (family.value, 0), (family.output, 1)]
+    _check_names(config, at, rows | values, named, shapes)
     groups = LayerGroups(
         _group(f"{index}.query_key", hidden_size, rows, roles, *blocks[:-1]),
         _group(f"{index}.value", hidden_size, values, roles, *blocks[-1:]),
@@ -114,6 +132,30 @@ def _layer(
     )
     present = {split(name)[0] for name, _ in rows}
     return groups, tuple(at + name for name in family.queries if at + name in present)
+
+
+def _check_names(
+    config: Any, at: str, places: Places, named: list[tuple[str, int]], shapes: Shapes
+) -> None:
+    """Refuse a declaration whose maps are not there, or do not write or read what they should.
+
+    Args:
+        config: Of the family.
+        at: What the maps' names are relative to.
+        places: What was found.
+        named: Maps, and the dimension in which each must have units of the heads.
+        shapes: Of all tensors.
+    """
+    found = {(split(tensor)[0], dim) for tensor, dim in places}
+    wrong = [name for name, dim in named if (at + name, dim) not in found]
+    if wrong:
+        tensors = [name for name, shape in shapes.items() if name.startswith(at) and len(shape) > 1]
+        raise AdjustError(
+            f"The family {config.model_type} is declared with {', '.join(wrong)}, which its models"
+            " do not have, or not in that place. They have"
+            f" {', '.join(split(name)[0].removeprefix(at) for name in tensors)}.",
+            _REDECLARE,
+        )
 
 
 def _take(places: Places, *inside: tuple[str, int], keep: bool = False) -> Places:

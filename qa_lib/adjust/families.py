@@ -50,6 +50,18 @@ class Family:
     head: tuple[str, ...] = ()
     only: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        """Refuse values of other types, which would fail far from the declaration."""
+        for name in ("queries", "keys", "tied_to_hidden", "per_layer", "head"):
+            names = getattr(self, name)
+            if not isinstance(names, tuple) or not all(isinstance(each, str) for each in names):
+                raise TypeError(f"{name} is a tuple of names, not {names!r}")
+        for name in ("value", "output", "intermediate_key", "head_size_key", "layers_key"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} is a name, not {getattr(self, name)!r}")
+        if not self.queries or not self.keys:
+            raise TypeError("queries and keys name a map each, at least")
+
     @property
     def shares_layers(self) -> bool:
         """Whether a token passes one stored layer several times."""

@@ -63,8 +63,8 @@ class Settings(Group):
     overwrite: bool = Field(default=False, description="Replace the run folder if it exists.")
     dry_run: bool | Literal["page", "json"] = Field(
         default=False,
-        description="Print what the job would do, then stop: page, for people; json, every setting "
-        "and figure; neither: page on a terminal, json elsewhere.",
+        description="Print what the job would do, then stop; page: for people; json: with every "
+        "setting and figure; neither: page on a terminal, json elsewhere.",
     )
     skip_doctor: bool = Field(
         default=False, description="Start without checking machine, cluster and storage first."

@@ -31,8 +31,8 @@ class ServeSettings(Group):
     )
     backend: Backend = Field(
         default="torch",
-        description="torch; or the files that `make export` wrote, by ONNX Runtime: onnx (float32) "
-        "or int8.",
+        description="Backend: torch, or the files that `make export` wrote, by ONNX Runtime: onnx "
+        "(float32) or int8.",
     )
     replicas: int = Field(default=1, ge=1, le=4096, description="Replicas of each model.")
     max_replicas: int | None = Field(

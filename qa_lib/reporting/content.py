@@ -11,7 +11,7 @@ from markupsafe import Markup
 from qa_lib.config import Settings
 from qa_lib.reporting import charts, layers
 from qa_lib.reporting.facts import Facts, look_up
-from qa_lib.reporting.pages.text import figure
+from qa_lib.reporting.pages.text import figure, num_bytes
 from qa_lib.runs.result import labels
 from qa_lib.runs.run_folder import CONFIG
 
@@ -68,9 +68,11 @@ class Figures:
         """Return the path of a field that has a value, else None."""
         return None if self.get(path) is None else path
 
-    def __call__(self, path: str, digits: int = 2) -> Markup:
-        """Return a field as HTML."""
-        text = figure(self.get(path), digits)
+    def __call__(self, path: str, digits: int = 2, units: bool = False) -> Markup:
+        """Return a field as HTML; with units, bytes as MiB or GiB."""
+        value = self.get(path)
+        is_size = units and path.endswith("_bytes")
+        text = num_bytes(value) if is_size else figure(value, digits)
         return Markup('<span class="fig" data-field="{}">{}</span>').format(path, text)
 
 

@@ -10,7 +10,7 @@ from qa_lib.reporting import pages
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(1)> & "quotes" \u2028'
 PLOTLY = "the script of plotly"
-_VOID = {"meta", "link", "br", "img", "rect", "input"}
+_VOID = {"meta", "link", "br", "img", "rect", "input", "wbr"}
 
 
 def number(text: str) -> float:

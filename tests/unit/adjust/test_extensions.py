@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,37 @@ def test_a_module_that_is_nowhere_is_named():
 
 
 @pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"queries": ("attention.self.qury",)},
+            "with attention.self.qury, .* have attention.self.q",
+        ),
+        ({"keys": ("attention.self.k", "attention.self.key")}, "with attention.self.k, which"),
+        ({"output": "output.dense"}, "with output.dense, .* or not in that place"),
+        ({"intermediate_key": "ffn_dim"}, "with ffn_dim, which its configuration does not have"),
+        ({"layers_key": "n_layers"}, "with n_layers, which its configuration"),
+        ({"head": ("classifier",)}, "with classifier, which its models do not have"),
+    ],
+)
+def test_a_family_that_its_models_do_not_fit_is_named(wrong, message):
+    bert = families.FAMILIES["bert"]
+    families.FAMILIES["camembert"] = replace(bert, only={}, **wrong)
+    parent = AutoModelForQuestionAnswering.from_config(
+        CamembertConfig(**{**_WIDTHS, "pad_token_id": 1})
+    )
+    with pytest.raises(AdjustError, match=message):
+        plan_of(parent.eval(), HALF, [windows()])
+
+
+@pytest.mark.parametrize(
     ("code", "message"),
     [
         (None, "there is no such file"),
+        (
+            "from qa_lib.adjust import Family\nFAMILIES = {'mine': Family('q', ('k',), 'v', 'o')}",
+            "TypeError: queries is a tuple of names, not 'q'",
+        ),
         ("1 / 0", "failed: ZeroDivisionError"),
         ("FAMILIES = {", "failed: SyntaxError"),
         ("raise SystemExit(0)", "failed: SystemExit"),
