@@ -142,8 +142,8 @@ def test_a_parent_that_may_have_seen_the_held_out_articles_is_refused(folder, tm
             run_trials(settings, "refused")
         with pytest.raises(DataError, match="may have been trained on"):
             search.describe(settings)
-        known = settings_of(folder, "--search.parent", parent, "--search.seen-holdout")
-        assert search.describe(known)["num_held_out_articles"] == len(titles)
+    flags = ("--search.parent", str(tmp_path / "other"), "--search.seen-holdout")
+    assert search.describe(settings_of(folder, *flags))["num_held_out_articles"] == len(titles)
 
 
 def test_sizes_that_the_parent_cannot_have_are_refused_before_anything_runs(folder):
