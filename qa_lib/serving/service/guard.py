@@ -113,6 +113,7 @@ class Guard:
             gone.cancel()
             answer.cancel()
             await asyncio.wait((answer, gone))
+            _ = gone.cancelled() or gone.exception()  # seen, so that asyncio does not report it
 
     def _check_caller(self, headers: dict[bytes, bytes]) -> None:
         if self._token is None:
