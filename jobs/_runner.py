@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -144,6 +145,10 @@ class Job:
                 f"jobs.{self.name} draws nothing at random: --seeds would repeat the same result.",
                 "Leave --seeds away, or give it to a job that trains.",
             )
+        if self.has_run_folder:
+            from qa_lib.runs import tracking
+
+            tracking.check(settings)
         if settings.dry_run:
             self._preview(settings)
             return
@@ -208,17 +213,20 @@ class Job:
 
     def _run_in_folder(self, settings: Settings) -> dict[str, Any]:
         """Do the work in a run folder, and return its result."""
+        from qa_lib.runs import tracking
         from qa_lib.runs.run_folder import RunFolder
 
-        with RunFolder.open(settings, self.name) as folder:
-            self.run(settings, folder)
-            folder.write_result()
-            if self.summary is not None:
-                print(self.summary(folder.result, folder))
-        if self.draws_report:
-            from qa_lib import reporting
+        with ExitStack() as tracked:  # until the report is drawn
+            with RunFolder.open(settings, self.name) as folder:
+                folder.tracker = tracked.enter_context(tracking.start(settings, folder))
+                self.run(settings, folder)
+                folder.write_result()
+                if self.summary is not None:
+                    print(self.summary(folder.result, folder))
+            if self.draws_report:
+                from qa_lib import reporting
 
-            print(reporting.draw(folder))
+                print(reporting.draw(folder))
         return folder.result
 
 

@@ -77,6 +77,11 @@ class Settings(Group):
         description="Do the job this many times, with seed, seed + 1 and so on, as runs "
         "NAME-seed-K, and print mean, standard deviation and interval of the scores.",
     )
+    track: Literal["mlflow", "wandb", "tensorboard"] | None = Field(
+        default=None,
+        description="Tell this tracker what the run does: settings, metrics, scores, files, and a "
+        "search's trials.",
+    )
     predictions: Name | None = Field(
         default=None,
         description="Score this predictions.json (evaluate), without Ray or the model.",

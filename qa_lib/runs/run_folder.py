@@ -21,7 +21,7 @@ from typing import Any
 
 from qa_lib.config import Settings, versions
 from qa_lib.errors import ConfigError, DataError, UserError
-from qa_lib.runs import lock, provenance, replacing, run_names, storage
+from qa_lib.runs import lock, provenance, replacing, run_names, storage, trackers, tracking
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.result import Ran, Section, Status
 from qa_lib.runs.result_file import RESULT, lost_writer, read_result
@@ -31,6 +31,7 @@ METRICS = "metrics.jsonl"
 PLAN, PLAN_TENSORS = "plan.json", "plan.safetensors"  # of an adjustment
 TRIALS = "trials.parquet"  # of a search
 
+_OF_EVERY_RUN = {CONFIG, RESULT, lock.LOCK, trackers.IDS, trackers.CURVES}
 _RESUMABLE = {"checkpoints", "parent", "search.jsonl", "stages"}
 
 
@@ -40,6 +41,7 @@ class RunFolder(Folder):
     Attributes:
         job: Name of the job that the run belongs to.
         resumed: True where `open` continued an existing run.
+        tracker: Told what the run does; whoever opens the folder may set it.
     """
 
     def __init__(self, path: str, job: str) -> None:
@@ -47,6 +49,7 @@ class RunFolder(Folder):
         super().__init__(path)
         self.job = job
         self.resumed = False
+        self.tracker = tracking.Tracker()
         self._start_s, self._started_at = time.time(), provenance.now()
         self._earlier_s = 0.0  # seconds that earlier attempts took
         self._result: dict[str, Any] = {}
@@ -189,8 +192,8 @@ class RunFolder(Folder):
         self._release()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle all but the lock, which stays with the process that took it."""
-        return self.__dict__ | {"_lock": None}
+        """Pickle all but the lock and the tracker, which stay with the process that opened it."""
+        return self.__dict__ | {"_lock": None, "tracker": tracking.Tracker()}
 
     def write_config(self, settings: Settings) -> None:
         """Write config.yaml, which can be used as a recipe."""
@@ -268,7 +271,7 @@ class RunFolder(Folder):
         return self._metrics.read()
 
     def _is_empty(self) -> bool:
-        return {entry.base_name for entry in self.entries()} <= {CONFIG, RESULT, lock.LOCK}
+        return {entry.base_name for entry in self.entries()} <= _OF_EVERY_RUN
 
     def _is_worth_keeping(self, error: BaseException) -> bool:
         """Say whether a failed run holds what --resume continues, or the rows its error names."""

@@ -74,7 +74,7 @@ class Display:
     def ended(self, trial: Trial) -> None:
         """Show a trial that has finished a rung or crashed."""
         self._running.discard(trial.number)
-        self._write_curve(trial)
+        self._tell(trial)
         self._update(trial)
         if self._live is None:
             print(self._line(trial), file=self._stream or sys.stderr, flush=True)
@@ -142,14 +142,20 @@ class Display:
             table.add_row(*(show(self._trials[number]) for show in columns.values()))
         return table
 
-    def _write_curve(self, trial: Trial) -> None:
-        """Add the newest rung to the trial's curve."""
-        if trial.error is not None or not storage.is_local(self._run.path):
+    def _tell(self, trial: Trial) -> None:
+        """Tell the run's tracker of the newest rung; TensorBoard's curves are always written."""
+        name = f"trial-{trial.number:03d}"
+        told = self._run.tracker.child(name, trial.setting.row())
+        if trial.error is not None:
+            told.end("failed")
+            return
+        outcome = trial.outcomes[-1]
+        values = {"f1": outcome.f1, "speedup": trial.speedup}
+        told.log([{"step": outcome.num_windows, "latency_ms": trial.latency_ms, **values}])
+        if self._run.tracker.name == "tensorboard" or not storage.is_local(self._run.path):
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        outcome = trial.outcomes[-1]
-        folder = f"{self._run.root}/tensorboard/trial-{trial.number:03d}"
-        with SummaryWriter(folder) as writer:
-            writer.add_scalar("f1", outcome.f1, outcome.num_windows)
-            writer.add_scalar("speedup", trial.speedup, outcome.num_windows)
+        with SummaryWriter(f"{self._run.root}/tensorboard/{name}") as writer:
+            for label, value in values.items():
+                writer.add_scalar(label, value, outcome.num_windows)

@@ -151,6 +151,7 @@ def _recovered_beside(
 
     def recover() -> None:
         with RunFolder.open(task.settings.model_copy(update=update), "adjust") as opened:
+            opened.tracker = run.tracker.child(f"{FOLDER}-{name}", {})
             opened.begin()
             plans.recover(opened, pick)
 

@@ -87,6 +87,7 @@ def obtain(settings: Settings, run: RunFolder) -> str:
     update = {"storage": run.path, "run_name": FOLDER, "resume": bool(result), "overwrite": False}
     settings = settings.model_copy(update=update)
     with RunFolder.open(settings, "train") as parent:
+        parent.tracker = run.tracker.child(FOLDER, {})
         questions = load_questions(settings.data, "train", quarantine_dir=parent.path)
         parent.write_result(
             training.fine_tune(settings, parent, questions, judge=judge_of(settings))

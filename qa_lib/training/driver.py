@@ -176,7 +176,7 @@ def _train(task: TrainTask, run: RunFolder, allocation: Allocation) -> dict[str,
     num_rollbacks = num_regroups = 0
     while num_rollbacks < 2:
         trainer = _trainer(task, allocation)
-        is_asked = watch(trainer, task.monitor, task.last_step, nodes.reason)
+        is_asked = watch(trainer, task.monitor, task.last_step, nodes.reason, run.tracker.log)
         facts = result_from(task.monitor)
         problem, going, ending = facts.pop("problem"), facts.pop("going"), facts["ending"]
         if problem and ending != "stopped":

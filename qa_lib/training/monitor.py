@@ -100,6 +100,7 @@ def watch(
     monitor: Any,
     num_steps: int,
     regroup_reason: Callable[[list[str], float], str] = lambda *_: "",
+    tell: Callable[[list[dict[str, Any]]], None] = lambda _: None,
 ) -> bool:
     """Run a trainer of Ray Train in a thread, and show the steps that its monitor receives.
 
@@ -111,6 +112,7 @@ def watch(
         num_steps: In all.
         regroup_reason: Given the group's nodes and the seconds that are left, says why the ranks
             should end after a checkpoint, for another group to go on; "" if they should not.
+        tell: Takes the steps too, as they come.
 
     Returns:
         Whether the run was asked to stop.
@@ -142,8 +144,10 @@ def watch(
         steps = _Steps(num_steps, progress)
         while True:
             is_alive = thread.is_alive()
-            for row in ray.get(monitor.drain.remote()):
+            rows = ray.get(monitor.drain.remote())
+            for row in rows:
                 steps.show(row)
+            tell([row for row in rows if "step" in row])
             if not is_alive:
                 break
             reason = regroup_reason(ray.get(monitor.group.remote()), steps.seconds_left())

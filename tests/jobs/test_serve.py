@@ -21,6 +21,7 @@ from qa_lib.errors import ConfigError, ModelError
 from qa_lib.serving import Answerer
 from qa_lib.serving.service import deployments, running
 from qa_lib.serving.service.guard import read_token
+from qa_lib.serving.service.loading import named_models
 from tests.support import tiny
 from tests.support.load import load, replicas_of, wait_for_more
 from tests.support.service import ASKED, call
@@ -74,6 +75,17 @@ def test_a_service_on_a_cluster_needs_a_token():
         deployments.build({"model.name": "runs/mine"})
 
 
+def test_a_model_is_called_as_its_run_is():
+    flags = ["--serve.beside", "runs/small/model", "big=gs://bucket/runs/parent", "/data/lr=3/x"]
+    settings = jobs.serve.JOB.parse(["runs/mine", *flags])
+    assert named_models(settings) == {
+        "mine": "runs/mine",
+        "small": "runs/small/model",
+        "big": "gs://bucket/runs/parent",
+        "x": "/data/lr=3/x",
+    }
+
+
 def test_models_of_one_name_are_refused(models: Path):
     flags = ["--serve.beside", f"{models}/small", f"{models}/small"]
     with pytest.raises(ConfigError, match="'small'"):
@@ -110,6 +122,8 @@ def test_answers_of_two_models_and_a_replica_that_is_killed_under_load(models: P
             status, found = call(port, path, ASKED)
             assert status == 200 and found["answer"] == expected["answer"]
             assert found["score"] == pytest.approx(expected["score"], abs=1e-4)
+        with pytest.raises(ConfigError, match="already"), running.started(settings):
+            pass
         with load(port) as asked:
             wait_for_more(asked, 20)
             victim, _ = replicas_of(psutil.Process(), "parent")

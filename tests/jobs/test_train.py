@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jobs import evaluate, train
 from qa_lib import config, windows
@@ -35,7 +36,8 @@ EXPOSED: set[str] = set()  # what listened beyond this machine while `trained` w
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> RunFolder:
     storage = str(tmp_path_factory.mktemp("runs"))
-    settings = config.parse("train", [*FLAGS, "--storage", storage, "--run-name", "first"])
+    told = ["--storage", storage, "--run-name", "first", "--track", "tensorboard"]
+    settings = config.parse("train", [*FLAGS, *told])
     with sockets.exposed(psutil.Process()) as exposed:
         train.JOB.execute(settings)
     EXPOSED.update(exposed)
@@ -55,6 +57,15 @@ def test_the_result_counts_what_was_trained_and_scored(trained: RunFolder):
     assert 0 <= result["em"] <= result["f1"] <= 100
     assert result["num_parameters"] == 22_566_146
     assert [row["step"] for row in trained.read_metrics()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_tracker_gets_every_step_and_the_scores(trained: RunFolder):
+    (events,) = Path(trained.root, "tensorboard").glob("events.*")
+    found = EventAccumulator(str(events)).Reload()
+    losses = [(each.step, pytest.approx(each.value, abs=1e-5)) for each in found.Scalars("loss")]
+    assert losses == [(row["step"], row["loss"]) for row in trained.read_metrics()]
+    (f1,) = found.Scalars("f1")
+    assert (f1.step, f1.value) == (6, pytest.approx(trained.read_result()["f1"], abs=1e-4))
 
 
 def test_a_local_run_listens_on_loopback_alone(trained: RunFolder):

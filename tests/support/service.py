@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -35,6 +36,7 @@ class Echo:
         return [Reply([each], 0.0, Batch(1, 8)) for each in found]
 
     async def is_ready(self) -> bool:
+        await asyncio.sleep(0.01)  # as where replicas are asked
         return self.is_there
 
 
@@ -47,7 +49,7 @@ def serving(
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
-        server = uvicorn.Server(uvicorn.Config(service.asgi, log_level="critical"))
+        server = uvicorn.Server(uvicorn.Config(service, log_level="critical"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

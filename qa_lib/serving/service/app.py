@@ -6,17 +6,19 @@ import asyncio
 import sys
 import time
 import traceback
+from collections.abc import MutableMapping
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Request
+from fastapi import Body, FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from pydantic import Discriminator, Tag
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from qa_lib.config import ServeSettings
 from qa_lib.errors import UserError
-from qa_lib.serving.service.guard import PROBES, Guard, response_of
+from qa_lib.serving.service.guard import PROBES, Guard, Receive, Scope, Send, response_of
 from qa_lib.serving.service.metrics import Metrics
 from qa_lib.serving.service.protocol import (
     Answered,
@@ -27,14 +29,18 @@ from qa_lib.serving.service.protocol import (
     ServiceError,
 )
 
+_GONE = 499  # of a request whose client did not wait for a response, as nginx counts it
 _LATER = "Ask again a little later, or elsewhere."
 _STATUSES = {
     400: "The body is no JSON, or a question cannot be answered.",
     401: "No token, or a wrong one.",
+    403: "Without a token: the Host is not this machine's own.",
     404: "There is no such model.",
+    408: "The body did not come in time.",
     413: "The body or a context is too long, or there are too many questions.",
     415: "The body is not sent as JSON.",
     422: "The JSON is not a question or a list of questions.",
+    500: "A fault of the service.",
     503: "Too many requests are waiting, or the service is stopping.",
     504: "There was no answer in time.",
 }
@@ -51,11 +57,7 @@ Found = Answered | list[Answered]
 
 
 class Service:
-    """An application over a backend.
-
-    Attributes:
-        asgi: What a server calls.
-    """
+    """An ASGI application over a backend."""
 
     def __init__(
         self, backend: Backend, metrics: Metrics, settings: ServeSettings, token: str | None
@@ -74,12 +76,38 @@ class Service:
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_draining = False
-        self.asgi = Guard(
-            self._routes(),
+        self._guard = Guard(
+            self._routes(has_token=token is not None),
             token=token,
             max_body_bytes=settings.max_body_bytes,
             timeout_s=settings.timeout_s,
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of a server, and count it."""
+        is_answered = False
+
+        async def seen(message: MutableMapping[str, Any]) -> None:
+            nonlocal is_answered
+            if message["type"] == "http.response.start":
+                is_answered = True
+                self._count(scope["path"], message["status"])
+            await send(message)
+
+        try:
+            await self._guard(scope, receive, seen)
+        finally:
+            if scope["type"] == "http" and not is_answered:
+                self._count(scope["path"], _GONE)
+
+    def _count(self, path: str, status: int) -> None:
+        """Count a response to a question, under the model of its path, or "" if there is none."""
+        if not path.endswith("/answer"):
+            return
+        name = path.removesuffix("/answer").removeprefix("/models/")
+        models = self._backend.models
+        model = name if name in models else "" if name else models[0]
+        self._metrics.requests.labels(model, str(status)).inc()
 
     async def drain(self, seconds: float) -> int:
         """Refuse further questions, and wait for the answers to those that are here.
@@ -105,16 +133,9 @@ class Service:
         in_progress.inc()
         self._num_in_progress += 1
         self._idle.clear()
-        status = 500
         try:
-            found = await self._answer(model, asked)
-            status = 200
-            return found
-        except ServiceError as error:
-            status = error.status
-            raise
+            return await self._answer(model, asked)
         finally:
-            self._metrics.requests.labels(model, str(status)).inc()
             in_progress.dec()
             self._num_in_progress -= 1
             if not self._num_in_progress:
@@ -128,10 +149,8 @@ class Service:
                 f"Models of this service: {', '.join(self._backend.models)}.",
             )
         if self._is_draining:
-            self._metrics.requests.labels(model, "503").inc()
             raise ServiceError(503, "The service is stopping.", _LATER)
         if self._num_in_progress >= self._settings.max_waiting:
-            self._metrics.requests.labels(model, "503").inc()
             raise ServiceError(503, f"{self._num_in_progress} requests are waiting.", _LATER)
 
     async def _answer(self, model: str, asked: Question | list[Question]) -> Found:
@@ -172,7 +191,8 @@ class Service:
                     "Send the part that matters, or raise --serve.max-context.",
                 )
 
-    def _routes(self) -> FastAPI:
+    def _routes(self, *, has_token: bool) -> FastAPI:
+        bearer = HTTPBearer(auto_error=False, description="The token; the guard checks it.")
         app = FastAPI(
             title="qa-suite",
             description="Extractive question answering. Models: " + ", ".join(self._backend.models),
@@ -184,12 +204,15 @@ class Service:
             },
         )
         default = self._backend.models[0]
+        asking: dict[str, Any] = {"responses": _FAULTS}
+        if has_token:
+            asking["dependencies"] = [Security(bearer)]
 
-        @app.post("/answer", responses=_FAULTS, summary=f"Ask {default}")
+        @app.post("/answer", summary=f"Ask {default}", **asking)
         async def ask(asked: Annotated[Asked, Body()]) -> Found:
             return await self.answer(default, asked)
 
-        @app.post("/models/{model}/answer", responses=_FAULTS, summary="Ask a model by name")
+        @app.post("/models/{model}/answer", summary="Ask a model by name", **asking)
         async def ask_model(model: str, asked: Annotated[Asked, Body()]) -> Found:
             return await self.answer(model, asked)
 

@@ -19,6 +19,7 @@ class _Waiting(NamedTuple):
     question: Question
     done: asyncio.Future[Reply]
     since_s: float
+    request: list[asyncio.Future[Reply]]
 
 
 class Batcher:
@@ -53,7 +54,9 @@ class Batcher:
         loop = asyncio.get_running_loop()
         done: list[asyncio.Future[Reply]] = [loop.create_future() for _ in questions]
         now = time.monotonic()
-        self._waiting += map(_Waiting, questions, done, [now] * len(questions))
+        self._waiting += [
+            _Waiting(each, mine, now, done) for each, mine in zip(questions, done, strict=True)
+        ]
         if self._work is None or self._work.done():
             self._work = loop.create_task(self._empty_queue())
         return await asyncio.gather(*done)
@@ -70,6 +73,8 @@ class Batcher:
                     continue
                 if isinstance(answers, BaseException):
                     each.done.set_exception(answers)
+                    for other in each.request:  # nobody waits for them any more
+                        other.cancel()
                     continue
                 each.done.set_result(Reply(answers, started - each.since_s, size))
                 size = None

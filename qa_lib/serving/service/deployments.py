@@ -27,7 +27,7 @@ from qa_lib.serving.service.protocol import Question, Reply, ServiceError
 
 _ONGOING = 256  # requests that a replica has at once: its batches are made of them
 _PROBES = 64  # requests to the HTTP deployment beside those that may wait
-_MOST_TRIES = 5
+_MOST_TRIES = 3  # of a request, which may kill replicas; and of a replica's start
 _PING_S = 2.0
 _FLUSH_S = 0.5
 
@@ -111,7 +111,7 @@ class Http:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Return what Serve's replica calls."""
-        return self._service.asgi
+        return self._service
 
     async def drain(self, seconds: float) -> int:
         """Refuse further questions; return how many are unanswered after so many seconds."""
@@ -142,6 +142,7 @@ def application(settings: Settings) -> Application:
         name: Model.options(  # type: ignore[attr-defined]
             name=name,
             max_ongoing_requests=_ONGOING,
+            max_constructor_retry_count=_MOST_TRIES,
             ray_actor_options={"num_cpus": place.num_cpus, "num_gpus": place.num_gpus},
             graceful_shutdown_timeout_s=service.drain_s,
             **scale,

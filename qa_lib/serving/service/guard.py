@@ -99,7 +99,21 @@ class Guard:
         except ServiceError as error:
             await response_of(error)(scope, receive, send)
             return
-        await self._app(scope, _replay(body, receive), send)
+        await self._answer(scope, body, receive, send)
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Pass a request on for as long as its client waits."""
+        answer = asyncio.ensure_future(self._app(scope, _replay(body), send))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                await answer
+        finally:
+            gone.cancel()
+            answer.cancel()
+            await asyncio.wait((answer, gone))
+            _ = gone.cancelled() or gone.exception()  # seen, so that asyncio does not report it
 
     def _check_caller(self, headers: dict[bytes, bytes]) -> None:
         if self._token is None:
@@ -163,11 +177,17 @@ class Guard:
         return b"".join(chunks), num_bytes
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives a body which was read already, then what comes after it."""
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client is gone; a body that nobody asked for is passed over."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _replay(body: bytes) -> Receive:
+    """Return a `receive` that gives a body which was read already, and then nothing."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> MutableMapping[str, Any]:
-        return waiting.pop() if waiting else await receive()
+        return waiting.pop() if waiting else await asyncio.Event().wait()  # type: ignore[return-value]
 
     return again

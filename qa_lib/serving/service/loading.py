@@ -5,7 +5,6 @@ from __future__ import annotations
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError
-from qa_lib.runs.storage import short_name
 from qa_lib.serving import Answerer, load_answerer, options_within
 from qa_lib.serving.onnx import OnnxReader
 from qa_lib.serving.service.batching import Batcher, answers_of
@@ -21,18 +20,25 @@ def named_models(settings: Settings) -> dict[str, str]:
     Raises:
         ConfigError: Two models have one name.
     """
-    found: dict[str, str] = {}
-    for given in (settings.model.name, *(settings.serve.beside or ())):
+    first = settings.model.name
+    found = {_name_of(first): first}
+    for given in settings.serve.beside or ():
         name, equals, path = given.partition("=")
-        if not equals:
-            name, path = short_name(given), given
-        if name in found or not name or "/" in name:
+        if not equals or "/" in name:  # it stands in the path itself
+            name, path = _name_of(given), given
+        if name in found or not name:
             raise ConfigError(
                 f"The model {path} cannot be called {name!r} beside {', '.join(found)}.",
-                "Name it with --serve.beside NAME=PATH, a NAME of its own without slashes.",
+                "Give it a name of its own: --serve.beside NAME=PATH.",
             )
         found[name] = path
     return found
+
+
+def _name_of(path: str) -> str:
+    """Return the last part of a path, or that of the run whose `model/` it is."""
+    *above, last = path.rstrip("/").split("/")
+    return above[-1] if above and last == "model" else last
 
 
 def check(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import sys
 import threading
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from qa_lib.config import Settings
-from qa_lib.errors import ConfigError
+from qa_lib.config import Settings, credentials
+from qa_lib.errors import ConfigError, ModelError
 from qa_lib.machines.ray_session import start_ray
 from qa_lib.runs import stop_signals
 from qa_lib.serving.service.guard import read_token
@@ -51,8 +52,8 @@ def started(settings: Settings) -> Iterator[tuple[int, Any]]:
         The port, and a handle of `deployments.Http`.
 
     Raises:
-        ConfigError: The port or the token file cannot be used.
-        ModelError: A model is not available, or was never trained to answer.
+        ConfigError: The port or the token file cannot be used, or the cluster has a Serve already.
+        ModelError: A model is not available, was never trained to answer, or cannot be loaded.
         ResourceError: The replicas do not fit the machine or cluster.
     """
     if settings.serve.token_file is not None:
@@ -66,15 +67,42 @@ def started(settings: Settings) -> Iterator[tuple[int, Any]]:
     from qa_lib.serving.service.deployments import application
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": settings.serve.host, "port": port},
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
-    )
+    _refuse_another(serve.status())
     try:
-        yield port, serve.run(application(settings), name=_APPLICATION, route_prefix="/")
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": settings.serve.host, "port": port},
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
+        )
+        made = application(settings)
+        try:
+            http = serve.run(made, name=_APPLICATION, route_prefix="/")
+        except RuntimeError as error:
+            raise ModelError(
+                f"A replica does not start: {_last_error(str(error))}",
+                "Ask the model once with jobs.answer, which says more, or train or export it "
+                "again.",
+            ) from None
+        yield port, http
     finally:
         serve.shutdown()
+
+
+def _refuse_another(status: Any) -> None:
+    """Refuse a cluster with a Serve of its own: its end would be the end of all applications."""
+    if status.applications or status.proxies:
+        names = ", ".join(status.applications) or "no application yet"
+        raise ConfigError(
+            f"Ray Serve runs on this cluster already ({names}).",
+            "Add this one to its config file, as cluster/gke-rayservice.yaml does, or end it with "
+            "`serve shutdown`.",
+        )
+
+
+def _last_error(text: str) -> str:
+    """Return the error that a replica's traceback ends with."""
+    found = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", text, re.MULTILINE)
+    return credentials.redact(found[-1].rpartition(".errors.")[2] if found else text.strip())
 
 
 def open_port(settings: Settings) -> socket.socket:

@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_USER_ERROR
     server = uvicorn.Server(
         uvicorn.Config(
-            service.asgi,
+            service,
             log_level="warning",
             access_log=False,
             server_header=False,

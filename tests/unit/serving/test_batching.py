@@ -106,6 +106,26 @@ def test_a_request_that_is_given_up_costs_no_pass():
     assert model.batches == [["first"], ["kept"]]
 
 
+def test_the_rest_of_a_request_that_failed_costs_no_pass():
+    model = Model()
+    batcher = Batcher(model, question("a").num_tokens)
+
+    async def fail() -> None:
+        first = asyncio.create_task(batcher.ask([question("first")]))
+        while not model.batches:
+            await asyncio.sleep(0)
+        bad = asyncio.create_task(batcher.ask([question("fault"), question("rest")]))
+        kept = asyncio.create_task(batcher.ask([question("kept")]))
+        await asyncio.sleep(0)
+        model.go.set()
+        await asyncio.gather(first, kept)
+        with pytest.raises(DataError):
+            await bad
+
+    asyncio.run(fail())
+    assert ["rest"] not in model.batches and model.batches[-1] == ["kept"]
+
+
 def test_questions_with_settings_of_their_own_are_asked_with_them():
     calls = []
 

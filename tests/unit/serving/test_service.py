@@ -60,6 +60,10 @@ def test_models_answer_side_by_side_by_path(port: int):
         ("Who?", 422, "body"),
         ([], 422, "no question"),
         ([ASKED] * 4, 413, "4 questions"),
+        (b"\xff\xfe\xfd", 400, "JSON"),
+        (b"", 422, "body"),
+        (ASKED | {"question": None}, 422, "question"),
+        (ASKED | {"top_k": 101}, 422, "top_k"),
         (ASKED | {"context": "a" * 1001}, 413, "1,001 characters"),
         (ASKED | {"context": "a" * 5000}, 413, "4,096 bytes"),
     ],
@@ -108,8 +112,25 @@ def test_no_request_but_a_probe_passes_without_the_token():
 def test_the_openapi_page_tells_every_status(port: int):
     schema = call(port, "/openapi.json", method="GET")[1]
     responses = schema["paths"]["/answer"]["post"]["responses"]
-    assert set(responses) == {"200", "400", "401", "404", "413", "415", "422", "503", "504"}
+    told = "200 400 401 403 404 408 413 415 422 500 503 504"
+    assert set(responses) == set(told.split())
+    fault = {"$ref": "#/components/schemas/Fault"}
+    for status in responses.keys() - {"200"}:
+        assert responses[status]["content"]["application/json"]["schema"] == fault
+    assert set(schema["components"]["schemas"]["Fault"]["required"]) == {"error", "remedy"}
+    assert "securitySchemes" not in schema["components"]
     assert call(port, "/docs", method="GET")[0] == 200
+
+
+def test_the_openapi_page_tells_that_a_token_is_needed():
+    with serving(Echo(), TOKEN) as (port, _):
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        schema = call(port, "/openapi.json", method="GET", **right)[1]
+        assert call(port, body=ASKED, **right)[0] == 200
+    (name, scheme), *_ = schema["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for path in ("/answer", "/models/{model}/answer"):
+        assert schema["paths"][path]["post"]["security"] == [{name: []}]
 
 
 class Held(Echo):
@@ -143,6 +164,32 @@ def test_a_request_that_takes_too_long_is_given_up():
         status, fault = call(port, body=ASKED)
         backend.may_answer.set()
     assert status == 504 and "0.05 s" in fault["error"]
+
+
+def test_a_client_that_goes_away_is_no_longer_answered():
+    class Waiting(Echo):
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_asked, self.is_given_up = threading.Event(), threading.Event()
+
+        async def answer(self, model: str, questions: Sequence[Question]) -> list[Reply]:
+            self.is_asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.is_given_up.set()
+            raise AssertionError
+
+    backend, body = Waiting(), json.dumps(ASKED).encode()
+    head = b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with serving(backend) as (port, _):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            assert backend.is_asked.wait(30)
+        assert backend.is_given_up.wait(30)
+        count = 'qa_requests_total{model="mine",status="499"} 1.0'
+        while count not in call(port, "/metrics", method="GET")[1]:
+            pass
 
 
 def test_a_body_that_does_not_come_is_given_up():
@@ -205,12 +252,17 @@ def test_metrics_count_requests_latency_queue_and_batches():
         call(port, body=[ASKED, ASKED])
         call(port, "/models/small/answer", ASKED)
         call(port, body=ASKED | {"context": "a" * 200_000})
+        call(port, body=b"{")
+        for name in ("other", "another"):
+            call(port, f"/models/{name}/answer", ASKED)
         status, text = call(port, "/metrics", method="GET")
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert status == 200
     assert values['qa_request_seconds_count{model="mine"}'] == "1.0"
     assert values['qa_requests_total{model="mine",status="200"}'] == "1.0"
     assert values['qa_requests_total{model="mine",status="413"}'] == "1.0"
+    assert values['qa_requests_total{model="mine",status="400"}'] == "1.0"
+    assert values['qa_requests_total{model="",status="404"}'] == "2.0"
     assert values['qa_queue_seconds_count{model="mine"}'] == "2.0"
     assert values['qa_batch_questions_count{model="small"}'] == "1.0"
     assert values['qa_requests_in_progress{model="mine"}'] == "0.0"
