@@ -241,9 +241,9 @@ def _nesting(item: Any) -> str | None:
 
 def _has_questions(paragraph: Any, known: frozenset[str]) -> bool:
     """Whether a paragraph has questions; annotation tools also write those that have none yet."""
-    return not isinstance(paragraph, dict) or any(
-        key in NESTING or plain(key) in known - OUTER_NAMES for key in paragraph
-    )
+    if not isinstance(paragraph, dict) or any(key in paragraph for key in NESTING):
+        return True
+    return any(plain(key) in known and plain(key) not in OUTER_NAMES for key in paragraph)
 
 
 def _holds_texts(value: Any) -> bool:
