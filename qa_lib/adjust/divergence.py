@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from qa_lib.adjust.calibrate import Batch, model_inputs
@@ -35,12 +35,7 @@ class Reference:
 
     def divergence(self, model: PreTrainedModel) -> float:
         """Return the mean over windows of the Kullback-Leibler divergences of start and end."""
-        total, count = 0.0, 0
-        for batch, expected in self._some:
-            found = _log_shares(model, batch)
-            total += float((expected.exp() * (expected - found)).sum())
-            count += len(batch["input_ids"])
-        return total / count
+        return self._mean(model, self._some, _diverged)[0]
 
     def agreement(self, model: PreTrainedModel) -> float:
         """Return the mean F1, over all windows, of the tokens of its answer and the parent's.
@@ -48,16 +43,44 @@ class Reference:
         Answers are what counts in the end. The divergence also counts how sure a model is of them,
         which a cut changes and a short training mends.
         """
-        import torch
+        return self._mean(model, self._every, _agreed)[0]
 
-        total, count = 0.0, 0
-        for batch, expected in self._every:
-            (start, end), (first, last) = _spans(expected), _spans(_log_shares(model, batch))
-            common = (torch.minimum(end, last) - torch.maximum(start, first) + 1).clamp_min(0)
-            lengths = (end - start + 1) + (last - first + 1)
-            total += float((2 * common / lengths).double().sum())
-            count += len(start)
-        return total / count
+    def compare(self, model: PreTrainedModel) -> tuple[float, float]:
+        """Return divergence and agreement, both over all windows, from one pass."""
+        divergence, agreement = self._mean(model, self._every, _diverged, _agreed)
+        return divergence, agreement
+
+    def _mean(
+        self,
+        model: PreTrainedModel,
+        compared: Iterable[tuple[Batch, torch.Tensor]],
+        *measures: Callable[[torch.Tensor, torch.Tensor], float],
+    ) -> list[float]:
+        """Return the means over windows of measures of the parent's shares and the model's."""
+        totals, count = [0.0] * len(measures), 0
+        for batch, expected in compared:
+            found = _log_shares(model, batch)
+            count += len(batch["input_ids"])
+            totals = [
+                total + measure(expected, found)
+                for total, measure in zip(totals, measures, strict=True)
+            ]
+        return [total / count for total in totals]
+
+
+def _diverged(expected: torch.Tensor, found: torch.Tensor) -> float:
+    """Return the divergences of start and end, summed over windows."""
+    return float((expected.exp() * (expected - found)).sum())
+
+
+def _agreed(expected: torch.Tensor, found: torch.Tensor) -> float:
+    """Return the F1 of the tokens of the best answers, summed over windows."""
+    import torch
+
+    (start, end), (first, last) = _spans(expected), _spans(found)
+    common = (torch.minimum(end, last) - torch.maximum(start, first) + 1).clamp_min(0)
+    lengths = (end - start + 1) + (last - first + 1)
+    return float((2 * common / lengths).double().sum())
 
 
 def _spans(log_shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,7 +20,7 @@ from qa_lib.search.target import Target
 from qa_lib.search.trial_worker import TrialTask, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from transformers import PreTrainedModel
 
@@ -50,7 +50,12 @@ class Pick:
 
 
 def fitted(
-    task: TrialTask, journal: Journal, choices: Choices, config: Any, target: Target
+    task: TrialTask,
+    journal: Journal,
+    choices: Choices,
+    config: Any,
+    target: Target,
+    speedups: Mapping[int, float],
 ) -> list[Pick]:
     """Choose a trial for every speed that is recovered, and fit its sizes to the speed.
 
@@ -60,6 +65,7 @@ def fitted(
         choices: Widths that are possible.
         config: The parent's configuration.
         target: What speeds are measured on.
+        speedups: By number of the trial, of whole models, where they are known.
 
     Returns:
         The chosen model first. A speed that no trial has gets the fastest.
@@ -76,6 +82,7 @@ def fitted(
                 latency,
                 choices,
                 partial(speed.measure_speedup, config, target),
+                speedups.get(trial.number),
             )
             journal.fit(asked, trial.number, sizes, [found.value, found.low, found.high])
         number, sizes, values = journal.fitted[asked]

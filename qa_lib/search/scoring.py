@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import get_args
 
 import pyarrow as pa
 
@@ -58,18 +59,12 @@ class Scorer:
         known = self._journal.scores[measure]
         new = [one for one in dict.fromkeys(sizes) if one not in known]
         parts = [new[at : at + _SIZES_PER_TASK] for at in range(0, len(new), _SIZES_PER_TASK)]
-        tasks = [
-            pa.table(
-                {
-                    "sizes": pa.array([json.dumps(asdict(one)) for one in part], pa.string()),
-                    "measure": [measure] * len(part),
-                }
-            )
-            for part in parts
-        ]
+        rows = [[json.dumps(asdict(one)) for one in part] for part in parts]
+        tasks = [pa.table({"sizes": pa.array(part, pa.string())}) for part in rows]
         results = self._crew.run(tasks, title="one-shot cuts", unit="sizes") if tasks else ()
         for part, result in zip(parts, results, strict=True):
-            self._journal.scored(measure, part, result["score"].to_pylist())
+            for each in get_args(Measure):  # one pass gives both
+                self._journal.scored(each, part, result[each].to_pylist())
         return [known[one] for one in sizes]
 
 
@@ -113,16 +108,15 @@ def load_scorer(task: ScoringTask, num_threads: int) -> Work:
     with arithmetic():
         reference = Reference(parent, task.held_out, most=None)
 
-    def score(sizes: Sizes, measure: Measure) -> float:
+    def score(sizes: Sizes) -> tuple[float, float]:
         model = shared.cut(sizes)
         kernels.apply(model)
         with arithmetic():
-            found: float = getattr(reference, measure)(model)
-        return found
+            return reference.compare(model)
 
     def work(table: pa.Table) -> pa.Table:
-        rows = table.to_pylist()
-        found = [score(Sizes.from_dict(json.loads(r["sizes"])), r["measure"]) for r in rows]
-        return pa.table({"score": pa.array(found, pa.float64())})
+        found = [score(Sizes.from_dict(json.loads(each))) for each in table["sizes"].to_pylist()]
+        columns = zip(get_args(Measure), zip(*found, strict=True), strict=True)
+        return pa.table({name: pa.array(values, pa.float64()) for name, values in columns})
 
     return work

@@ -55,7 +55,9 @@ def search(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) ->
     results.write_tables(run, rows)
     study.write(run, journal.trials, rule.top)
     if is_one_shot(settings):
-        picks = front.fitted(task, journal, choices(config, task.settings), config, target)
+        picks = front.fitted(
+            task, journal, choices(config, task.settings), config, target, speedups
+        )
         chosen, is_fast = journal.trials[picks[0].trial], picks[0].reaches
         about = front.facts(picks[0])
     else:

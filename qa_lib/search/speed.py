@@ -60,6 +60,7 @@ def fit(
     latency: LatencyModel,
     choices: Choices,
     measure: Callable[[Sizes], Speedup],
+    roughly: float | None = None,
 ) -> tuple[Sizes, Speedup]:
     """Change the feed-forward width of sizes until they have a speed, measured.
 
@@ -69,8 +70,17 @@ def fit(
         latency: Predicts how the width changes the speed.
         choices: Widths that are possible.
         measure: Measures sizes.
+        roughly: The speed-up of these sizes, where some builds of them have been measured.
     """
     found: dict[Sizes, Speedup] = {}
+
+    def solved(value: float) -> Sizes | None:
+        """Return the sizes for the speed, where those of now have this one."""
+        factor = value / latency.speedup(sizes)
+        return latency.widest(sizes, speed * _AIM, _widths(choices, sizes), factor=factor)
+
+    if roughly is not None and not speed <= roughly <= speed * (1 + TOLERANCE):
+        sizes = solved(roughly) or sizes
     for _ in range(_MOST_SOLUTIONS):
         found[sizes] = measured = measure(sizes)
         print(
@@ -81,11 +91,10 @@ def fit(
         )
         if speed <= measured.value <= speed * (1 + TOLERANCE):
             break
-        factor = measured.value / latency.speedup(sizes)
-        solved = latency.widest(sizes, speed * _AIM, _widths(choices, sizes), factor=factor)
-        if solved is None or solved in found:
+        again = solved(measured.value)
+        if again is None or again in found:
             break
-        sizes = solved
+        sizes = again
     return _nearest(found, speed)
 
 

@@ -106,6 +106,18 @@ def test_sizes_are_solved_again_until_they_have_the_speed(error: float):
     assert found.meets(1.6) and sizes in machine.measured
 
 
+def test_a_speed_that_is_roughly_known_saves_a_measurement():
+    fine = replace(choices(), widths=tuple(range(4, 65)))
+    start = model().widest(replace(PARENT, layers=(0, 1, 2)), 1.6, fine.widths)
+    assert start is not None
+    machine = Machine(0.2)
+    rough = machine(start).value
+    speed.fit(start, 1.6, model(), fine, plain := Machine(0.2))
+    _, found = speed.fit(start, 1.6, model(), fine, informed := Machine(0.2), rough)
+    assert found.meets(1.6) and len(informed.measured) < len(plain.measured)
+    assert start not in informed.measured
+
+
 def test_named_widths_are_kept_and_the_nearest_that_has_the_speed_is_taken():
     fixed = choices(intermediate_size=(16, 32, 64))
     sizes, found = speed.fit(replace(PARENT, layers=(0, 1, 2)), 1.6, model(), fixed, Machine(0.1))
