@@ -27,6 +27,7 @@ from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
+from fastapi import Body
 
 from benchmarks._squad import REAL_SQUAD
 from qa_lib import config
@@ -152,7 +153,7 @@ def serve_plainly(model: str) -> None:
 
     import torch
     import uvicorn
-    from fastapi import Body, FastAPI
+    from fastapi import FastAPI
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
     from qa_lib import models
