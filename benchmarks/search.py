@@ -156,6 +156,7 @@ def adjusted(settings: Any, row: Row, results: Results) -> dict[str, Any] | None
     wish = json.loads(fitted.read_text(SIZES))
     if not wish:
         return missing(row, "no such sizes have the speed")
+    wish["keep_layers"] = tuple(wish["keep_layers"])
     about = {name: wish.pop(name) for name in ("speedup_measured", "speedup_interval")}
     changes = {
         "adjust": settings.adjust.model_copy(update={**wish, "recover": not row.is_cut}),
