@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -67,16 +67,21 @@ class Driver:
 
 
 def training_workers() -> list[psutil.Process]:
-    own = psutil.Process().children(recursive=True)
-    return [each for each in own if "RayTrainWorker" in "".join(each.cmdline()[:1])]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            if "RayTrainWorker" in "".join(each.cmdline()[:1]):
+                found.append(each)
+    return found
 
 
 def training_node(cluster: LoopbackCluster) -> int:
     """Return the place of a node with a training worker, not of the head, where the driver is."""
     for worker in training_workers():
-        started_by = {parent.pid for parent in worker.parents()} & set(cluster.pids[1:])
-        if started_by:
-            return cluster.pids.index(*started_by)
+        with suppress(psutil.NoSuchProcess):
+            started_by = {parent.pid for parent in worker.parents()} & set(cluster.pids[1:])
+            if started_by:
+                return cluster.pids.index(*started_by)
     return 0  # a group is forming
 
 
