@@ -83,8 +83,8 @@ JOBS = {
     ),
     "tune": (
         "--search.parent {trained} --search.num-trials 2 --search.trial-windows 32 "
-        "--search.num-rungs 1 --search.eval-questions 16 --data.holdout-articles 0.1 "
-        + " ".join(BRIEFLY),
+        "--search.num-rungs 1 --search.num-candidates 8 --search.eval-questions 16 "
+        "--adjust.calibration-windows 32 --data.holdout-articles 0.1 " + " ".join(BRIEFLY),
         {},
     ),
 }
