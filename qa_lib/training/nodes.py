@@ -15,6 +15,7 @@ from qa_lib.machines.allocation import Allocation, num_placeable
 _POLL_S = 2.0
 _NOTICE_S = 30
 _WORTH_S = 40.0  # of training that must be left for a larger group to pay
+_SETTLED_S = 22.0  # Ray's coordinator, which sizes a group, looks at the nodes every 20 s
 
 
 class NodeWatch:
@@ -26,6 +27,7 @@ class NodeWatch:
         self._is_cluster = bool(os.environ.get("RAY_ADDRESS"))
         self._polled_s = float("-inf")
         self._asked: set[tuple[str, ...]] = set()  # for what; nothing is asked for twice
+        self._since: dict[str, float] = {}  # when each node was first seen
 
     def reason(self, group: list[str], seconds_left: float) -> str:
         """Return why a group should form anew, or "".
@@ -42,7 +44,14 @@ class NodeWatch:
         going = sorted(set(group) & leaving.keys())
         if going:
             return self._once(f"node {going[0][:8]} is about to go", (*going, *group))
-        nodes = {each: size for each, size in _sizes().items() if each not in leaving}
+        sizes = _sizes()
+        joined = now if self._since else float("-inf")  # the first are what the group began with
+        self._since = {node: self._since.get(node, joined) for node in sizes}
+        nodes = {
+            node: size
+            for node, size in sizes.items()
+            if node not in leaving and now - self._since[node] >= _SETTLED_S
+        }
         num_workers = num_placeable(self._allocation, list(nodes.values()))
         if self._is_elastic and seconds_left > _WORTH_S and num_workers > len(group):
             # Not again for the same nodes: another job may use what looks free.
