@@ -46,8 +46,7 @@ def train(task: TrainTask) -> None:
     # node's ranks share all of its cores.
     num_threads = max(1, devices.num_local_cpus() // context.get_local_world_size())
     prepare_process(task.device, num_threads)
-    if context.get_local_rank() == 0:
-        notice.heed_metadata()
+    notice.heed_metadata()  # each: local ranks go by addresses, which nodes may share
     group = gather(ray.get_runtime_context().get_node_id())
     if rank == 0:
         ray.get(task.monitor.formed.remote(group))
