@@ -99,19 +99,23 @@ class Job:
         """Run the command of this process to its exit code."""
         quiet_libraries()
         lean_imports.collect_rarely()
-        code = exit_code(lambda: self.execute(self.parse(), owns_process=True))
-        ray_session.end_process(code)
+        ray_session.end_process(self.exit_code(owns_process=True))
 
-    def exit_code(self) -> int:
-        """Parse the command line, do the work, and return the exit code."""
-        return exit_code(self._obey)
+    def exit_code(self, *, owns_process: bool = False) -> int:
+        """Parse the command line, do the work, and return the exit code.
 
-    def _obey(self) -> None:
-        settings = self.parse()
-        # Every recipe names a model: only who names one in the command means it.
-        if not config.is_given("model.name", positional=self.positional):
-            settings = self._with_newest_run(settings)
-        self.execute(settings)
+        Args:
+            owns_process: As of `execute`.
+        """
+
+        def obey() -> None:
+            settings = self.parse()
+            # Every recipe names a model: only who names one in the command means it.
+            if not config.is_given("model.name", positional=self.positional):
+                settings = self._with_newest_run(settings)
+            self.execute(settings, owns_process=owns_process)
+
+        return exit_code(obey)
 
     def parse(self, argv: Sequence[str] | None = None) -> Settings:
         """Return the settings of a command line, by default of this process.

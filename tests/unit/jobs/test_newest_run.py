@@ -45,7 +45,8 @@ def command(monkeypatch):
 
     def command(storage: Path, *flags: str) -> None:
         monkeypatch.setattr(sys, "argv", ["demo", "--storage", str(storage), *flags])
-        assert JOB.exit_code() == 0
+        with pytest.raises(SystemExit, match="^0$"):
+            JOB.main()
 
     return command
 
