@@ -62,14 +62,14 @@ def make_plan(
     if settings.repairs_seams:
         repair = (seams or Seams(model, batches)).repair(sizes.layers)
     short = _Short(drop_layers(model, sizes.layers, repair.state()), batches, settings)
-    scores = _score(short.model, short.statistics, settings, seed)
+    scores = scores_of(short.model, short.statistics, settings, seed)
     windows = taught(model, batches) if settings.steps > 1 else []
     for between in sizes_between(model.config, sizes, settings.steps, settings.round_to):
         keep = importance.choose(short.groups, scores, between)
         state = cut(short.model.state_dict(), short.groups, keep, short.fold(keep, repair))
         child = build(between.apply(model.config), state)
-        statistics = _statistics(child, windows, settings, divergence_loss)
-        scores = scattered(_score(child, statistics, settings, seed), short.groups, keep)
+        statistics = statistics_of(child, windows, settings, divergence_loss)
+        scores = scattered(scores_of(child, statistics, settings, seed), short.groups, keep)
     sizes = redistribute(scores, sizes, settings.round_to)
     keep = importance.choose(short.groups, scores, sizes, vocabulary)
     fold = short.fold(keep, repair)
@@ -93,7 +93,7 @@ class _Short:
     ) -> None:
         self.model, self._batches, self._settings = model, batches, settings
         self.groups = groups_of(model.config)
-        self.statistics = _statistics(model, batches, settings, span_loss)
+        self.statistics = statistics_of(model, batches, settings)
         self._moments: dict[str, Moments] = {}  # by the map that reads the units
 
     def fold(self, keep: Keep, repair: Repair) -> Fold:
@@ -116,9 +116,10 @@ class _Short:
         )
 
 
-def _score(
+def scores_of(
     model: PreTrainedModel, statistics: dict[str, Statistics], settings: AdjustSettings, seed: int
 ) -> importance.Scores:
+    """Score all units as the settings say."""
     return importance.score(
         groups_of(model.config),
         settings.importance,
@@ -129,8 +130,11 @@ def _score(
     )
 
 
-def _statistics(
-    model: PreTrainedModel, batches: Iterable[Batch], settings: AdjustSettings, loss: Loss
+def statistics_of(
+    model: PreTrainedModel,
+    batches: Iterable[Batch],
+    settings: AdjustSettings,
+    loss: Loss = span_loss,
 ) -> dict[str, Statistics]:
     """Run the calibration windows if scores or folds need them."""
     method, groups = settings.importance, groups_of(model.config)

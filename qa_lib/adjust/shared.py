@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qa_lib.adjust import importance
-from qa_lib.adjust.calibrate import Batch, Statistics, calibrate
+from qa_lib.adjust.calibrate import Batch, Statistics
 from qa_lib.adjust.coupling import groups_of
 from qa_lib.adjust.fold import fit_norms, measure_fold
 from qa_lib.adjust.groups import Groups
 from qa_lib.adjust.moments import Moments, measure_moments
 from qa_lib.adjust.plan import Fold, Indices, Keep, Norm, Plan
-from qa_lib.adjust.planning import couplings
+from qa_lib.adjust.planning import couplings, scores_of, statistics_of
 from qa_lib.adjust.seams import Repair, Seams
 from qa_lib.adjust.selection import cut_readers, readers
 from qa_lib.adjust.sizes import Sizes
@@ -137,21 +137,8 @@ class SharedCalibration:
         """Score the parent's units, once."""
         if self._scores:
             return
-        groups, method, folds = self._groups, self.settings.importance, self.settings.fold
-        if method not in ("magnitude", "random") or folds:
-            names = [name for _, name in readers(groups)]
-            queries = [names[0] for names in groups.queries]
-            self._statistics = calibrate(
-                self.model, names, queries, self.batches, gradients=method == "taylor"
-            )
-        self._scores = importance.score(
-            groups,
-            method,
-            weights=self.model.state_dict(),
-            statistics=self._statistics,
-            folds=folds,
-            seed=self.seed,
-        )
+        self._statistics = statistics_of(self.model, self.batches, self.settings)
+        self._scores = scores_of(self.model, self._statistics, self.settings, self.seed)
 
     def _measure(self, names: set[str]) -> None:
         """Measure the moments of these maps' inputs, where they are not known; all at once.

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qa_lib.data.conversion import lengths
 from qa_lib.data.schema import text_bytes
 
 Mask = np.ndarray  # bool
@@ -75,7 +76,7 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
     said = batch["is_impossible"].is_valid().to_numpy(zero_copy_only=False)
     texts, starts = (pc.struct_field(batch["answers"], name) for name in ("text", "answer_start"))
     unknown = texts.is_null().to_numpy(zero_copy_only=False)
-    num_texts, num_starts = _lengths(texts), _lengths(starts)
+    num_texts, num_starts = lengths(texts), lengths(starts)
     no_starts = starts.is_null().to_numpy(zero_copy_only=False)
     uneven = (num_texts != num_starts) & ~no_starts | unknown & (num_starts > 0)
 
@@ -134,7 +135,7 @@ def _lists(golds: _Flat, keep: Mask, sound: Mask, num_rows: int) -> pa.StructArr
 
 
 def _flatten(texts: pa.ListArray, starts: pa.ListArray, has_starts: Mask) -> _Flat:
-    num_texts = _lengths(texts)
+    num_texts = lengths(texts)
     row = np.repeat(np.arange(len(texts)), num_texts)
     raw = texts.flatten().fill_null("")
     left = pc.utf8_ltrim(raw, OUTER)
@@ -144,16 +145,12 @@ def _flatten(texts: pa.ListArray, starts: pa.ListArray, has_starts: Mask) -> _Fl
     )
     start = np.full(len(row), -1, np.int64)
     given = np.zeros(len(row), bool)
-    of_starts = has_starts[np.repeat(np.arange(len(starts)), _lengths(starts))]
+    of_starts = has_starts[np.repeat(np.arange(len(starts)), lengths(starts))]
     values = starts.flatten().filter(pa.array(of_starts))
     given[has_starts[row]] = values.is_valid().to_numpy(zero_copy_only=False)
     start[has_starts[row]] = values.fill_null(-1).to_numpy(zero_copy_only=False)
     start = np.where(start >= 0, start + raw_length - left_length, np.maximum(start, -2))
     return _Flat(row, text, start, given, length == 0, (length > 0) & (length < raw_length))
-
-
-def _lengths(lists: pa.ListArray) -> np.ndarray:
-    return pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
 
 
 def _stands(contexts: pa.DictionaryArray, golds: _Flat, asked: Mask) -> Mask:

@@ -183,7 +183,7 @@ def _start_less() -> None:
     """Change defaults of Ray's that `ray.init` has no arguments for.
 
     The agent's fixed port is taken where another Ray runs here, and the start waits 3.4 s for it in
-    vain. What workers print goes to nobody, and one machine is not scaled: two processes less.
+    vain. What workers print goes to nobody: no process collects it.
     """
     from ray._private.parameter import RayParams
 

@@ -2,8 +2,7 @@
 
 A dataset per rank, made in the rank, maps stretches of the plan to Arrow batches of the windows
 that the plan deals to that rank. The plan decides which rank trains what; Ray Data computes,
-buffers and moves it. Datasets of Ray Train's trainer would be dealt out by a process more, for
-which the ranks wait 1.2 s.
+buffers and moves it. Datasets of Ray Train's trainer would be dealt out by one more process.
 """
 
 from __future__ import annotations
