@@ -17,15 +17,8 @@ from qa_lib.search.halving import Outcome, Trial
 from qa_lib.search.latency_model import LatencyModel, Point
 from qa_lib.search.one_shot import OUTRANKED
 from qa_lib.search.space import Setting, Space, choices_of
+from tests.support.one_shot import CONFIG, Prices
 
-CONFIG = BertConfig(
-    vocab_size=64,
-    hidden_size=32,
-    num_hidden_layers=4,
-    num_attention_heads=4,
-    intermediate_size=64,
-    max_position_embeddings=40,
-)
 PARENT = Sizes.of(CONFIG)
 
 
@@ -39,19 +32,10 @@ def latency() -> LatencyModel:
     return LatencyModel(PARENT, tuple(points), (((32, 4), 2.0), ((24, 3), 1.5)))
 
 
-class Score:
+def price(sizes: Sizes) -> float:
     """Layers are worth more the later they are, units a little, the stream a lot."""
-
-    def __init__(self) -> None:
-        self.scored: list[Sizes] = []
-
-    def __call__(self, sizes) -> list[float]:
-        self.scored += sizes
-        return [self.of(each) for each in sizes]
-
-    def of(self, sizes: Sizes) -> float:
-        lost = sum(1 + layer for layer in range(4) if layer not in sizes.layers)
-        return lost + (64 - sizes.intermediate_size) / 64 + (32 - sizes.hidden_size)
+    lost = sum(1 + layer for layer in range(4) if layer not in sizes.layers)
+    return lost + (64 - sizes.intermediate_size) / 64 + (32 - sizes.hidden_size)
 
 
 def settings(**values) -> SearchSettings:
@@ -59,7 +43,7 @@ def settings(**values) -> SearchSettings:
     return SearchSettings(**{"speeds": (1.5, 2.0), "num_trials": 8, "space": space} | values)
 
 
-def ranked(score: Score, **values):
+def ranked(score: Prices, **values):
     wish = settings(**values)
     choices = choices_of(CONFIG, wish.space)
 
@@ -70,7 +54,7 @@ def ranked(score: Score, **values):
 
 
 def test_answers_decide_among_the_least_divergent():
-    choices, score = choices_of(CONFIG, settings().space), Score()
+    choices, score = choices_of(CONFIG, settings().space), Prices(price)
 
     def agree(sizes):
         return [float(len(each.layers) == 2) for each in sizes]
@@ -83,7 +67,7 @@ def test_answers_decide_among_the_least_divergent():
 
 
 def test_every_set_of_layers_gets_the_widest_units_that_are_fast_enough():
-    entries, score = ranked(Score())
+    entries, score = ranked(Prices(price))
     parent, *rest = entries
     assert parent.sizes == PARENT and parent.speedup == 1.0
     for entry in rest:
@@ -97,7 +81,7 @@ def test_every_set_of_layers_gets_the_widest_units_that_are_fast_enough():
 
 
 def test_the_best_of_each_speed_are_tried_and_not_all_of_one_shape():
-    entries, _ = ranked(Score())
+    entries, _ = ranked(Prices(price))
     for speed in (1.5, 2.0):
         of_speed = [entry for entry in entries if entry.asked == speed]
         assert [e.divergence for e in of_speed] == sorted(e.divergence for e in of_speed)
@@ -110,11 +94,13 @@ def test_the_best_of_each_speed_are_tried_and_not_all_of_one_shape():
 
 
 def test_too_many_candidates_are_ranked_by_their_layers_first():
-    entries, score = ranked(Score(), num_candidates=24)
+    entries, score = ranked(Prices(price), num_candidates=24)
     assert len(score.scored) <= 24 + 6
     best = next(entry for entry in entries[1:] if entry.asked == 1.5)
-    assert best.divergence == min(e.divergence for e in ranked(Score())[0][1:] if e.asked == 1.5)
-    entries, score = ranked(Score(), num_candidates=8)  # not even all sets of layers
+    assert best.divergence == min(
+        e.divergence for e in ranked(Prices(price))[0][1:] if e.asked == 1.5
+    )
+    entries, score = ranked(Prices(price), num_candidates=8)  # not even all sets of layers
     assert entries[1].divergence is not None
     assert len(score.scored) < 24
 
@@ -133,11 +119,11 @@ def test_of_a_large_model_about_as_many_sizes_are_cut_as_are_allowed():
 
 
 def test_a_speed_that_no_sizes_have_is_told_or_refused(capsys: pytest.CaptureFixture[str]):
-    entries, _ = ranked(Score(), speeds=(1.5, 90.0))
+    entries, _ = ranked(Prices(price), speeds=(1.5, 90.0))
     one_shot.say_unreached(entries, (1.5, 90.0))
     assert "90x" in capsys.readouterr().err
     with pytest.raises(AdjustError, match="90x is asked for"):
-        ranked(Score(), speeds=(90.0,))
+        ranked(Prices(price), speeds=(90.0,))
 
 
 def test_named_widths_layers_and_heads_bound_the_enumeration():
@@ -239,7 +225,7 @@ def test_rates_are_varied_for_the_best_sizes_and_compete_from_rung_1_on():
 
 
 def test_sizes_begin_with_the_same_rates_speeds_in_turns():
-    entries, _ = ranked(Score())
+    entries, _ = ranked(Prices(price))
     space = Space((), ("taylor",), (1e-4, 1e-2), (0.5, 1.0))
     found = rates.of_sizes(entries, space)
     assert {(each.learning_rate, each.distill_weight) for each in found} == {(1e-3, 0.75)}

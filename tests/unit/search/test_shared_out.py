@@ -10,6 +10,7 @@ import pytest
 from qa_lib.adjust import Sizes
 from qa_lib.search.latency_model import LatencyModel, Point
 from qa_lib.search.shared_out import NUM_BUCKETS, Options, Sharer, cheapest, swapped
+from tests.support.one_shot import Prices
 
 PARENT = Sizes((0, 1, 2), 32, 4, 64)
 
@@ -52,28 +53,19 @@ def test_a_budget_that_nothing_fits_gives_nothing():
     assert cheapest(costs, times, 6.0) == (0, 0)
 
 
-class Additive:
-    """The divergence of whole models: a price for each unit and head lost, dear in layer 1."""
-
-    def __init__(self) -> None:
-        self.scored: list[Sizes] = []
-
-    def __call__(self, sizes) -> list[float]:
-        self.scored += sizes
-        return [self.of(each) for each in sizes]
-
-    def of(self, sizes: Sizes) -> float:
-        price = {0: 1.0, 1: 5.0, 2: 0.5}
-        total = 0.0
-        for layer in range(3):
-            place = sizes.layers.index(layer) if layer in sizes.layers else None
-            heads, width = (0, 0) if place is None else sizes.of_layer(place)
-            total += price[layer] * ((4 - heads) * 0.3 + (64 - width) / 64)
-        return total
+def price(sizes: Sizes) -> float:
+    """Return a price for each unit and head lost, dear in layer 1."""
+    of_layer = {0: 1.0, 1: 5.0, 2: 0.5}
+    total = 0.0
+    for layer in range(3):
+        place = sizes.layers.index(layer) if layer in sizes.layers else None
+        heads, width = (0, 0) if place is None else sizes.of_layer(place)
+        total += of_layer[layer] * ((4 - heads) * 0.3 + (64 - width) / 64)
+    return total
 
 
 def test_units_go_where_they_are_cheap_and_the_budget_holds():
-    model, score = latency(), Additive()
+    model, score = latency(), Prices(price)
     found = Sharer(model, score, seed=0).find(1.5, (0, 1, 2))
     best = found[0]
     assert best.blocks is not None
@@ -84,7 +76,7 @@ def test_units_go_where_they_are_cheap_and_the_budget_holds():
 
 
 def test_blocks_are_scored_once_for_all_speeds():
-    score = Additive()
+    score = Prices(price)
     sharer = Sharer(latency(), score, seed=0)
     for speed in (1.3, 2.0, 1.3):
         sharer.find(speed, (0, 1, 2))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig
 
 from qa_lib.adjust import Sizes
 from qa_lib.config import SpaceSettings, parse
@@ -22,15 +21,8 @@ from qa_lib.search.space import Choices, choices_of
 from qa_lib.search.speed import Speedup
 from qa_lib.search.target import target_of
 from qa_lib.serving import onnx
+from tests.support.one_shot import CONFIG
 
-CONFIG = BertConfig(
-    vocab_size=64,
-    hidden_size=32,
-    num_hidden_layers=4,
-    num_attention_heads=4,
-    intermediate_size=64,
-    max_position_embeddings=40,
-)
 PARENT = Sizes.of(CONFIG)
 STREAM = (32, 4)
 
