@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ _runner.quiet_libraries()  # before any test module imports Ray or transformers
 
 # Many small groups of workers start and end: their controller looks after them more often.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+
+# A shell starts what stands before `&` with SIGINT ignored, and the commands of the tests inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure; the same examples everywhere, so that a failure can be repeated.
 settings.register_profile("suite", deadline=None, derandomize=True)

@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from transformers import BertConfig, BertForQuestionAnswering
 
 from qa_lib import config as settings
@@ -130,13 +131,22 @@ def scores() -> None:
 
 
 class Placed(Rung):
-    """Leaves the id of its node, and takes its time."""
+    """Leaves the id of its node, and has the first one wait for another on a second node."""
 
     def run_job(self, job: Job, setting: Setting) -> Outcome:
         """Run a rung, and return its outcome."""
-        (Path(self.task.run_path) / here()).touch()
+        nodes = Path(self.task.run_path) / "nodes"
+        nodes.mkdir(exist_ok=True)
+        (nodes / here()).touch()
+        while len(list(nodes.iterdir())) < 2:
+            time.sleep(0.05)
         time.sleep(1.0)
         return super().run_job(job, setting)
+
+
+@ray.remote(num_cpus=1.5)
+class Filler:
+    """Takes most of a node of two CPUs."""
 
 
 def trials() -> None:
@@ -148,13 +158,21 @@ def trials() -> None:
         with RunFolder.open(wish, "tune") as run:
             found = rank(wish, run)
             ids = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+            # Tune fills a node before it takes another: leave each room for one trial.
+            fillers: list[Any] = [
+                Filler.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(each, soft=False)
+                ).remote()
+                for each in ids
+            ]
+            ray.get([each.__ray_ready__.remote() for each in fillers])
 
             def tell() -> None:
-                while not all(run.exists(each) for each in ids):
+                while not all(run.exists(f"nodes/{each}") for each in ids):
                     time.sleep(0.05)
                 print("kill", flush=True)
 
-            threading.Thread(target=tell).start()
+            threading.Thread(target=tell, daemon=True).start()
             arguments = found.task, found.journal, found.rule, found.space
             run_trials(*arguments, run=run, num_concurrent=6, trainable=Placed)
             lines = map(json.loads, run.read_text(JOURNAL).splitlines())
