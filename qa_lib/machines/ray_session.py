@@ -136,7 +136,9 @@ def _start(num_cpus: int | None) -> None:
             problem = "Ray does not start on this machine"
             remedy = "Let RAY_TMPDIR or TMPDIR name a folder that this user may write, with room."
         raise ResourceError(f"{problem}: {first_line(error)}", remedy) from None
-    if not address:
+    if address:
+        _record_datasets_here()
+    else:
         _end_at_once()
 
 
@@ -193,6 +195,17 @@ def _start_less() -> None:
     ours = {"dashboard_agent_listen_port": 0, "include_log_monitor": False}
     assert defaults.keys() >= ours.keys()
     init.__defaults__ = tuple((defaults | ours).values())
+
+
+def _record_datasets_here() -> None:
+    """Have the actor in which Ray Data records datasets start on this node.
+
+    It starts on the node of the first process that has a dataset and outlives the job. A rank would
+    be the first, and its machine would never be idle again: an autoscaler would keep it for ever.
+    """
+    from ray.data._internal.stats import get_or_create_stats_actor
+
+    get_or_create_stats_actor()
 
 
 def _end_at_once() -> None:
