@@ -20,7 +20,7 @@ _runner.quiet_libraries()  # before any test module imports Ray or transformers
 # Many small groups of workers start and end: their controller looks after them more often.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
 
-# A shell starts what stands before `&` with SIGINT ignored, and the commands of the tests inherit it.
+# A shell starts what stands before `&` with SIGINT ignored, and the tests' commands inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
