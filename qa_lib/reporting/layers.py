@@ -50,7 +50,7 @@ def picture(facts: Facts) -> dict[str, Any] | None:
         "rows": [
             (name, before[key], after[key])
             for key, name in _ROWS.items()
-            if before[key] is not None
+            if before[key] is not None and after[key] is not None  # a search keeps the vocabulary
         ],
     }
 
