@@ -1,7 +1,8 @@
 """Training speed: this suite's job against the standard recipe, `transformers.Trainer`.
 
     python -m benchmarks.trainer
-    python -m benchmarks.trainer --train.max-steps 25 --model.name FOLDER_OF_MPNET_BASE
+    python -m benchmarks.trainer --turns 1 --contenders "group_by_length, bf16, our dropout" \
+        --model.name FOLDER_OF_MPNET_BASE
 
 Model, rows, batch, optimizer and schedule are the same. The standard recipe prepares features with
 `datasets.map` and trains with `Trainer`: padded to the window length, or padded by batch and
@@ -16,6 +17,7 @@ Then the same batches are trained padded and unpadded, and the losses of every s
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -26,7 +28,6 @@ from benchmarks._squad import with_real_squad
 from benchmarks.training import LOSS_TOLERANCE, plain_loop, suite
 from jobs import _runner
 
-NUM_TURNS = 2
 # Half are warm. Whole groups of sorted lengths: 50 batches of ours, 25 of Trainer's. Padded, any
 # rows are alike.
 NUM_STEPS, NUM_GROUPED_STEPS, NUM_PADDED_STEPS = 100, 50, 10
@@ -121,8 +122,18 @@ def contenders_of(settings: Any) -> dict[str, tuple[str, str, float | None]]:
     }
 
 
-def race(settings: Any, work: Any, kernels: Any) -> dict[str, list[float]]:
-    """Train with all in turns; return windows per second of each turn, by contender."""
+def race(
+    settings: Any, work: Any, kernels: Any, wanted: str, num_turns: int
+) -> dict[str, list[float]]:
+    """Train with all in turns; return windows per second of each turn, by contender.
+
+    Args:
+        settings: Of our run.
+        work: Its questions, windows and plan.
+        kernels: What it computes with.
+        wanted: Part of the names of the Trainers to race with.
+        num_turns: Of each.
+    """
     import datasets
 
     from benchmarks._recipe import standard_recipe
@@ -135,10 +146,10 @@ def race(settings: Any, work: Any, kernels: Any) -> dict[str, list[float]]:
         )
         for name, padding in ((PADDED, "max_length"), (GROUPED, False))
     }
-    contenders = contenders_of(settings)
+    contenders = {name: how for name, how in contenders_of(settings).items() if wanted in name}
     speeds: dict[str, list[float]] = {name: [] for name in (OURS, PLAIN, *contenders)}
     with tempfile.TemporaryDirectory() as folder:
-        for turn in range(NUM_TURNS):
+        for turn in range(num_turns):
             for name, (how, precision, dropout) in contenders.items():
                 # The faster of the libraries for float32, as our own fp32 would use.
                 devices.use_products(fastest_products(kernels))
@@ -152,7 +163,7 @@ def race(settings: Any, work: Any, kernels: Any) -> dict[str, list[float]]:
                     num_steps=NUM_PADDED_STEPS if padded else NUM_GROUPED_STEPS,
                 )
                 speeds[name].append(speed)
-            warm = NUM_STEPS // 2
+            warm = work.plan.num_steps // 2
             plain, _ = plain_loop(settings, work.table, work.plan, kernels, num_warm_steps=warm)
             speeds[PLAIN].append(plain)
             speeds[OURS].append(suite(settings, work.questions, folder, turn, warm)[0])
@@ -175,13 +186,17 @@ def main(argv: list[str]) -> None:
     from qa_lib.machines.ray_session import start_ray
 
     devices.name_deepspeed_device()  # Trainer imports DeepSpeed where it is installed
+    parser = argparse.ArgumentParser(prog="benchmarks.trainer", allow_abbrev=False)
+    parser.add_argument("--contenders", default="", help="part of the names of Trainer's settings")
+    parser.add_argument("--turns", type=int, default=2)
+    own, argv = parser.parse_known_args(argv)
     flags = ["--recipe", "squad-cpu", "--data.train-limit", "1600"]
     flags += ["--train.max-steps", str(NUM_STEPS)]
     settings = config.parse("train", [*flags, *with_real_squad(argv)])
     work = prepare(settings)
     kernels = kernels_of(settings, work.plan)
     start_ray()
-    speeds = race(settings, work, kernels)
+    speeds = race(settings, work, kernels, own.contenders, own.turns)
     print(
         f"\n{work.questions.table.num_rows} questions, {work.table.num_rows} windows of "
         f"{windows.lengths(work.table).mean():.0f} tokens, batch {settings.train.global_batch}; "

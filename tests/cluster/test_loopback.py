@@ -78,13 +78,15 @@ def test_two_workers_of_the_cluster_train(trained):
 JOBS = {
     "evaluate": ("--model.name {trained} --data.eval-limit 32", {"num_questions": 32}),
     "adjust": (
-        "--model.name {trained} --adjust.intermediate-size 768 --data.eval-limit 32",
+        "--model.name {trained} --adjust.intermediate-size 768 --adjust.calibration-windows 16 "
+        "--data.eval-limit 32",
         {"intermediate_size": 768},
     ),
     "tune": (
         "--search.parent {trained} --search.num-trials 2 --search.trial-windows 32 "
         "--search.num-rungs 1 --search.num-candidates 8 --search.eval-questions 16 "
-        "--adjust.calibration-windows 32 --data.holdout-articles 0.1 " + " ".join(BRIEFLY),
+        "--adjust.calibration-windows 32 --data.holdout-articles 0.1 --train.max-steps 4 "
+        "--data.eval-limit 32 --data.train-limit 400",
         {},
     ),
 }
