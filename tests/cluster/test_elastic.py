@@ -20,7 +20,7 @@ from qa_lib.training.notice import METADATA_URL
 from tests.support.metadata import Metadata
 from tests.support.processes import running
 
-NUM_STEPS = 800
+NUM_STEPS = 600
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
