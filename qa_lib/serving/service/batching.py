@@ -31,18 +31,21 @@ class Batcher:
     """
 
     def __init__(
-        self, answer: Callable[[Sequence[Question]], list[Answers]], max_tokens: int
+        self, load: Callable[[], Callable[[Sequence[Question]], list[Answers]]], max_tokens: int
     ) -> None:
-        """Keep what answers.
+        """Load what answers, in the thread that it is called in.
+
+        How many threads compute, and how, torch keeps for each thread: a model that another one
+        has loaded takes nearly twice as long.
 
         Args:
-            answer: Returns the answers to each question; it is called in one thread.
+            load: Returns what returns the answers to each question.
             max_tokens: Of a batch, about.
         """
-        self._answer = answer
         self._max_tokens = max_tokens
         self._waiting: deque[_Waiting] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer")
+        self._answer = self._thread.submit(load).result()
         self._work: asyncio.Task[None] | None = None
 
     async def ask(self, questions: Sequence[Question]) -> list[Reply]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError
 from qa_lib.serving import Answerer, load_answerer, options_within
 from qa_lib.serving.onnx import OnnxReader
-from qa_lib.serving.service.batching import Batcher, answers_of
+from qa_lib.serving.service.batching import Answers, Batcher, answers_of
 from qa_lib.serving.service.protocol import Question
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 32_768}
@@ -73,10 +75,14 @@ def load_batcher(
     settings = settings.model_copy(
         update={"model": settings.model.model_copy(update={"name": path})}
     )
-    if backend == "torch":
-        answerer = load_answerer(settings, device, num_threads, measure=True)
-    else:
-        answerer = Answerer(OnnxReader(path, int8=backend == "int8", num_threads=num_threads))
-    answer = answers_of(answerer, options_within(settings, answerer.max_length))
-    answer([_EXAMPLE])
-    return Batcher(answer, settings.serve.batch_tokens or _BATCH_TOKENS[device])
+
+    def load() -> Callable[[Sequence[Question]], list[Answers]]:
+        if backend == "torch":
+            answerer = load_answerer(settings, device, num_threads, measure=True)
+        else:
+            answerer = Answerer(OnnxReader(path, int8=backend == "int8", num_threads=num_threads))
+        answer = answers_of(answerer, options_within(settings, answerer.max_length))
+        answer([_EXAMPLE])
+        return answer
+
+    return Batcher(load, settings.serve.batch_tokens or _BATCH_TOKENS[device])

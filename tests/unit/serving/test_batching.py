@@ -50,7 +50,7 @@ async def asked(batcher: Batcher, model: Model, *texts: str) -> list[Any]:
 
 def test_what_waits_is_one_batch_and_a_batch_is_counted_once():
     model = Model()
-    replies = asyncio.run(asked(Batcher(model, 1000), model, "a", "b", "c"))
+    replies = asyncio.run(asked(Batcher(lambda: model, 1000), model, "a", "b", "c"))
     assert model.batches == [["first"], ["a", "b", "c"]]
     assert [each[0].answers[0]["answer"] for each in replies] == ["first", "a", "b", "c"]
     sizes = [each[0].batch.num_questions for each in replies if each[0].batch is not None]
@@ -61,20 +61,20 @@ def test_what_waits_is_one_batch_and_a_batch_is_counted_once():
 def test_tokens_bound_a_batch_and_one_above_the_bound_is_answered_alone():
     model = Model()
     size = question("a").num_tokens
-    asyncio.run(asked(Batcher(model, 2 * size), model, "a", "b", "c", "x" * 400, "d"))
+    asyncio.run(asked(Batcher(lambda: model, 2 * size), model, "a", "b", "c", "x" * 400, "d"))
     assert model.batches == [["first"], ["a", "b"], ["c"], ["x" * 400], ["d"]]
 
 
 def test_a_question_at_fault_fails_alone():
     model = Model()
-    replies = asyncio.run(asked(Batcher(model, 1000), model, "a", "fault", "b"))
+    replies = asyncio.run(asked(Batcher(lambda: model, 1000), model, "a", "fault", "b"))
     assert isinstance(replies[2], DataError)
     assert [replies[i][0].answers[0]["answer"] for i in (1, 3)] == ["a", "b"]
 
 
 def test_a_bug_reaches_who_asked_and_the_next_batch_is_answered():
     model = Model()
-    batcher = Batcher(model, 1000)
+    batcher = Batcher(lambda: model, 1000)
 
     async def both() -> list[Any]:
         replies = await asked(batcher, model, "bug")
@@ -86,7 +86,7 @@ def test_a_bug_reaches_who_asked_and_the_next_batch_is_answered():
 
 def test_a_request_that_is_given_up_costs_no_pass():
     model = Model()
-    batcher = Batcher(model, 1000)
+    batcher = Batcher(lambda: model, 1000)
 
     async def give_up() -> None:
         first = asyncio.create_task(batcher.ask([question("first")]))
@@ -108,7 +108,7 @@ def test_a_request_that_is_given_up_costs_no_pass():
 
 def test_the_rest_of_a_request_that_failed_costs_no_pass():
     model = Model()
-    batcher = Batcher(model, question("a").num_tokens)
+    batcher = Batcher(lambda: model, question("a").num_tokens)
 
     async def fail() -> None:
         first = asyncio.create_task(batcher.ask([question("first")]))
@@ -143,3 +143,14 @@ def test_questions_with_settings_of_their_own_are_asked_with_them():
         (["b"], plain | {"top_k": 2}),
         (["d"], plain | {"threshold": 1.0, "handle_impossible_answer": True}),
     ]
+
+
+def test_what_answers_is_loaded_in_the_thread_that_it_answers_in():
+    threads: list[int] = []
+
+    def load() -> Any:
+        threads.append(threading.get_ident())
+        return lambda questions: [[{"answer": threading.get_ident()}] for _ in questions]
+
+    (reply,) = asyncio.run(Batcher(load, 1000).ask([question("a")]))
+    assert reply.answers[0]["answer"] == threads[0] != threading.get_ident()
