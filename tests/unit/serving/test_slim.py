@@ -100,7 +100,7 @@ def in_the_image() -> set[str]:
 
 WITHOUT_THE_REST = """
 import importlib.metadata, runpy, sys
-allowed = {*sys.argv.pop(1).split(","), *sys.stdlib_module_names}
+allowed = {*sys.argv.pop(1).split(","), *sys.stdlib_module_names, "qa_lib"}
 absent = set(importlib.metadata.packages_distributions()) - allowed
 class Absent:
     def find_spec(self, name, path=None, target=None):
