@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -43,7 +43,7 @@ def open_server(settings: Settings, make_page: Callable[[Sequence[DemoModel]], s
             "Give another one; 0 takes one that is free.",
         ) from None
     try:
-        models = load(settings)
+        models = server.thread.submit(load, settings).result()
         server.show(models, make_page(models))
     except BaseException:
         server.server_close()
@@ -59,7 +59,8 @@ class DemoServer(ThreadingHTTPServer):
     def __init__(self, port: int) -> None:
         """Listen on the loopback interface; port 0 takes a free one."""
         super().__init__((_HOST, port), _Handler)
-        self.lock = threading.Lock()
+        # torch is fast in one thread only, and a question waits for those before it.
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self.show([], "")
 
     def show(self, models: Sequence[DemoModel], page: str) -> None:
@@ -88,8 +89,7 @@ class DemoServer(ThreadingHTTPServer):
 
     def ask(self, question: str, context: str) -> list[dict[str, Any]]:
         """Ask every model; a question waits for those before, so that latencies mean something."""
-        with self.lock:
-            return ask_all(self.models, question, context)
+        return self.thread.submit(ask_all, self.models, question, context).result()
 
 
 class _Refused(Exception):
