@@ -25,7 +25,12 @@ _NUM_BEST = 4  # of the least divergence, of which the answers decide
 
 
 def best_layers(
-    model: PreTrainedModel, num_kept: int, batches: Iterable[Batch], *, seams: Seams | None
+    model: PreTrainedModel,
+    num_kept: int,
+    batches: Iterable[Batch],
+    *,
+    seams: Seams | None,
+    reference: Reference | None = None,
 ) -> Layers:
     """Choose the layers to keep: those whose model is nearest to the parent on calibration windows.
 
@@ -38,11 +43,12 @@ def best_layers(
         num_kept: How many layers stay.
         batches: Calibration windows; no labels are needed.
         seams: The parent's, to repair what is compared; None: layers are only dropped.
+        reference: The parent's on these windows, where it is there.
     """
     whole = tuple(range(model.config.num_hidden_layers))
     if family_of(model.config).shares_layers or num_kept == len(whole):
         return whole[:num_kept]
-    reference = Reference(model, batches)
+    reference = reference or Reference(model, batches)
 
     def best(sets: Iterable[Layers], *, by_answers: bool) -> Layers:
         possible = [layers for layers in sets if _fits(model.config, layers)]

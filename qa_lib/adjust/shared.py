@@ -8,7 +8,7 @@ so that a search can cut every size it considers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qa_lib.adjust import importance
@@ -39,26 +39,28 @@ class SharedCalibration:
     def __init__(
         self,
         model: PreTrainedModel,
-        batches: Sequence[Batch],
+        batches: Iterable[Batch],
         settings: AdjustSettings | None = None,
         *,
         parent_sha256: str = "",
+        seams: Seams | None = None,
         seed: int = 0,
     ) -> None:
         """Measure nothing yet.
 
         Args:
             model: The parent, in evaluation mode.
-            batches: Calibration windows, labels included.
+            batches: Calibration windows, labels included; iterated over several times.
             settings: `importance`, `fold`, `refit` and `seams`, as of `make_plan`; units go in one
                 step.
             parent_sha256: The parent's fingerprint.
+            seams: The model's, where they were measured before.
             seed: Of `random` importance.
         """
         self.model, self.batches, self.seed = model, batches, seed
         self.settings = settings or AdjustSettings()
         self.parent_sha256 = parent_sha256
-        self.seams = Seams(model, batches)
+        self.seams = seams or Seams(model, batches)
         self._has_seams = False
         self._groups = groups_of(model.config)
         self._statistics: dict[str, Statistics] = {}

@@ -1,24 +1,25 @@
 """Sizes for a target: a speed-up over the parent, or a fraction of its parameters.
 
-Sizes that reach the target are compared by the loss right after surgery on the calibration windows.
+Sizes that reach the target are compared by the loss right after surgery on the calibration windows,
+cut in one step from one calibration of the parent; ragged ones with equal shares.
 The residual stream is cut only where nothing else reaches the target: cutting it costs the most.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import cost
 from qa_lib.adjust.calibrate import Batch, span_loss
+from qa_lib.adjust.divergence import Reference
 from qa_lib.adjust.layers import best_layers
-from qa_lib.adjust.planning import make_plan
 from qa_lib.adjust.ragged_sizes import spread_evenly
 from qa_lib.adjust.seams import Seams
+from qa_lib.adjust.shared import SharedCalibration
 from qa_lib.adjust.sizes import Sizes, check_ragged_family, is_expressible, spread_layers
-from qa_lib.adjust.surgery import apply
 from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:
@@ -68,16 +69,9 @@ def find_sizes(
             for count in range(len(hidden.layers), 0, -1)
             if (sizes := _widest(hidden, count, settings.round_to, reaches)) is not None
         ]
-        if settings.layers != "first":
-            candidates = [
-                _with_layers(model, sizes, settings, batches, seams) for sizes in candidates
-            ]
-        if settings.ragged:
-            candidates = [spread_evenly(sizes, sizes.num_heads) for sizes in candidates]
         if candidates:
-            return min(
-                candidates, key=lambda sizes: _loss(model, sizes, settings, batches, seams, seed)
-            )
+            found = _best(model, candidates, settings, batches, seams, seed)
+            return spread_evenly(found, found.num_heads) if settings.ragged else found
     raise _unreachable(config, parent, settings)
 
 
@@ -126,36 +120,42 @@ def _widths(sizes: Sizes, round_to: int) -> range:
     return range(narrowest, sizes.intermediate_size + 1, step)
 
 
-def _with_layers(
+def _best(
     model: PreTrainedModel,
-    sizes: Sizes,
-    settings: AdjustSettings,
-    batches: Iterable[Batch],
-    seams: Seams,
-) -> Sizes:
-    """Return the sizes with as many layers, chosen as the settings say."""
-    count = len(sizes.layers)
-    if settings.layers == "spread":
-        return replace(sizes, layers=spread_layers(model.config.num_hidden_layers, count))
-    repaired = seams if settings.repairs_seams else None
-    return replace(sizes, layers=best_layers(model, count, batches, seams=repaired))
-
-
-def _loss(
-    model: PreTrainedModel,
-    sizes: Sizes,
+    candidates: Sequence[Sizes],
     settings: AdjustSettings,
     batches: Iterable[Batch],
     seams: Seams,
     seed: int,
-) -> float:
-    """Return the loss on the calibration windows right after surgery, in one step."""
+) -> Sizes:
+    """Return the sizes, with the layers chosen, whose model has the lowest loss after surgery."""
     import torch
 
-    settings = settings.model_copy(update={"steps": 1})
-    child = apply(model, make_plan(model, sizes, batches, settings, seams=seams, seed=seed))
-    with torch.inference_mode():
-        return sum(float(span_loss(child, batch)) for batch in batches)
+    if settings.layers == "spread":
+        whole = model.config.num_hidden_layers
+        candidates = [
+            replace(sizes, layers=spread_layers(whole, len(sizes.layers))) for sizes in candidates
+        ]
+    elif settings.layers == "best":
+        reference = Reference(model, batches)
+        repaired = seams if settings.repairs_seams else None
+        candidates = [
+            replace(
+                sizes,
+                layers=best_layers(
+                    model, len(sizes.layers), batches, seams=repaired, reference=reference
+                ),
+            )
+            for sizes in candidates
+        ]
+    shared = SharedCalibration(model, batches, settings, seams=seams, seed=seed)
+
+    def loss(sizes: Sizes) -> float:
+        child = shared.cut(replace(sizes, vocabulary_size=None))
+        with torch.inference_mode():
+            return sum(float(span_loss(child, batch)) for batch in batches)
+
+    return min(candidates, key=loss) if len(candidates) > 1 else candidates[0]
 
 
 def _unreachable(config: Any, parent: Sizes, settings: AdjustSettings) -> AdjustError:
