@@ -8,7 +8,8 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 from qa_lib.config import Settings, credentials
@@ -85,7 +86,9 @@ def started(settings: Settings) -> Iterator[tuple[int, Any]]:
             ) from None
         yield port, http
     finally:
-        serve.shutdown()
+        # Ray tells of its controller's end as of a fault.
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            serve.shutdown()
 
 
 def _refuse_another(status: Any) -> None:
