@@ -30,6 +30,7 @@ import yaml
 from cluster import gcp_check, tokens
 from jobs import _runner
 from qa_lib.errors import ConfigError
+from qa_lib.runs.storage import first_line
 
 HERE = Path(__file__).resolve().parent
 # With driver 580, which runs CUDA 13: the locked torch is built for that.
@@ -93,8 +94,8 @@ def run(action: str) -> int:
     """Check the project, or call `ray` with the configuration; return the exit code.
 
     Raises:
-        ConfigError: There is no such action, PROJECT is not valid, a package is missing, or others
-            can read the token.
+        ConfigError: There is no such action, PROJECT is not valid, a package or credentials are
+            missing, or others can read the token.
     """
     if action not in ("check", "up", "down", "dashboard"):
         raise ConfigError(f"{action!r} is not an action.", "Give check, up, dashboard or down.")
@@ -104,6 +105,7 @@ def run(action: str) -> int:
             "Ray's launcher needs Google's API client, which is not installed.",
             f"Run `{sys.executable} -m pip install google-api-python-client`.",
         )
+    _check_credentials()
     if action == "check":
         return check(config)
     config = cluster_config(os.environ, _public_key())
@@ -129,6 +131,21 @@ def run(action: str) -> int:
             "The head costs money until `make cluster-down`."
         )
     return code
+
+
+def _check_credentials() -> None:
+    """Refuse before Ray's launcher would end with a traceback."""
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        google.auth.default()
+    except DefaultCredentialsError as error:
+        raise ConfigError(
+            f"Google's credentials cannot be used: {first_line(error)}",
+            "Run `gcloud auth application-default login`, or correct the key file that "
+            "GOOGLE_APPLICATION_CREDENTIALS names.",
+        ) from None
 
 
 def check(config: Mapping[str, Any]) -> int:

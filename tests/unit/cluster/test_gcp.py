@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from cluster import gcp, gcp_check
+from qa_lib.errors import ConfigError
 from tests.support.google import Answer, Google, faults_of_body
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 ubuntu"
@@ -182,6 +183,17 @@ def test_check_ends_with_2_where_something_is_missing(checked, monkeypatch, caps
         checked[1].answers = answers
         assert gcp.check(gcp.cluster_config(ENVIRONMENT)) == code
     assert "FAULT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("action", ["check", "up", "down", "dashboard"])
+def test_without_credentials_the_remedy_is_told(action, tmp_path, monkeypatch):
+    home = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
+    for name, value in (home | ENVIRONMENT).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        gcp.run(action)
+    assert "gcloud auth application-default login" in caught.value.remedy
 
 
 def prepare(tmp_path: Path, commands: dict[str, str]) -> subprocess.CompletedProcess[str]:

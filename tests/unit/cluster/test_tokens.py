@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -50,6 +51,8 @@ def test_cluster_up_refuses_an_open_token_and_makes_a_private_one(tmp_path: Path
     (binaries / "ray").write_text(f"#!/bin/sh\necho called >> {tmp_path}/ray.log\n")
     (binaries / "ray").chmod(0o755)
     (tmp_path / "googleapiclient.py").write_text("")
+    keys = {"type": "authorized_user", "client_id": "a", "client_secret": "b", "refresh_token": "c"}
+    (tmp_path / "google.json").write_text(json.dumps(keys))
     program = (
         f"import sys; sys.executable = {str(binaries / 'python')!r}\n"
         "sys.argv = ['gcp', 'up']\nfrom cluster import gcp; gcp.main()"
@@ -57,6 +60,7 @@ def test_cluster_up_refuses_an_open_token_and_makes_a_private_one(tmp_path: Path
     environment = os.environ | {
         "HOME": str(tmp_path),
         "PROJECT": "my-project",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "google.json"),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
     }
 
