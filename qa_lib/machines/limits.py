@@ -39,6 +39,9 @@ _BY_TEXT = {
     "Too many open files": _BY_NUMBER[errno.EMFILE],
 }
 
+# CPython where an allocation failed; without a limit of memory it is a fault of an extension.
+_SILENT = ("without setting an exception", "without exception set")
+
 
 def explain(error: BaseException) -> ResourceError | None:
     """Return the ResourceError behind an exception or its causes; None if no limit is."""
@@ -59,6 +62,8 @@ def _reason(error: BaseException) -> tuple[str, str] | None:
         return _NO_MEMORY
     if isinstance(error, OSError) and error.errno in _BY_NUMBER:
         return _BY_NUMBER[error.errno]
+    if isinstance(error, SystemError) and any(each in str(error) for each in _SILENT):
+        return _NO_MEMORY if _limit(_NO_MEMORY) else None
     if isinstance(error, (OSError, RuntimeError, ImportError)):
         return next((found for text, found in _BY_TEXT.items() if text in str(error)), None)
     return None

@@ -18,7 +18,7 @@ import pytest
 from cluster.loopback import LoopbackCluster
 from qa_lib.training.notice import METADATA_URL
 from tests.support.metadata import Metadata
-from tests.support.processes import running
+from tests.support.processes import running, training_workers
 
 NUM_STEPS = 600
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -64,15 +64,6 @@ class Driver:
         """Wait until the run has taken more steps."""
         before = len(self.rows())
         self.wait("more steps", lambda: len(self.rows()) >= before + num)
-
-
-def training_workers() -> list[psutil.Process]:
-    found = []
-    for each in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it has ended since
-            if "RayTrainWorker" in "".join(each.cmdline()[:1]):
-                found.append(each)
-    return found
 
 
 def training_node(cluster: LoopbackCluster) -> int:

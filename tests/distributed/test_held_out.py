@@ -12,8 +12,8 @@ from tests.distributed.test_train import (
     Runs,
     after_checkpoint,
     assert_same_bits,
-    training_workers,
 )
+from tests.support.processes import training_workers
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -31,6 +30,7 @@ from qa_lib.training.batch_plan import BatchPlan
 from qa_lib.training.ledger import read_ledger
 from qa_lib.training.worker import MOST_FAILURES
 from tests.support import tiny
+from tests.support.processes import training_workers
 from tests.support.small_disk import small_disk
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -99,15 +99,6 @@ def assert_same_bits(run: RunFolder, expected: RunFolder) -> None:
 def losses_of(run: RunFolder) -> dict[int, float]:
     """Return the losses by step; the last one if a step was redone."""
     return {row["step"]: row["loss"] for row in run.read_metrics()}
-
-
-def training_workers() -> list[psutil.Process]:
-    """Find the training workers of this process's Ray."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if "RayTrainWorker" in " ".join(process.cmdline()[:1])
-    ]
 
 
 def after_checkpoint(

@@ -43,6 +43,12 @@ class Browser:
         found: list[Any] = WebDriverWait(self.driver, 60).until(lambda _: self.find(selector))
         return found
 
+    def wait_for(self, code: str) -> None:
+        """Wait until a script returns true."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 60).until(lambda _: self.script(code), code)
+
     def script(self, code: str, *arguments: Any) -> Any:
         """Return what a script returns."""
         return self.driver.execute_script(code, *arguments)
