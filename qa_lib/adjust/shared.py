@@ -54,14 +54,14 @@ class SharedCalibration:
             settings: `importance`, `fold`, `refit` and `seams`, as of `make_plan`; units go in one
                 step.
             parent_sha256: The parent's fingerprint.
-            seams: The model's, where they were measured before.
+            seams: The model's, of which only what a plan needs is measured; None: all are.
             seed: Of `random` importance.
         """
         self.model, self.batches, self.seed = model, batches, seed
         self.settings = settings or AdjustSettings()
         self.parent_sha256 = parent_sha256
         self.seams = seams or Seams(model, batches)
-        self._has_seams = False
+        self._has_seams = seams is not None
         self._groups = groups_of(model.config)
         self._statistics: dict[str, Statistics] = {}
         self._scores: importance.Scores = {}

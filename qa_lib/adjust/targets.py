@@ -148,6 +148,8 @@ def _best(
             )
             for sizes in candidates
         ]
+    if settings.repairs_seams:
+        seams.measure(sizes.layers for sizes in candidates)
     shared = SharedCalibration(model, batches, settings, seams=seams, seed=seed)
 
     def loss(sizes: Sizes) -> float:

@@ -24,9 +24,7 @@ from qa_lib.errors import EXIT_USER_ERROR
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-# Four optimizer steps by two workers on two nodes.
-BRIEFLY = """--train.max-steps 4 --train.num-workers 2 --train.zero-stage 2 --data.eval-limit 32
-    --data.train-limit 400""".split()
+BRIEFLY = "--train.max-steps 4 --data.eval-limit 32 --data.train-limit 400"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +58,8 @@ def result(folder: Path) -> dict:
 def trained(cluster: LoopbackCluster, storage: Path) -> Path:
     """A model that two workers on the cluster have trained, its articles held out for a search."""
     done = submit(
-        *(cluster, "train", "--storage", str(storage), "--run-name", "parent", *BRIEFLY),
+        *(cluster, "train", "--storage", str(storage), "--run-name", "parent"),
+        *f"{BRIEFLY} --train.num-workers 2 --train.zero-stage 2".split(),  # on two nodes
         *("--data.holdout-articles", "0.1"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -85,8 +84,7 @@ JOBS = {
     "tune": (
         "--search.parent {trained} --search.num-trials 2 --search.trial-windows 32 "
         "--search.num-rungs 1 --search.num-candidates 8 --search.eval-questions 16 "
-        "--adjust.calibration-windows 32 --data.holdout-articles 0.1 --train.max-steps 4 "
-        "--data.eval-limit 32 --data.train-limit 400",
+        "--adjust.calibration-windows 32 --data.holdout-articles 0.1 " + BRIEFLY,
         {},
     ),
 }

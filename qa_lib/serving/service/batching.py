@@ -35,8 +35,8 @@ class Batcher:
     ) -> None:
         """Load what answers, in the thread that it is called in.
 
-        How many threads compute, and how, torch keeps for each thread: a model that another one
-        has loaded takes nearly twice as long.
+        Each thread that computes with torch has OpenMP threads of its own; with those of two a
+        pass takes nearly twice as long.
 
         Args:
             load: Returns what returns the answers to each question.

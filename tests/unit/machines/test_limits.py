@@ -90,6 +90,12 @@ def test_a_bug_is_no_limit():
         assert limits.explain(error) is None
 
 
+def test_cpythons_own_error_is_no_memory_where_memory_is_limited(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**29, 2**29))
+    explained = limits.explain(SystemError("error return without exception set"))
+    assert explained is not None and "No memory is left" in str(explained)
+
+
 def test_memory_that_runs_out_while_a_model_is_read_is_not_the_models_fault():
     with pytest.raises(MemoryError), reading("it does not load", "Mend it."):
         bytearray(2**62)
@@ -99,7 +105,8 @@ def test_memory_that_runs_out_while_a_model_is_read_is_not_the_models_fault():
 
 def test_a_command_without_memory_ends_in_two_lines_within_five_seconds():
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (500 * 2**20,) * 2)
+        # torch's library does not fit. Where small allocations fail, CPython itself may hang.
+        resource.setrlimit(resource.RLIMIT_AS, (700 * 2**20,) * 2)
 
     command = "--model.name embedded --answer.question Who? --answer.context A".split()
     started = time.process_time()
