@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from qa_lib import windows
 from qa_lib.errors import DataError
+from qa_lib.models.kernels import Workload, fastest_fp32
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +26,7 @@ Loss = Callable[["PreTrainedModel", Batch], "torch.Tensor"]
 """Sums over the windows of a batch, so that each window's gradient is its own."""
 
 _WINDOWS_PER_BATCH = 8
+_TYPICAL_LENGTH = 192  # tokens of a batch; SQuAD's windows have 170 on average
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Statistics:
         """Return the first units' statistics: a fused map writes the queries first."""
         values = self.mean, self.magnitude, self.products, self.gradients
         return Statistics(*(value[..., :num_units] for value in values))
+
+
+def computing(model: PreTrainedModel) -> AbstractContextManager[None]:
+    """Compute with what is fastest for calibration windows of this model, in float32."""
+    return fastest_fp32(model, Workload(_WINDOWS_PER_BATCH, _TYPICAL_LENGTH, trains=True))
 
 
 def draw_windows(

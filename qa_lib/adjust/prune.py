@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from qa_lib import models, windows
 from qa_lib.adjust import vocabulary
-from qa_lib.adjust.calibrate import Batch, draw_windows
+from qa_lib.adjust.calibrate import Batch, computing, draw_windows
 from qa_lib.adjust.extensions import declare_families, find_scorer
 from qa_lib.adjust.from_settings import resolve
 from qa_lib.adjust.layers import best_layers
@@ -115,16 +115,17 @@ def _make_plan(
     sizes = _sizes(settings, parent, batches, kept, seams)
     if parent_sha256:
         print(table(parent.config, sizes), flush=True)
-    return make_plan(
-        parent,
-        sizes,
-        batches,
-        settings.adjust,
-        parent_sha256=parent_sha256,
-        vocabulary=kept,
-        seams=seams,
-        seed=settings.seed,
-    )
+    with computing(parent):
+        return make_plan(
+            parent,
+            sizes,
+            batches,
+            settings.adjust,
+            parent_sha256=parent_sha256,
+            vocabulary=kept,
+            seams=seams,
+            seed=settings.seed,
+        )
 
 
 def prune(parent: PreTrainedModel, plan: Plan) -> tuple[PreTrainedModel, Proof]:
@@ -277,7 +278,8 @@ def _sizes(
     if seams is None or not _chooses(wish):
         return sizes
     repaired = seams if wish.repairs_seams else None
-    layers = best_layers(parent, len(sizes.layers), batches, seams=repaired)
+    with computing(parent):
+        layers = best_layers(parent, len(sizes.layers), batches, seams=repaired)
     return replace(sizes, layers=layers)
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import cost
-from qa_lib.adjust.calibrate import Batch, span_loss
+from qa_lib.adjust.calibrate import Batch, computing, span_loss
 from qa_lib.adjust.divergence import Reference
 from qa_lib.adjust.layers import best_layers
 from qa_lib.adjust.ragged_sizes import spread_evenly
@@ -70,7 +70,8 @@ def find_sizes(
             if (sizes := _widest(hidden, count, settings.round_to, reaches)) is not None
         ]
         if candidates:
-            found = _best(model, candidates, settings, batches, seams, seed)
+            with computing(model):  # the latencies are those of the library's own kernels
+                found = _best(model, candidates, settings, batches, seams, seed)
             return spread_evenly(found, found.num_heads) if settings.ragged else found
     raise _unreachable(config, parent, settings)
 

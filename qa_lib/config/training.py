@@ -43,6 +43,18 @@ class TrainSettings(Group):
     learning_rate: float = Field(
         default=2e-4, gt=0.0, le=1.0, description="Peak learning rate, reached after the warm-up."
     )
+    new_head_multiplier: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1000.0,
+        description="Times the learning rate, for a head that was drawn anew; a head that the "
+        "model has already keeps the plain rate.",
+    )
+    freeze_embeddings: bool = Field(
+        default=False,
+        description="Keep the token embeddings as they are: half of a small model's parameters, "
+        "which then need no gradient and no moments.",
+    )
     weight_decay: float = Field(default=0.01, ge=0.0, le=1.0, description="Decoupled weight decay.")
     warmup_ratio: float = Field(
         default=0.1, ge=0.0, le=1.0, description="Fraction of steps with a rising learning rate."

@@ -150,6 +150,18 @@ def choose(
     return found
 
 
+@contextmanager
+def fastest_fp32(model: PreTrainedModel, workload: Workload) -> Iterator[None]:
+    """Compute in float32 with the fastest kernels meanwhile; afterwards a model has its default."""
+    found = choose(model.config, workload, device=model.device.type, precision="fp32")
+    before = Kernels("fp32", devices.products(), attention.kernels_of(model.config)[0])
+    found.apply(model)
+    try:
+        yield
+    finally:
+        before.apply(model)
+
+
 def _key(config: Any, workload: Workload, length: int, candidates: list[Kernels]) -> str:
     """Return a hash of everything that the figures depend on."""
     import torch

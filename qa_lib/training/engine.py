@@ -22,7 +22,7 @@ from qa_lib.training.batch_plan import num_micro_batches
 from qa_lib.training.group import seed_dropout
 from qa_lib.training.inner import InnerTeacher, inner_share
 from qa_lib.training.losses import Batch, Losses, losses_of
-from qa_lib.training.optimizer import build_optimizer, learning_rate
+from qa_lib.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from qa_lib.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Engine:
         num_steps: int,
         micro_batch: int,
         seed: int = 0,
+        new_head: bool = False,
         losses: Losses | None = None,
         inner: InnerTeacher | None = None,
     ) -> None:
@@ -117,6 +118,7 @@ class Engine:
             num_steps: Optimizer steps of the whole plan, over which the learning rate decays.
             micro_batch: Windows per rank and micro-step.
             seed: Of dropout.
+            new_head: The model's head was drawn anew.
             losses: None: those that the settings ask for.
             inner: Runs beside the model, and teaches it inside.
         """
@@ -138,7 +140,10 @@ class Engine:
         # All ranks learn of these in the next step.
         self.wants_stop = self.wants_regroup = self.is_writing = False
         self._num_gradient_bytes = 0
-        self._guard = build_optimizer(self.model, train)
+        self._guard = build_optimizer(self.model, train, new_head=new_head)
+        # As they are: fp16 would round them, and ZeRO 3 cut them.
+        named = self.model.named_parameters()
+        self._frozen = {n: p.detach().cpu().clone() for n, p in named if not p.requires_grad}
         world_size = dist.get_world_size()
         # Only inference uses this operator. Compiling it takes minutes, and needs a C++ compiler.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -192,9 +197,8 @@ class Engine:
                 total_loss, *heard = sums.tolist()
                 mean_loss = total_loss / num_windows
                 self._guard.skip = not (math.isfinite(mean_loss) and self._gradients_are_finite())
-                self._set_learning_rate(
-                    learning_rate(self.settings, self.step_number, self.num_steps)
-                )
+                rate = learning_rate(self.settings, self.step_number, self.num_steps)
+                set_learning_rate(self._engine.optimizer.param_groups, rate)
             if is_first:
                 held = self._count_gradient_bytes()
                 self._num_gradient_bytes = max(self._num_gradient_bytes, held)
@@ -246,7 +250,9 @@ class Engine:
         is_main = dist.get_rank() == 0
         weights = {}
         for name, parameter in self.model.named_parameters():
-            full = self._full_precision(parameter)
+            full = self._frozen.get(name)
+            if full is None:
+                full = self._full_precision(parameter)
             if is_main:
                 weights[name] = full
         if is_main:
@@ -330,10 +336,6 @@ class Engine:
             return self._inner.losses(self._engine, self.model, inputs, batch, self.losses, share)
         output = self._engine(**inputs)
         return self.losses(output.start_logits, output.end_logits, batch)
-
-    def _set_learning_rate(self, rate: float) -> None:
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = rate
 
 
 def _num_bytes(tensors: Iterable[Any]) -> int:

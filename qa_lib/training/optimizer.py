@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from qa_lib.models.weights import head_of
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -21,8 +23,17 @@ def learning_rate(train: TrainSettings, step: int, num_steps: int) -> float:
     return train.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
 
 
-def build_optimizer(model: PreTrainedModel, train: TrainSettings) -> Any:
+def set_learning_rate(groups: list[dict[str, Any]], rate: float) -> None:
+    """Set the rate of a step; a new head learns faster, as `build_optimizer` was told."""
+    for group in groups:
+        group["lr"] = rate * group["multiplier"]
+
+
+def build_optimizer(model: PreTrainedModel, train: TrainSettings, *, new_head: bool = False) -> Any:
     """Build AdamW or SGD with an attribute `skip`: while it is true, a step changes nothing.
+
+    Freezes the token embeddings where the settings say so. `new_head`: the question-answering head
+    was drawn anew.
 
     Outside fp16 DeepSpeed cannot drop a step whose loss is not finite. The optimizer that it wraps
     can: reduction, clipping and zeroing stay DeepSpeed's own.
@@ -39,14 +50,21 @@ def build_optimizer(model: PreTrainedModel, train: TrainSettings) -> Any:
         def step(self, closure: Any = None) -> Any:
             return None if self.skip else super().step(closure)
 
-    decayed: list[torch.nn.Parameter] = []
-    exempt: list[torch.nn.Parameter] = []
+    if train.freeze_embeddings:
+        model.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[union-attr]
+    head = head_of(model).keys() if new_head else ()
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        is_exempt = parameter.ndim < 2 or "layernorm" in name.lower().replace("_", "")
-        (exempt if is_exempt else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": train.weight_decay},
-        {"params": exempt, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return Guarded(groups, lr=train.learning_rate, **options)
+        if parameter.requires_grad:
+            is_exempt = parameter.ndim < 2 or "layernorm" in name.lower().replace("_", "")
+            decay = 0.0 if is_exempt else train.weight_decay
+            multiplier = train.new_head_multiplier if name in head else 1.0
+            groups.setdefault((multiplier, decay), []).append(parameter)
+    return Guarded(
+        [
+            {"params": parameters, "weight_decay": decay, "multiplier": multiplier}
+            for (multiplier, decay), parameters in groups.items()
+        ],
+        lr=train.learning_rate,
+        **options,
+    )

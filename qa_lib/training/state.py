@@ -75,7 +75,8 @@ class TrainingState:
 
     def __init__(self, model: PreTrainedModel, engine: Any, optimizer: torch.optim.Optimizer):
         """Look into an engine; `optimizer` is the one of PyTorch that it wraps."""
-        self._parameters = dict(model.named_parameters())
+        # Frozen ones are as the model was loaded, here and wherever the state is read.
+        self._parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._optimizer = engine.optimizer
         self._states = optimizer.state
         self._stage = engine.zero_optimization_stage()

@@ -68,6 +68,7 @@ def train(task: TrainTask) -> None:
         num_steps=plan.num_steps,
         micro_batch=task.micro_batch,
         seed=settings.seed,
+        new_head=not models.has_answering_head(settings.model.name),
         inner=_inner_teacher(task, chosen, device),
     )
     checkpoint = RankCheckpoint(task, engine, rank, chosen)

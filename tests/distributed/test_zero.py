@@ -10,6 +10,7 @@ import torch
 
 from qa_lib.config import TrainSettings
 from qa_lib.machines.memory import memory_per_rank
+from tests.support.zero_rank import tiny_bert
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = (0, 1, 2, 3)
@@ -88,6 +89,20 @@ def test_two_workers_lose_what_one_loses(one, two, stage, scenario):
     assert found["losses"] == pytest.approx(expected["losses"], abs=1e-4)
     assert found["losses"][-1] != found["losses"][0]
     assert (found["logits"] - expected["logits"]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_frozen_embeddings_stay_and_a_new_head_learns_faster(one, two, stage):
+    found, whole = two[stage]["frozen"], one["adamw"]
+    assert found["losses"] == pytest.approx(one["frozen"]["losses"], abs=1e-4)
+    assert found["losses"] != pytest.approx(whole["losses"], abs=1e-3)
+    drawn = tiny_bert(num_layers=1).state_dict()
+    moved = {name: (found["weights"][name] - drawn[name]).abs().max() for name in drawn}
+    assert moved.pop("bert.embeddings.word_embeddings.weight") == 0
+    assert min(moved.values()) > 0
+    before = (whole["weights"]["qa_outputs.weight"] - drawn["qa_outputs.weight"]).abs().mean()
+    after = (found["weights"]["qa_outputs.weight"] - drawn["qa_outputs.weight"]).abs().mean()
+    assert after > 2 * before
 
 
 @pytest.mark.parametrize("stage", STAGES)

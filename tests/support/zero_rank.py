@@ -73,6 +73,7 @@ def build(
     micro_batch: int,
     precision: str = "fp32",
     dropout: float = 0.0,
+    new_head: bool = False,
     losses: Callable | None = None,
     **train,
 ) -> Engine:
@@ -89,6 +90,7 @@ def build(
         device=DEVICE,
         num_steps=NUM_STEPS,
         micro_batch=micro_batch,
+        new_head=new_head,
         losses=losses,
         inner=inner_teacher(settings, precision) if settings.teaches_inside else None,
     )
@@ -170,7 +172,7 @@ def train_all(engine: Engine) -> dict:
 
 
 def agreement(stage: int) -> dict:
-    """Train with AdamW, taught inside, with accumulation, with SGD, and in bf16.
+    """Train with AdamW, taught inside, with accumulation, with SGD, in bf16, and in part.
 
     And in a micro-batch that only one rank has, as in an elastic group: the others have fillers.
     """
@@ -184,13 +186,19 @@ def agreement(stage: int) -> dict:
         "accumulated": lambda: build(micro_batch=share // 2, **adamw),
         "sgd": lambda: build(micro_batch=share, **sgd),
         "bf16": lambda: build(micro_batch=share, precision="bf16", **adamw),
+        "frozen": lambda: build(micro_batch=share, new_head=True, **FROZEN, **adamw),
         "filled": lambda: build(micro_batch=8, num_workers=1, **adamw),
     }
     return {name: train_all(engine_of()) for name, engine_of in engines_of.items()}
 
 
 INSIDE = {"teacher": "any", "hidden_weight": 1.0, "relation_weight": 1.0}
-RESUMED = {"micro_batch": 2, "dropout": 0.1, "learning_rate": 1e-3, "adam_epsilon": 1e-6} | INSIDE
+FROZEN = {"freeze_embeddings": True, "new_head_multiplier": 5.0}
+RESUMED = (
+    {"micro_batch": 2, "dropout": 0.1, "learning_rate": 1e-3, "adam_epsilon": 1e-6}
+    | {"freeze_embeddings": True}
+    | INSIDE
+)
 
 
 def checkpoints(folder: Path, stage: int, world_size: int) -> CheckpointStore:
