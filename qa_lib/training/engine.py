@@ -55,6 +55,11 @@ class StepResult:
     writing: bool
 
 
+def _clips_itself(train: TrainSettings, precision: str) -> bool:
+    """Whether the optimizer clips gradients, which it then holds whole; else DeepSpeed does."""
+    return train.zero_stage == 0 and precision != "fp16"
+
+
 def deepspeed_config(
     train: TrainSettings, precision: str, world_size: int, micro_batch: int
 ) -> dict[str, Any]:
@@ -65,7 +70,7 @@ def deepspeed_config(
         "train_batch_size": accumulated * world_size * micro_batch,
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": accumulated,
-        "gradient_clipping": train.max_grad_norm,
+        "gradient_clipping": 0.0 if _clips_itself(train, precision) else train.max_grad_norm,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "wall_clock_breakdown": False,
@@ -130,6 +135,7 @@ class Engine:
         self.num_steps = num_steps
         self.seed = seed
         self.device = device
+        self._clips_itself = _clips_itself(train, precision)
         model.to(device)  # type: ignore[arg-type]
         self.model = model.train()
         if train.gradient_checkpointing:
@@ -196,7 +202,7 @@ class Engine:
                 dist.all_reduce(sums)
                 total_loss, *heard = sums.tolist()
                 mean_loss = total_loss / num_windows
-                self._guard.skip = not (math.isfinite(mean_loss) and self._gradients_are_finite())
+                self._guard.skip = not (math.isfinite(mean_loss) and self._clip())
                 rate = learning_rate(self.settings, self.step_number, self.num_steps)
                 set_learning_rate(self._engine.optimizer.param_groups, rate)
             if is_first:
@@ -308,8 +314,10 @@ class Engine:
                 held += gradients or []
         return _num_bytes(held)
 
-    def _gradients_are_finite(self) -> bool:
-        """Check reduced gradients at stage 0; from stage 1 on DeepSpeed checks them, and skips."""
+    def _clip(self) -> bool:
+        """Clip reduced gradients, and say whether they are finite, where DeepSpeed does not."""
+        if self._clips_itself:
+            return bool(self._guard.clip(self.settings.max_grad_norm))
         if self.zero_stage > 0:
             return True
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]

@@ -60,7 +60,7 @@ def rehearse(
             output = model(**inputs)
         window_losses(output.start_logits, output.end_logits, batch).mean().backward()
         computed = time.perf_counter()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), train.max_grad_norm or 1.0)
+        optimizer.clip(train.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
         num_micro_batches = -(-len(indices) // micro_batch)
