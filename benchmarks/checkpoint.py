@@ -26,6 +26,7 @@ from jobs import _runner
 FLAGS = """
     --train.num-workers 2 --train.precision fp32 --train.micro-batch 2 --train.global-batch 4
     --data.train-limit 50
+    --train.no-freeze-embeddings
 """
 NUM_TIMES = 5
 MEBIBYTE = 2**20

@@ -36,6 +36,7 @@ FLAGS = """
     --train.num-workers 2 --train.zero-stage 2 --train.global-batch 16 --train.micro-batch 4
     --train.precision fp32 --train.dropout 0.1 --train.learning-rate 1e-3 --train.epochs 2
     --train.checkpoint-every-steps 10
+    --train.no-freeze-embeddings
 """.split()
 POLL_S = 0.01
 

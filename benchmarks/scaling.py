@@ -30,6 +30,7 @@ from jobs import _runner
 
 FLAGS = """
     --data.train-limit 600 --train.max-steps 9 --train.dropout 0 --train.precision fp32
+    --train.no-freeze-embeddings
 """.split()
 WINDOWS_PER_RANK = 8
 NUM_WARM_STEPS = 3

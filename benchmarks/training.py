@@ -1,7 +1,7 @@
 """Training speed: the job's path through Ray and DeepSpeed against a plain PyTorch loop.
 
     python -m benchmarks.training
-    python -m benchmarks.training --data.source ~/squad --train.max-steps 40
+    python -m benchmarks.training --train.max-steps 60
 
 Both train the same windows in the same batches, with the precision, products and attention that the
 job chooses here, without dropout, in turns and beside an idle Ray; the losses of every step must
@@ -18,6 +18,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
+from benchmarks._squad import with_real_squad
 from jobs import _runner
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def main() -> None:
     from qa_lib import config
     from qa_lib.machines.ray_session import start_ray
 
-    flags = ["--train.max-steps", "40", "--train.dropout", "0", *sys.argv[1:]]
-    settings = config.parse("train", flags)
+    flags = ["--recipe", "squad-cpu", "--data.train-limit", "2000", "--train.max-steps", "40"]
+    settings = config.parse("train", [*flags, *with_real_squad(sys.argv[1:])])
     questions, table, plan, *_ = prepare(settings)
     kernels = kernels_of(settings, plan)
     start_ray()
