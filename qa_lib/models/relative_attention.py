@@ -17,12 +17,12 @@ from qa_lib.models.batched_attention import attend
 
 def set_batched(model: Any, wished: bool) -> None:
     """Give the attention modules of a model in memory their batched forward pass, or their own."""
-    class_name, forward = _MODULES[model.config.model_type]
+    methods = _METHODS[model.config.model_type]
     for module in model.modules():
-        if type(module).__name__ == class_name:
-            module.__dict__.pop("forward", None)
+        for name, method in methods.get(type(module).__name__, {}).items():
+            module.__dict__.pop(name, None)
             if wished:
-                module.forward = MethodType(forward, module)
+                setattr(module, name, MethodType(method, module))
 
 
 def _mpnet(
@@ -40,12 +40,20 @@ def _mpnet(
     query, key, value = (
         layer(hidden_states).view(shape).transpose(1, 2) for layer in (self.q, self.k, self.v)
     )
-    # The mask is additive, and the same for every query; the bias is the same for every window.
+    # The mask is additive, and the same for every query.
     mask = None if attention_mask is None else attention_mask[:, :, :1] == 0
-    bias = None if position_bias is None else position_bias[:1]
     dropout = self.dropout.p if self.training else 0.0
-    output, _none = attend(self, query, key, value, mask, dropout, position_bias=bias)
+    output, _none = attend(self, query, key, value, mask, dropout, position_bias=position_bias)
     return (self.o(output.flatten(2)),)
+
+
+def _mpnet_position_bias(self: Any, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+    """Return the bias of one window, which is that of every window: (1, heads, tokens, tokens).
+
+    MPNetEncoder copies it for each, and each layer would add to the gradient of all the copies.
+    """
+    bias: torch.Tensor = type(self).compute_position_bias(self, x[:1], *args, **options)
+    return bias
 
 
 def _deberta_v2(
@@ -94,8 +102,11 @@ def _deberta_v2(
     return output.flatten(2), None
 
 
-_MODULES: dict[str, tuple[str, Callable[..., Any]]] = {
-    "mpnet": ("MPNetSelfAttention", _mpnet),
-    "deberta-v2": ("DisentangledSelfAttention", _deberta_v2),
+_METHODS: dict[str, dict[str, dict[str, Callable[..., Any]]]] = {
+    "mpnet": {
+        "MPNetSelfAttention": {"forward": _mpnet},
+        "MPNetEncoder": {"compute_position_bias": _mpnet_position_bias},
+    },
+    "deberta-v2": {"DisentangledSelfAttention": {"forward": _deberta_v2}},
 }
-"""By family, its attention module and what replaces the module's forward pass."""
+"""By family and class of a module, what replaces its methods."""

@@ -38,7 +38,7 @@ def build_optimizer(model: PreTrainedModel, train: TrainSettings, *, new_head: b
     was drawn anew.
 
     Outside fp16 DeepSpeed cannot drop a step whose loss is not finite. The optimizer that it wraps
-    can: reduction, clipping and zeroing stay DeepSpeed's own.
+    can: reduction and zeroing stay DeepSpeed's own, and clipping where it holds the gradients.
     """
     base = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.SGD
     options: dict[str, Any] = {}
