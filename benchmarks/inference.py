@@ -80,7 +80,7 @@ def contenders_of(settings: Any, folder: Path) -> dict[str, Callable[[pa.Table],
     name, size = settings.model.name, settings.evaluate.batch_size
 
     def forward(kernels: Kernels | None = None, model: Any = None) -> Forward:
-        made = Forward(name, batch_size=size, measure=kernels is None)
+        made = Forward(name, batch_size=size, measure=kernels is None, casts=kernels is None)
         if kernels is not None:
             made.kernels, made.precision = kernels, kernels.precision
         made.model = model or made.model
@@ -123,7 +123,7 @@ def process_main(settings: Any, rank: int, count: int, barrier: Any, results: An
     table = windows_of(settings)
     threads = max(1, devices.num_local_cpus() // count)
     size = settings.evaluate.batch_size
-    forward = Forward(settings.model.name, batch_size=size, num_threads=threads)
+    forward = Forward(settings.model.name, batch_size=size, num_threads=threads, casts=True)
     part = table.take(list(range(rank, table.num_rows, count)))
     seconds_of(forward, part.slice(0, size))
     barrier.wait()

@@ -122,6 +122,7 @@ def _load_reader(
         max_memory=settings.model.max_memory,
         attention=settings.train.attention,
         num_tokens=num_tokens,
+        casts=True,
     )
     tables = ray.get(blocks)
 

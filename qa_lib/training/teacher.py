@@ -212,6 +212,7 @@ def _load_teacher(
         num_threads=num_threads,
         placement=settings.model.placement,
         max_memory=settings.model.max_memory,
+        casts=True,
     )
     tables = ray.get(blocks)
 

@@ -64,6 +64,18 @@ def test_kernels_of_a_family_agree(family):
             assert difference <= 1e-5 * gradient.norm() + 1e-6, name
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bf16_weights_answer_as_nearly_as_bf16_can(family):
+    model, inputs = make(family)
+    attention.use(model, "batched")
+    real = inputs["attention_mask"].bool()
+    with torch.inference_mode():
+        exact = model(**inputs).start_logits[real]
+        rounded = model.bfloat16()(**inputs).start_logits[real]
+    # A value has eight binary digits; some ten roundings lie between tokens and logits.
+    assert 0 < (rounded - exact).norm() < 10 * 2**-9 * exact.norm()
+
+
 def test_a_kernel_that_a_family_lacks_is_refused():
     with pytest.raises(ConfigError, match="mpnet models have no attention kernel sdpa"):
         attention.check(CONFIG_MAPPING["mpnet"](), "sdpa")

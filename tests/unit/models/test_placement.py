@@ -14,6 +14,7 @@ from transformers import BertForQuestionAnswering
 from qa_lib import config, models, windows
 from qa_lib.data import embedded
 from qa_lib.errors import ConfigError
+from qa_lib.models import inference
 from qa_lib.models import placement as placements
 from qa_lib.models.inference import Forward
 from tests.support import tiny
@@ -102,3 +103,22 @@ def test_limits_are_read_as_accelerate_takes_them():
 def test_what_cannot_be_placed_is_refused(flags, words):
     with pytest.raises(ConfigError, match=words):
         config.parse("evaluate", flags)
+
+
+@pytest.mark.parametrize("casts", [False, True])
+def test_short_passes_in_bf16_answer_as_one_pass_in_fp32(model, single, table, casts, monkeypatch):
+    monkeypatch.setattr(inference, "_PASS_TOKENS", 10**6)
+    ((whole, expected, _),) = single(table)
+    monkeypatch.setattr(inference, "_PASS_TOKENS", 200)
+    found = list(Forward(model, precision="bf16", casts=casts)(table))
+    assert len(found) > 4 and pa.concat_tables(rows for rows, *_ in found).equals(whole)
+    first = 0
+    for rows, starts, _ in found:
+        assert starts.dtype == np.float32 and starts.max() < np.inf
+        real = np.isfinite(starts)
+        wanted = expected[first : first + len(rows), : starts.shape[1]]
+        # A value has eight binary digits; some ten roundings lie between tokens and logits.
+        assert np.linalg.norm(starts[real] - wanted[real]) < 10 * 2**-9 * np.linalg.norm(
+            wanted[real]
+        )
+        first += len(rows)
