@@ -68,7 +68,7 @@ def test_a_series_goes_on_with_the_settings_that_it_began_with(tmp_path):
     execute(tmp_path, "--seeds", "2", "--run-name", "mine")
     RAN.clear()
     with pytest.raises(ConfigError, match="mine-seed-0 is done, with other settings: --train.epoc"):
-        execute(tmp_path, "--seeds", "3", "--run-name", "mine", "--resume", "--train.epochs", "2")
+        execute(tmp_path, "--seeds", "3", "--run-name", "mine", "--resume", "--train.epochs", "3")
     assert not RAN
     execute(tmp_path, "--seeds", "3", "--run-name", "mine", "--resume", "--train.max-failures", "1")
     assert RAN == [2]
