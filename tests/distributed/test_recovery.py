@@ -27,7 +27,7 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         --adjust.num-layers 1 --adjust.intermediate-size 8 --adjust.calibration-windows 8
         --adjust.steps 2 --adjust.recover --adjust.stages 2
         --train.num-workers 1 --train.zero-stage 3 --train.global-batch 8 --train.micro-batch 8
-        --train.precision fp32 --train.attention sdpa
+        --train.precision fp32 --train.attention sdpa --train.epochs 1
         --train.hidden-weight 1 --train.relation-weight 1
         --train.teacher-only-source embedded --train.teacher-only-limit 16
     """.split()
