@@ -12,7 +12,13 @@ from qa_lib.config.base import Auto, BrokenRules, Group, Name
 class EvaluateSettings(Group):
     """From logits to answers and scores."""
 
-    batch_size: int = Field(default=64, ge=1, le=65536, description="Windows per forward pass.")
+    batch_size: int = Field(
+        default=64,
+        ge=1,
+        le=65536,
+        description="Windows per forward pass; on a CPU "
+        "several passes, which fit its cache, share them.",
+    )
     num_actors: Annotated[int | None, Auto] = Field(
         default=None,
         ge=1,

@@ -194,11 +194,7 @@ def agreement(stage: int) -> dict:
 
 INSIDE = {"teacher": "any", "hidden_weight": 1.0, "relation_weight": 1.0}
 FROZEN = {"freeze_embeddings": True, "new_head_multiplier": 5.0}
-RESUMED = (
-    {"micro_batch": 2, "dropout": 0.1, "learning_rate": 1e-3, "adam_epsilon": 1e-6}
-    | {"freeze_embeddings": True}
-    | INSIDE
-)
+RESUMED = {"micro_batch": 2, "dropout": 0.1, "learning_rate": 1e-3, "adam_epsilon": 1e-6} | INSIDE
 
 
 def checkpoints(folder: Path, stage: int, world_size: int) -> CheckpointStore:

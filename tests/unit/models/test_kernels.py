@@ -7,6 +7,7 @@ import torch
 
 from qa_lib import models
 from qa_lib.machines import devices
+from qa_lib.models import kernels
 from qa_lib.models.kernels import Kernels, Workload, choose
 from tests.support import tiny
 
@@ -57,6 +58,18 @@ def test_measuring_leaves_no_trace(config):
     before = torch.get_rng_state(), devices.products()
     choose(config, STEP, device="cpu")
     assert torch.equal(torch.get_rng_state(), before[0]) and devices.products() == before[1]
+
+
+def test_the_fastest_kernels_are_used_meanwhile_and_no_longer(config, monkeypatch):
+    fastest = Kernels("fp32", "onednn", "batched")
+    monkeypatch.setattr(kernels, "choose", lambda *_, **__: fastest)
+    model, before = models.build(config), devices.products()
+    default = model.config._attn_implementation
+    with pytest.raises(ZeroDivisionError), kernels.fastest_fp32(model, STEP):
+        assert devices.products() == "onednn"
+        assert model.config._attn_implementation != default
+        1 / 0  # noqa: B018
+    assert (devices.products(), model.config._attn_implementation) == (before, default)
 
 
 def test_a_gpu_is_judged_by_its_capability(config, monkeypatch):
