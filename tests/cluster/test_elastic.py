@@ -20,7 +20,7 @@ from qa_lib.training.notice import METADATA_URL
 from tests.support.metadata import Metadata
 from tests.support.processes import running, training_workers
 
-NUM_STEPS = 600
+NUM_STEPS = 9_000  # more than any machine takes: the test ends the run once it has seen enough
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -109,13 +109,15 @@ def test_a_group_follows_its_nodes_and_takes_no_step_twice_where_it_was_told(tmp
 
         metadata.is_preempted.set()
         driver.wait("a smaller group", lambda: len(training_workers()) == 1)
-        driver.process.wait(300)
-    assert driver.process.returncode == 0, driver.said.read_text()
+        driver.steps_on()
+        driver.process.send_signal(signal.SIGINT)
+        driver.process.wait(120)
+    assert driver.process.returncode == 130, driver.said.read_text()
     result = json.loads((driver.run / "result.json").read_text())
-    assert (result["status"], result["steps"]) == ("done", NUM_STEPS)
-    assert (result["world_size"], result["num_regroups"]) == (1, 4)
+    assert result["status"] == "interrupted"
     rows = driver.rows()
-    assert len({row["step"] for row in rows}) == NUM_STEPS
+    steps = {row["step"] for row in rows}
+    assert steps == set(range(1, len(steps) + 1))
     # Only the node that was killed without a notice cost steps: once, and in one piece.
     redone = [number for number, row in enumerate(rows) if row["redone"]]
     assert redone == list(range(redone[0], redone[-1] + 1))
