@@ -50,7 +50,7 @@ class SpaceSettings(Group):
     learning_rate: tuple[
         Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]
     ] = Field(
-        default=(1e-4, 8e-4), description="Lowest and highest peak learning rate of the recovery."
+        default=(2.5e-5, 8e-4), description="Lowest and highest peak learning rate of the recovery."
     )
     distill_weight: tuple[
         Annotated[float, Field(ge=0.0, le=1.0)], Annotated[float, Field(ge=0.0, le=1.0)]

@@ -1,6 +1,6 @@
 """Halving of sizes that are known before the first trial: one bracket for each speed.
 
-The best sizes of a speed begin together, with the same rates, and all finish a rung before the
+The best sizes of a speed begin together, with rates by rule, and all finish a rung before the
 better half goes on. Then other rates are tried for the best of them: they begin at rung 1, where
 rates first make a difference.
 

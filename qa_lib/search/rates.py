@@ -1,4 +1,4 @@
-"""Rates of enumerated sizes: all begin with the same ones, then TPE varies those of the best."""
+"""Rates of enumerated sizes: a cut that lost little begins gently, then TPE varies the best's."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from qa_lib.search.latency_table import Entry
 from qa_lib.search.space import Setting, Space
 
 _NUM_STARTUP = 4  # trials that TPE draws at random before it learns
+_RATE = 1e-4  # peak learning rate of a cut whose divergence from the parent is 1
 _RATES = ("learning_rate", "distill_weight")
 
 
 def of_sizes(entries: Sequence[Entry], space: Space) -> list[Setting]:
     """Return a setting for each of the sizes that are worth a trial, speeds in turns, best first.
 
-    Rates are in the middle of their ranges, so that sizes are compared with the same ones.
+    The learning rate grows with the root of the divergence, which is about how far the logits have
+    moved: what is near the parent is thrown off by the rate that brings a distant cut back. Best of
+    six rates after 480 windows: 5e-5 or less at a divergence of 0.15, 1e-4 to 2e-4 at 1.7, 2e-4 at
+    5. The teacher's weight is in the middle of its range.
     """
-    rate = math.sqrt(math.prod(space.learning_rate))
+    lowest, highest = space.learning_rate
     weight = sum(space.distill_weight) / 2
     admitted = [entry for entry in entries if entry.asked and not entry.skipped]
     places: dict[float, int] = {}
@@ -28,7 +32,15 @@ def of_sizes(entries: Sequence[Entry], space: Space) -> list[Setting]:
         places[entry.asked] = places.get(entry.asked, 0) + 1
         order.append((places[entry.asked], entry.asked, entry))
     order.sort(key=lambda each: each[:2])
-    return [Setting(entry.sizes, space.importance[0], rate, weight) for *_, entry in order]
+    return [
+        Setting(
+            entry.sizes,
+            space.importance[0],
+            min(max(_RATE * math.sqrt(entry.divergence or 0.0), lowest), highest),
+            weight,
+        )
+        for *_, entry in order
+    ]
 
 
 def vary(

@@ -224,10 +224,21 @@ def test_rates_are_varied_for_the_best_sizes_and_compete_from_rung_1_on():
     assert other.rung == 2 and rule.best(every[1:]) is other
 
 
-def test_sizes_begin_with_the_same_rates_speeds_in_turns():
+def test_sizes_begin_speeds_in_turns():
     entries, _ = ranked(Prices(price))
     space = Space((), ("taylor",), (1e-4, 1e-2), (0.5, 1.0))
     found = rates.of_sizes(entries, space)
-    assert {(each.learning_rate, each.distill_weight) for each in found} == {(1e-3, 0.75)}
+    assert {each.distill_weight for each in found} == {0.75}
     asked = {entry.sizes: entry.asked for entry in entries}
     assert [asked[each.sizes] for each in found] == [1.5, 2.0] * 3
+
+
+def test_a_cut_begins_with_a_learning_rate_by_the_root_of_its_divergence_within_the_range():
+    entries, _ = ranked(Prices(price))
+    admitted = [entry for entry in entries if entry.asked and not entry.skipped][:4]
+    for entry, divergence in zip(admitted, (0.01, 0.25, 4.0, 100.0), strict=True):
+        entries[entries.index(entry)] = replace(entry, divergence=divergence)
+    space = Space((), ("taylor",), (3e-5, 8e-4), (0.5, 1.0))
+    found = {each.sizes: each.learning_rate for each in rates.of_sizes(entries, space)}
+    expected = [3e-5, 5e-5, 2e-4, 8e-4]
+    assert [found[entry.sizes] for entry in admitted] == pytest.approx(expected)
