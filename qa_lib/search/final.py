@@ -10,6 +10,7 @@ from qa_lib.config import Settings
 from qa_lib.data import Questions
 from qa_lib.models import card
 from qa_lib.runs.run_folder import PLAN, RunFolder
+from qa_lib.search import rates
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import Setting
 from qa_lib.search.tuner import TUNE
@@ -63,7 +64,10 @@ def recover_chosen(
     child, pruned = prune.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
     run.write_result(pruned, pipeline.compare(settings, parent, child), status="running")
     del parent, child
-    chosen = {"learning_rate": setting.learning_rate, "distill_weight": setting.distill_weight}
+    chosen = {
+        "learning_rate": rates.of_recovery(setting, settings, len(questions)),
+        "distill_weight": setting.distill_weight,
+    }
     train = settings.train.model_copy(update=chosen)
     taught = settings.model_copy(update={"train": train})
     pipeline.recover_and_score(taught, run, questions)

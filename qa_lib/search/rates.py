@@ -1,10 +1,14 @@
-"""Rates of enumerated sizes: a cut that lost little begins gently, then TPE varies the best's."""
+"""Rates of trials of enumerated sizes, and of the chosen model's whole training.
+
+A cut that lost little begins gently, then TPE varies the rates of the best.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from qa_lib.config import Settings
 from qa_lib.search.brackets import Brackets, by_speed
 from qa_lib.search.halving import Trial
 from qa_lib.search.latency_table import Entry
@@ -12,6 +16,7 @@ from qa_lib.search.space import Setting, Space
 
 _NUM_STARTUP = 4  # trials that TPE draws at random before it learns
 _RATE = 1e-4  # peak learning rate of a cut whose divergence from the parent is 1
+_MOST_GROWTH = 10.0  # times a trial's windows up to which the rate of a recovery grows: as measured
 _RATES = ("learning_rate", "distill_weight")
 
 
@@ -41,6 +46,26 @@ def of_sizes(entries: Sequence[Entry], space: Space) -> list[Setting]:
         )
         for *_, entry in order
     ]
+
+
+def of_recovery(setting: Setting, settings: Settings, num_questions: int) -> float:
+    """Return the peak learning rate of the whole training of a trial's model.
+
+    It grows with the root of how many times a trial's windows are trained: what suits a short
+    training leaves a long one behind.
+
+    Args:
+        setting: The trial's.
+        settings: `search` has the windows of a trial, and the highest rate.
+        num_questions: To train on; they have about as many windows.
+    """
+    train, search = settings.train, settings.search
+    num_windows = num_questions * train.epochs
+    if train.max_steps is not None:
+        num_windows = min(num_windows, train.max_steps * train.global_batch)
+    times = min(max(num_windows / search.trial_windows, 1.0), _MOST_GROWTH)
+    highest = max(search.space.learning_rate[1], setting.learning_rate)
+    return min(setting.learning_rate * math.sqrt(times), highest)
 
 
 def vary(

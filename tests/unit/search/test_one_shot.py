@@ -9,7 +9,7 @@ import pytest
 from transformers import BertConfig
 
 from qa_lib.adjust import Sizes
-from qa_lib.config import SearchSettings, SpaceSettings, parse
+from qa_lib.config import SearchSettings, Settings, SpaceSettings, TrainSettings, parse
 from qa_lib.errors import AdjustError, ConfigError
 from qa_lib.search import one_shot, rates
 from qa_lib.search.brackets import Brackets, by_speed
@@ -242,3 +242,23 @@ def test_a_cut_begins_with_a_learning_rate_by_the_root_of_its_divergence_within_
     found = {each.sizes: each.learning_rate for each in rates.of_sizes(entries, space)}
     expected = [3e-5, 5e-5, 2e-4, 8e-4]
     assert [found[entry.sizes] for entry in admitted] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("num_questions", "train", "expected"),
+    [
+        (480, {"epochs": 1}, 1e-4),
+        (480, {"epochs": 4}, 2e-4),
+        (100, {"epochs": 1}, 1e-4),  # shorter than a trial
+        (48_000, {"epochs": 1}, 1e-4 * 10**0.5),
+        (48_000, {"epochs": 1, "max_steps": 240, "global_batch": 8}, 2e-4),
+    ],
+)
+def test_a_recovery_that_is_longer_than_a_trial_has_a_larger_learning_rate(
+    num_questions: int, train: dict[str, int], expected: float
+):
+    every = Settings(search=settings(trial_windows=480), train=TrainSettings(**train))
+    setting = Setting(sizes(2), "taylor", 1e-4, 0.75)
+    assert rates.of_recovery(setting, every, num_questions) == pytest.approx(expected)
+    fast = replace(setting, learning_rate=6e-4)
+    assert rates.of_recovery(fast, every, num_questions) <= 8e-4
