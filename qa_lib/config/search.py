@@ -191,4 +191,4 @@ class SearchSettings(Group):
     @property
     def recovered_speeds(self) -> tuple[float, ...]:
         """Speed-ups whose model is recovered in full, the chosen one's first."""
-        return (self.min_speedup,) if self.speeds is None else self.asked_speeds
+        return self.asked_speeds[:1] if self.speeds is None else self.asked_speeds

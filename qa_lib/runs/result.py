@@ -246,7 +246,9 @@ class Adjusted(Sized):
 
     parent: str = _field("parent", "The model that was cut.")
     parent_sha256: str = _field("parent, hash", "SHA-256 of its weights.")
-    blocks: dict[str, Any] = _field("layers", "Heads and width of every layer where they differ.")
+    blocks: dict[str, Any] | None = _field(
+        "layers", "Heads and width of every layer where they differ."
+    )
     vocabulary_size: int = _field("vocabulary", "Tokens of the tokenizer.")
     proof: dict[str, Any] = _field(
         "proof", "Tensors compared, and largest differences of logits to what the plan says."
@@ -269,6 +271,10 @@ class Adjusted(Sized):
     em_before: float = _field("EM before", "The parent's EM.")
     f1_surgery: float = _field("F1 after surgery", "F1 right after the cut, before any recovery.")
     em_surgery: float = _field("EM after surgery", "EM right after the cut.")
+    recovery_learning_rate: float = _field(
+        "learning rate of the recovery",
+        "Of a model that a search chose: the peak in its whole training.",
+    )
 
 
 class Searched(Sized):
@@ -308,8 +314,8 @@ class Searched(Sized):
     num_layers: int = _field("layers", "Layers of the chosen model.")
     ragged: bool = _field("ragged", "Whether its layers differ in heads and width.")
     importance: str = _field("importance", "How units were scored.")
-    learning_rate: float = _field("learning rate", "Of the chosen trial's recovery.")
-    distill_weight: float = _field("weight of the teacher", "Of the chosen trial's recovery.")
+    learning_rate: float = _field("learning rate", "The chosen trial's, at its peak.")
+    distill_weight: float = _field("weight of the teacher", "In the chosen trial and its recovery.")
 
 
 class Exported(Scored):

@@ -93,8 +93,8 @@ def rank(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) -> R
         else:
             entries = _drawn(config, space, settings, target)
         journal.measured(entries)
-    if is_one_shot(settings):
-        one_shot.say_unreached(journal.entries, settings.search.asked_speeds)
+        if is_one_shot(settings):
+            one_shot.say_unreached(entries, settings.search.asked_speeds)
     return Ranked(task, journal, rule, space, num_concurrent)
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from qa_lib import models
 from qa_lib.adjust import Plan, pipeline, prune
 from qa_lib.config import Settings
-from qa_lib.data import Questions
 from qa_lib.models import card
+from qa_lib.runs.result import Adjusted
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search import rates
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import Setting
+from qa_lib.search.trial_worker import TrialTask
 from qa_lib.search.tuner import TUNE
 
 _CHECKPOINTS = "checkpoints"
@@ -43,34 +44,35 @@ def recover_once(
     if begun != number:  # the search has gone on, and chosen another
         for name in (_CHECKPOINTS, pipeline.ADJUSTED, pipeline.MODEL, PLAN):
             run.remove(name)
+        if "blocks" in run.result:  # of layers that differed
+            run.write_result(Adjusted(blocks=None), status="running")
     journal.recovery(asked, number, train, is_done=False)
     recover()
     journal.recovery(asked, number, train, is_done=True)
 
 
-def recover_chosen(
-    settings: Settings, run: RunFolder, plan: Plan, setting: Setting, questions: Questions
-) -> None:
+def recover_chosen(task: TrialTask, run: RunFolder, plan: Plan, setting: Setting) -> None:
     """Distil the parent into the chosen model with the recipe's whole training, and evaluate it.
 
     Args:
-        settings: `model.name` and `train.teacher` are the parent.
+        task: What the trials shared.
         run: Receives plan.json and `model/`.
-        plan: The chosen trial's.
+        plan: Of the chosen sizes.
         setting: The chosen trial's.
-        questions: To train on.
     """
+    settings = task.settings
     parent = models.load(settings.model.name, seed=settings.seed)
     child, pruned = prune.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
     run.write_result(pruned, pipeline.compare(settings, parent, child), status="running")
     del parent, child
-    chosen = {
-        "learning_rate": rates.of_recovery(setting, settings, len(questions)),
+    chosen: dict[str, float] = {
+        "learning_rate": rates.of_recovery(setting, settings, task.train_windows.num_windows),
         "distill_weight": setting.distill_weight,
     }
     train = settings.train.model_copy(update=chosen)
     taught = settings.model_copy(update={"train": train})
-    pipeline.recover_and_score(taught, run, questions)
+    run.write_result(Adjusted(recovery_learning_rate=chosen["learning_rate"]), status="running")
+    pipeline.recover_and_score(taught, run, task.questions)
     card.write_card(run, settings, made="adjusted by a search, and distilled")
 
 

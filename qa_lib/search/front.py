@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import models
-from qa_lib.adjust import Plan, SharedCalibration, Sizes
+from qa_lib.adjust import Plan, SharedCalibration, Sizes, cost
 from qa_lib.config import ImportanceMethod
 from qa_lib.runs.result import Searched
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, speed
 from qa_lib.search.final import recover_chosen, recover_once
+from qa_lib.search.halving import Trial
 from qa_lib.search.journal import Journal
 from qa_lib.search.space import Choices, Setting
 from qa_lib.search.speed import Speedup
@@ -97,6 +98,7 @@ def recover(task: TrialTask, run: RunFolder, journal: Journal, picks: Sequence[P
     that are done are not repeated.
     """
     rows = run.read_result()["front"]
+    config = models.load_config(task.settings.model.name)
     recovered: dict[float, dict[str, Any]] = {}
     plans = _Plans(task, journal)
     for number, pick in enumerate(picks):
@@ -107,7 +109,7 @@ def recover(task: TrialTask, run: RunFolder, journal: Journal, picks: Sequence[P
             recover_once(run, journal, pick.asked, pick.trial, task.settings, again)
             f1 = run.read_result().get("f1")
             recovered[pick.asked] = {"f1_recovered": f1, "model": run.url("model")}
-        told = _rows(rows, picks, journal, recovered)
+        told = told_of(rows, picks, journal.trials, recovered, config)
         run.write_result(Searched(front=told), status="running")
 
 
@@ -132,7 +134,7 @@ class _Plans:
         """Recover a pick in a run."""
         setting = self._journal.trials[pick.trial].setting
         plan = self._of(pick, setting)
-        recover_chosen(self.task.settings, run, plan, setting, self.task.questions)
+        recover_chosen(self.task, run, plan, setting)
 
     def _of(self, pick: Pick, setting: Setting) -> Plan:
         task = self.task
@@ -166,17 +168,29 @@ def _recovered_beside(
     return {"f1_recovered": own.read_result().get("f1"), "model": f"{folder}/{name}/model"}
 
 
-def _rows(
+def told_of(
     rows: Sequence[dict[str, Any]],
     picks: Sequence[Pick],
-    journal: Journal,
-    recovered: dict[float, dict[str, Any]],
+    trials: Sequence[Trial],
+    recovered: Mapping[float, dict[str, Any]],
+    config: Any,
 ) -> list[dict[str, Any]]:
-    """Return the rows of the front with what is known of the picks; fast models first."""
+    """Return the rows of the front with what is known of the picks; fast models first.
+
+    Args:
+        rows: Of the trials on the front.
+        picks: Their sizes, as fitted, take the place of their trials'; the F1 held out is the
+            trial's.
+        trials: By number.
+        recovered: By speed asked for, what a recovery adds.
+        config: The parent's configuration.
+    """
     chosen = {pick.trial for pick in picks}
     told = [row for row in rows if row["trial"] not in chosen]
     for pick in picks:
-        trial = journal.trials[pick.trial]
+        trial = trials[pick.trial]
         row = results.front_row(trial, pick.speedup.value)
+        row |= replace(trial.setting, sizes=pick.sizes).row()
+        row["num_parameters"] = cost.num_parameters(pick.sizes.apply(config))
         told.append({**row, **facts(pick), **recovered.get(pick.asked, {})})
     return sorted(told, key=lambda row: -row["speedup"])

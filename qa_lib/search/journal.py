@@ -1,15 +1,15 @@
 """The search's journal, from which its state is restored after a kill.
 
 `search.jsonl` in the run folder holds one line per event: the identity of the search (the first
-line), latencies measured, sizes scored, settings proposed, rungs finished, trials crashed, chosen
-sizes fitted to their speed, recoveries. Only the driver writes it; a rung counts once its line is
-there.
+line), latencies measured, sizes scored, settings proposed, rungs finished, trials crashed, whole
+models timed, chosen sizes fitted to their speed, recoveries. Only the driver writes it; a rung
+counts once its line is there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ class Journal:
         entries: The latency table, or the ranked candidates.
         scores: One-shot divergences and agreements so far, by sizes.
         latency: The latency model that candidates are enumerated by; None before.
+        milliseconds: Of whole models, measured side by side, by number of the trial.
         fitted: By speed asked for, the trial chosen, the sizes that have the speed, and the
             measured speed-up with its lowest and highest values.
         recoveries: By speed asked for (0: of drawn sizes), the trial that is recovered, by which
@@ -46,6 +47,7 @@ class Journal:
         self.entries: list[Entry] = []
         self.scores: dict[Measure, dict[Sizes, float]] = {"divergence": {}, "agreement": {}}
         self.latency: LatencyModel | None = None
+        self.milliseconds: dict[int, float] = {}
         self.fitted: dict[float, tuple[int, Sizes, list[float]]] = {}
         self.recoveries: dict[float, tuple[int, dict[str, Any], bool]] = {}
         self._identity: dict[str, Any] | None = None
@@ -99,6 +101,10 @@ class Journal:
         event = {"event": "scored", "measure": measure, "sizes": rows}
         self._add(event | {"scores": list(scores)})
 
+    def timed(self, milliseconds: Mapping[int, float]) -> None:
+        """Record how long whole models take; what was measured with others before is forgotten."""
+        self._add({"event": "timed", "milliseconds": list(milliseconds.items())})
+
     def fit(self, asked: float, number: int, sizes: Sizes, speedup: Sequence[float]) -> None:
         """Record the sizes of a trial that have a speed, and their measured speed-up."""
         event = {"event": "fitted", "asked": asked, "number": number, "sizes": asdict(sizes)}
@@ -140,6 +146,8 @@ class Journal:
         elif kind == "scored":
             scored = [Sizes.from_dict(values) for values in event["sizes"]]
             self.scores[event["measure"]].update(zip(scored, event["scores"], strict=True))
+        elif kind == "timed":
+            self.milliseconds = dict(event["milliseconds"])
         elif kind == "fitted":
             sizes = Sizes.from_dict(event["sizes"])
             self.fitted[event["asked"]] = event["number"], sizes, event["speedup"]

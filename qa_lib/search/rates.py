@@ -15,20 +15,23 @@ from qa_lib.search.latency_table import Entry
 from qa_lib.search.space import Setting, Space
 
 _NUM_STARTUP = 4  # trials that TPE draws at random before it learns
-_RATE = 1e-4  # peak learning rate of a cut whose divergence from the parent is 1
+_RATE = 1e-4  # peak learning rate of a cut whose divergence from the parent is 1, by batches of 8
+_BATCH = 8
 _MOST_GROWTH = 10.0  # times a trial's windows up to which the rate of a recovery grows: as measured
 _RATES = ("learning_rate", "distill_weight")
 
 
-def of_sizes(entries: Sequence[Entry], space: Space) -> list[Setting]:
+def of_sizes(entries: Sequence[Entry], space: Space, global_batch: int) -> list[Setting]:
     """Return a setting for each of the sizes that are worth a trial, speeds in turns, best first.
 
     The learning rate grows with the root of the divergence, which is about how far the logits have
     moved: what is near the parent is thrown off by the rate that brings a distant cut back. Best of
     six rates after 480 windows: 5e-5 or less at a divergence of 0.15, 1e-4 to 2e-4 at 1.7, 2e-4 at
-    5. The teacher's weight is in the middle of its range.
+    5; all by batches of 8, with whose root it grows too, as Adam's does (Malladi et al. 2022). The
+    teacher's weight is in the middle of its range.
     """
     lowest, highest = space.learning_rate
+    rate = _RATE * math.sqrt(global_batch / _BATCH)
     weight = sum(space.distill_weight) / 2
     admitted = [entry for entry in entries if entry.asked and not entry.skipped]
     places: dict[float, int] = {}
@@ -41,14 +44,14 @@ def of_sizes(entries: Sequence[Entry], space: Space) -> list[Setting]:
         Setting(
             entry.sizes,
             space.importance[0],
-            min(max(_RATE * math.sqrt(entry.divergence or 0.0), lowest), highest),
+            min(max(rate * math.sqrt(max(entry.divergence or 0.0, 0.0)), lowest), highest),
             weight,
         )
         for *_, entry in order
     ]
 
 
-def of_recovery(setting: Setting, settings: Settings, num_questions: int) -> float:
+def of_recovery(setting: Setting, settings: Settings, num_windows: int) -> float:
     """Return the peak learning rate of the whole training of a trial's model.
 
     It grows with the root of how many times a trial's windows are trained: what suits a short
@@ -57,13 +60,15 @@ def of_recovery(setting: Setting, settings: Settings, num_questions: int) -> flo
     Args:
         setting: The trial's.
         settings: `search` has the windows of a trial, and the highest rate.
-        num_questions: To train on; they have about as many windows.
+        num_windows: With labels, of an epoch. Questions that the parent alone teaches count as a
+            window each, and without a limit as very many.
     """
     train, search = settings.train, settings.search
-    num_windows = num_questions * train.epochs
+    more = 0 if train.teacher_only_source is None else train.teacher_only_limit or math.inf
+    passes = (num_windows + more) * train.epochs
     if train.max_steps is not None:
-        num_windows = min(num_windows, train.max_steps * train.global_batch)
-    times = min(max(num_windows / search.trial_windows, 1.0), _MOST_GROWTH)
+        passes = min(passes, train.max_steps * train.global_batch)
+    times = min(max(passes / search.trial_windows, 1.0), _MOST_GROWTH)
     highest = max(search.space.learning_rate[1], setting.learning_rate)
     return min(setting.learning_rate * math.sqrt(times), highest)
 

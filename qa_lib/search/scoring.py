@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from qa_lib.models.kernels import Workload, choose
 from qa_lib.search.journal import Journal, Measure
 
 _SIZES_PER_TASK = 4
+_WORST = 1e6  # divergence of logits that are not finite: such a model comes last
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +114,8 @@ def load_scorer(task: ScoringTask, num_threads: int) -> Work:
         model = shared.cut(sizes)
         kernels.apply(model)
         with arithmetic():
-            return reference.compare(model)
+            divergence, agreement = reference.compare(model)
+        return (divergence, agreement) if math.isfinite(divergence) else (_WORST, 0.0)
 
     def work(table: pa.Table) -> pa.Table:
         found = [score(Sizes.from_dict(json.loads(each))) for each in table["sizes"].to_pylist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -46,10 +47,13 @@ def search(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) ->
     target = target_of(settings, as_onnx)
     config = models.load_config(task.settings.model.name)
     compared = [journal.trials[0], *found]
-    milliseconds = latency_table.measure_models(
-        config, [trial_sizes(task, trial) for trial in compared], target
-    )
-    measured = {t.number: round(ms, 4) for t, ms in zip(compared, milliseconds, strict=True)}
+    if not journal.milliseconds.keys() >= {trial.number for trial in compared}:
+        milliseconds = latency_table.measure_models(
+            config, [trial_sizes(task, trial) for trial in compared], target
+        )
+        timed = zip(compared, milliseconds, strict=True)
+        journal.timed({trial.number: round(ms, 4) for trial, ms in timed})
+    measured = {trial.number: journal.milliseconds[trial.number] for trial in compared}
     speedups = {number: measured[0] / ms for number, ms in measured.items()}
     rows = results.rows(journal.trials, rule, measured)
     results.write_tables(run, rows)
@@ -59,10 +63,11 @@ def search(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) ->
             task, journal, choices(config, task.settings), config, target, speedups
         )
         chosen, is_fast = journal.trials[picks[0].trial], picks[0].reaches
-        about = front.facts(picks[0])
+        sizes, about = picks[0].sizes, front.facts(picks[0])
     else:
         picks, about = [], {}
         chosen, is_fast = results.choose(found, speedups, settings.search.min_speedup)
+        sizes = trial_sizes(task, chosen)
     pareto.draw(run, rows, chosen.number)
     searched = Searched(
         **results.facts(journal, rule, speedups),
@@ -73,14 +78,14 @@ def search(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) ->
         chosen_reaches_min_speedup=is_fast,
         f1_held_out_parent=rows[0]["f1"],
         f1_held_out=chosen.outcomes[-1].f1,
-        **chosen.setting.row(),
+        **replace(chosen.setting, sizes=sizes).row(),
     )
     run.write_result(searched, status="running")
     if picks:
         front.recover(task, run, journal, picks)
     else:
         plan = Plan.read(task.folder(chosen.number))
-        recover = partial(recover_chosen, task.settings, run, plan, chosen.setting, task.questions)
+        recover = partial(recover_chosen, task, run, plan, chosen.setting)
         recover_once(run, journal, 0.0, chosen.number, task.settings, recover)
     clean(run)
 

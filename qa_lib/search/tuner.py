@@ -132,10 +132,12 @@ def _proposals(
             seed=settings.seed,
         )
     known = {trial.setting.sizes for trial in journal.trials}
-    for setting in rates.of_sizes(journal.entries, space):
+    for setting in rates.of_sizes(journal.entries, space, settings.train.global_batch):
         if setting.sizes not in known:
             journal.proposed(setting)
-    per_speed = options.num_trials // len(options.asked_speeds)
+    # Those that were enumerated: more trials of a search that goes on do not add speeds.
+    speeds = {entry.asked for entry in journal.entries if entry.asked}
+    per_speed = options.num_trials // max(1, len(speeds))
     return partial(rates.vary, space, halving, journal.trials, per_speed, settings.seed)
 
 

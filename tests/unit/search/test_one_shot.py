@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from transformers import BertConfig
 
 from qa_lib.adjust import Sizes
+from qa_lib.adjust.cost import num_parameters
 from qa_lib.config import SearchSettings, Settings, SpaceSettings, TrainSettings, parse
 from qa_lib.errors import AdjustError, ConfigError
-from qa_lib.search import one_shot, rates
+from qa_lib.search import one_shot, rates, results
 from qa_lib.search.brackets import Brackets, by_speed
+from qa_lib.search.front import Pick, told_of
 from qa_lib.search.halving import Outcome, Trial
 from qa_lib.search.latency_model import LatencyModel, Point
 from qa_lib.search.one_shot import OUTRANKED
 from qa_lib.search.space import Setting, Space, choices_of
+from qa_lib.search.speed import Speedup
 from tests.support.one_shot import CONFIG, Prices
 
 PARENT = Sizes.of(CONFIG)
@@ -227,7 +231,7 @@ def test_rates_are_varied_for_the_best_sizes_and_compete_from_rung_1_on():
 def test_sizes_begin_speeds_in_turns():
     entries, _ = ranked(Prices(price))
     space = Space((), ("taylor",), (1e-4, 1e-2), (0.5, 1.0))
-    found = rates.of_sizes(entries, space)
+    found = rates.of_sizes(entries, space, 8)
     assert {each.distill_weight for each in found} == {0.75}
     asked = {entry.sizes: entry.asked for entry in entries}
     assert [asked[each.sizes] for each in found] == [1.5, 2.0] * 3
@@ -239,26 +243,49 @@ def test_a_cut_begins_with_a_learning_rate_by_the_root_of_its_divergence_within_
     for entry, divergence in zip(admitted, (0.01, 0.25, 4.0, 100.0), strict=True):
         entries[entries.index(entry)] = replace(entry, divergence=divergence)
     space = Space((), ("taylor",), (3e-5, 8e-4), (0.5, 1.0))
-    found = {each.sizes: each.learning_rate for each in rates.of_sizes(entries, space)}
-    expected = [3e-5, 5e-5, 2e-4, 8e-4]
-    assert [found[entry.sizes] for entry in admitted] == pytest.approx(expected)
+
+    def found(global_batch: int) -> list[float]:
+        settings = rates.of_sizes(entries, space, global_batch)
+        rate = {each.sizes: each.learning_rate for each in settings}
+        return [rate[entry.sizes] for entry in admitted]
+
+    assert found(8) == pytest.approx([3e-5, 5e-5, 2e-4, 8e-4])
+    assert found(32) == pytest.approx([3e-5, 1e-4, 4e-4, 8e-4])
 
 
 @pytest.mark.parametrize(
-    ("num_questions", "train", "expected"),
+    ("num_windows", "train", "expected"),
     [
         (480, {"epochs": 1}, 1e-4),
         (480, {"epochs": 4}, 2e-4),
         (100, {"epochs": 1}, 1e-4),  # shorter than a trial
         (48_000, {"epochs": 1}, 1e-4 * 10**0.5),
         (48_000, {"epochs": 1, "max_steps": 240, "global_batch": 8}, 2e-4),
+        (480, {"epochs": 1, "teacher_only_source": "more", "teacher_only_limit": 1440}, 2e-4),
+        (480, {"epochs": 1, "teacher_only_source": "more"}, 1e-4 * 10**0.5),
     ],
 )
 def test_a_recovery_that_is_longer_than_a_trial_has_a_larger_learning_rate(
-    num_questions: int, train: dict[str, int], expected: float
+    num_windows: int, train: dict[str, Any], expected: float
 ):
     every = Settings(search=settings(trial_windows=480), train=TrainSettings(**train))
     setting = Setting(sizes(2), "taylor", 1e-4, 0.75)
-    assert rates.of_recovery(setting, every, num_questions) == pytest.approx(expected)
+    assert rates.of_recovery(setting, every, num_windows) == pytest.approx(expected)
     fast = replace(setting, learning_rate=6e-4)
-    assert rates.of_recovery(fast, every, num_questions) <= 8e-4
+    assert rates.of_recovery(fast, every, num_windows) <= 8e-4
+
+
+def test_a_speed_up_of_many_decimals_is_that_of_its_trials():
+    assert SearchSettings(min_speedup=4 / 3).recovered_speeds == (1.3333,)
+
+
+def test_the_front_tells_the_sizes_that_were_recovered():
+    trial = trials(2.0)[1]
+    fitted = replace(trial.setting.sizes, intermediate_size=24)
+    trial.outcomes.append(Outcome(70.0, 64, 1.0))
+    pick = Pick(2.0, trial.number, fitted, Speedup(2.01, 1.98, 2.05))
+    rows = [results.front_row(trial, 1.9)]
+    (row,) = told_of(rows, [pick], {trial.number: trial}, {2.0: {"f1_recovered": 68.0}}, CONFIG)
+    assert (row["intermediate_size"], row["speedup"], row["f1"]) == (24, 2.01, 70.0)
+    assert row["num_parameters"] == num_parameters(fitted.apply(CONFIG))
+    assert row["f1_recovered"] == 68.0

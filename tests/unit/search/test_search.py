@@ -64,9 +64,12 @@ def test_the_journal_gives_back_scores_and_what_was_fitted(tmp_path: Path):
     journal.scored("divergence", [sizes(2), ragged], [0.25, 1e-9])
     journal.scored("agreement", [ragged], [0.5])
     journal.fit(1.5, 1, ragged, [1.51, 1.5, 1.6])
+    journal.timed({0: 12.0, 2: 9.0})
+    journal.timed({0: 12.5, 1: 8.0})
     again = journal_of(tmp_path / "run")
     assert again.scores["divergence"] == {sizes(2): 0.25, ragged: 1e-9}
     assert again.scores["agreement"] == {ragged: 0.5}
+    assert again.milliseconds == {0: 12.5, 1: 8.0}
     assert again.fitted == {1.5: (1, ragged, [1.51, 1.5, 1.6])}
 
 
