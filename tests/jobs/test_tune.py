@@ -138,4 +138,11 @@ def test_a_killed_search_goes_on_and_ends_with_a_model_scored_once(folder: Path,
         assert asked[1.6]["f1_recovered"] is not None
         assert Path(asked[1.6]["model"], "model.safetensors").is_file()
         assert asked[1.2]["f1_recovered"] == result["f1"]
+        for told in asked[1.2], asked[1.6]:
+            config = json.loads(Path(told["model"], "config.json").read_text())
+            assert told["intermediate_size"] == config["intermediate_size"]
+            assert told["num_layers"] == config["num_hidden_layers"]
+        for size in "num_parameters", "intermediate_size", "kept_layers", "hidden_size":
+            assert asked[1.2][size] == result[size]
+        assert result["recovery_learning_rate"] >= result["learning_rate"]
     assert not list((mine / "trials").glob("*/checkpoints"))
