@@ -49,9 +49,7 @@ class SpaceSettings(Group):
     )
     learning_rate: tuple[
         Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]
-    ] = Field(
-        default=(2.5e-5, 8e-4), description="Lowest and highest peak learning rate of the recovery."
-    )
+    ] = Field(default=(2.5e-5, 8e-4), description="Lowest and highest peak learning rate.")
     distill_weight: tuple[
         Annotated[float, Field(ge=0.0, le=1.0)], Annotated[float, Field(ge=0.0, le=1.0)]
     ] = Field(default=(0.5, 1.0), description="Lowest and highest weight of the parent's logits.")

@@ -63,15 +63,13 @@ def recover_chosen(task: TrialTask, run: RunFolder, plan: Plan, setting: Setting
     settings = task.settings
     parent = models.load(settings.model.name, seed=settings.seed)
     child, pruned = prune.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
-    run.write_result(pruned, pipeline.compare(settings, parent, child), status="running")
+    rate = rates.of_recovery(setting, settings, task.train_windows.num_windows)
+    costs = pipeline.compare(settings, parent, child)
+    run.write_result(pruned, costs, Adjusted(recovery_learning_rate=rate), status="running")
     del parent, child
-    chosen: dict[str, float] = {
-        "learning_rate": rates.of_recovery(setting, settings, task.train_windows.num_windows),
-        "distill_weight": setting.distill_weight,
-    }
+    chosen = {"learning_rate": rate, "distill_weight": setting.distill_weight}
     train = settings.train.model_copy(update=chosen)
     taught = settings.model_copy(update={"train": train})
-    run.write_result(Adjusted(recovery_learning_rate=chosen["learning_rate"]), status="running")
     pipeline.recover_and_score(taught, run, task.questions)
     card.write_card(run, settings, made="adjusted by a search, and distilled")
 

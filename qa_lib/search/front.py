@@ -91,14 +91,15 @@ def fitted(
     return picks
 
 
-def recover(task: TrialTask, run: RunFolder, journal: Journal, picks: Sequence[Pick]) -> None:
+def recover(
+    task: TrialTask, run: RunFolder, journal: Journal, picks: Sequence[Pick], config: Any
+) -> None:
     """Distil the parent into every pick with the recipe's whole training, and evaluate each.
 
     The first goes into the run's own `model/`, the others into runs of their own in `front/`; those
     that are done are not repeated.
     """
     rows = run.read_result()["front"]
-    config = models.load_config(task.settings.model.name)
     recovered: dict[float, dict[str, Any]] = {}
     plans = _Plans(task, journal)
     for number, pick in enumerate(picks):
@@ -189,8 +190,11 @@ def told_of(
     told = [row for row in rows if row["trial"] not in chosen]
     for pick in picks:
         trial = trials[pick.trial]
-        row = results.front_row(trial, pick.speedup.value)
-        row |= replace(trial.setting, sizes=pick.sizes).row()
-        row["num_parameters"] = cost.num_parameters(pick.sizes.apply(config))
+        fitted_trial = replace(
+            trial,
+            setting=replace(trial.setting, sizes=pick.sizes),
+            num_parameters=cost.num_parameters(pick.sizes.apply(config)),
+        )
+        row = results.front_row(fitted_trial, pick.speedup.value)
         told.append({**row, **facts(pick), **recovered.get(pick.asked, {})})
     return sorted(told, key=lambda row: -row["speedup"])

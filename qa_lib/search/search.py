@@ -82,7 +82,7 @@ def search(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) ->
     )
     run.write_result(searched, status="running")
     if picks:
-        front.recover(task, run, journal, picks)
+        front.recover(task, run, journal, picks, config)
     else:
         plan = Plan.read(task.folder(chosen.number))
         recover = partial(recover_chosen, task, run, plan, chosen.setting)

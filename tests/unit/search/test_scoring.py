@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from qa_lib import models
 from qa_lib.adjust import Sizes
+from qa_lib.adjust.divergence import Reference
 from qa_lib.config import AdjustSettings
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search.journal import Journal
@@ -71,3 +72,14 @@ def test_a_table_of_sizes_gets_a_score_for_each(task: ScoringTask):
     found = load_scorer(task, 1)(table).to_pydict()
     assert len(found["divergence"]) == 2 and min(found["divergence"]) > 0
     assert all(0.0 <= each <= 1.0 for each in found["agreement"]) and len(found["agreement"]) == 2
+
+
+def test_logits_that_are_not_finite_come_last(
+    task: ScoringTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Reference, "compare", lambda *_: (float("nan"), float("nan")))
+    score = Scorer(Alone(task), Journal(RunFolder(str(tmp_path), "tune")))
+    cut = [Sizes((0, 1, 2), 32, 4, 4)]
+    assert score(cut) == [1e6]
+    resumed = Journal(RunFolder(str(tmp_path), "tune")).scores
+    assert resumed == {"divergence": {cut[0]: 1e6}, "agreement": {cut[0]: 0.0}}

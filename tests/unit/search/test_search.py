@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from qa_lib.config import Settings, parse
 from qa_lib.errors import CheckpointError
 from qa_lib.models.ragged import Blocks
+from qa_lib.runs.result import Adjusted
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, study
 from qa_lib.search.display import Display
@@ -107,6 +108,16 @@ def test_a_recovery_is_repeated_unless_it_is_done_and_forgets_another_trials(tmp
     assert recover(1, settings=longer) and ran == [1, 1], "training says whether it can go on"
     assert not recover(2, fails=True), "another trial's checkpoints are gone"
     assert recover(2) and recover(2) and ran == [1, 1, 2, 2]
+
+
+def test_a_choice_of_equal_layers_forgets_how_those_before_it_differed(tmp_path: Path):
+    wish = parse("tune", ["--storage", str(tmp_path), "--run-name", "run"])
+    with RunFolder.open(wish, "tune") as run:
+        run.begin()
+        run.write_result(Adjusted(blocks={"num_heads": [4, 0]}), status="running")
+        recover_once(run, Journal(run), 2.0, 1, wish, lambda: None)
+        recover_once(run, Journal(run), 2.0, 2, wish, lambda: None)
+        assert run.read_result()["blocks"] is None
 
 
 def searcher_of(journal: Journal, rule: Halving, **values) -> RungSearcher:
