@@ -25,6 +25,7 @@ from qa_lib.config import AdjustSettings, ImportanceMethod, Settings
 from qa_lib.data import Questions
 from qa_lib.machines import devices
 from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.result import Scored
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search.halving import Job, Outcome
 from qa_lib.search.space import Setting
@@ -91,8 +92,13 @@ class TrialTask:
         """Return the settings of a trial's cut."""
         return self.settings.adjust.model_copy(update={"importance": importance})
 
-    def outcome(self, rung: int, f1: float, started_s: float) -> Outcome:
-        """Return the outcome of a rung that began at `started_s` (`time.monotonic`)."""
+    def outcome(self, rung: int, scores: Scored, started_s: float) -> Outcome:
+        """Return the outcome of a rung that began at `started_s` (`time.monotonic`).
+
+        Its F1 is that of the language's own rules where `evaluate.language` has such.
+        """
+        fields = scores.fields()
+        f1 = float(fields.get("language_f1", fields["f1"]))
         num_windows = self.budgets[rung] * self.settings.train.global_batch
         return Outcome(round(f1, 4), num_windows, round(time.monotonic() - started_s, 3))
 
@@ -237,8 +243,8 @@ class TrialWorker:
                 store.write(step, Path(folder), {}, is_main=True, gather=gather, keep=1)
         return engine.model.eval()
 
-    def _score(self, model: PreTrainedModel) -> float:
-        """Return the F1 on the held-out questions, by the rules of `evaluate.language`."""
+    def _score(self, model: PreTrainedModel) -> Scored:
+        """Score a model on the held-out questions."""
         task = self._task
         self._forward.model = model.to(self._device)  # type: ignore[arg-type]
         rules = task.settings.evaluate
@@ -246,5 +252,4 @@ class TrialWorker:
         answers = evaluation.merge(found, task.held_out, rules).table(self._contexts)
         ids = task.held_out.table["id"].to_pylist()
         predictions = dict(zip(ids, answers["answer"].to_pylist(), strict=True))
-        scored = evaluation.score(task.held_out, predictions, rules.language).fields()
-        return float(scored.get("language_f1", scored["f1"]))
+        return evaluation.score(task.held_out, predictions, rules.language)

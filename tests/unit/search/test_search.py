@@ -6,6 +6,7 @@ import io
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ray.tune.search import Searcher
 from qa_lib.config import Settings, parse
 from qa_lib.errors import CheckpointError
 from qa_lib.models.ragged import Blocks
-from qa_lib.runs.result import Adjusted
+from qa_lib.runs.result import Adjusted, Scored
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, study
 from qa_lib.search.display import Display
@@ -24,6 +25,7 @@ from qa_lib.search.halving import Halving, Outcome
 from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.searcher import RungSearcher
 from qa_lib.search.space import Setting
+from qa_lib.search.trial_worker import TrialTask
 from tests.support.trials import BATCH, PARENT, entry, settings, sizes, trial
 
 # -- the journal and the searcher
@@ -118,6 +120,15 @@ def test_a_choice_of_equal_layers_forgets_how_those_before_it_differed(tmp_path:
         recover_once(run, Journal(run), 2.0, 1, wish, lambda: None)
         recover_once(run, Journal(run), 2.0, 2, wish, lambda: None)
         assert run.read_result()["blocks"] is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "f1"),
+    [(Scored(em=30.0, f1=40.0), 40.0), (Scored(em=30.0, f1=40.0, language_f1=55.0), 55.0)],
+)
+def test_a_trial_is_ranked_by_the_rules_of_its_language(scores: Scored, f1: float):
+    task = SimpleNamespace(budgets=[0, 4], settings=parse("tune", []))
+    assert TrialTask.outcome(task, 1, scores, 0.0).f1 == f1
 
 
 def searcher_of(journal: Journal, rule: Halving, **values) -> RungSearcher:
