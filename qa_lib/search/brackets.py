@@ -29,13 +29,15 @@ class Brackets(Halving):
     def num_trials_per_rung(self, num_trials: int) -> list[int]:
         """Return how many trials finish each rung, if none crashes: at most, of other rates."""
         num_speeds = len(self._settings.asked_speeds)
-        counts = super().num_trials_per_rung(num_sizes(self._settings))
-        num_rates = num_trials // num_speeds - counts[0]
-        cohort = counts[-1] + num_rates  # from rung 1 on
-        for rung in range(self.top + 1):
-            counts[rung] += min(num_rates, cohort)
-            cohort = self.share(cohort) if rung else cohort
-        return [num_speeds * count for count in counts]
+        of_sizes = super().num_trials_per_rung(num_sizes(self._settings))
+        totals = [0] * (self.top + 1)
+        for speed in range(num_speeds):  # those that do not divide go to some of the speeds
+            num_rates = (num_trials + num_speeds - 1 - speed) // num_speeds - of_sizes[0]
+            cohort = of_sizes[-1] + num_rates  # from rung 1 on
+            for rung in range(self.top + 1):
+                totals[rung] += of_sizes[rung] + min(num_rates, cohort)
+                cohort = self.share(cohort) if rung else cohort
+        return totals
 
     def promotion(self, trials: Sequence[Trial], running: Collection[int]) -> Job | None:
         """Return the next rung that is due, or None; arguments as of `Halving.promotion`."""

@@ -11,8 +11,8 @@ from qa_lib.models import card
 from qa_lib.runs.result import Adjusted
 from qa_lib.runs.run_folder import PLAN, RunFolder
 from qa_lib.search import rates
+from qa_lib.search.halving import Trial
 from qa_lib.search.journal import Journal
-from qa_lib.search.space import Setting
 from qa_lib.search.trial_worker import TrialTask
 from qa_lib.search.tuner import TUNE
 
@@ -51,23 +51,23 @@ def recover_once(
     journal.recovery(asked, number, train, is_done=True)
 
 
-def recover_chosen(task: TrialTask, run: RunFolder, plan: Plan, setting: Setting) -> None:
+def recover_chosen(task: TrialTask, run: RunFolder, plan: Plan, trial: Trial) -> None:
     """Distil the parent into the chosen model with the recipe's whole training, and evaluate it.
 
     Args:
         task: What the trials shared.
         run: Receives plan.json and `model/`.
         plan: Of the chosen sizes.
-        setting: The chosen trial's.
+        trial: The chosen one.
     """
     settings = task.settings
     parent = models.load(settings.model.name, seed=settings.seed)
     child, pruned = prune.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
-    rate = rates.of_recovery(setting, settings, task.train_windows.num_windows)
+    rate = rates.of_recovery(trial, settings, task.train_windows.num_windows)
     costs = pipeline.compare(settings, parent, child)
     run.write_result(pruned, costs, Adjusted(recovery_learning_rate=rate), status="running")
     del parent, child
-    chosen = {"learning_rate": rate, "distill_weight": setting.distill_weight}
+    chosen = {"learning_rate": rate, "distill_weight": trial.setting.distill_weight}
     train = settings.train.model_copy(update=chosen)
     taught = settings.model_copy(update={"train": train})
     pipeline.recover_and_score(taught, run, task.questions)

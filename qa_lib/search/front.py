@@ -133,9 +133,8 @@ class _Plans:
 
     def recover(self, run: RunFolder, pick: Pick) -> None:
         """Recover a pick in a run."""
-        setting = self._journal.trials[pick.trial].setting
-        plan = self._of(pick, setting)
-        recover_chosen(self.task, run, plan, setting)
+        trial = self._journal.trials[pick.trial]
+        recover_chosen(self.task, run, self._of(pick, trial.setting), trial)
 
     def _of(self, pick: Pick, setting: Setting) -> Plan:
         task = self.task

@@ -51,15 +51,16 @@ def of_sizes(entries: Sequence[Entry], space: Space, global_batch: int) -> list[
     ]
 
 
-def of_recovery(setting: Setting, settings: Settings, num_windows: int) -> float:
+def of_recovery(trial: Trial, settings: Settings, num_windows: int) -> float:
     """Return the peak learning rate of the whole training of a trial's model.
 
-    It grows with the root of how many times a trial's windows are trained: what suits a short
+    It grows with the root of how many times the trial's windows are trained: what suits a short
     training leaves a long one behind.
 
     Args:
-        setting: The trial's.
-        settings: `search` has the windows of a trial, and the highest rate.
+        trial: A budget may have ended it before the highest rung; one that it ended before any
+            training counts as whole.
+        settings: `search` has the windows of a whole trial, and the highest rate.
         num_windows: With labels, of an epoch. Questions that the parent alone teaches count as a
             window each, and without a limit as very many.
     """
@@ -68,13 +69,14 @@ def of_recovery(setting: Setting, settings: Settings, num_windows: int) -> float
     passes = (num_windows + more) * train.epochs
     if train.max_steps is not None:
         passes = min(passes, train.max_steps * train.global_batch)
-    times = min(max(passes / search.trial_windows, 1.0), _MOST_GROWTH)
-    highest = max(search.space.learning_rate[1], setting.learning_rate)
-    return min(setting.learning_rate * math.sqrt(times), highest)
+    trained = trial.outcomes[-1].num_windows if trial.rung > 0 else search.trial_windows
+    times = min(max(passes / trained, 1.0), _MOST_GROWTH)
+    rate = trial.setting.learning_rate
+    return min(rate * math.sqrt(times), max(search.space.learning_rate[1], rate))
 
 
 def vary(
-    space: Space, rule: Brackets, trials: Sequence[Trial], per_speed: int, seed: int
+    space: Space, rule: Brackets, trials: Sequence[Trial], num_trials: int, seed: int
 ) -> Setting | None:
     """Return other rates for the best sizes of the speed with the fewest trials.
 
@@ -85,7 +87,7 @@ def vary(
         space: Ranges of the rates.
         rule: Which trial of a speed is the best.
         trials: All so far.
-        per_speed: Most trials of a speed.
+        num_trials: Of all speeds, shared out evenly; one more for some where they do not divide.
         seed: Of the draw; the number of trials is added to it.
 
     Returns:
@@ -97,6 +99,9 @@ def vary(
     from optuna.distributions import BaseDistribution, FloatDistribution
 
     groups = sorted(by_speed(trials).values(), key=len)
+    per_speed, left_over = divmod(num_trials, max(1, len(groups)))
+    if sum(len(group) > per_speed for group in groups) < left_over:
+        per_speed += 1
     ready = [best for group in groups if len(group) < per_speed and (best := rule.best(group))]
     if not ready:
         return None

@@ -135,10 +135,7 @@ def _proposals(
     for setting in rates.of_sizes(journal.entries, space, settings.train.global_batch):
         if setting.sizes not in known:
             journal.proposed(setting)
-    # Those that were enumerated: more trials of a search that goes on do not add speeds.
-    speeds = {entry.asked for entry in journal.entries if entry.asked}
-    per_speed = options.num_trials // max(1, len(speeds))
-    return partial(rates.vary, space, halving, journal.trials, per_speed, settings.seed)
+    return partial(rates.vary, space, halving, journal.trials, options.num_trials, settings.seed)
 
 
 def _tuner(

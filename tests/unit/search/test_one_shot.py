@@ -228,6 +228,21 @@ def test_rates_are_varied_for_the_best_sizes_and_compete_from_rung_1_on():
     assert other.rung == 2 and rule.best(every[1:]) is other
 
 
+@pytest.mark.parametrize("num_trials", [6, 7, 8, 9])
+def test_trials_that_the_speeds_do_not_divide_are_shared_out_as_well(num_trials: int):
+    rule = Brackets(settings(num_rungs=1, num_trials=num_trials, speeds=(1.5, 2.0, 3.0)), 8)
+    space = Space((), ("taylor",), (1e-4, 1e-2), (0.5, 1.0))
+    every = trials(1.5, 1.5, 2.0, 2.0, 3.0, 3.0)
+    drain(rule, every, lambda trial, rung: trial.number)
+    while (setting := rates.vary(space, rule, every, num_trials, seed=0)) is not None:
+        of_sizes = next(trial for trial in every if trial.setting.sizes == setting.sizes)
+        every.append(replace(of_sizes, number=len(every), setting=setting, outcomes=[]))
+        drain(rule, every, lambda trial, rung: trial.number)
+    shares = sorted(len(group) for group in by_speed(every).values())
+    assert sum(shares) == num_trials and shares[-1] - shares[0] <= 1
+    assert rule.num_trials_per_rung(num_trials)[0] == num_trials
+
+
 def test_sizes_begin_speeds_in_turns():
     entries, _ = ranked(Prices(price))
     space = Space((), ("taylor",), (1e-4, 1e-2), (0.5, 1.0))
@@ -269,10 +284,20 @@ def test_a_recovery_that_is_longer_than_a_trial_has_a_larger_learning_rate(
     num_windows: int, train: dict[str, Any], expected: float
 ):
     every = Settings(search=settings(trial_windows=480), train=TrainSettings(**train))
-    setting = Setting(sizes(2), "taylor", 1e-4, 0.75)
-    assert rates.of_recovery(setting, every, num_windows) == pytest.approx(expected)
-    fast = replace(setting, learning_rate=6e-4)
-    assert rates.of_recovery(fast, every, num_windows) <= 8e-4
+    trial = of_rate(1e-4, 0, 240, 480)
+    assert rates.of_recovery(trial, every, num_windows) == pytest.approx(expected)
+    assert rates.of_recovery(of_rate(6e-4, 0, 480), every, num_windows) <= 8e-4
+
+
+def of_rate(rate: float, *num_windows: int) -> Trial:
+    outcomes = [Outcome(70.0, windows, 1.0) for windows in num_windows]
+    return Trial(1, Setting(sizes(2), "taylor", rate, 0.75), 21.0, 2.0, 1000, outcomes)
+
+
+def test_a_trial_that_a_budget_ended_early_is_compared_by_the_windows_that_it_had():
+    every = Settings(search=settings(trial_windows=480), train=TrainSettings(epochs=1))
+    assert rates.of_recovery(of_rate(1e-4, 0, 120), every, 480) == pytest.approx(2e-4)
+    assert rates.of_recovery(of_rate(1e-4, 0), every, 480) == pytest.approx(1e-4)
 
 
 def test_a_speed_up_of_many_decimals_is_that_of_its_trials():
