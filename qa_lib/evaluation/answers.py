@@ -125,7 +125,7 @@ def merge_spans(
     has_text = spans.char_start < spans.char_end
     null_odds = None
     if nulls is None or no_answer_threshold is None:
-        chosen = _first(np.ones_like(has_text), offsets, spans.question)
+        chosen = _first(has_text, offsets, spans.question)
     else:
         chosen = _first(has_text, offsets, spans.question)
         null_odds = _null_odds(spans, chosen, nulls)
@@ -181,18 +181,36 @@ def _least_nulls(candidates: pa.Table) -> _Spans:
 
 
 def _best_of_questions(spans: _Spans, num_questions: int, n_best: int) -> _Spans:
-    """Return each question's n best spans, best first, and its null where none of them is empty."""
+    """Return each question's n best spans, best first, and its null where none of them is empty.
+
+    A span of characters that several windows show is one, with the score of its best window.
+    """
     # Stable: ties keep window order, null last. Each window's spans are in order already, which
     # the sort makes use of.
     keys = (spans.question << 32) | (0xFFFFFFFF - rising(spans.score))
     order = np.argsort(keys, kind="stable")
     spans = _Spans._make(values[order] for values in spans)
-    rank = np.arange(len(order)) - _offsets(spans.question, num_questions)[spans.question]
+    firsts = _first_of_each(spans)
+    spans = _Spans._make(values[firsts] for values in spans)
+    rank = np.arange(len(firsts)) - _offsets(spans.question, num_questions)[spans.question]
     kept = rank < n_best
     knows_null = np.zeros(num_questions, bool)
     knows_null[spans.question[kept & (spans.char_start == 0) & (spans.char_end == 0)]] = True
     kept |= spans.is_null & ~knows_null[spans.question]
     return _Spans._make(values[kept] for values in spans)
+
+
+def _first_of_each(spans: _Spans) -> Int64s:
+    """Return the index of each span of characters where several windows show it, the best one's.
+
+    Indices keep the order of the spans, in which questions stand together. The null is a span of
+    its own.
+    """
+    place = (spans.char_start.astype(np.int64) << 32) | spans.char_end
+    place[spans.is_null] = -1
+    order = np.lexsort((place, spans.question))  # stable
+    differs = np.diff(place[order]).astype(bool) | np.diff(spans.question[order]).astype(bool)
+    return np.sort(order[np.append(True, differs)[: len(order)]])
 
 
 def _null_odds(spans: _Spans, best: Int64s, nulls: _Spans) -> Float32s:

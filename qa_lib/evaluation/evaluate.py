@@ -149,6 +149,8 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
     tokenizer = models.load_tokenizer(settings.model.name)
     cut = windows.build(questions.table, tokenizer, spec, labels=False, characters=False)
+    if not cut.table.num_rows:
+        raise dataset.no_room(spec)
     return {
         "num_questions": len(questions),
         "num_windows": cut.table.num_rows,
@@ -318,6 +320,11 @@ def summary(result: Mapping[str, Any]) -> str:
     for prefix, name in (("has_ans_", "answerable"), ("no_ans_", "unanswerable")):
         if f"{prefix}em" in result:
             lines.append(f"  {name}: {_means(result, prefix)}")
+    if result.get("num_eval_too_long"):
+        lines.append(
+            f"  {result['num_eval_too_long']:,} questions leave no room for context in a window,"
+            " and count as without an answer"
+        )
     if "num_missing" in result:
         effect = "score 0" if result["rules"] == "1.1" else "are left out of the means"
         ids = _some(result["missing_ids"], result["num_missing"])

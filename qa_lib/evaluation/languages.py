@@ -45,6 +45,7 @@ _SCRIPTS = {
     "hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af",
     "han": "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff",
     "thai": "\u0e01-\u0e5b",
+    "lao_to_khmer": "\u0e81-\u0fff\u1000-\u109f\u1780-\u17ff",  # with Tibetan and Myanmar
     "devanagari": "\u0900-\u097f",
     "arabic": "\u0600-\u06ff\u0750-\u077f",
     "latin": "a-zA-Z\u00c0-\u024f\u1e00-\u1eff",
@@ -52,12 +53,21 @@ _SCRIPTS = {
 _BY_SCRIPT: dict[str, Language] = {
     "hangul": "ko", "han": "zh", "thai": "th", "devanagari": "hi", "arabic": "ar",
 }  # fmt: skip
-_WITHOUT_SPACES = ("kana", "han", "thai")
+_WITHOUT_SPACES = ("kana", "han", "thai", "lao_to_khmer")
+_NOT_ARABIC = re.compile("[\u067e\u0686\u0698\u06a9\u06af\u06cc]")  # of Persian and Urdu
 _COMMON_WORDS: dict[Language, frozenset[str]] = {
     "en": frozenset("the of and to in is was for that by".split()),
     "de": frozenset("der die das und ist von den mit wurde im".split()),
     "es": frozenset("el la los de en y que del las una".split()),
     "vi": frozenset("của và là các có trong được một cho những".split()),
+}
+_WITHOUT_RULES = {
+    "ca": frozenset("de la i el a les que del els per".split()),
+    "fr": frozenset("de la le les et des en un du est".split()),
+    "it": frozenset("di e il la che in un del per della".split()),
+    "nl": frozenset("de het een van en in is dat op te".split()),
+    "pt": frozenset("de a o que e do da em um para".split()),
+    "ro": frozenset("de în și a la cu care din pe un".split()),
 }
 
 
@@ -129,8 +139,8 @@ def score(
 def detect(texts: Iterable[str], limit: int = 200_000) -> Language:
     """Return the language that most of the texts seem to be written in.
 
-    The script decides; Latin texts are told apart by their commonest words, and are English where
-    these say nothing.
+    The script decides, and by it the commonest words or letters; English stands for languages that
+    have no rules here, and for texts of which these say nothing.
 
     Args:
         texts: Contexts.
@@ -141,11 +151,15 @@ def detect(texts: Iterable[str], limit: int = 200_000) -> Language:
     if counts["kana"] * 10 > counts["kana"] + counts["han"] > counts["latin"]:
         return "ja"  # ideographs with kana between them
     script = max(counts, key=counts.__getitem__)
+    if script == "arabic" and 50 * len(_NOT_ARABIC.findall(sample)) > counts[script]:
+        return "en"
     if script in _BY_SCRIPT and counts[script]:
         return _BY_SCRIPT[script]
     words = Counter(sample.lower().split())
     found = {code: sum(words[word] for word in common) for code, common in _COMMON_WORDS.items()}
-    return max(found, key=found.__getitem__)  # the first, English, where all are equal
+    others = [sum(words[word] for word in common) for common in _WITHOUT_RULES.values()]
+    best = max(found, key=found.__getitem__)  # the first, English, where all are equal
+    return best if found[best] >= max(others) else "en"
 
 
 def lacks_spaces(texts: Iterable[str], limit: int = 200_000) -> bool:

@@ -132,10 +132,14 @@ def load_config(name: str) -> Any:
     folder = resolve(name)
     with _reading(name):
         check_config(folder)
-        config = ragged.read_config(folder)
-        if config is not None:
-            return config
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        ragged_config = ragged.read_config(folder)
+        config = ragged_config or AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        # What a caller wanted of the outputs is no part of a model; and transformers saves none
+        # whose attention cannot return its weights.
+        config.output_attentions = config.output_hidden_states = False
+        config.return_dict = True
+        if ragged_config is not None:
+            return ragged_config
         config.num_labels = 2  # start and end, whatever task the checkpoint was for
     if config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
         raise ModelError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib.errors import ModelError
 from qa_lib.models.guard import reading
 from qa_lib.models.sources import ALTERNATIVES
+from qa_lib.runs import json_text
 
 if TYPE_CHECKING:
     import torch
@@ -26,16 +27,33 @@ def shapes(folder: str | Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor in a folder's safetensors, from their headers.
 
     Raises:
-        ModelError: A file is damaged.
+        ModelError: A file is damaged, or one that the index names is missing.
     """
     from safetensors import safe_open
 
     found: dict[str, tuple[int, ...]] = {}
+    _check_index(Path(folder))
     for file in sorted(Path(folder).glob("*.safetensors")):
         with reading(f"{file} is damaged", ALTERNATIVES), safe_open(file, "numpy") as stored:
             for key in stored.keys():
                 found[key] = tuple(stored.get_slice(key).get_shape())
     return found
+
+
+def _check_index(folder: Path) -> None:
+    """Reject weights in several files of which one is missing."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file() or (folder / "model.safetensors").is_file():
+        return
+    with reading(f"{index} is damaged", ALTERNATIVES):
+        places = json_text.parse(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(map(str, places.values())))
+    lost = [name for name in names if not (folder / name).is_file()]
+    if lost:
+        raise ModelError(
+            f"{folder} lacks {_some(lost)}, which model.safetensors.index.json names.",
+            "Copy all files of the model into the folder.",
+        )
 
 
 def read_unwrapped(folder: str | Path, names: dict[str, str]) -> dict[str, torch.Tensor]:

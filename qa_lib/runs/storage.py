@@ -96,7 +96,7 @@ def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str
 
 
 def read_text(url: str) -> str:
-    """Return the content of a UTF-8 file, at a local path or a URL.
+    """Return the content of a UTF-8 file, at a local path or a URL, without a byte order mark.
 
     Raises:
         OSError: The file cannot be read.
@@ -105,7 +105,7 @@ def read_text(url: str) -> str:
     filesystem, path = resolve(url)
     with filesystem.open_input_stream(path) as stream:
         content: bytes = stream.readall()
-    return content.decode("utf-8")
+    return content.decode("utf-8-sig")
 
 
 @contextmanager

@@ -206,7 +206,13 @@ class Answerer:
         return pooled, list(map(_Null, scores.tolist(), logits.tolist()))
 
     def _spec(self, length: int | None, stride: int | None, max_question: int) -> WindowSpec:
-        length = length or min(384, self.max_length or 384)
+        most = self.max_length
+        if length is not None and most is not None and length > most:
+            raise ConfigError(
+                f"max_seq_len is {length}, but the model has positions for {most} tokens.",
+                "Lower max_seq_len.",
+            )
+        length = length or min(384, most or 384)
         return WindowSpec(length, min(128, length // 2) if stride is None else stride, max_question)
 
 
@@ -311,7 +317,9 @@ def _best_spans(
             logit = np.log(score) + total[some][window]
         columns = (part["part"].to_numpy()[window], rank, score, logit, char_start, char_end)
         row = part["row"].to_numpy()[window].tolist()
-        yield from zip(row, map(_Span, *(column.tolist() for column in columns)), strict=True)
+        found = map(_Span, *(column.tolist() for column in columns))
+        # A span of tokens of white space alone is no text.
+        yield from (pair for pair in zip(row, found, strict=True) if pair[1].start < pair[1].end)
 
 
 def _ranked(context: str, candidates: list[_Span]) -> list[dict[str, Any]]:

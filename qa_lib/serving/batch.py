@@ -109,6 +109,13 @@ def _row(line: str, where: str) -> dict[str, Any]:
         row = json_text.parse(line)
     except ValueError:
         raise DataError(f"{where} is not JSON.", _FORM) from None
+    try:
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{where} is not Unicode: it has half of a surrogate pair.",
+            "Write the character whole, or leave it out.",
+        ) from None
     for name in ("question", "context"):
         text = row.get(name) if isinstance(row, dict) else None
         if not isinstance(text, str) or not text.strip():

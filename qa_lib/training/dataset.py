@@ -91,7 +91,7 @@ def tokenize(
     pairs = zip(blocks, ray.get(blocks), strict=True)
     tables = [(ref, table) for ref, table in pairs if table.num_rows]
     if not tables:
-        raise _no_room(spec)
+        raise no_room(spec)
     rows = np.concatenate([table["row"].to_numpy() for _, table in tables])
     sizes = [table.num_rows for _, table in tables]
     has_window = np.zeros(questions.num_rows, bool)
@@ -123,7 +123,7 @@ def _stored(questions: pa.Table, storage: str, how: dict[str, Any]) -> WindowSet
         lengths = list(threads.map(Shard.lengths, shards))
     held = [(shard, part) for shard, part in zip(shards, lengths, strict=True) if len(part)]
     if not held:
-        raise _no_room(how["spec"])
+        raise no_room(how["spec"])
     return WindowSet(
         blocks=[shard for shard, _ in held],
         starts=np.cumsum([0, *(len(part) for _, part in held[:-1])]),
@@ -149,7 +149,8 @@ def _mapped(function: Any, blocks: list[pa.Table], arguments: dict[str, Any]) ->
     )
 
 
-def _no_room(spec: windows.WindowSpec) -> DataError:
+def no_room(spec: windows.WindowSpec) -> DataError:
+    """Return the error of questions of which none fits a window."""
     return DataError(
         f"No question leaves room for context in windows of {spec.max_length} tokens.",
         "Raise --data.max-length.",

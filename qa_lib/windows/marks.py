@@ -1,7 +1,9 @@
-"""Combining marks that no token shows: they belong to the letter before them.
+"""Where the characters of a token begin and end, which is not always what its tokenizer says.
 
-BERT's lower-casing strips accents, and with them the vowel signs and tone marks of Hindi and Thai.
-An answer that ends in such a letter ends after its marks.
+Combining marks that no token shows belong to the letter before them: BERT's lower-casing strips
+accents, and with them the vowel signs and tone marks of Hindi and Thai. An answer that ends in such
+a letter ends after its marks. And where a tokenizer counts the space before a word as its own, an
+answer does not begin with it.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from qa_lib.windows.list_arrays import Int32s, Int64s, as_numpy, offsets_of
 
 _FIRST_MARK = 0x300  # of Unicode; its first byte in UTF-8 is 0xCC
+_SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], np.uint32)
 
 
 def ends_after_marks(texts: pa.StringArray, offsets: Int64s, start: Int32s, end: Int32s) -> Int32s:
@@ -26,8 +30,7 @@ def ends_after_marks(texts: pa.StringArray, offsets: Int64s, start: Int32s, end:
         start: First character of each token in its text, shape (tokens,).
         end: One past its last character, shape (tokens,).
     """
-    joined = "".join(texts.to_pylist())
-    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
+    codes = _codes(texts)
     high = np.flatnonzero(codes >= _FIRST_MARK)
     values, places = np.unique(codes[high], return_inverse=True)
     marks = np.array([unicodedata.category(chr(value))[0] == "M" for value in values], bool)[places]
@@ -48,3 +51,30 @@ def ends_after_marks(texts: pa.StringArray, offsets: Int64s, start: Int32s, end:
     moved = end.copy()
     moved[followed] += (np.minimum(past, following) - ends).astype(np.int32)
     return moved
+
+
+def starts_after_spaces(
+    texts: pa.StringArray, offsets: Int64s, start: Int32s, end: Int32s
+) -> Int32s:
+    """Move the starts of tokens past white space, as RoBERTa's tokenizer does by itself.
+
+    A token of nothing but white space becomes empty, at its end. Arguments as of
+    `ends_after_marks`.
+    """
+    codes = _codes(texts)
+    shift = np.repeat(offsets_of(as_numpy(pc.utf8_length(texts)))[:-1], np.diff(offsets))
+    is_space = np.append(np.isin(codes, _SPACES), False)
+    begins = np.flatnonzero(is_space[shift + start] & (start < end))
+    if not len(begins):
+        return start
+    others = np.flatnonzero(~is_space)
+    first = others[np.searchsorted(others, (shift + start)[begins])] - shift[begins]
+    moved = start.copy()
+    moved[begins] = np.minimum(first, end[begins]).astype(np.int32)
+    return moved
+
+
+def _codes(texts: pa.StringArray) -> NDArray[np.uint32]:
+    """Return the code points of all texts, end to end."""
+    joined = "".join(texts.to_pylist())
+    return np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")

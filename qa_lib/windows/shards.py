@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from qa_lib.windows.building import WindowSpec
 
-_VERSION = 2
+_VERSION = 3
 _WINDOWS, _LENGTHS = "windows.parquet", "lengths.parquet"
 
 
@@ -97,6 +97,9 @@ def place_of(
     """
     parts: list[Any] = [_VERSION, astuple(spec), fingerprint(questions.drop_columns("row"))]
     parts += [questions["row"][0].as_py() if questions.num_rows else 0]
+    # What decides windows besides the backend.
+    parts += [tokenizer.truncation_side, tokenizer.split_special_tokens]
+    parts += [tokenizer.cls_token_id, tokenizer.bos_token_id, tokenizer.model_input_names]
     digest = hashlib.sha256(repr(parts).encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
     return f"{storage}/cache/windows/{digest.hexdigest()[:32]}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qa_lib.errors import ModelError
 from qa_lib.windows.list_arrays import Int32s, Int64s, as_numpy, indices_of, offsets_of
-from qa_lib.windows.marks import ends_after_marks
+from qa_lib.windows.marks import ends_after_marks, starts_after_spaces
 from qa_lib.windows.words import word_begins
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Tokens:
     Attributes:
         offsets: Text i has the tokens from offsets[i] to offsets[i + 1]; shape (texts + 1,).
         ids: Shape (tokens,).
-        start: First character of each token in its text, shape (tokens,).
+        start: First character of each token in its text, behind any space; shape (tokens,).
         end: One past its last character, marks included that no token shows; shape (tokens,).
         begins_word: Whether it is the first of a word (`windows.words`); shape (tokens,), or None
             if not marked.
@@ -107,6 +107,8 @@ def tokenise(backend: Tokenizer, texts: pa.StringArray, *, mark_words: bool = Fa
         tokens = _tokenise_by_word(backend, texts, mark_words)
     else:
         tokens = _tokenise_whole(backend, texts.to_pylist(), mark_words)
+        start = starts_after_spaces(texts, tokens.offsets, tokens.start, tokens.end)
+        tokens = replace(tokens, start=start)
     end = ends_after_marks(texts, tokens.offsets, tokens.start, tokens.end)
     return replace(tokens, end=end)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qa_lib.windows.list_arrays import Int64s
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -51,19 +54,60 @@ def word_begins(encoding: Encoding, text: str) -> NDArray[np.bool_]:
 
     Words are the pieces into which the tokenizer splits a text before it looks for tokens; a token
     outside of any piece is its own. Where a script has no spaces, a piece may be a whole passage:
-    there each token is a word, or the tokens that share a character.
+    there each token is a word, or the tokens that share a character. And where pieces are split at
+    spaces alone, as by SentencePiece, the punctuation around a word is no part of it.
     """
     words = encoding.word_ids
     pairs = zip(words, chain([None], words), strict=False)
     begins = np.array([word is None or word != last for word, last in pairs], bool)
-    if text.isascii() or not len(begins):
-        return begins
-    spaceless = without_spaces(text)
-    if not spaceless.any():
+    if not len(begins):
         return begins
     start, end = np.array(encoding.offsets).T  # (tokens,) each
-    of_start = spaceless[np.minimum(start, len(text) - 1)]
-    of_end = spaceless[np.maximum(end - 1, 0)]
     apart = start[1:] >= end[:-1]
-    begins[1:] |= apart & (of_start[1:] | of_end[:-1])
+    begins[1:] |= apart & _around_a_word(begins, text, start, end)[1:]
+    if text.isascii():
+        return begins
+    spaceless = without_spaces(text)
+    if spaceless.any():
+        of_start = spaceless[np.minimum(start, len(text) - 1)]
+        of_end = spaceless[np.maximum(end - 1, 0)]
+        begins[1:] |= apart & (of_start[1:] | of_end[:-1])
     return begins
+
+
+def _around_a_word(
+    begins: NDArray[np.bool_], text: str, start: Int64s, end: Int64s
+) -> NDArray[np.bool_]:
+    """Mark the tokens of punctuation around the letters of a word, and the first letters behind.
+
+    Args:
+        begins: Whether a token begins a word, (tokens,), as of all.
+        text: What was tokenised.
+        start: First character of each token.
+        end: One past its last.
+    """
+    is_mark, is_letter = _punctuation_and_letters(text, start, end)
+    word = np.cumsum(begins) - 1  # (tokens,): the word of each
+    letters = np.flatnonzero(is_letter)
+    first = np.full(len(begins), -1)  # (words,) or more: where its letters begin; -1 without any
+    last = np.full(len(begins), len(begins))
+    first[word[letters][::-1]] = letters[::-1]  # the last write wins
+    last[word[letters]] = letters
+    position = np.arange(len(begins))
+    behind_mark = np.append(False, is_mark[:-1])
+    return (behind_mark & (position <= first[word])) | (is_mark & (position > last[word]))
+
+
+def _punctuation_and_letters(
+    text: str, start: Int64s, end: Int64s
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Mark the tokens that show punctuation alone, and those that show more; (tokens,) each.
+
+    White space counts as nothing.
+    """
+    of_punctuation = {each: unicodedata.category(each)[0] == "P" for each in set(text)}
+    marks = np.array([of_punctuation[each] for each in text], bool)
+    letters = ~marks & ~np.array([each.isspace() for each in text], bool)
+    num_marks, num_letters = (np.append(0, np.cumsum(shown)) for shown in (marks, letters))
+    is_letter = num_letters[end] > num_letters[start]
+    return (num_marks[end] > num_marks[start]) & ~is_letter, is_letter

@@ -112,11 +112,14 @@ def test_what_an_actor_cannot_do_comes_back_as_it_is_and_leaves_no_file(model, t
         ('["Who?"]', "line 2 has no question"),
         ('{"question": "Who?"}', "line 2 has no context"),
         ('{"question": " ", "context": "Ann did."}', "line 2 has no question"),
+        ('{"question": "Who \\ud800?", "context": "Ann did."}', "line 2 is not Unicode"),
+        ('{"question": "Who?", "context": "Ann.", "title": "\\ud83d"}', "line 2 is not Unicode"),
     ],
 )
 def test_a_bad_line_is_named_before_anything_starts(tmp_path, line, words):
     good = json.dumps({"question": "Who?", "context": ANN})
-    (tmp_path / "in.jsonl").write_text(f"{good}\n{line}\n{good}\n")
+    text = f"{good}\n{line}\n{good}\n"
+    (tmp_path / "in.jsonl").write_text(text, encoding="utf-8-sig")  # with a byte order mark
     flags = ["--answer.input", f"{tmp_path}/in.jsonl", "--answer.output", f"{tmp_path}/out.jsonl"]
     with pytest.raises(DataError, match=words):
         answer_file(settings_of("no-such-model", *flags))

@@ -48,7 +48,8 @@ def to_csv(wrong: NDArray[np.int64], questions: pa.Table, rows: pa.Table) -> str
         to 1), f1 (0 to 100), and the part of the context with answer and gold answers.
     """
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    # A lone \r would end a row if it stood without quotes.
+    writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     chosen = pa.array(wrong)
     names = ["id", "title", "question", "context", "answers"]

@@ -36,6 +36,7 @@ class MeanPooled:
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         self.max_seq_length = max_seq_length
         self._tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        self._tokenizer.padding_side = "right"  # positions count from the first token
         self._model = AutoModel.from_pretrained(folder, use_safetensors=True, **options).eval()
 
     def encode(self, texts: Sequence[str], **_: Any) -> NDArray[np.float32]:

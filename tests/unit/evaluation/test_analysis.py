@@ -226,12 +226,13 @@ def test_questions_are_classed_by_their_first_question_word(question, word):
 def test_errors_are_a_file_with_all_that_is_needed_to_see_why(tmp_path):
     golds = [["cars", "1,000 cars"], ["1990"], [], ["the navy"], ["cars"]]
     questions = questions_of(tmp_path / "q.parquet", golds)
-    answers = {"q0": 'so-called "cars", \nmostly', "q1": "1990", "q2": "navy", "q3": ""}
+    answers = {"q0": 'so-called "cars", \nmostly', "q1": "1990", "q2": "na\rvy", "q3": ""}
     run = run_at(tmp_path / "run")
     analyse(Settings(), run, questions, answers)
     lines = list(csv.DictReader(io.StringIO(run.read_text("errors.csv"), newline="")))
     # Exact matches and, under 2.0 rules, questions without a prediction are no errors.
     assert [line["id"] for line in lines] == ["q2", "q3", "q0"]
+    assert lines[0]["answer"] == answers["q2"]  # a lone \r ends no row
     worst = lines[-1]
     assert worst["answer"] == answers["q0"] and worst["golds"] == "cars | 1,000 cars"
     assert float(worst["f1"]) == 50 and worst["score"] == ""

@@ -75,6 +75,22 @@ def test_the_language_of_a_text_is_found(language):
     assert languages.detect([TEXTS[language]]) == language
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Le maire de la ville est connu pour les chapeaux qu'il porte dans la rue et en hiver.",
+        "O prefeito da cidade é conhecido pelos chapéus que usa no cinema e em casa.",
+        "Il sindaco della città è noto per i cappelli che porta al cinema e in un bar del centro.",
+        "De burgemeester van de stad is bekend om het dragen van een hoed in het theater.",
+        "L'alcalde de la ciutat és conegut pels barrets que porta i ven a les botigues.",
+        "Primarul orașului este cunoscut pentru pălăriile pe care le poartă la teatru din oraș.",
+        "شهردار برلین به خاطر کلاه‌هایی که می‌پوشد و کارهای بزرگ مشهور است.",
+    ],
+)
+def test_a_language_without_rules_does_not_get_those_of_another(text):
+    assert languages.detect([text]) == "en"
+
+
 def test_a_latin_name_in_a_chinese_text_does_not_make_it_latin():
     assert languages.detect([TEXTS["zh"] + " iPhone 12 Pro"]) == "zh"
     assert languages.detect(["", "12 34"]) == "en"
@@ -83,6 +99,11 @@ def test_a_latin_name_in_a_chinese_text_does_not_make_it_latin():
 @pytest.mark.parametrize("language", languages.LANGUAGES)
 def test_texts_without_spaces_are_known(language):
     assert languages.lacks_spaces([TEXTS[language]]) == (language in ("zh", "ja", "th"))
+
+
+@pytest.mark.parametrize("text", ["ຄົນນະຄອນຫຼວງ", "ရန်ကုန်မြို့", "ភាសាខ្មែរ", "བོད་ཡིག"])
+def test_scripts_without_spaces_are_known_where_no_rules_are(text):
+    assert languages.lacks_spaces([text]) and languages.detect([text]) == "en"
 
 
 @pytest.mark.parametrize("language", languages.LANGUAGES)

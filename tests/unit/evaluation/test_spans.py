@@ -73,6 +73,7 @@ def usual_loop(table, draws, num_questions, n_best, max_answer_length, threshold
             if null is None or starts[0] + ends[0] < null["score"]:
                 null = {"span": (0, 0), "start": starts[0], "end": ends[0]}
                 null["score"] = starts[0] + ends[0]
+            own = []  # a window's
             inside = range(window["context_begin"], window["context_end"])
             for start in np.argsort(starts, kind="stable")[-1 : -n_best - 1 : -1]:
                 for end in np.argsort(ends, kind="stable")[-1 : -n_best - 1 : -1]:
@@ -83,19 +84,24 @@ def usual_loop(table, draws, num_questions, n_best, max_answer_length, threshold
                     first = window["char_start"][start - inside.start]
                     last = window["char_end"][end - inside.start]
                     candidate = {"span": (first, last), "start": starts[start], "end": ends[end]}
-                    found.append(candidate | {"score": starts[start] + ends[end]})
+                    own.append(candidate | {"score": starts[start] + ends[end]})
+            own.sort(key=lambda candidate: candidate["score"], reverse=True)
+            found += own[:n_best]
         if threshold is not None and null is not None:
             found.append(null)
-        best = sorted(found, key=lambda candidate: candidate["score"], reverse=True)[:n_best]
+        ranked = sorted(found, key=lambda candidate: candidate["score"], reverse=True)
+        # Beyond the example: of a span of characters in several windows only the best counts.
+        firsts = {(each["span"], each is null): each for each in reversed(ranked)}
+        best = [each for each in ranked if firsts[each["span"], each is null] is each][:n_best]
         if threshold is not None and null is not None:
             if not any(candidate["span"] == (0, 0) for candidate in best):
                 best.append(null)
         nbests.append([(*candidate["span"], candidate["score"]) for candidate in best])
-        if threshold is None:
-            first, last = best[0]["span"] if best else (0, 0)
+        spans = [candidate for candidate in best if candidate["span"][0] < candidate["span"][1]]
+        if threshold is None:  # nor does a token of white space answer
+            first, last = spans[0]["span"] if spans else (0, 0)
             answers.append(CONTEXT[first:last])
             continue
-        spans = [candidate for candidate in best if candidate["span"][0] < candidate["span"][1]]
         odds.append(null["score"] - spans[0]["start"] - spans[0]["end"] if spans else NO_SPAN_ODDS)
         is_null = odds[-1] > threshold
         answers.append("" if is_null else CONTEXT[slice(*spans[0]["span"])])
@@ -145,6 +151,26 @@ def test_answers_and_n_best_are_those_of_the_usual_loop(
         assert found.null_odds is None
     else:
         np.testing.assert_array_equal(found.null_odds, np.array(odds, np.float32))
+
+
+def test_the_confidence_in_a_span_does_not_depend_on_how_many_windows_show_it():
+    def confidence(num_windows: int) -> float:
+        rows = [
+            {"row": 0, "part": part, "null_start": 0.0, "null_end": 0.0}
+            | {"char_start": [4, 8], "char_end": [7, 12]}
+            | {"start_logit": [6.0 - part, 1.0], "end_logit": [6.0, 1.0]}
+            for part in range(num_windows)
+        ]
+        types = {"row": pa.int64(), "part": pa.int32()}
+        types |= {"null_start": pa.float32(), "null_end": pa.float32()}
+        types |= dict.fromkeys(["char_start", "char_end"], pa.list_(pa.int32()))
+        types |= dict.fromkeys(["start_logit", "end_logit"], pa.list_(pa.float32()))
+        table = pa.Table.from_pylist(rows, pa.schema(list(types.items())))
+        found = merge_spans(table, 1, n_best=20, no_answer_threshold=None)
+        assert len(found.score) == 2
+        return float(found.table(["in 1887 Anna"])["score"][0].as_py())
+
+    assert confidence(1) == confidence(3) > 0.99
 
 
 def test_many_windows_are_decoded_as_one_by_one():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -147,6 +148,26 @@ def test_a_hostile_configuration_is_refused(folder: Path, case: str):
 def test_a_hostile_tokenizer_is_refused(folder: Path, case: str):
     TOKENIZERS[case](folder)
     refused(models.load_tokenizer, folder)
+
+
+def test_what_a_caller_wanted_of_the_outputs_is_no_part_of_a_model(folder: Path, tmp_path: Path):
+    fields = {"output_attentions": True, "output_hidden_states": True, "return_dict": False}
+    config(**fields)(folder)
+    model = models.load(str(folder))
+    outputs = model(input_ids=torch.tensor([[1, 2, 3]]))
+    assert outputs.start_logits.shape == (1, 3) and outputs.hidden_states is None
+    models.save(model, models.load_tokenizer(str(folder)), tmp_path / "saved")
+    assert models.has_answering_head(str(tmp_path / "saved"))
+
+
+def test_a_part_of_the_weights_that_is_missing_is_named(folder: Path):
+    places = {"qa_outputs.weight": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    for action in (models.load, models.has_answering_head):
+        with pytest.raises(ModelError, match="lacks model-00002-of-00002.safetensors"):
+            action(str(folder))
 
 
 def test_a_command_says_it_in_two_lines(folder: Path):

@@ -198,7 +198,11 @@ def test_what_cannot_be_asked_is_refused(answerer: Answerer, arguments, error, w
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"top_k": 0}, "top_k is 0"), ({"max_seq_len": 64, "doc_stride": 64}, "stride")],
+    [
+        ({"top_k": 0}, "top_k is 0"),
+        ({"max_seq_len": 64, "doc_stride": 64}, "stride"),
+        ({"max_seq_len": 100_000}, "positions for"),
+    ],
 )
 def test_numbers_out_of_bounds_are_refused(answerer: Answerer, options, words):
     with pytest.raises(ConfigError, match=words):

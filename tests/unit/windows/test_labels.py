@@ -21,7 +21,7 @@ from tests.unit.windows.test_windows import (
     as_table,
     made,
     row_of,
-    with_marks,
+    shown_by,
 )
 
 JAPANESE = "東京都は日本の首都であり、人口は約1400万人です。面積は2194平方キロです。"
@@ -111,7 +111,7 @@ def test_a_label_is_the_smallest_span_that_shows_the_gold(kind: Any, data: st.Da
     begin = data.draw(st.integers(0, len(context) - 1))
     end = data.draw(st.integers(begin + 1, len(context)))
     encoded = made(kind)(context, add_special_tokens=False, return_offsets_mapping=True)
-    spans = [span for span in with_marks(encoded["offset_mapping"], context) if span[0] < span[1]]
+    spans = [span for span in shown_by(encoded["offset_mapping"], context) if span[0] < span[1]]
     shown = {at for span in spans for at in range(*span)} & set(range(begin, end))
     found = labelled(kind, context, begin, end)
     assert len(found) == (1 if shown else 0)  # the text fits one window

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unicodedata import category
@@ -31,6 +32,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from qa_lib import windows
 from qa_lib.errors import ConfigError, ModelError
 from qa_lib.windows import PadSpec, WindowSpec
+from qa_lib.windows.tokens import tokenise
 from qa_lib.windows.words import without_spaces
 
 PROSE = (
@@ -224,10 +226,10 @@ def expected(
         assert "Truncation error" in str(error) or "must be strictly less" in str(error), error
         return None
     alone = tokenizer(row["context"], add_special_tokens=False, return_offsets_mapping=True)
-    whole = with_marks(alone["offset_mapping"], row["context"])
+    whole = shown_by(alone["offset_mapping"], row["context"])
     rows = []
     for part, ids in enumerate(encoded["input_ids"]):
-        offsets = with_marks(encoded["offset_mapping"][part], row["context"], whole)
+        offsets = shown_by(encoded["offset_mapping"][part], row["context"], whole)
         types = encoded["token_type_ids"][part]
         sequences = encoded.sequence_ids(part)
         context = [i for i, s in enumerate(sequences) if s == 1]
@@ -251,13 +253,21 @@ def expected(
     return rows
 
 
-def with_marks(
+def shown_by(
     spans: list[tuple[int, int]], text: str, whole: list[tuple[int, int]] | None = None
 ) -> list[tuple[int, int]]:
-    """Return the characters of tokens, marks included that no token shows (of all: `whole`)."""
-    shown = {start for start, _ in whole or spans}
+    """Return the characters of tokens, without the space before them.
+
+    Marks are included that no token shows (of all: `whole`).
+    """
+
+    def trimmed(span: tuple[int, int]) -> tuple[int, int]:
+        start, end = span
+        return end - len(text[start:end].lstrip()), end
+
+    shown = {start for start, _ in map(trimmed, whole or spans)}
     moved = []
-    for start, end in spans:
+    for start, end in map(trimmed, spans):
         while start < end < len(text) and category(text[end])[0] == "M" and end not in shown:
             end += 1
         moved.append((start, end))
@@ -377,17 +387,72 @@ def test_whole_words_are_those_of_the_tokenizer(
             return_overflowing_tokens=True,
         )
         alone = tokenizer(row["context"], add_special_tokens=False, return_offsets_mapping=True)
-        whole = alone["offset_mapping"]
+        words = words_of(alone.encodings[0], row["context"])
         for encoding in encoded.encodings:
-            wanted = [
-                encoding.word_to_chars(encoding.token_to_word(position), 1)
+            keys = [
+                (encoding.token_to_word(position), encoding.token_to_chars(position)[1])
                 for position, sequence in enumerate(encoding.sequence_ids)
                 if sequence == 1
             ]
-            wanted = with_marks(wanted, row["context"], whole)
+            shown: dict[int, list[tuple[int, int]]] = {}
+            for key in keys:
+                shown.setdefault(words[key][0], []).append(words[key][1])
+            wanted = [
+                (min(start for start, _ in spans), max(end for _, end in spans))
+                for spans in (shown[words[key][0]] for key in keys)
+            ]
             window = built.pop(0)
             assert list(zip(window["char_start"], window["char_end"], strict=True)) == wanted, row
     assert not built
+
+
+def is_punctuation(letter: str) -> bool:
+    return category(letter)[0] == "P"
+
+
+def words_of(encoding: Any, text: str) -> dict[tuple[int, int], tuple[int, tuple[int, int]]]:
+    """Return the word and the characters of each token, by its word and end as the library has it.
+
+    Tokens of punctuation around a word of the library are words of their own.
+    """
+    spans = shown_by(encoding.offsets, text)
+    groups: list[list[int]] = []
+    for position, word in enumerate(encoding.word_ids):
+        if not position or word != encoding.word_ids[position - 1]:
+            groups.append([])
+        groups[-1].append(position)
+    numbers, number = {}, 0
+    for group in groups:
+        texts = {position: text[slice(*spans[position])].strip() for position in group}
+        marks = {each for each in group if texts[each] and all(map(is_punctuation, texts[each]))}
+        inner = [each for each in group if texts[each] and each not in marks]
+        for position in group:
+            before = inner and position - 1 in marks and position <= inner[0]
+            behind = inner and position in marks and position > inner[-1]
+            shares = position > group[0] and spans[position][0] < spans[position - 1][1]
+            number += position == group[0] or bool((before or behind) and not shares)
+            key = encoding.word_ids[position], encoding.offsets[position][1]
+            numbers[key] = number, spans[position]
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("in Ann Lee, (1914–1918).", "in|Ann|Lee|,|(|1914–1918|)|."),
+        ("«İstanbul'da» 3.5 %", "«|İstanbul'da|»|3.5|%"),
+        ("end... “Yes!”", "end|.|.|.|“|Yes|!|”"),
+    ],
+)
+def test_punctuation_around_a_word_is_no_part_of_it(text: str, words: str) -> None:
+    """Where the tokenizer splits at spaces alone, and every character may be a token."""
+    alphabet = sorted({*text, "\u2581"})
+    backend = Tokenizer(models.Unigram([("<unk>", 0.0), *((each, -1.0) for each in alphabet)], 0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokens = tokenise(backend, pa.array([text]), mark_words=True)
+    begins = [*tokens.start[tokens.begins_word], len(text)]
+    found = [text[begin:end].strip() for begin, end in pairwise(begins)]
+    assert found == words.split("|")
 
 
 def test_a_question_is_cut_to_so_many_tokens() -> None:
