@@ -45,9 +45,10 @@ def convert(answers: pa.Array | None, starts: pa.Array | None, num_rows: int) ->
     texts, own = (
         (pa.nulls(num_rows, pa.list_(pa.string())), None) if answers is None else _pair(answers)
     )
+    if own is None and starts is not None:
+        texts, own = _beside(texts, _parsed(starts))
     if own is None:  # no offsets: null for every text
-        unknown = pa.nulls(len(texts.flatten()), pa.int64())
-        own = _relist(texts, unknown) if starts is None else _start_lists(_parsed(starts))
+        own = _relist(texts, pa.nulls(len(texts.flatten()), pa.int64()))
     return pa.StructArray.from_arrays([texts, own], ["text", "answer_start"])
 
 
@@ -57,7 +58,10 @@ def _pair(column: pa.Array) -> tuple[pa.ListArray, pa.ListArray | None]:
     kind = column.type
     if pa.types.is_struct(kind):
         texts, starts = _field(column, TEXT_FIELDS), _field(column, _START_FIELDS)
-        return _text_lists(texts), None if starts is None else _start_lists(starts)
+        if texts is None:
+            raise WrongType("answers have no text")
+        texts = _text_lists(texts)
+        return (texts, None) if starts is None else _beside(texts, starts)
     if is_list(kind) and pa.types.is_struct(kind.value_type):
         golds = column.flatten()
         texts, starts = _field(golds, TEXT_FIELDS), _field(golds, _START_FIELDS)
@@ -95,10 +99,17 @@ def _text_lists(column: pa.Array) -> pa.ListArray:
     return _one_each(to_texts(column, "answers"))
 
 
-def _start_lists(column: pa.Array) -> pa.ListArray:
-    if is_list(column.type):
-        return _relist(column, to_offsets(column.flatten()))
-    return pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32), to_offsets(column))
+def _beside(texts: pa.ListArray, starts: pa.Array) -> tuple[pa.ListArray, pa.ListArray]:
+    """Return texts, and the offsets that stand beside them, one or a list for each row.
+
+    One offset without any text, such as tools write for unanswerable questions, is that of a gold
+    whose text is missing; a row that has neither says nothing of its answers.
+    """
+    if is_list(starts.type):
+        return texts, _relist(starts, to_offsets(starts.flatten()))
+    own = _one_each(to_offsets(starts))
+    alone = pc.and_(pa.array(lengths(texts) == 0), own.is_valid())
+    return pc.if_else(alone, pa.scalar([None], texts.type), texts), own
 
 
 def _one_each(values: pa.Array) -> pa.ListArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def detail(row: dict[str, Any], reason: str) -> str:
     value = row.get(field)
     if isinstance(value, dict):
         texts, starts = value.get("text") or [], value.get("answer_start") or []
-        value = [f"{_shown(text)} at {start}" for text, start in zip(texts, starts, strict=False)]
+        value = [f"{_shown(text)} at {start}" for text, start in zip_longest(texts, starts)]
         return f"id {_shown(row.get('id'))}, {field}: {', '.join(value) or 'none'}"
     return f"id {_shown(row.get('id'))}, {field}: {_shown(value)}"
 

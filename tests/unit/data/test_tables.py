@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pandas
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.feather
@@ -98,6 +99,36 @@ def test_a_table_of_text_needs_question_context_answer(tmp_path, delimiter, enco
         ("row-0", "How many?", BERLIN, [("10", 11)]),
         ("row-1", rows[2][0].strip(), rows[2][1], [("NA", 5)]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_impossible"),
+    [
+        ({"answer": None, "answer_start": None}, True),
+        ({"answer": None, "answer_start": -1}, None),
+        ({"answer": "", "answer_start": 0}, True),
+        ({"answers": [], "answer_start": -1}, None),
+        ({"answer": {"text": None, "answer_start": None}}, True),
+        ({"answer": None}, True),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx", ".jsonl", ".parquet"])
+def test_an_offset_beside_no_text_is_no_answer(tmp_path, suffix, fields, is_impossible):
+    golds = {key: {"answer_start": 11}.get(key, "10") for key in fields}
+    if isinstance(fields.get("answer"), dict):
+        golds = {"answer": TEN}
+    elif "answers" in fields:
+        golds["answers"] = ["10"]
+    rows = [ROW | fields | {"is_impossible": is_impossible}, ROW | {"id": "2"} | golds]
+    path = tmp_path / f"q{suffix}"
+    if suffix == ".jsonl":
+        as_lines(path, *rows)
+    elif suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        frame = pandas.DataFrame(rows)
+        frame.to_csv(path) if suffix == ".csv" else frame.to_excel(path)
+    assert [gold for *_, gold in content(load(path))] == [[], [("10", 11)]]
 
 
 def test_a_csv_of_squad_as_pandas_writes_it(tmp_path):
