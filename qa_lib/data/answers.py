@@ -27,7 +27,10 @@ from qa_lib.data.conversion import (
 
 TEXT_FIELDS = ("text", "texts", "answer_text", "answer", "span")
 _START_FIELDS = ("answer_start", "start", "answer_starts", "starts", "offset", "start_char")
-_ARRAY = re.compile(r"\barray\(|, dtype=\w+\)|(?<=[\]\"'])\)")  # as pandas writes lists
+# A value and the white space before the next: numpy writes no commas, as in ['10' 'one'].
+_VALUE = re.compile(
+    r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\w.]+|[]})])(\s+(?=['"\w{[(-]))?""", re.DOTALL
+)
 
 
 def convert(answers: pa.Array | None, starts: pa.Array | None, num_rows: int) -> pa.StructArray:
@@ -130,7 +133,8 @@ def _relist(lists: pa.Array, values: pa.Array) -> pa.ListArray:
 def _parsed(column: pa.Array) -> pa.Array:
     """Return the golds of a column of texts that hold JSON or Python, as tables of text do.
 
-    pandas writes SQuAD's answers as `{'text': array(['10'], dtype=object), ...}`. A cell that does
+    pandas writes SQuAD's answers as `{'text': array(['10'], dtype=object), ...}`, lists of texts
+    as `['10' 'one']`, and lists of numbers of numpy as `[np.int64(11)]`. A cell that does
     not parse, where most do, stays the text that it is: it spoils its own row.
     """
     if not is_text(column.type):
@@ -152,9 +156,21 @@ def _value(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(_ARRAY.sub("", text))
+        python = _VALUE.sub(lambda found: found[1] + ("," if found[2] else ""), text.strip())
+        value = ast.literal_eval(_Plain().visit(ast.parse(python, mode="eval")))
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
+    return value if isinstance(value, dict | list) else text
+
+
+class _Plain(ast.NodeTransformer):
+    """Put what is called in place of the call, as in array(['10']), and None in place of nan."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return self.visit(node.args[0]) if node.args else node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Constant(None) if node.id == "nan" else node
 
 
 def golds_of(values: list[Any]) -> pa.Array:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pandas
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -131,11 +132,37 @@ def test_an_offset_beside_no_text_is_no_answer(tmp_path, suffix, fields, is_impo
     assert [gold for *_, gold in content(load(path))] == [[], [("10", 11)]]
 
 
-def test_a_csv_of_squad_as_pandas_writes_it(tmp_path):
-    answers = "{'text': array(['10', '10'], dtype=object), 'answer_start': array([11, 11])}"
-    table = pa.table({"id": ["1"], "question": ["How many?"], "context": [BERLIN]})
-    pacsv.write_csv(table.append_column("answers", [[answers]]), tmp_path / "q.csv")
-    assert content(load(tmp_path / "q.csv"))[0][3] == [("10", 11), ("10", 11)]
+ONE = {"text": "one", "answer_start": 30}
+LONG = "10 inhabitants and one mayor."  # three of them do not fit into a line of numpy
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({"text": np.array(["10"] * 2), "answer_start": np.array([11, 11])}, [("10", 11)] * 2),
+        (
+            {"text": np.array([LONG] * 3, object), "answer_start": np.array([11] * 3, np.int32)},
+            [(LONG, 11)] * 3,
+        ),
+        ({"text": ["10"], "answer_start": [np.nan]}, [("10", 11)]),
+        (np.array(["10", "one"], object), [("10", 11), ("one", 30)]),
+        (np.array(["one", LONG, LONG, LONG], object), [("one", 30), *[(LONG, 11)] * 3]),
+        (np.array([TEN, ONE], object), [("10", 11), ("one", 30)]),
+        ([np.str_("10"), np.str_("one")], [("10", 11), ("one", 30)]),
+        ({"text": ["10"], "answer_start": [np.int64(11)]}, [("10", 11)]),
+    ],
+)
+def test_a_csv_of_squad_as_pandas_and_numpy_write_it(tmp_path, answers, expected):
+    row = {"question": "How many?", "context": BERLIN, "answers": answers}
+    pandas.DataFrame([row]).to_csv(tmp_path / "q.csv")
+    assert content(load(tmp_path / "q.csv"))[0][3] == expected
+
+
+def test_offsets_of_numpy_in_a_column_of_their_own(tmp_path):
+    row = {"question": "How many?", "context": BERLIN, "answers": np.array(["10", "it's 'one'"])}
+    starts = {"answer_start": np.array([11, -1])}
+    pandas.DataFrame([row | starts]).to_csv(tmp_path / "q.csv")
+    assert content(load(tmp_path / "q.csv", "eval"))[0][3] == [("10", 11), ("it's 'one'", -1)]
 
 
 def test_a_cell_that_is_no_json_is_the_fault_of_its_row_only(tmp_path):
