@@ -1,7 +1,8 @@
 """Questions in JSON: SQuAD's nested form and what tools make of it, arrays of rows, JSON lines.
 
 Every item of a document is an article (`paragraphs`), a paragraph (`qas`) or a row. A document is
-a list of items, an object that holds one (`data`), an object of columns, or an item on each line.
+a list of items, an object that holds one (`data`), an object of columns, or an item on each line;
+a file may hold a document on each line.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _ITEMS_PER_BATCH = 16  # articles have some hundred questions
 
 
 def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) -> pa.Table:
-    """Read a JSON file; its first line tells whether every line is an item.
+    """Read a JSON file; its first line tells whether every line is an item or a document.
 
     Args:
         content: The bytes of the file, UTF-8.
@@ -53,10 +54,12 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
     if content[:3].to_pybytes() == b"\xef\xbb\xbf":  # a byte-order mark
         content = content[3:]
     lines = _lines(content)
+    is_one = True
     try:
         document = json_text.parse(_decode(next(lines, (1, b""))[1]))
+        is_one = next(lines, None) is None
         if isinstance(document, dict) and "data" not in document:
-            if is_item(document) or next(lines, None) is not None:
+            if is_item(document) or not is_one:
                 return _read_lines(content, name, known)
     except ValueError:  # a document over several lines, or damaged
         try:
@@ -66,7 +69,9 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
                 f"{name} is not JSON, or is cut off: {error}.", "Fetch or write it again."
             ) from None
     refuse_others(document, name)
-    return _table(list(walk(items_of(document, name, known), name, known)), name, known)
+    documents = [document] if is_one else _parsed_lines(content, name, type(document))
+    items = (item for document in documents for item in items_of(document, name, known))
+    return _table(list(walk(items, name, known)), name, known)
 
 
 def unnest(table: pa.Table, name: str, mapped: frozenset[str] = frozenset()) -> pa.Table:
@@ -146,21 +151,21 @@ def _read_lines(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.Tabl
     return _table(list(walk(_parsed_lines(content, name), name, known)), name, known)
 
 
-def _parsed_lines(content: pa.Buffer, name: str) -> Iterator[Any]:
-    """Yield the object of each line.
+def _parsed_lines(content: pa.Buffer, name: str, kind: type = dict) -> Iterator[Any]:
+    """Yield the object, or the list, of each line.
 
     Raises:
-        DataError: A line is not a JSON object; it is named.
+        DataError: A line is not one; it is named.
     """
     for number, line in _lines(content):
         try:
             row = json_text.parse(_decode(line))
-            if not isinstance(row, dict):
-                raise ValueError("it is not a JSON object")
+            if not isinstance(row, kind):
+                raise ValueError(f"it is not a JSON {'object' if kind is dict else 'list'}")
         except ValueError as error:  # a JSONDecodeError is one
             raise DataError(
                 f"{name}, line {number}: not a question: {error}.",
-                f"Each line must be one JSON object. {EXPECTED}",
+                f"Each line must be one JSON {'object' if kind is dict else 'list'}. {EXPECTED}",
             ) from None
         yield row
 

@@ -142,6 +142,19 @@ def test_json_lines_in_every_form(tmp_path, form):
     assert content(load(as_lines(tmp_path / "q.jsonl", LINES[form]))) == READ
 
 
+@pytest.mark.parametrize("large_bytes", [0, 1 << 20])
+def test_every_document_of_a_file_counts(tmp_path, large_bytes, monkeypatch):
+    """Of documents that were put into one file, only the first would be asked."""
+    monkeypatch.setattr(json_files, "_LARGE_BYTES", large_bytes)
+    row = ROW | {"answers": [TEN]}
+    second = [squad(ASKED | {"id": "2", "answers": [TEN]}), [row | {"id": "2"}]]
+    for first, other in zip([squad(ASKED | {"answers": [TEN]}), [row]], second, strict=True):
+        path = as_lines(tmp_path / "q.json", first, other)
+        assert [id_ for id_, *_ in content(load(path))] == ["1", "2"]
+        path.write_text(path.read_text()[:-2])
+        assert "line 2: not a question" in refusal(path).problem
+
+
 def test_mrqa_lines_take_the_detected_spans_and_count_all_answers(tmp_path):
     asked = {
         "qid": "1",
