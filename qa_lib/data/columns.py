@@ -23,7 +23,14 @@ _NAMES = {
     "question": ("question", "query", "question_text"),
     "answers": ("answers", "answer", "answer_text", "answer_texts", "gold", "answers.text"),
     "answer_start": ("answer_start", "answer_starts", "start", "answers.answer_start"),
-    "is_impossible": ("is_impossible", "impossible", "no_answer", "unanswerable"),
+    "is_impossible": (
+        "is_impossible",
+        "impossible",
+        "no_answer",
+        "unanswerable",
+        "is_unanswerable",
+    ),
+    "is_answerable": ("is_answerable", "answerable"),
 }
 KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) | {"detected_answers"}
 HELD = b"qa-suite-columns"
@@ -126,11 +133,14 @@ def _batch(batch: pa.RecordBatch) -> pa.RecordBatch:
         columns[what] = convert(batch[what], what) if what in names else pa.nulls(length, kind)
     golds, starts = (batch[what] if what in names else None for what in ("answers", "answer_start"))
     columns["answers"] = answers.convert(golds, starts, length)
-    columns["is_impossible"] = (
-        to_booleans(batch["is_impossible"])
-        if "is_impossible" in names
-        else pa.nulls(length, pa.bool_())
+    impossible, answerable = (
+        to_booleans(batch[what], what) if what in names else pa.nulls(length, pa.bool_())
+        for what in ("is_impossible", "is_answerable")
     )
+    unanswerable = pc.invert(answerable)
+    # One that says so is enough: what contradicts it is a fault of the row.
+    either = pc.or_kleene(impossible, unanswerable)
+    columns["is_impossible"] = pc.coalesce(either, impossible, unanswerable)
     return pa.RecordBatch.from_pydict(columns, UNCHECKED)
 
 

@@ -13,6 +13,16 @@ import pyarrow.compute as pc
 
 from qa_lib.data.schema import SHARED
 
+AS_UTF8 = (
+    "Save the file as UTF-8; what Windows wrote for Western Europe, with `iconv -f WINDOWS-1252 -t "
+    "UTF-8 OLD > NEW`."
+)
+_WORDS = (
+    ["true", "1", "1.0", "yes", "t", "y"],
+    ["false", "0", "0.0", "no", "f", "n"],
+    ["", "nan", "none", "null", "n/a", "na", "<na>"],
+)
+
 
 class WrongType(Exception):
     """A column has a type that cannot be what it is wanted for."""
@@ -68,15 +78,20 @@ def to_offsets(column: pa.Array) -> pa.Int64Array:
     return pa.array(np.where(whole, numbers, 0).astype(np.int64), mask=~whole)
 
 
-def to_booleans(column: pa.Array) -> pa.BooleanArray:
-    """Return what words and numbers say: true, yes, 1, or false, no, 0; else null."""
+def to_booleans(column: pa.Array, what: str) -> pa.BooleanArray:
+    """Return what words and numbers say: true, yes, 1, or false, no, 0; null where they are none.
+
+    Raises:
+        WrongType: A value says something else; to take it for null would change what is trained.
+    """
     if pa.types.is_boolean(column.type):
         return column
-    words = pc.utf8_lower(pc.utf8_trim_whitespace(to_texts(column, "is_impossible")))
-    yes, no = (
-        pc.is_in(words, value_set=pa.array(values))
-        for values in (["true", "1", "1.0", "yes"], ["false", "0", "0.0", "no"])
-    )
+    words = pc.ascii_lower(pc.ascii_trim_whitespace(to_texts(column, what)))  # may be any bytes
+    yes, no, none = (pc.is_in(words, value_set=pa.array(values)) for values in _WORDS)
+    other = words.filter(pc.invert(pc.or_(pc.or_(yes, no), pc.or_(none, words.is_null()))))
+    if len(other):
+        shown = other[:1].cast(pa.binary())[0].as_py().decode("utf-8", "backslashreplace")[:40]
+        raise WrongType(f"{what} holds {shown!r}, which is neither true nor false")
     return pc.if_else(yes, True, pc.if_else(no, False, pa.scalar(None, pa.bool_())))
 
 

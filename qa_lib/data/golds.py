@@ -27,7 +27,7 @@ OUTER = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _UNSEEN
 _MOST_TRIED = 500  # wrong offsets of a batch: those of a file are wrong in one way
 
 UNEVEN = "answer texts and offsets differ in number"
-CONTRADICTION = "is_impossible is true, and yet there is an answer"
+CONTRADICTION = "the question is said to be unanswerable, and yet there is an answer"
 NO_GOLD = "there is no answer, and is_impossible is not true"
 EMPTY = "an answer is empty"
 MISPLACED = "an answer does not stand at its offset in the context"

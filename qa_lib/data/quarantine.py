@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib.data import golds
+from qa_lib.data.conversion import AS_UTF8
 from qa_lib.data.schema import RAW, TEXT_COLUMNS
 from qa_lib.data.validation import CHECKS, NOT_UTF8, REPEATED_ID
 from qa_lib.errors import DataError
@@ -70,10 +71,7 @@ def set_aside(
 def _remedy(counts: Counter[str], fraction: float) -> str:
     """Say what to do about faulty rows; those that may be unanswerable are not to be given up."""
     if counts[NOT_UTF8] == max(counts.values()):
-        return (
-            "Save the file as UTF-8; what Windows wrote for Western Europe, with `iconv -f "
-            "WINDOWS-1252 -t UTF-8 OLD > NEW`."
-        )
+        return AS_UTF8
     if any(counts[reason] for reason in golds.WITHOUT_ANSWER):
         return (
             "Say of every question which it is: unanswerable (is_impossible true, no answers), or "

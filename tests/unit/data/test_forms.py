@@ -254,6 +254,9 @@ BURNT = {"id": "2", "question": "Who burnt it?", "is_impossible": True}
         {"answers": [{"text": "", "answer_start": 0}]},
         {"answers": [], "is_impossible": "true"},
         {"answers": {"text": [], "answer_start": []}, "is_impossible": 1},
+        {"answers": None, "is_impossible": " Y "},
+        {"answers": None, "is_impossible": None, "is_answerable": False},
+        {"answers": None, "is_impossible": None, "Answerable": "no"},
     ],
 )
 def test_an_unanswerable_question_is_one_however_it_is_written(tmp_path, answers):
@@ -271,6 +274,15 @@ def test_an_unanswerable_question_is_one_however_it_is_written(tmp_path, answers
         ({"is_impossible": False}, golds.NO_GOLD),
         ({"is_impossible": False, "answers": []}, golds.NO_GOLD),
         ({"is_impossible": False, "answers": [{"text": "", "answer_start": 0}]}, golds.EMPTY),
+        ({"is_impossible": None, "is_answerable": True, "answers": []}, golds.NO_GOLD),
+        *(
+            (said | {"answers": [{"text": "Bob", "answer_start": 30}]}, golds.CONTRADICTION)
+            for said in (
+                {"is_impossible": "Y"},
+                {"is_impossible": None, "is_answerable": False},
+                {"is_impossible": False, "answerable": "no"},
+            )
+        ),
     ],
 )
 def test_what_contradicts_itself_is_named_and_not_given_up(tmp_path, changes, reason):
@@ -278,6 +290,13 @@ def test_what_contradicts_itself_is_named_and_not_given_up(tmp_path, changes, re
     error = refusal(path)
     assert f"row 1: {reason} (id '2'" in error.problem
     assert "is_impossible" in error.remedy and "bad-row-limit" not in error.remedy
+
+
+@pytest.mark.parametrize("value", ["maybe", 2, "ja", 0.5])
+def test_a_word_that_is_neither_yes_nor_no_is_named(tmp_path, value):
+    """Taken for null, a question with a plausible answer would be trained as answerable."""
+    path = as_json(tmp_path / "q.json", [ROW | {"answers": ["10"], "is_impossible": value}])
+    assert f"is_impossible holds '{value}', which is neither" in refusal(path).problem
 
 
 def test_questions_without_any_answers_can_be_answered_but_not_scored(tmp_path):
