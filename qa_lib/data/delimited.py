@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from qa_lib.data.conversion import AS_UTF8
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
@@ -28,7 +29,7 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
     """Read UTF-8 text as a table whose columns are all text.
 
     Raises:
-        DataError: Rows differ in their number of columns.
+        DataError: The header is not UTF-8, or rows differ in their number of columns.
     """
     head = content[: 1 << 16].to_pybytes()
     skipped = len(_BOM) if head.startswith(_BOM) else 0
@@ -36,7 +37,10 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
     if told:
         skipped = told.end()
     content, head = content[skipped:], head[skipped:]
-    first = head.decode("utf-8", "replace").lstrip("\r\n").splitlines()[:1] or [""]
+    first = head.decode("utf-8", "surrogateescape").lstrip("\r\n").splitlines()[:1] or [""]
+    if any("\udc80" <= letter <= "\udcff" for letter in first[0]):
+        header = first[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise DataError(f"The header of {name} is not valid UTF-8: {header[:200]}.", AS_UTF8)
     delimiter = told[1].decode("utf-8", "replace") if told else ""
     if delimiter not in _DELIMITERS or not delimiter:
         delimiter = max(_DELIMITERS, key=first[0].count)

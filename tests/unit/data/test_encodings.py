@@ -51,6 +51,23 @@ def test_bytes_that_are_not_utf8_name_the_field_and_how_to_convert(tmp_path, enc
     assert "UTF-8" in error.remedy and "bad-row-limit" not in error.remedy
 
 
+def test_a_header_that_is_not_utf8_names_it_and_how_to_convert(tmp_path):
+    text = "question,context,answer,Schlüssel\nQ,10,10,x\n"
+    (tmp_path / "q.csv").write_bytes(text.encode("cp1252"))
+    error = refusal(tmp_path / "q.csv")
+    assert "not valid UTF-8: question,context,answer,Schl\\xfcssel" in error.problem
+    assert "iconv" in error.remedy
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.json"])
+def test_a_word_that_is_not_utf8_is_shown(tmp_path, name):
+    text = "question,context,answer,is_impossible\nQ,10,10,nö\n"
+    if name == "q.json":
+        text = '[{"question": "Q", "context": "10", "answer": "10", "is_impossible": "nö"}]'
+    (tmp_path / name).write_bytes(text.encode("cp1252"))
+    assert "is_impossible holds 'n\\\\xf6'" in refusal(tmp_path / name).problem
+
+
 @pytest.mark.parametrize(
     ("context", "text", "offset", "expected"),
     [
