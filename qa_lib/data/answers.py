@@ -184,7 +184,7 @@ def golds_of(values: list[Any]) -> pa.Array:
 
 def _golds(value: Any) -> list[dict[str, Any]] | None:
     """Return the answers of a row, in whatever form, as a list of golds of text."""
-    if value is None:
+    if value is None or value != value:  # NaN
         return None
     if isinstance(value, dict):
         texts, starts = (_first(value, names) for names in (TEXT_FIELDS, _START_FIELDS))

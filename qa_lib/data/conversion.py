@@ -45,7 +45,8 @@ def to_texts(column: pa.Array, what: str) -> pa.StringArray:
     kind = column.type
     if pa.types.is_floating(kind):  # an integer column with gaps, as pandas writes it
         numbers = column.to_numpy(zero_copy_only=False)
-        if np.all(np.isnan(numbers) | (numbers == np.floor(numbers))):
+        whole = (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**63)
+        if np.all(np.isnan(numbers) | whole):
             column = pc.if_else(pc.is_nan(column), None, column).cast(pa.int64(), safe=False)
     if not (is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_null(kind)):
         if what in ("id", "title"):  # such as UUIDs, and the objects that MongoDB writes
@@ -113,14 +114,16 @@ def lengths(lists: pa.Array) -> np.ndarray:
 
 
 def as_text(value: Any) -> str | None:
-    """Return a value as text, or None.
+    """Return a value as text, or None where it is null or NaN, which pandas writes for null.
 
     Raises:
         TypeError: It is nested.
     """
     if isinstance(value, dict | list):
         raise TypeError("a value is nested")
-    return value if value is None or isinstance(value, str) else str(value)
+    if value is None or isinstance(value, str):
+        return value
+    return None if value != value else str(value)
 
 
 def encoded(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,22 @@ def test_values_of_different_types_in_one_column_are_texts(tmp_path):
             ("1", [("10", 11)]),
             ("b", [("10", 11)]),
         ]
+
+
+@pytest.mark.parametrize("name", ["q.json", "q.jsonl"])
+def test_nan_is_null_as_pandas_writes_it(tmp_path, name):
+    burnt = {"id": math.nan, "title": math.nan, "context": BERLIN, "question": "Who?"}
+    rows = [burnt | {"answers": math.nan, "is_impossible": True}, ROW | {"answers": [TEN]}]
+    path = as_lines(tmp_path / name, *rows) if name == "q.jsonl" else as_json(tmp_path / name, rows)
+    assert content(load(path)) == [("row-0", "Who?", BERLIN, []), *READ]
+    rows.append(ROW | {"id": "2", "context": math.nan, "answers": [TEN]})
+    assert "row 2: the context is missing" in refusal(as_json(tmp_path / "q.json", rows)).problem
+
+
+def test_ids_beyond_integers_stay_apart(tmp_path):
+    rows = [ROW | {"id": number, "answers": [TEN]} for number in (1e20, 2e20)]
+    ids = [id_ for id_, *_ in content(load(as_json(tmp_path / "q.json", rows)))]
+    assert [float(id_) for id_ in ids] == [1e20, 2e20]
 
 
 def test_texts_that_look_like_dates_stay_texts(tmp_path):
