@@ -17,12 +17,21 @@ ROWS_PER_BATCH = 8192
 """Rows that are converted and checked at a time, which bounds the memory of both."""
 CONTEXT_NAMES = ("context", "passage", "paragraph", "document_text")
 _NAMES = {
-    "id": ("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id", "uid"),
+    "id": (
+        *("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id"),
+        *("uid", "guid", "uuid"),
+    ),
     "title": ("title", "document_title"),
     "context": CONTEXT_NAMES,
     "question": ("question", "query", "question_text"),
-    "answers": ("answers", "answer", "answer_text", "answer_texts", "gold", "answers.text"),
-    "answer_start": ("answer_start", "answer_starts", "start", "answers.answer_start"),
+    "answers": (
+        *("answers", "answer", "answer_text", "answer_texts", "gold"),
+        *("answers.text", "answer.text", "answers_text"),  # as pandas flattens structs
+    ),
+    "answer_start": (
+        *("answer_start", "answer_starts", "start"),
+        *("answers.answer_start", "answer.answer_start", "answers_answer_start", "answers_start"),
+    ),
     "is_impossible": (
         "is_impossible",
         "impossible",
@@ -36,7 +45,8 @@ KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) | {
 HELD = b"qa-suite-columns"
 """In a table's metadata: the names of all columns of its file, where the table has but some."""
 SHARED_NAMES = frozenset(_NAMES["context"] + _NAMES["title"])
-OUTER_NAMES = SHARED_NAMES.union(_NAMES["id"])
+ID_NAMES = frozenset(_NAMES["id"])
+OUTER_NAMES = SHARED_NAMES | ID_NAMES
 """What an article or paragraph has without any questions."""
 TEXT_NAMES = frozenset(name for what in TEXT_COLUMNS for name in _NAMES[what])
 EXPECTED = (

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from qa_lib.data.columns import CONTEXT_NAMES, EXPECTED, KNOWN_NAMES, OUTER_NAMES
+from qa_lib.data.columns import CONTEXT_NAMES, EXPECTED, ID_NAMES, KNOWN_NAMES, OUTER_NAMES
 from qa_lib.data.conversion import plain
 from qa_lib.data.layouts import refuse_others
 from qa_lib.errors import DataError
@@ -107,6 +107,9 @@ def items_of(document: Any, name: str, known: frozenset[str]) -> list[Any]:
     Raises:
         DataError: It holds none, or several lists of them.
     """
+    if isinstance(document, dict) and isinstance(inner := document.get("data"), dict):
+        # What is known by name beside it is no version of a file but a part of the question.
+        document = document if any(plain(key) in KNOWN_NAMES for key in document) else inner
     if isinstance(document, dict) and "data" not in document:
         if is_item(document):
             return [document]
@@ -132,8 +135,14 @@ def _of_columns(document: dict[str, Any], name: str) -> list[Any] | None:
     columns = {key: value for key, value in document.items() if isinstance(value, dict | list)}
     if not any(plain(key) in CONTEXT_NAMES for key in columns):
         return None
+    numbered = {key: value for key, value in columns.items() if isinstance(value, dict)}
+    index = next(iter(numbered.values()), {}).keys()
+    others = [key for key, value in numbered.items() if value.keys() != index]
+    if others:
+        raise DataError(f"{name} holds columns of different rows: {', '.join(others)}.", EXPECTED)
     lists = [
-        list(value.values()) if isinstance(value, dict) else value for value in columns.values()
+        [value[row] for row in index] if isinstance(value, dict) else value
+        for value in columns.values()
     ]
     if len({*map(len, lists)}) > 1:
         lengths = ", ".join(f"{key} {len(value)}" for key, value in columns.items())
@@ -217,7 +226,9 @@ def _rows(
         inherited = outer | {
             own: value
             for own, value in item.items()
-            if isinstance(value, str) and own != "id" and plain(own) in known
+            if isinstance(value, str | int | float)
+            and plain(own) in known
+            and plain(own) not in ID_NAMES  # which would be that of all its questions
         }
         for part in _listed(item[key]):
             if key != "paragraphs" or _has_questions(part, known):

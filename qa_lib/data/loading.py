@@ -305,7 +305,8 @@ def _check_gold(table: pa.Table, source: str, split: str) -> None:
                 f"{source} holds {table.num_rows:,} questions without answers; they cannot be "
                 f"{work}.",
                 f"Answer them with `python -m jobs.answer --answer.input {source} "
-                "--answer.output answers.jsonl`, or give a file with answers.",
+                "--answer.output answers.jsonl`, give a file with answers, or name their column "
+                "with --data.columns, such as answer=a.",
             )
 
 

@@ -115,6 +115,15 @@ DOCUMENTS: dict[str, Any] = {
     "a paragraph that is no list": {
         "data": [{"paragraphs": {"context": BERLIN, "qas": ASKED | {"answers": [TEN]}}}]
     },
+    "ids of articles and paragraphs": [
+        {"_id": "a"} | article(ASKED | {"answers": [TEN]}),
+        {"uid": "b", "paragraphs": []},
+    ],
+    "KLUE": squad({"guid": "1", "question": "How many?", "answers": [TEN]}),
+    "data by id": {"version": 1, "data": {"1": {**ROW, "answer": "10"}}},
+    "columns in data": {"data": {key: [value] for key, value in (ROW | {"answer": "10"}).items()}},
+    "an article in data": {"data": article(ASKED | {"answers": [TEN]}, title="T")},
+    "flattened by pandas": [ROW | {"answers_text": ["10"], "answers_answer_start": [11]}],
     "pandas split": {"columns": [*ROW, "answer"], "index": [0], "data": [[*ROW.values(), "10"]]},
 }
 
@@ -364,6 +373,26 @@ def test_what_cannot_be_asked_is_named(tmp_path, line, named):
 )
 def test_lists_that_differ_in_length_are_not_cut_to_the_shortest(tmp_path, document, named):
     assert named in refusal(as_json(tmp_path / "q.json", document)).problem
+
+
+def test_rows_of_pandas_columns_are_told_by_their_numbers(tmp_path):
+    columns = {"question": {"a": "How many?", "b": "Who?"}, "context": {"b": BRIDGE, "a": BERLIN}}
+    columns |= {"answer": {"b": "Ann", "a": "10"}}
+    path = as_json(tmp_path / "q.json", columns)
+    assert [row[1:] for row in content(load(path))] == [
+        READ[0][1:],
+        ("Who?", BRIDGE, [("Ann", 0)]),
+    ]
+    columns["answer"]["c"] = columns["answer"].pop("b")
+    assert "columns of different rows: answer" in refusal(as_json(path, columns)).problem
+
+
+def test_an_articles_id_is_not_that_of_its_questions_and_its_title_may_be_a_number(tmp_path):
+    asked = [{"question": f"{number}?", "answers": [TEN]} for number in range(2)]
+    document = [{"_id": "a", "title": 5} | article(*asked)]
+    rows = load(as_json(tmp_path / "q.json", document)).table
+    assert rows["id"].to_pylist() == ["row-0", "row-1"]
+    assert rows["title"].to_pylist() == ["5", "5"]
 
 
 @pytest.mark.parametrize("rows", [1, 2])
