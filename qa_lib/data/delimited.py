@@ -21,6 +21,8 @@ _SEPARATOR = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # a first line for Exc
 # A quote in a quoted cell, as Spark writes it; at the cell's end, \" is a backslash and the end.
 _ESCAPED = re.compile(rb'\\"[^",;\t|\r\n]')
 _ESCAPED_IN_CELL = re.compile(rb'(?:^|[,;\t|])"[^"]*' + _ESCAPED.pattern, re.MULTILINE)
+_QUOTED = rb'"[^"]*(?:""[^"]*)*"'
+_ALONE = re.compile(rb'[^",;\t|\r\n]"[^",;\t|\r\n]')  # a quote inside of a text, not doubled
 # A cell that begins with a quote and is no quoted cell of this line.
 _STRAY = re.compile(rb'(?:^|\t)"(?![^"\t\n]*(?:""[^"\t\n]*)*"\r?(?:\t|$))', re.MULTILINE)
 
@@ -29,7 +31,8 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
     """Read UTF-8 text as a table whose columns are all text.
 
     Raises:
-        DataError: The header is not UTF-8, or rows differ in their number of columns.
+        DataError: The header is not UTF-8, rows differ in their number of columns, or quotes
+            are not doubled.
     """
     head = content[: 1 << 16].to_pybytes()
     skipped = len(_BOM) if head.startswith(_BOM) else 0
@@ -44,13 +47,15 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
     delimiter = told[1].decode("utf-8", "replace") if told else ""
     if delimiter not in _DELIMITERS or not delimiter:
         delimiter = max(_DELIMITERS, key=first[0].count)
+    if delimiter != "\t":
+        content = _without_padding(content, re.escape(delimiter.encode()))
     names = next(csv.reader(io.StringIO(first[0]), delimiter=delimiter), [])
     try:
         return pacsv.read_csv(
             pa.BufferReader(content),
             pacsv.ReadOptions(block_size=_BLOCK_BYTES),
             pacsv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, **_quoting(content, delimiter)
+                delimiter=delimiter, newlines_in_values=True, **_quoting(content, delimiter, name)
             ),
             # "NA", "null" and "nan" are texts; bytes that are not UTF-8 spoil their row only.
             pacsv.ConvertOptions(
@@ -68,10 +73,25 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
         ) from None
 
 
-def _quoting(content: pa.Buffer, delimiter: str) -> dict[str, Any]:
+def _without_padding(content: pa.Buffer, delimiter: bytes) -> pa.Buffer:
+    """Cut off the blanks between cells, if they stand before quotes: only there are they no text.
+
+    Left there, the quotes would be text, and what they quote not quoted.
+    """
+    if not re.search(rb'%b +"[^"%b\r\n]' % (delimiter, delimiter), memoryview(content)):
+        return content
+    quoted, other = rb"(%b) *(?=[%b\r\n]|\Z)" % (_QUOTED, delimiter), rb"[^%b\r\n]*" % delimiter
+    cell = re.compile(rb"(^|\r|%b) *(?:%b|(%b))" % (delimiter, quoted, other), re.MULTILINE)
+    return pa.py_buffer(cell.sub(rb"\1\2\3", content.to_pybytes()))
+
+
+def _quoting(content: pa.Buffer, delimiter: str, name: str) -> dict[str, Any]:
     r"""Return how quotes are written where they are not doubled: as \", or in TSV as they are.
 
     Read as doubled, the first would end a cell too soon, and the second could swallow rows.
+
+    Raises:
+        DataError: A quoted cell holds quotes that are written in neither way.
     """
     view = memoryview(content)
     if _ESCAPED.search(view) and _ESCAPED_IN_CELL.search(view):  # the first is quick
@@ -81,4 +101,15 @@ def _quoting(content: pa.Buffer, delimiter: str) -> dict[str, Any]:
         # No header in quotes, and every line a row: nothing is quoted.
         if lines[0][:1] != b'"' and len({line.count(b"\t") for line in lines}) == 1:
             return {"quote_char": False}
+    if _ALONE.search(view):
+        mark = re.escape(delimiter.encode())
+        unquoted = rb'[^"%b\r\n][^%b\r\n]*' % (mark, mark)
+        cell = rb"(?:^|\r|%b)(?:%b(?P<rest> *[^%b\s])?|%b)?" % (mark, _QUOTED, mark, unquoted)
+        for found in re.finditer(cell, view, re.MULTILINE):
+            if found["rest"]:
+                line = 1 + view[: found.end()].tobytes().count(b"\n")
+                raise DataError(
+                    f"{name}, line {line}: quotes inside of a quoted cell are not doubled.",
+                    'Write each of them twice, such as "the ""old"" bridge".',
+                )
     return {}

@@ -213,6 +213,39 @@ def test_quotes_of_csv_are_doubled_or_escaped(tmp_path, cell, context):
     assert content(load(tmp_path / "q.csv"))[0][2] == context
 
 
+@pytest.mark.parametrize(
+    ("row", "context"),
+    [
+        ('Q, "a, 10" , "10"', "a, 10"),
+        ('Q,  a 10, "10"', "a 10"),
+        ('Q, "say ""a, 10"", so", "10"', 'say "a, 10", so'),
+        ('Q, "a\n, 10", "10"', "a\n, 10"),
+        ('"Q, ","a, ""b"", 10","10"', 'a, "b", 10'),
+        ('"Q, "," a, ",10', None),
+    ],
+)
+@pytest.mark.parametrize("delimiter", [",", ";", "|"])
+def test_blanks_before_quotes_are_no_text(tmp_path, row, context, delimiter):
+    text = f"question, context, answer\n{row}\n".replace(",", delimiter)
+    (tmp_path / "q.csv").write_text(text)
+    (_, question, found, gold) = content(load(tmp_path / "q.csv", "eval"))[0]
+    assert (question.strip(",;| "), gold[0][0]) == ("Q", "10")
+    assert found == (" a, " if context is None else context).replace(",", delimiter)
+
+
+@pytest.mark.parametrize("cell", ['"Ann "the boss" has 10"', '"Ann" has 10'])
+def test_quotes_that_are_not_doubled_are_named_by_line(tmp_path, cell):
+    """Arrow reads `Ann the boss" has 10"`: a text that nobody wrote."""
+    (tmp_path / "q.csv").write_text(f'question,context,answer\nQ,"a\n10",10\nQ,{cell},10\n')
+    error = refusal(tmp_path / "q.csv")
+    assert "q.csv, line 4: quotes inside" in error.problem and '""old""' in error.remedy
+
+
+def test_quotes_in_cells_without_quotes_are_text(tmp_path):
+    (tmp_path / "q.csv").write_text('question,context,answer\nQ,a 5" pipe of 10" x,10\n')
+    assert content(load(tmp_path / "q.csv"))[0][2] == 'a 5" pipe of 10" x'
+
+
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_excel_is_told_the_delimiter_in_a_first_line(tmp_path, mark):
     text = f"{mark}sep=;\r\nquestion;context;answer\r\nHow many?;{BERLIN};10\r\n"
