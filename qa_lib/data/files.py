@@ -128,7 +128,7 @@ def _files_below(folder: Folder) -> list[str]:
         for path in paths
         if containers.split_suffix(path)[1] in containers.SUFFIXES
         and path.rpartition("/")[2] not in _NOT_QUESTIONS
-        and not any(part.startswith(".") for part in path.split("/"))
+        and not any(part.startswith((".", "~$")) for part in path.split("/"))  # ~$: Excel's lock
         and not _BESIDE & set(re.findall(r"[a-z]+", path.rpartition("/")[2].lower()))
     )
 

@@ -46,6 +46,7 @@ def test_a_folder_as_it_is_cloned(tmp_path, train, dev):
     as_json(tmp_path / "dataset_infos.json", {})
     as_json(tmp_path / "nbest_predictions_dev.json", {})
     as_json(tmp_path / "trainer_state.json", {})
+    (tmp_path / "~$train.xlsx").write_bytes(b"of Excel, which has train.xlsx open")
     for name, number in ((train, "1"), (dev, "2")):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
