@@ -70,7 +70,7 @@ def _pair(column: pa.Array) -> tuple[pa.ListArray, pa.ListArray | None]:
         texts, starts = _field(golds, TEXT_FIELDS), _field(golds, _START_FIELDS)
         if texts is None:
             raise WrongType("answers have no text")
-        return _relist(column, to_texts(texts, "answers.text")), (
+        return _relist(column, _texts(texts)), (
             None if starts is None else _relist(column, to_offsets(starts))
         )
     return _text_lists(column), None
@@ -98,8 +98,14 @@ def _field(structs: pa.StructArray, names: tuple[str, ...]) -> pa.Array | None:
 
 def _text_lists(column: pa.Array) -> pa.ListArray:
     if is_list(column.type):
-        return _relist(column, to_texts(column.flatten(), "answers.text"))
-    return _one_each(to_texts(column, "answers"))
+        return _relist(column, _texts(column.flatten()))
+    return _one_each(_texts(column))
+
+
+def _texts(column: pa.Array) -> pa.StringArray:
+    if pa.types.is_boolean(column.type):
+        raise WrongType("answers are true or false, which needs another kind of model")
+    return to_texts(column, "answers")
 
 
 def _beside(texts: pa.ListArray, starts: pa.Array) -> tuple[pa.ListArray, pa.ListArray]:

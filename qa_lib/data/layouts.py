@@ -38,7 +38,7 @@ _LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
     ),
     (
         "TyDi QA's primary layout, whose answers are byte spans of an article",
-        frozenset({"document_plaintext", "annotations"}),
+        frozenset({"document_plaintext", "passage_answer_candidates"}),
         "Use its gold-passage task (tydiqa, secondary_task), which is in SQuAD's layout",
     ),
     (

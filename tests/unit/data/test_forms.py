@@ -447,6 +447,12 @@ OTHERS = {
     "MS MARCO": {"query": "?", "passages": [{"passage_text": "x"}], "answers": ["a"]},
     "DuReader": {"question": "?", "documents": [{"paragraphs": ["x"]}], "answers": ["a"]},
     "DuoRC": {"id": "1", "plot": BERLIN, "qa": [{"question": "?", "answers": ["10"]}]},
+    "TyDi QA": {
+        "question_text": "?",
+        "document_plaintext": BERLIN,
+        "passage_answer_candidates": {"plaintext_start_byte": [0]},
+        "annotations": {"minimal_answers_start_byte": [11]},
+    },
     "BoolQ": {"question": "is it", "title": "T", "answer": True, "passage": BERLIN},
 }
 
@@ -458,3 +464,20 @@ def test_another_tasks_layout_is_named_with_what_to_do(tmp_path, task, indent):
     error = refusal(tmp_path / "q.json")
     assert f"is in {task}" in error.problem
     assert len(error.remedy) > 40
+
+
+@pytest.mark.parametrize("answers", [{"answer": True}, {"answers": [False]}])
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_answers_that_are_true_or_false_are_refused(tmp_path, answers, split):
+    """BoolQ of the hub: its golds would be scored as the texts true and false."""
+    path = as_lines(tmp_path / "q.jsonl", {"question": "is it", "passage": BERLIN} | answers)
+    assert "answers are true or false" in refusal(path, split).problem
+
+
+def test_tydi_qa_with_answers_as_texts_is_read(tmp_path):
+    row = {"question_text": "How many?", "document_plaintext": BERLIN}
+    golds = {"answer_start": [11], "answer_text": ["10"]}
+    none = {"answer_start": [-1], "answer_text": [""]}
+    path = as_lines(tmp_path / "q.jsonl", *[row | {"annotations": each} for each in (golds, none)])
+    loaded = load(path, columns="context=document_plaintext,answer=annotations")
+    assert [gold for *_, gold in content(loaded)] == [[("10", 11)], []]
