@@ -93,16 +93,10 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
 
 def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str, pa.ChunkedArray]:
     """Return the columns of the table by what they are."""
-    by_name = {plain(own): own for own in reversed(table.column_names)}
-    counts = Counter(table.column_names)
-    named = {path.split(".")[0] for path in mapping.values()}
-    wanted = [own for own in counts if plain(own) in KNOWN_NAMES or own in named]
-    twice = [own for own in wanted if counts[own] > 1]
-    if twice:
-        raise DataError(
-            f"{name} has several columns of one name: {', '.join(twice)}.",
-            "Rename or remove all of them but one.",
-        )
+    columns = list(zip(table.column_names, table.columns, strict=True))
+    filled = [own for own, column in columns if column.null_count < len(column)]
+    _check_names(table.column_names, filled, mapping, name)
+    by_name = {plain(own): own for own in [*reversed(table.column_names), *filled]}
     source = {}
     for what, names in _NAMES.items():
         if what in mapping:
@@ -113,6 +107,28 @@ def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str
         if found:  # a column without any value gives way to one of another usual name
             source[what] = next((col for col in found if col.null_count < len(col)), found[0])
     return source
+
+
+def _check_names(
+    names: list[str], filled: list[str], mapping: Mapping[str, str], name: str
+) -> None:
+    """Refuse several columns of one name, and several with values whose names differ in spelling.
+
+    Raises:
+        DataError: Which of them is meant, only the user knows.
+    """
+    counts, spellings = Counter(names), Counter(map(plain, filled))
+    named = {path.split(".")[0] for path in mapping.values()}
+    usual = {own for what in _NAMES if what not in mapping for own in _NAMES[what]}
+    same = [
+        own for own in counts if counts[own] > 1 and (own in named or plain(own) in KNOWN_NAMES)
+    ]
+    alike = [own for own in filled if spellings[plain(own)] > 1 and plain(own) in usual]
+    if twice := dict.fromkeys([*same, *alike]):
+        raise DataError(
+            f"{name} has several columns of one name: {', '.join(twice)}.",
+            "Rename or remove all of them but one.",
+        )
 
 
 def _mapped(table: pa.Table, name: str, what: str, path: str) -> pa.ChunkedArray:

@@ -59,8 +59,8 @@ def streamed(content: pa.Buffer) -> Iterator[Any]:
         if text[end] != ",":
             break
     rest = (text[at:] + "".join(pieces)).strip()
-    if head["object"]:
-        json_text.parse("{" + rest.removeprefix(","))
+    if head["object"] and _lists_of_items(json_text.parse("{" + rest.removeprefix(","))):
+        raise ValueError("several lists of items")
     if text[end] != "]" or (rest and not head["object"]):
         raise ValueError("the list does not end")
 
@@ -115,6 +115,7 @@ def items_of(document: Any, name: str, known: frozenset[str]) -> list[Any]:
             return [document]
         document = _of_columns(document, name) or _of_keys(document, name) or document
     if isinstance(document, dict):
+        _check_single(_lists_of_items(document), name)
         items, header = document.get("data"), document.get("columns")
         if isinstance(header, list) and isinstance(items, list):  # pandas, orient="split"
             items = [_paired(map(str, header), row, name) for row in items]
@@ -176,12 +177,8 @@ def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
         for key, value in inner.items()
         if isinstance(value, list)
     }
-    holding = [key for key, value in rows.items() if value and is_item(value[0])]
-    if len(holding) > 1:
-        raise DataError(
-            f"{name} holds several lists of questions: {', '.join(holding)}.",
-            "Write each to a file of its own, named after its split (train, dev).",
-        )
+    holding = _lists_of_items(rows)
+    _check_single(holding, name)
     named = [
         key
         for key, value in rows.items()
@@ -190,6 +187,20 @@ def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
     if holding or len(named) == 1:
         return rows[(holding or named)[0]]
     return None
+
+
+def _lists_of_items(document: dict[str, Any]) -> list[str]:
+    """Return the keys whose values are lists of items."""
+    lists = (key for key, value in document.items() if isinstance(value, list) and value)
+    return [key for key in lists if is_item(document[key][0])]
+
+
+def _check_single(keys: list[str], name: str) -> None:
+    if len(keys) > 1:
+        raise DataError(
+            f"{name} holds several lists of questions: {', '.join(keys)}.",
+            "Write each to a file of its own, named after its split (train, dev).",
+        )
 
 
 def _unwrapped(item: Any) -> Any:
@@ -251,10 +262,15 @@ def _nesting(item: Any) -> str | None:
 
 
 def _has_questions(paragraph: Any, known: frozenset[str]) -> bool:
-    """Whether a paragraph has questions; annotation tools also write those that have none yet."""
+    """Whether a paragraph has questions; annotation tools also write those that have none yet.
+
+    Questions under another name, such as `qa`, are some: without them the error would not tell.
+    """
     if not isinstance(paragraph, dict) or any(key in paragraph for key in NESTING):
         return True
-    return any(plain(key) in known and plain(key) not in OUTER_NAMES for key in paragraph)
+    firsts = (value[0] for value in paragraph.values() if isinstance(value, list) and value)
+    keys = [*paragraph, *(key for first in firsts if isinstance(first, dict) for key in first)]
+    return any(plain(key) in known and plain(key) not in OUTER_NAMES for key in keys)
 
 
 def _holds_texts(value: Any) -> bool:

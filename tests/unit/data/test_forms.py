@@ -410,6 +410,24 @@ def test_several_splits_in_one_file_are_named(tmp_path):
     assert "several lists of questions: train, dev" in error.problem and "own" in error.remedy
 
 
+@pytest.mark.parametrize("large_bytes", [0, 1 << 20])
+def test_a_list_of_questions_beside_data_is_not_left_out(tmp_path, large_bytes, monkeypatch):
+    monkeypatch.setattr(json_files, "_LARGE_BYTES", large_bytes)
+    document = squad(ASKED | {"answers": [TEN]}) | {"dev": [ROW | {"answers": ["10"]}]}
+    path = as_json(tmp_path / "q.json", document)
+    assert "several lists of questions: data, dev" in refusal(path).problem
+
+
+def test_questions_under_an_unknown_name_are_not_left_out(tmp_path):
+    other = {"context": BERLIN, "qa": [ASKED | {"answers": [TEN]}]}
+    path = as_json(tmp_path / "q.json", {"data": [{"title": "T", "paragraphs": [other]}]})
+    assert "question is missing; it has title, context, qa" in refusal(path).problem
+    document = squad(ASKED | {"answers": [TEN]})
+    document["data"][0]["paragraphs"].append(other)
+    path = as_json(tmp_path / "q.json", document)
+    assert "row 1: the question is missing" in refusal(path).problem
+
+
 def test_an_article_that_is_no_object_is_named(tmp_path):
     document = {"data": [article(ASKED | {"answers": [TEN]}), None]}
     assert (

@@ -185,6 +185,17 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     assert "several columns of one name: answer." in refusal(tmp_path / "q.csv").problem
 
 
+def test_a_column_spelled_in_two_ways_is_refused_unless_one_is_empty_or_named(tmp_path):
+    table = pa.table({"Question": ["How many?"], "Context": [None], "context": [BERLIN]})
+    table = table.append_column("answer", [["10"]])
+    path = tmp_path / "q.parquet"
+    pq.write_table(table, path)
+    assert content(load(path))[0][1:] == READ[0][1:]
+    pq.write_table(table.append_column("Answer", [["one"]]), path)
+    assert "several columns of one name: answer, Answer." in refusal(path).problem
+    assert content(load(path, columns="answer=Answer"))[0][3] == [("one", 30)]
+
+
 @pytest.mark.parametrize(
     ("text", "contexts"),
     [
