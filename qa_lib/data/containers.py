@@ -17,7 +17,8 @@ from qa_lib.data.conversion import plain
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_COMPRESSIONS = {".gz": None, ".zst": "zstd", ".bz2": "bz2"}  # gzip always shows: see `_PACKED`
+_PACKED = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _MOST_ABOVE_HEADER = 9  # rows of a sheet, such as its title
 _MAX_EXPANSION = 100  # questions unpack to some ten times their size
 _UNPACKED_ALWAYS_BYTES = 1 << 20
@@ -66,13 +67,22 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
         )
     if not len(content):
         raise DataError(f"{name} is empty, or cut off.", "Fetch or write it again.")
-    if content[:40].to_pybytes().startswith(b"version https://git-lfs."):
+    head = content[:40].to_pybytes()
+    if head.startswith(b"version https://git-lfs."):
         raise DataError(
             f"{name} is not the file but Git LFS's pointer to it.", "Fetch it with `git lfs pull`."
         )
+    if head.lstrip(b"\xef\xbb\xbf\r\n\t ").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(
+            f"{name} is not the file but a web page (HTML or XML).",
+            "Fetch the file itself (of GitHub: the raw file), logged in if its site asks for it.",
+        )
+    # Its bytes tell, not its name: browsers unpack files and keep the name, servers the reverse.
+    packed = next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
+    packed = packed or _COMPRESSIONS.get(compression)
     try:
-        if compression:
-            content = _unpacked(content, name, _COMPRESSIONS[compression])
+        if packed:
+            content = _unpacked(content, name, packed)
         if suffix in (".json", ".jsonl", ".ndjson"):
             return json_files.read(_as_utf8(content), name, mapped)
         table = _without_blank_rows(_READERS[suffix](content, name, mapped))

@@ -353,6 +353,25 @@ def test_columns_are_named_by_the_user(tmp_path):
         DataSettings(columns="wrong=q")
 
 
+@pytest.mark.parametrize("name", ["q.json", "q.csv", "q.parquet", "q.jsonl"])
+def test_a_web_page_in_place_of_the_file_is_named(tmp_path, name):
+    (tmp_path / name).write_text("\n\n<!DOCTYPE html>\n<html><title>question, context</title>")
+    error = refusal(tmp_path / name)
+    assert f"{name} is not the file but a web page" in error.problem and "raw" in error.remedy
+
+
+def test_a_packed_file_is_known_by_its_bytes(tmp_path):
+    text = json.dumps(squad(ASKED | {"answers": [TEN]})).encode()
+    (tmp_path / "q.json").write_bytes(gzip.compress(text))
+    assert content(load(tmp_path / "q.json")) == READ
+    (tmp_path / "q.json").write_bytes(pa.Codec("zstd").compress(text, asbytes=True))
+    assert content(load(tmp_path / "q.json")) == READ
+    (tmp_path / "q.json.gz").write_bytes(text)
+    assert content(load(tmp_path / "q.json.gz")) == READ
+    (tmp_path / "q.json.gz").write_bytes(b"\x00" + gzip.compress(text))
+    assert "q.json.gz is not JSON, or is cut off" in refusal(tmp_path / "q.json.gz").problem
+
+
 def test_a_pointer_of_git_lfs_is_named(tmp_path):
     (tmp_path / "q.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
     assert "Git LFS" in refusal(tmp_path / "q.parquet").problem
