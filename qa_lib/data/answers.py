@@ -27,6 +27,7 @@ from qa_lib.data.conversion import (
 
 TEXT_FIELDS = ("text", "texts", "answer_text", "answer", "span")
 _START_FIELDS = ("answer_start", "start", "answer_starts", "starts", "offset", "start_char")
+_NONE = ("nan", "NaN", "None", "null")  # beside cells of JSON or Python; texts elsewhere
 # A value and the white space before the next: numpy writes no commas, as in ['10' 'one'].
 _VALUE = re.compile(
     r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\w.]+|[]})])(\s+(?=['"\w{[(-]))?""", re.DOTALL
@@ -147,7 +148,8 @@ def _parsed(column: pa.Array) -> pa.Array:
         return column
     column = to_texts(column, "answers")
     looks = pc.match_substring_regex(column, r"^\s*[\[{](?s:.*)[\]}]\s*$")
-    if 2 * (pc.sum(looks).as_py() or 0) <= len(column) - column.null_count:
+    none = pc.or_(column.is_null(), pc.is_in(column, value_set=pa.array(_NONE)))
+    if 2 * (pc.sum(looks).as_py() or 0) <= len(column) - (pc.sum(none).as_py() or 0):
         return column
     values = [None if text is None else _value(text) for text in column.to_pylist()]
     for convert_all in (pa.array, golds_of):
@@ -166,7 +168,7 @@ def _value(text: str) -> Any:
         value = ast.literal_eval(_Plain().visit(ast.parse(python, mode="eval")))
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
-    return value if isinstance(value, dict | list) else text
+    return value if value is None or isinstance(value, dict | list) else text
 
 
 class _Plain(ast.NodeTransformer):

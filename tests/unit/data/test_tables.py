@@ -158,6 +158,14 @@ def test_a_csv_of_squad_as_pandas_and_numpy_write_it(tmp_path, answers, expected
     assert content(load(tmp_path / "q.csv"))[0][3] == expected
 
 
+@pytest.mark.parametrize("none", ["", "nan", "NaN", "None", "null"])
+def test_a_word_for_null_beside_lists_is_none(tmp_path, none):
+    rows = [{"question": "How many?", "context": BERLIN, "answers": ["10"], "is_impossible": False}]
+    rows += [rows[0] | {"answers": none, "is_impossible": True}] * 3
+    pandas.DataFrame(rows).to_csv(tmp_path / "q.csv")
+    assert [gold for *_, gold in content(load(tmp_path / "q.csv"))] == [[("10", 11)], [], [], []]
+
+
 def test_offsets_of_numpy_in_a_column_of_their_own(tmp_path):
     row = {"question": "How many?", "context": BERLIN, "answers": np.array(["10", "it's 'one'"])}
     starts = {"answer_start": np.array([11, -1])}
