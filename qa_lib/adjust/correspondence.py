@@ -26,13 +26,13 @@ def correspondence(config: Any, plan: Plan) -> Correspondence:
     shares = family_of(config).shares_layers
     last_has_attention = bool(plan.keep.heads[-1])
     of_student = 0 if shares else len(layers) - 1
-    of_teacher = 0 if shares else layers[-1]
     return Correspondence(
         teacher_sha256=plan.parent_sha256,
         layers=tuple(after - 1 for after in following),
         hidden=plan.keep.hidden,
+        kept=tuple(layers),
         student=_projections(config, of_student) if last_has_attention else None,
-        teacher=_projections(config, of_teacher) if last_has_attention else None,
+        teachers=tuple(_projections(config, 0 if shares else layer) for layer in layers),
     )
 
 
@@ -48,7 +48,8 @@ def composed(first: Correspondence, second: Correspondence) -> Correspondence:
         teacher_sha256=first.teacher_sha256,
         layers=tuple(first.layers[layer] for layer in second.layers),
         hidden=tuple(first.hidden[unit] for unit in second.hidden),
-        teacher=first.teacher,
+        kept=tuple(first.kept[layer] for layer in second.kept),
+        teachers=tuple(first.teachers[layer] for layer in second.kept),
     )
 
 

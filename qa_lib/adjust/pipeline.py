@@ -21,13 +21,14 @@ from qa_lib.adjust.recovery import ADJUSTED, recover
 from qa_lib.adjust.stages import parents_layers, recover_stages
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out, load_questions
+from qa_lib.errors import ConfigError
 from qa_lib.models import card
-from qa_lib.models.latency import LATENCY_SHAPES, affordable, measure_latency
+from qa_lib.models.latency import LATENCY_SHAPES, affordable, latency_device, measure_latency
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.result import Adjusted, Evaluated
 from qa_lib.runs.result_file import RESULT, read_result
-from qa_lib.runs.run_folder import PLAN, RunFolder
+from qa_lib.runs.run_folder import CONFIG, PLAN, RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,7 +48,9 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> None:
 
     Raises:
         AdjustError: The model cannot be adjusted as the settings say; nothing is written then.
+        ConfigError: A resumed run was begun with other settings.
     """
+    _check_resumed(settings, run)
     declare_families(settings.adjust.families)
     recovers = settings.adjust.recover
     questions, last, match = None, settings, None
@@ -73,6 +76,20 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> None:
     )
 
 
+def _check_resumed(settings: Settings, run: RunFolder) -> None:
+    """Refuse to go on with a run that was to become another model."""
+    if not (run.resumed and run.exists(CONFIG)):
+        return
+    before, now = (each.adjust.model_dump() for each in (run.read_config(), settings))
+    changed = [name for name, value in now.items() if before[name] != value]
+    if changed:
+        were = ", ".join(f"--adjust.{name.replace('_', '-')} {before[name]}" for name in changed)
+        raise ConfigError(
+            f"{run.path} was begun with other settings: {were}.",
+            f"Resume it with --recipe {run.url(CONFIG)}, or start a new run.",
+        )
+
+
 def recover_and_score(
     settings: Settings,
     run: RunFolder,
@@ -95,9 +112,8 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
     import torch
 
     pair = {"parent": parent, "child": child}
-    on_gpu = settings.train.device != "cpu" and torch.cuda.is_available()
-    device = "cuda" if on_gpu else "cpu"
-    if on_gpu:
+    device = latency_device(settings.train)
+    if device == "cuda":
         pair = {key: copy.deepcopy(model).half().to(device) for key, model in pair.items()}
     latencies = []
     of_one: dict[int, dict[str, float]] = {}  # seconds of the models for one window, by its tokens

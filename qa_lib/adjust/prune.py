@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from qa_lib import models, windows
 from qa_lib.adjust import vocabulary
@@ -29,6 +30,7 @@ from qa_lib.adjust.targets import find_sizes
 from qa_lib.config import AdjustSettings, Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import AdjustError
+from qa_lib.models.latency import latency_device
 from qa_lib.runs import storage
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
@@ -48,14 +50,17 @@ def describe(settings: Settings) -> str:
     declare_families(settings.adjust.families)
     parent = models.load(settings.model.name, seed=settings.seed)
     plan = _read_plan(settings)
+    device = latency_device(settings.train)
     if plan is not None:
-        return table(parent.config, plan.keep.sizes)
+        name = settings.model.name
+        plan.check_parent(models.fingerprint(name), name)
+        return table(parent.config, plan.keep.sizes, device)
     kept, _ = _vocabulary(settings, parent)
     _check_importance(settings.adjust)
     batches = _CalibrationWindows(settings)
     sizes = _sizes(settings, parent, batches, kept, None)
     note = "\n\nWhich layers stay is decided when it runs." if _chooses(settings.adjust) else ""
-    return table(parent.config, sizes) + note
+    return table(parent.config, sizes, device) + note
 
 
 def obtain_plan(
@@ -74,7 +79,7 @@ def obtain_plan(
     plan = _read_plan(settings, run)
     if plan is not None:
         plan.check_parent(parent_sha256, name)
-        print(table(parent.config, plan.keep.sizes), flush=True)
+        print(table(parent.config, plan.keep.sizes, latency_device(settings.train)), flush=True)
         return plan, None
     _check_importance(settings.adjust)
     batches = _CalibrationWindows(settings, run)
@@ -114,7 +119,7 @@ def _make_plan(
     seams = Seams(parent, batches)
     sizes = _sizes(settings, parent, batches, kept, seams)
     if parent_sha256:
-        print(table(parent.config, sizes), flush=True)
+        print(table(parent.config, sizes, latency_device(settings.train)), flush=True)
     with computing(parent):
         return make_plan(
             parent,
@@ -237,8 +242,9 @@ def _vocabulary(
     if settings.adjust.vocabulary is None:
         return None, None
     questions = _train_questions(settings, run)
-    columns = [questions[name].unique() for name in ("question", "context")]
-    texts = pa.concat_arrays([column.cast(pa.string()) for column in columns])
+    asked, read = (questions[name].unique().cast(pa.string()) for name in ("question", "context"))
+    # As windows cut them: to a byte-level tokenizer the space around a question is tokens.
+    texts = pa.concat_arrays([pc.utf8_trim_whitespace(asked).unique(), read])
     tokenizer = models.load_tokenizer(settings.model.name)
     return vocabulary.used(tokenizer, texts, parent.config), texts
 
@@ -259,7 +265,13 @@ def _sizes(
     count = None if kept is None else len(kept)
     if wish.target_speedup is not None or wish.target_parameters is not None:
         return find_sizes(
-            parent, wish, batches, vocabulary_size=count, seams=seams, seed=settings.seed
+            parent,
+            wish,
+            batches,
+            vocabulary_size=count,
+            seams=seams,
+            seed=settings.seed,
+            device=latency_device(settings.train),
         )
     sizes = replace(resolve(parent.config, wish), vocabulary_size=count)
     whole = Sizes.of(parent.config)
@@ -276,11 +288,20 @@ def _sizes(
             file=sys.stderr,
         )
     if seams is None or not _chooses(wish):
+        if seams is not None and _chooses(wish.model_copy(update=_NO_BLOCKS)):
+            print(
+                "note: blocks are dropped by their number, so that the first layers stay;"
+                " --adjust.keep-layers names others.",
+                file=sys.stderr,
+            )
         return sizes
     repaired = seams if wish.repairs_seams else None
     with computing(parent):
         layers = best_layers(parent, len(sizes.layers), batches, seams=repaired)
     return replace(sizes, layers=layers)
+
+
+_NO_BLOCKS = {"drop_attention": None, "drop_feed_forward": None}
 
 
 def _chooses(wish: AdjustSettings) -> bool:

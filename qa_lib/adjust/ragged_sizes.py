@@ -55,6 +55,7 @@ def redistribute(scores: Mapping[str, torch.Tensor], sizes: Sizes, round_to: int
 
 def _shares(scores: Sequence[torch.Tensor], even: tuple[int, ...], step: int) -> tuple[int, ...]:
     """Return how many of each layer's units are among the best of all layers, in steps."""
+    step = min([step, *filter(None, even)])  # a layer's share may be less than a step
     steps = {
         layer: values.sort(descending=True).values.split(step)
         for layer, values in enumerate(scores)

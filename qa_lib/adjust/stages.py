@@ -13,7 +13,7 @@ from qa_lib import models
 from qa_lib.adjust.from_settings import resolve
 from qa_lib.adjust.prune import obtain_plan, write_pruned
 from qa_lib.adjust.recovery import ADJUSTED, match_of, recover
-from qa_lib.adjust.sizes import Sizes
+from qa_lib.adjust.sizes import Sizes, is_expressible
 from qa_lib.adjust.steps import between
 from qa_lib.config import AdjustSettings, Settings
 from qa_lib.data import Questions
@@ -42,8 +42,7 @@ def recover_stages(
     config, match = models.load_config(settings.model.name), None
     facts: list[dict[str, Any]] = []
     for number, wish in enumerate(stages_before_the_last(config, settings.adjust), 1):
-        stage = RunFolder(run.url(f"stages/{number}"), run.job)
-        stage.resumed = run.resumed
+        stage = run.inside(f"stages/{number}")
         own = settings.model_copy(update={"adjust": wish})
         if stage.read_result().get("status") != "done":
             print(f"stage {number} of {settings.adjust.stages}", flush=True)
@@ -60,6 +59,8 @@ def recover_stages(
 def stages_before_the_last(config: Any, wish: AdjustSettings) -> Iterator[AdjustSettings]:
     """Yield the settings of each stage but the last: sizes in equal ratios.
 
+    A stage whose sizes the family cannot have is left out.
+
     Args:
         config: The parent's configuration.
         wish: The sizes at the end, and the number of stages.
@@ -72,6 +73,8 @@ def stages_before_the_last(config: Any, wish: AdjustSettings) -> Iterator[Adjust
         share = stage / wish.stages
         num_layers = round(depth * (last_depth / depth) ** share)
         sizes = between(whole, target, share, wish.round_to)
+        if not is_expressible(config, sizes):
+            continue
         update = {
             "num_layers": num_layers,
             "intermediate_size": sizes.intermediate_size,

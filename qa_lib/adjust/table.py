@@ -12,16 +12,17 @@ from qa_lib.adjust.sizes import Sizes
 from qa_lib.models.latency import BATCH, NUM_TOKENS
 
 
-def table(config: Any, sizes: Sizes) -> str:
+def table(config: Any, sizes: Sizes, device: str = "cpu") -> str:
     """Return what becomes of each dimension, of each coupled group, and of the costs.
 
     Args:
         config: The parent's configuration.
         sizes: The sizes to cut it to.
+        device: That latencies are of, as of `cost.predict_latencies`.
     """
     parent = Sizes.of(config)
     before, after = parent.apply(config), sizes.apply(config)
-    seconds = cost.predict_latencies([before, after])
+    seconds = cost.predict_latencies([before, after], device)
     rows = [
         ("dimension", "before", "after"),
         ("layers", len(parent.layers), f"{len(sizes.layers)}  ({_ranges(sizes.layers)})"),

@@ -38,6 +38,7 @@ def find_sizes(
     vocabulary_size: int | None = None,
     seams: Seams | None = None,
     seed: int = 0,
+    device: str = "cpu",
 ) -> Sizes:
     """Find the sizes that reach the settings' target with the lowest loss.
 
@@ -48,6 +49,7 @@ def find_sizes(
         vocabulary_size: Number of tokens that stay, where not all do.
         seams: The model's; None: measured here.
         seed: Of `random` importance.
+        device: That speed-ups are of, as of `cost.predict_latencies`.
 
     Raises:
         AdjustError: No sizes reach the target; the nearest possible one is named.
@@ -61,7 +63,7 @@ def find_sizes(
         parameters, speedup = settings.target_parameters, settings.target_speedup
         if parameters is not None and _parameters(config, sizes) > parameters:
             return False
-        return speedup is None or _speedup(config, sizes) >= speedup
+        return speedup is None or _speedup(config, sizes, device) >= speedup
 
     for hidden in _hidden_steps(config, parent, settings.round_to):
         candidates = [
@@ -73,7 +75,7 @@ def find_sizes(
             with computing(model):  # the latencies are those of the library's own kernels
                 found = _best(model, candidates, settings, batches, seams, seed)
             return spread_evenly(found, found.num_heads) if settings.ragged else found
-    raise _unreachable(config, parent, settings)
+    raise _unreachable(config, parent, settings, device)
 
 
 def _parameters(config: Any, sizes: Sizes) -> float:
@@ -81,9 +83,9 @@ def _parameters(config: Any, sizes: Sizes) -> float:
     return cost.num_parameters(sizes.apply(config)) / cost.num_parameters(config)
 
 
-def _speedup(config: Any, sizes: Sizes) -> float:
+def _speedup(config: Any, sizes: Sizes, device: str) -> float:
     """Return the predicted speed-up over the parent."""
-    before, after = cost.predict_latencies([config, sizes.apply(config)])
+    before, after = cost.predict_latencies([config, sizes.apply(config)], device)
     return before / after
 
 
@@ -114,11 +116,11 @@ def _widest(
     return sized(low)
 
 
-def _widths(sizes: Sizes, round_to: int) -> range:
+def _widths(sizes: Sizes, round_to: int) -> list[int]:
     """Return the intermediate sizes to try, ascending up to the parent's."""
     step = min(round_to, sizes.intermediate_size)
     narrowest = max(step, sizes.intermediate_size // _NARROWEST // step * step)
-    return range(narrowest, sizes.intermediate_size + 1, step)
+    return [*range(narrowest, sizes.intermediate_size, step), sizes.intermediate_size]
 
 
 def _best(
@@ -161,13 +163,13 @@ def _best(
     return min(candidates, key=loss) if len(candidates) > 1 else candidates[0]
 
 
-def _unreachable(config: Any, parent: Sizes, settings: AdjustSettings) -> AdjustError:
+def _unreachable(config: Any, parent: Sizes, settings: AdjustSettings, device: str) -> AdjustError:
     smallest = list(_hidden_steps(config, parent, settings.round_to))[-1]
     narrowest = _widths(smallest, settings.round_to)[0]
     smallest = replace(smallest, layers=smallest.layers[:1], intermediate_size=narrowest)
     if settings.target_speedup is not None:
         flag, wanted = "target-speedup", f"{settings.target_speedup}"
-        nearest = math.floor(_speedup(config, smallest) * 10) / 10
+        nearest = math.floor(_speedup(config, smallest, device) * 10) / 10
     else:
         flag, wanted = "target-parameters", f"{settings.target_parameters}"
         nearest = math.ceil(_parameters(config, smallest) * 1000) / 1000

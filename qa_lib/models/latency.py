@@ -15,6 +15,8 @@ from qa_lib.models.sizes import maximum_length
 if TYPE_CHECKING:
     import torch
 
+    from qa_lib.config import TrainSettings
+
 BATCH, NUM_TOKENS = 1, 384
 """Windows and tokens of the pass by which speed-ups are stated unless said otherwise."""
 
@@ -25,6 +27,13 @@ _ROUNDS = range(3, 8)  # turns of each model: as many as fit the budget
 _BUDGET_S = 5.0
 _MOST_ROUND_S = 3.0  # of all models in turn; with the first passes four such rounds a shape
 _TURN_S = 0.05  # duration of one model's turn in a round, at least
+
+
+def latency_device(train: TrainSettings) -> str:
+    """Return the device whose latencies count: cuda (float16) where models are trained on one."""
+    import torch
+
+    return "cuda" if train.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def measure_latency(

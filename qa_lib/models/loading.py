@@ -105,11 +105,12 @@ def _read_ragged(folder: str, config: Any) -> PreTrainedModel:
 def build(config: Any) -> PreTrainedModel:
     """Build the question-answering model of a configuration, ragged or stock.
 
-    Its weights are drawn from torch's global generator.
+    Its weights are drawn from torch's global generator, in float32, as all models are held here.
     """
+    import torch
     from transformers import AutoModelForQuestionAnswering
 
-    model = AutoModelForQuestionAnswering.from_config(config)
+    model = AutoModelForQuestionAnswering.from_config(config, dtype=torch.float32)
     ragged.reshape(model)
     return model
 

@@ -105,6 +105,18 @@ class RunFolder(Folder):
             self.begin()
         self._lock.keep()
 
+    def inside(self, name: str) -> RunFolder:
+        """Return the run in a folder of this one, whose lock it shares.
+
+        Where this one goes on, so does the other: what its result.json has stays.
+        """
+        inner = RunFolder(self.url(name), self.job)
+        if self.resumed:
+            inner.resumed = True
+            inner._result = inner.read_result()
+            inner._earlier_s = float(inner._result.get("seconds") or 0.0)
+        return inner
+
     def begin(self) -> None:
         """Write config.yaml and the status `running`; nothing if that is done.
 

@@ -122,7 +122,8 @@ def _check_resumable(run: Folder, job: str, settings: Settings) -> None:
     if earlier != job:
         raise ConfigError(
             f"--resume: {run.path} is a run of jobs.{earlier}, not of jobs.{job}.",
-            f"Resume it with `python -m jobs.{earlier} --resume --run-name {run.name}`.",
+            f"Resume it with `python -m jobs.{earlier} --recipe {run.url('config.yaml')} --storage"
+            f" {settings.storage} --run-name {run.name} --resume`.",
         )
 
 

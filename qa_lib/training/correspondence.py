@@ -61,15 +61,22 @@ class Correspondence:
         teacher_sha256: The teacher's fingerprint.
         layers: By layer of the student, the layer of the teacher whose output it stands for.
         hidden: Dimensions of the teacher's residual stream that the student has.
+        kept: By layer of the student, the layer of the teacher that it was.
         student: The student's last layer; None where it has no attention.
-        teacher: The layer of the teacher that it was.
+        teachers: By layer of the student, the layer of the teacher that it was.
     """
 
     teacher_sha256: str
     layers: tuple[int, ...]
     hidden: tuple[int, ...]
+    kept: tuple[int, ...]
     student: Projections | None
-    teacher: Projections | None
+    teachers: tuple[Projections, ...]
+
+    @property
+    def teacher(self) -> Projections | None:
+        """What the student's last layer was in the teacher; None where it has no attention."""
+        return None if self.student is None else self.teachers[-1]
 
 
 def check(train: TrainSettings, found: Correspondence | None) -> None:

@@ -211,10 +211,14 @@ def _train(task: TrainTask, run: RunFolder, allocation: Allocation) -> dict[str,
 
 def _interrupted(task: TrainTask, run: RunFolder, step: int) -> KeyboardInterrupt:
     """Say where the run stopped and how it goes on; return what ends the job."""
+    further = "the same command with --resume goes on from there"
+    if run.job == "train":  # of other jobs this may be a run inside of theirs
+        further = (
+            f"go on with\n  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
+            f"{task.settings.storage} --run-name {run.name} --resume"
+        )
     print(
-        f"stopped after step {step} of {task.plan.num_steps}, {_last_good(run)}; go on with\n"
-        f"  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
-        f"{task.settings.storage} --run-name {run.name} --resume",
+        f"stopped after step {step} of {task.plan.num_steps}, {_last_good(run)}; {further}",
         file=sys.stderr,
     )
     return KeyboardInterrupt()

@@ -68,8 +68,9 @@ def distilled_losses(
         ("teacher_start_logits", start_logits),
         ("teacher_end_logits", end_logits),
     ):
-        student = log_softmax(_masked(logits, batch) / temperature, dim=-1)
-        teacher = log_softmax(_masked(batch[name], batch) / temperature, dim=-1)
+        # Divided before padding is masked: by less than 1, the mask would become infinite.
+        student = log_softmax(_masked(logits.float() / temperature, batch), dim=-1)
+        teacher = log_softmax(_masked(batch[name].float() / temperature, batch), dim=-1)
         # Masked padding has probability 0 in both, and adds nothing.
         divergence += 0.5 * kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
     labels = window_losses(start_logits, end_logits, batch)

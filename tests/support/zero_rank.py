@@ -120,7 +120,8 @@ def inner_teacher(settings: TrainSettings, precision: str) -> InnerTeacher:
         Projections(tuple(f"bert.encoder.layer.{n}.attention.self.{name}" for name in names))
         for n in (0, 1)
     ]
-    match = Correspondence("", (1,), tuple(range(32)), *layers)
+    student, was = layers
+    match = Correspondence("", (1,), tuple(range(32)), (1,), student, (was,))
     return InnerTeacher(
         tiny_bert(num_layers=2), settings, match, precision=precision, device=DEVICE
     )

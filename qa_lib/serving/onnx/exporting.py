@@ -17,6 +17,7 @@ from qa_lib.adjust import probe_batch
 from qa_lib.config import Settings
 from qa_lib.data import load_held_out
 from qa_lib.errors import ExportError
+from qa_lib.models import attention
 from qa_lib.models.inference import Forward
 from qa_lib.models.latency import LATENCY_SHAPES, affordable, measure_latency
 from qa_lib.runs import storage
@@ -95,7 +96,7 @@ def export(settings: Settings, run: RunFolder) -> None:
     forward = Forward(
         name,
         precision="fp32",
-        attention="sdpa",
+        attention=attention.kernels_of(models.load_config(name))[0],  # not one of ours
         measure=False,
         batch_size=settings.evaluate.batch_size,
     )

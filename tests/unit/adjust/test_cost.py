@@ -76,6 +76,14 @@ def test_sizes_are_found_for_a_number_of_parameters():
     assert sizes.hidden_size == 32, "the residual stream is cut only where nothing else will do"
 
 
+def test_a_target_can_keep_the_parents_own_width_whatever_the_step():
+    model = tiny("bert")
+    settings = AdjustSettings(target_parameters=0.8, round_to=16, refit=False, layers="first")
+    sizes = adjust.find_sizes(model, settings, [windows()])
+    assert sizes.intermediate_size == model.config.intermediate_size == 24
+    assert len(sizes.layers) == 2
+
+
 def test_a_target_out_of_reach_names_the_nearest():
     model = tiny("bert")
     settings = AdjustSettings(target_parameters=0.001, round_to=1, layers="first")

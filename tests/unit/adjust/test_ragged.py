@@ -115,6 +115,8 @@ def test_shares_are_in_steps_and_leave_no_block_empty():
     assert ragged_sizes.redistribute(scores, Sizes((0, 1), 6, 3, 6), 4).blocks is None
     dropped = Sizes((0, 1), 6, 3, 6, blocks=Blocks((0, 2), (6, 0)))
     assert ragged_sizes.redistribute(scores, dropped, 4).blocks == Blocks((0, 2), (4, 0))
+    less = Sizes((0, 1), 6, 3, 3, blocks=Blocks((2, 2), (3, 3)))  # than a step
+    assert ragged_sizes.redistribute(scores, less, 4).blocks == Blocks((3, 1), (3, 3))
 
 
 @settings(max_examples=15)

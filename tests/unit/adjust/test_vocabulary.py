@@ -20,7 +20,8 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from qa_lib import adjust, models, windows
-from qa_lib.adjust import Plan, Sizes, probe_batch, vocabulary
+from qa_lib.adjust import Plan, Sizes, probe_batch, prune, vocabulary
+from qa_lib.config import Settings
 from qa_lib.errors import AdjustError, ModelError
 from qa_lib.training.teacher import _renumbered, numbers
 from tests.support.adjust_models import CONFIGS, fitting, plan_of, tiny
@@ -76,6 +77,29 @@ def with_ids(questions: pa.Table) -> pa.Table:
 
 def pc_first_words(contexts: pa.ChunkedArray) -> pa.Array:
     return pa.array([[text.split(" ")[0]] for text in contexts.to_pylist()])
+
+
+def test_questions_are_covered_as_windows_cut_them(tmp_path: Path):
+    """To a byte-level tokenizer the space before a word is a part of its token."""
+    own, model = tokenizer("roberta"), tiny_with("roberta")
+    models.save(model, own, tmp_path / "parent")
+    word = FEW[0].as_py().split(" ")[1]
+    asked = {"question": f" {word} ", "context": FEW[1].as_py(), "is_impossible": True}
+    (tmp_path / "train.jsonl").write_text(json.dumps(asked))
+    settings = Settings.model_validate(
+        {
+            "model": {"name": str(tmp_path / "parent")},
+            "data": {"source": str(tmp_path / "train.jsonl")},
+            "adjust": {"vocabulary": "corpus"},
+        }
+    )
+    kept, found = prune._vocabulary(settings, model)
+    assert kept is not None and found is not None and word in found.to_pylist()
+    short = vocabulary.shorten(own, kept)
+    for each in (own, short):
+        each.backend_tokenizer.no_truncation()
+    whole, cut = (each.convert_ids_to_tokens(each(word)["input_ids"]) for each in (own, short))
+    assert whole == cut
 
 
 @pytest.mark.parametrize("family", MAKE)

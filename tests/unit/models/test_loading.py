@@ -197,3 +197,9 @@ def test_a_damaged_threshold_is_refused(folder, text):
     (folder / models.ANSWERING).write_text(text)
     with pytest.raises(ModelError, match="no_answer_threshold"):
         models.no_answer_threshold(str(folder))
+
+
+def test_a_model_of_a_half_precision_configuration_is_built_in_float32(folder: Path):
+    name = rewrite(folder, lambda weights: weights, dtype="float16")
+    for model in (models.load(name), models.build(models.load_config(name))):
+        assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}

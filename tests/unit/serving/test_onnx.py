@@ -126,6 +126,21 @@ def test_logits_that_differ_are_refused_and_nothing_is_written(tmp_path: Path, m
     assert not (tmp_path / "runs" / "run").exists()
 
 
+@pytest.mark.parametrize("family", ["mpnet", "deberta-v2"])
+def test_the_job_exports_families_without_torchs_attention(
+    family: str, tmp_path: Path, monkeypatch
+):
+    def at_once(models: dict[str, Any], **_: Any) -> dict[str, float]:
+        return dict.fromkeys(models, 0.01)
+
+    monkeypatch.setattr(exporting, "measure_latency", at_once)
+    tokenizer = tiny.make_tokenizer()
+    settings = changed(FAMILIES[family], vocab_size=len(tokenizer) + 2)
+    models.save(random_model(settings), tokenizer, tmp_path / "model")
+    exported_by(tmp_path, str(tmp_path / "model"), **{"data.eval-limit": "4"})
+    assert (tmp_path / "runs/run/model/onnx/model.onnx").exists()
+
+
 def test_windows_longer_than_the_positions_are_refused_first(tmp_path: Path):
     name = tiny.write_model(tmp_path / "model")
     with pytest.raises(ConfigError, match="exceeds the 128 positions"):

@@ -89,6 +89,16 @@ def test_a_model_that_was_cut_twice_finds_its_first_parent():
     assert "layer.0." in found.student.modules[0] and "layer.2." in found.teacher.modules[0]
 
 
+def test_a_layer_that_is_cut_in_the_second_cut_is_not_the_last_layers_teacher():
+    parent = tiny("bert")
+    first = plan_of(parent, Sizes((0, 1, 2), 24, 3, 24), BATCHES)
+    between = adjust.apply(parent, first)
+    second = plan_of(between, Sizes((0, 1), 24, 3, 24), BATCHES)
+    found = composed(correspondence(parent.config, first), correspondence(between.config, second))
+    direct = correspondence(parent.config, plan_of(parent, Sizes((0, 1), 24, 3, 24), BATCHES))
+    assert found.teacher == direct.teacher and found.kept == direct.kept == (0, 1)
+
+
 def test_losses_know_neither_padding_nor_the_other_windows():
     generator = torch.Generator().manual_seed(0)
     own, taught = (torch.randn(2, 6, 8, generator=generator) for _ in range(2))
@@ -116,7 +126,7 @@ def test_inner_weights_fall_to_zero_in_the_last_third():
     assert inner_share(always, 9, 9) == 1.0
 
 
-MATCH = Correspondence("a" * 64, (0,), (0, 1), None, None)
+MATCH = Correspondence("a" * 64, (0,), (0, 1), (0,), None, ())
 
 
 @pytest.mark.parametrize(

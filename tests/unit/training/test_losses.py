@@ -87,6 +87,18 @@ def test_the_divergence_is_of_softened_distributions(logits):
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
+def test_padding_is_no_part_of_the_divergence_at_any_temperature(logits, temperature):
+    start, end, *teacher = logits
+    names = ("teacher_start_logits", "teacher_end_logits")
+    whole = batch_of(6, 6) | dict(zip(names, teacher, strict=True))
+    wider = [padded(each, 9, 9.0) for each in logits]
+    wide = batch_of(9, 6) | dict(zip(names, wider[2:], strict=True))
+    rest = {"weight": 1.0, "temperature": temperature}
+    found = distilled_losses(*wider[:2], wide, **rest)
+    assert torch.allclose(found, distilled_losses(start, end, whole, **rest), atol=1e-5)
+
+
 def test_without_a_label_the_teacher_alone_counts(logits):
     start, end, teacher_start, teacher_end = logits
     taught = batch_of(6, 6) | {

@@ -1,0 +1,92 @@
+"""Stages of a recovery: their sizes, and a run that ends in the middle of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qa_lib import config, models
+from qa_lib.adjust import pipeline, prune, resolve, stages
+from qa_lib.config import AdjustSettings
+from qa_lib.data import load_questions
+from qa_lib.errors import ConfigError
+from qa_lib.runs.result import Trained
+from qa_lib.runs.run_folder import RunFolder
+from tests.support import tiny
+from tests.support.adjust_models import CONFIGS
+
+
+def test_sizes_that_a_family_cannot_have_are_no_stage():
+    """ELECTRA's residual stream is as wide as its embeddings where nothing projects them."""
+    electra = CONFIGS["electra"]()
+    assert (electra.hidden_size, electra.embedding_size) == (32, 16)
+    wish = AdjustSettings(hidden_size=8, recover=True, stages=2)
+    assert resolve(electra, wish).hidden_size == 8
+    assert list(stages.stages_before_the_last(electra, wish)) == []
+    (between,) = stages.stages_before_the_last(CONFIGS["bert"](), wish)
+    assert between.hidden_size == 16
+
+
+def settings_of(folder: Path, *flags: str) -> Any:
+    parent = folder / "parent"
+    if not parent.exists():
+        tiny.write_model(parent, num_layers=3)
+    given = f"""--storage {folder} --run-name mine --model.name {parent} --data.train-limit 8
+        --data.max-length 112 --data.stride 32 --adjust.num-layers 1 --adjust.calibration-windows 4
+        --adjust.recover --adjust.stages 2"""
+    return config.parse("adjust", [*given.split(), *flags])
+
+
+def test_a_run_that_ended_inside_of_a_stage_goes_on_with_what_the_stage_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = settings_of(tmp_path)
+    questions = load_questions(settings.data, "train")
+
+    def killed(settings: Any, run: RunFolder, *_: Any, **__: Any) -> Any:
+        run.write_text("checkpoints/step-1/part", "")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "recover", killed)
+    with pytest.raises(KeyboardInterrupt), RunFolder.open(settings, "adjust") as run:
+        stages.recover_stages(settings, run, questions)
+
+    trained = Trained(num_window_passes=8, train_seconds=1.0)
+    monkeypatch.setattr(stages, "recover", lambda *_, **__: trained)
+    again = settings_of(tmp_path, "--resume")
+    with RunFolder.open(again, "adjust") as run:
+        run.begin()
+        stages.recover_stages(again, run, questions)
+        (facts,) = run.result["stages"]
+    assert len(facts["kept_layers"]) == 2 and facts["num_window_passes"] == 8
+    stored = json.loads((tmp_path / "mine/stages/1/result.json").read_text())
+    assert stored["status"] == "done" and stored["kept_layers"] == facts["kept_layers"]
+
+
+def test_a_run_is_not_resumed_to_become_another_model(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    with pytest.raises(KeyboardInterrupt), RunFolder.open(settings, "adjust"):
+        raise KeyboardInterrupt
+    written = (tmp_path / "mine/config.yaml").read_bytes()
+    for flags, words in (
+        (["--adjust.num-layers", "2"], "--adjust.num-layers 1"),
+        (["--adjust.calibration-windows", "8"], "--adjust.calibration-windows 4"),
+    ):
+        other = settings_of(tmp_path, "--resume", *flags)
+        with pytest.raises(ConfigError, match=words), RunFolder.open(other, "adjust") as run:
+            pipeline.adjust_and_recover(other, run)
+    assert (tmp_path / "mine/config.yaml").read_bytes() == written
+
+
+def test_which_layers_stay_is_said_where_blocks_are_dropped(tmp_path: Path, capsys: Any):
+    parent = tiny.write_model(tmp_path / "parent", num_layers=3)
+    flags = f"""--storage {tmp_path} --model.name {parent} --adjust.num-layers 2 --adjust.ragged
+        --adjust.drop-attention 1 --adjust.calibration-windows 4 --data.max-length 112
+        --data.stride 32 --data.train-limit 8"""
+    settings = config.parse("adjust", flags.split())
+    plan = prune.plan_of(settings, models.load(parent))
+    assert plan.keep.layers == (0, 1)
+    assert "the first layers stay" in capsys.readouterr().err
