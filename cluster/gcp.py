@@ -68,7 +68,7 @@ def cluster_config(environment: Mapping[str, str], public_key: str = "") -> dict
     values = {
         "PROJECT": name,
         "REGION": region,
-        "ZONE": environment.get("ZONE", "a"),
+        "ZONE": environment.get("ZONE", "a").removeprefix(f"{region}-"),
         "IMAGE": environment.get("IMAGE") or f"{image}:{project['version']}",
         "MACHINE_IMAGE": environment.get("MACHINE_IMAGE") or MACHINE_IMAGE,
         "PROVISIONING": "SPOT" if environment.get("SPOT") in ("1", "true", "yes") else "STANDARD",
@@ -99,7 +99,13 @@ def run(action: str) -> int:
     """
     if action not in ("check", "up", "down", "dashboard"):
         raise ConfigError(f"{action!r} is not an action.", "Give check, up, dashboard or down.")
-    config = cluster_config(os.environ)  # before anything is made: PROJECT may be missing
+    written = Path("~/.cache/qa-suite/gcp-t4.yaml").expanduser()
+    environment = dict(os.environ)
+    if action in ("down", "dashboard"):  # of the cluster that is up, wherever that is
+        environment = _place_of(written, environment.get("PROJECT")) | environment
+    config = cluster_config(environment)  # before anything is made: PROJECT may be missing
+    if action == "up":
+        _refuse_second(written, config)
     if importlib.util.find_spec("googleapiclient") is None:
         raise ConfigError(
             "Ray's launcher needs Google's API client, which is not installed.",
@@ -108,10 +114,9 @@ def run(action: str) -> int:
     _check_credentials()
     if action == "check":
         return check(config)
-    config = cluster_config(os.environ, _public_key())
-    path = Path("~/.cache/qa-suite/gcp-t4.yaml").expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    config = cluster_config(environment, _public_key())
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     ray = str(Path(sys.executable).parent / "ray")
     os.environ["RAY_AUTH_MODE"] = "token"
     # Ray imports cluster.provider here as it does in the image.
@@ -122,15 +127,45 @@ def run(action: str) -> int:
         tokens.create(TOKEN)
     tokens.check(TOKEN)
     if action == "dashboard":
-        return subprocess.run([ray, "dashboard", str(path)]).returncode
-    code = subprocess.run([ray, action, "--yes", str(path)]).returncode
+        return subprocess.run([ray, "dashboard", str(written)]).returncode
+    code = subprocess.run([ray, action, "--yes", str(written)]).returncode
+    if action == "down" and code == 0:
+        written.unlink()
     if action == "up" and code == 0:
         print(
             "The head is up. In another terminal, `make cluster-dashboard` keeps the tunnel open\n"
             f"that `make submit` uses; RAY_AUTH_MODE=token, the token is in {TOKEN}.\n"
-            "The head costs money until `make cluster-down`."
+            f"The head costs money until `make cluster-down PROJECT={environment['PROJECT']}`."
         )
     return code
+
+
+def _place_of(written: Path, project: str | None) -> dict[str, str]:
+    """Return REGION and ZONE of the cluster of a project that is up; nothing where unknown."""
+    try:
+        provider = yaml.safe_load(written.read_text(encoding="utf-8"))["provider"]
+        if provider["project_id"] != project:
+            return {}
+        region, zone = provider["region"], provider["availability_zone"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return {}
+    return {"REGION": region, "ZONE": zone.removeprefix(f"{region}-")}
+
+
+def _refuse_second(written: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a cluster beside one elsewhere: `down` would find the newer one alone."""
+    try:
+        before = yaml.safe_load(written.read_text(encoding="utf-8"))["provider"]
+        place = before["project_id"], before["region"], before["availability_zone"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return
+    provider = config["provider"]
+    if place != (provider["project_id"], provider["region"], provider["availability_zone"]):
+        project, _, zone = place
+        raise ConfigError(
+            f"A cluster in {zone} of {project} was started from here, and not deleted.",
+            f"Run `make cluster-down PROJECT={project}` first.",
+        )
 
 
 def _check_credentials() -> None:

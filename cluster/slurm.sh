@@ -2,10 +2,10 @@
 # A job on the nodes of a Slurm allocation, from a checkout that all nodes mount, after `make setup`:
 #
 #     sbatch --nodes 4 cluster/slurm.sh train --recipe squad --train.num-workers 4 \
-#         --storage /shared/runs --data.source /shared/squad/data --run-name first --resume
+#         --storage /shared/runs --data.source /shared/squad/data --run-name first --resume auto
 #
 # One Ray node per Slurm node, with the CPUs and GPUs that Slurm gave it. Slurm requeues a job whose
-# node fails; --resume then goes on from the last checkpoint. What it does: cluster/symmetric.sh.
+# node fails; --resume auto then goes on from the last checkpoint. What it does: cluster/symmetric.sh.
 #SBATCH --job-name=qa-suite
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

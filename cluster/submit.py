@@ -40,6 +40,8 @@ REPOSITORY = HERE.parent
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard` ends its tunnel
 
 _POLL_S = 0.5
+_WITHOUT_STORAGE = ("verify", "push")
+_MOST_FAILURES = 60  # of polls in a row
 _SECONDS_PER_HOUR = 3600
 
 
@@ -110,17 +112,22 @@ def local_paths(settings: Settings, job: str) -> Iterator[str]:
         "--data.source": settings.data.source,
         "--data.eval-source": settings.data.eval_source,
         "--train.teacher": settings.train.teacher,
+        "--train.teacher-only-source": settings.train.teacher_only_source,
+        "--evaluate.semantic-model": settings.evaluate.semantic_model,
+        "--adjust.families": settings.adjust.families,
         "--search.parent": settings.search.parent,
         "--predictions": settings.predictions,
         "--adjust.plan": settings.adjust.plan,
         "--answer.input": settings.answer.input,
         "--answer.output": settings.answer.output,
     }
+    compared = [("--compare.runs", name) for name in settings.compare.runs or ()]
     writes = {"--storage", "--answer.output"}
-    for flag, value in named.items():
+    for flag, value in [*named.items(), *compared]:
         if value is None or value == "embedded" or not storage.is_local(value):
             continue
-        if flag == "--storage" and job == "answer" and settings.answer.input is None:
+        writes_none = job in _WITHOUT_STORAGE or (job == "answer" and settings.answer.input is None)
+        if flag == "--storage" and writes_none:
             continue
         path = Path(value.removeprefix("file://"))
         if path.is_absolute():
@@ -162,13 +169,15 @@ def requirements(settings: Settings, plan: dict[str, Any]) -> str:
     train, cluster = settings.train, settings.cluster
     on_gpu = cluster.gpu != "none" and train.device != "cpu"
     devices = f"{train.num_workers} {cluster.gpu} GPUs" if on_gpu else "CPUs only"
-    lines = [f"asks for {train.num_workers} workers, {devices}"]
+    trains = "estimated_train_seconds" in plan
+    lines = [f"asks for {train.num_workers} workers, {devices}"] if trains or not plan else []
     seconds = plan.get("estimated_train_seconds")
     if seconds is None:
         return "\n".join([*lines, "no estimate of its time: the dry-run of this job has none"])
-    hours = seconds / _SECONDS_PER_HOUR
+    hours = settings.seeds * seconds / _SECONDS_PER_HOUR
+    each = f" for each of {settings.seeds} seeds" if settings.seeds > 1 else ""
     lines.append(
-        f"training: {plan['steps']:,} steps, some {hours:.2f} hours as estimated; "
+        f"training: {plan['steps']:,} steps{each}, some {hours:.2f} hours in all as estimated; "
         "start and scoring extra"
     )
     if on_gpu:
@@ -242,12 +251,27 @@ def follow(client: JobSubmissionClient, identity: str) -> int:
     """Print a job's log as it grows, until the job ends; return its exit code.
 
     Ctrl-C leaves the job running and prints how to stop it.
+
+    Raises:
+        ResourceError: The cluster has not answered for half a minute.
     """
-    printed = 0
+    printed = failures = 0
     try:
         while True:
-            ended = client.get_job_status(identity).is_terminal()
-            log = client.get_job_logs(identity)
+            try:
+                ended = client.get_job_status(identity).is_terminal()
+                log = client.get_job_logs(identity)
+            except (OSError, RuntimeError) as error:  # a tunnel that is made anew, a busy head
+                failures += 1
+                if failures == _MOST_FAILURES:
+                    raise ResourceError(
+                        f"The cluster no longer answers: {storage.first_line(error)}."
+                        f" {identity} may keep running, and cost money.",
+                        f"Open the tunnel again; `make logs ID={identity}` follows the job.",
+                    ) from None
+                time.sleep(_POLL_S)
+                continue
+            failures = 0
             sys.stdout.write(log[printed:])
             sys.stdout.flush()
             printed = len(log)

@@ -150,9 +150,11 @@ class Job:
                 "Leave --seeds away, or give it to a job that trains.",
             )
         if self.has_run_folder:
-            from qa_lib.runs import tracking
+            from qa_lib.runs import run_names, tracking
 
             tracking.check(settings)
+            if settings.seeds == 1:
+                settings = run_names.decided(settings, self.name)
         if settings.dry_run:
             self._preview(settings)
             return

@@ -105,6 +105,15 @@ create_venv() { # with pip in it, also where Python comes without ensurepip, as 
         "on Debian and Ubuntu: sudo apt install python${minor%.*}-venv; then run make setup again"
 }
 
+# Whether the environment has another build of torch than TORCH names. What PyPI has is without CUDA
+# on some platforms: then only the CPU's own index can differ.
+torch_differs() {
+    [ -n "${TORCH:-}" ] || return 1
+    build=$(.venv/bin/python -c 'from importlib.metadata import version
+print("cpu" if "+cpu" in version("torch") else "pypi")' 2>/dev/null) || return 1
+    [ "$build" != "$TORCH" ] && [ "$(uname -s)" = Linux ]
+}
+
 use_venv() {
     stamp=.venv/$LOCK
     present=$(version .venv/bin/python)
@@ -114,7 +123,8 @@ use_venv() {
             find_python
             wanted=$(version "$PYTHON")
         fi
-        if [ -n "$present" ] && [ "$wanted" = "$present" ] && cmp -s "$LOCK" "$stamp"; then return; fi
+        if [ -n "$present" ] && [ "$wanted" = "$present" ] && cmp -s "$LOCK" "$stamp" &&
+            ! torch_differs; then return; fi
         find_python
         create_venv
     else # made by hand: added to, never deleted

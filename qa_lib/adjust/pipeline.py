@@ -86,7 +86,7 @@ def _check_resumed(settings: Settings, run: RunFolder) -> None:
         were = ", ".join(f"--adjust.{name.replace('_', '-')} {before[name]}" for name in changed)
         raise ConfigError(
             f"{run.path} was begun with other settings: {were}.",
-            f"Resume it with --recipe {run.url(CONFIG)}, or start a new run.",
+            f"Resume it with the settings in {run.url(CONFIG)}, or start a new run.",
         )
 
 

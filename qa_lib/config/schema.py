@@ -57,8 +57,10 @@ class Settings(Group):
     storage: Name = Field(
         default="runs", description="Folder or URL (gs://...) that holds run folders."
     )
-    resume: bool = Field(
-        default=False, description="Continue the run from its last complete checkpoint."
+    resume: bool | Literal["auto"] = Field(
+        default=False,
+        description="Continue the run from its last complete checkpoint; auto: begin it where it "
+        "is not begun, so that one command does for every start.",
     )
     overwrite: bool = Field(default=False, description="Replace the run folder if it exists.")
     dry_run: bool | Literal["page", "json"] = Field(

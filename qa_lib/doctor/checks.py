@@ -41,7 +41,8 @@ def examine(
             )
         else:
             start_ray()
-    yield check_resources(settings)
+    if scores_answers:
+        yield check_resources(settings)
     token = secrets.token_hex(8)
     joined = bool(address) and not is_http(address)
     pending = start_probes(settings, token) if joined else {}
@@ -52,7 +53,7 @@ def examine(
         yield from problems
         yield check_shared_storage(settings, token, [node.name for node in nodes])
     remove_marks(settings, token)
-    yield from diagnose(settings, facts)
+    yield from diagnose(settings, facts, trains=scores_answers)
     if scores_answers:
         yield from check_encoder(settings)
 
@@ -76,7 +77,7 @@ def require(settings: Settings, *, scores_answers: bool = False) -> None:
         findings = examine(settings, thorough=False, scores_answers=scores_answers)
     else:
         encoder = check_encoder(settings) if scores_answers else iter(())
-        findings = chain(check_storage_space(settings), encoder)
+        findings = chain(check_storage_space(settings, trains=scores_answers), encoder)
     faults = [finding for finding in findings if finding.verdict == "fault"]
     if faults:
         raise ResourceError(

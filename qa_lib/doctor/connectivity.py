@@ -90,7 +90,7 @@ def _check_dashboard(address: str) -> Finding:
         return _silent(
             address,
             error,
-            "Is the tunnel open (`ray dashboard cluster/gcp-t4.yaml`), the cluster up?",
+            "Is the tunnel open (`make cluster-dashboard PROJECT=...`), the cluster up?",
         )
 
 

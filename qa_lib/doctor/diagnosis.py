@@ -38,7 +38,9 @@ def check_resources(settings: Settings) -> Finding:
     return Finding("resources", "good", f"{workers}, {allocation.cpus_per_worker:g} CPUs each")
 
 
-def diagnose(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
+def diagnose(
+    settings: Settings, facts: list[NodeFacts], *, trains: bool = True
+) -> Iterator[Finding]:
     """Yield the findings on the facts of all nodes; the first are the driver's own."""
     yield from _check_versions(facts)
     yield from _check_gpus(settings, facts)
@@ -50,7 +52,7 @@ def diagnose(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]:
                 f"{node.name} has {node.free_bytes / 2**30:.1f} GiB free for temporary files",
                 f"Free {_MIN_FREE_BYTES / 2**30:.0f} GiB, or point TMPDIR to a larger disk.",
             )
-    yield from check_storage_space(settings)
+    yield from check_storage_space(settings, trains=trains)
     for what, remedy in _REMEDIES.items():
         failed = [node for node in facts if what in node.errors]
         for node in failed:
@@ -111,17 +113,17 @@ def _check_gpus(settings: Settings, facts: list[NodeFacts]) -> Iterator[Finding]
                 "driver",
                 "fault",
                 f"{node.name} has a GPU, and a torch built for CPUs",
-                "Install torch from PyPI, without PIP_EXTRA_INDEX_URL.",
+                "Make the environment there anew: `rm -rf .venv && make setup TORCH=pypi`.",
             )
     if not any(node.gpus for node in facts) and settings.train.device != "cuda":
         yield Finding("precision", "good", f"{precision} on CPUs")
 
 
-def check_storage_space(settings: Settings) -> Iterator[Finding]:
-    """Compare the free space of a local storage with what the job will keep there."""
+def check_storage_space(settings: Settings, *, trains: bool) -> Iterator[Finding]:
+    """Compare the free space of a local storage with the checkpoints that a training keeps."""
     if not storage.is_local(settings.storage):
         return
-    needed = _checkpoint_bytes(settings)
+    needed = _checkpoint_bytes(settings) if trains else 0
     folder = os.path.abspath(os.path.expanduser(settings.storage.removeprefix("file://")))
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,12 @@ class HeldOutJudge:
 
     questions: Questions
     rules: EvaluateSettings
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 of the questions, and of the rules that scores depend on."""
+        rules = self.rules.model_dump_json(exclude={"batch_size", "num_actors", "semantic_model"})
+        return hashlib.sha256(f"{self.questions.fingerprint} {rules}".encode()).hexdigest()
 
     def find(self, forward: Forward, table: pa.Table) -> Iterator[pa.Table]:
         """Yield the best spans of windows, as `find_spans` does."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from qa_lib.config import Settings
+from qa_lib.config import Settings, versions
 from qa_lib.reporting import charts, layers
 from qa_lib.reporting.facts import Facts, look_up
 from qa_lib.reporting.pages.text import figure, num_bytes
+from qa_lib.runs import storage
 from qa_lib.runs.result import labels
 from qa_lib.runs.run_folder import CONFIG
 
@@ -101,11 +102,17 @@ def of(facts: Facts) -> dict[str, Any]:
         "num_missed": _NUM_MISSED,
         "changed": _changed_settings(facts.config),
         "settings": list(leaves(facts.config)),
-        "command": shlex.join(
-            ["python", "-m", f"jobs.{facts.job}", "--recipe", f"{facts.path}/{CONFIG}"]
-        ),
+        "command": _command(facts),
         "all_figures": [path for path, _ in leaves(facts.result)],
     }
+
+
+def _command(facts: Facts) -> str:
+    """Return the command that repeats a run; recipes are files of a disk."""
+    if not storage.is_local(facts.path):
+        return str(facts.result.get("command", ""))
+    words = ["python", "-m", f"jobs.{facts.job}", "--recipe", f"{facts.path}/{CONFIG}"]
+    return shlex.join(words)
 
 
 def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -215,4 +222,5 @@ def _kind(case: Mapping[str, Any]) -> str:
 def _changed_settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the settings that differ from the defaults, by dotted name."""
     defaults = dict(leaves(Settings().model_dump(mode="json")))
-    return [(key, value) for key, value in leaves(config) if defaults.get(key) != value]
+    told = ((key, value) for key, value in leaves(config) if key != versions.KEY)
+    return [(key, value) for key, value in told if defaults.get(key) != value]

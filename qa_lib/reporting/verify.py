@@ -252,13 +252,16 @@ def _check_stock_load(run: RunFolder, result: dict[str, Any]) -> str:
     if models.is_ragged(folder):
         return _check_ragged_load(folder, result)
     with tempfile.TemporaryDirectory(prefix="qa-verify-") as elsewhere:
-        done = subprocess.run(
-            [sys.executable, "-c", _STOCK_LOAD, folder],
-            cwd=elsewhere,
-            capture_output=True,
-            text=True,
-            timeout=_STOCK_LOAD_S,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _STOCK_LOAD, folder],
+                cwd=elsewhere,
+                capture_output=True,
+                text=True,
+                timeout=_STOCK_LOAD_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise _NotChecked(f"it did not load within {_STOCK_LOAD_S} s") from None
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
         raise _Wrong(f"AutoModelForQuestionAnswering does not load it: {last}")

@@ -124,9 +124,13 @@ class CheckpointStore:
         if is_main and not problems:
             try:
                 manifest.write(target, files, step=step, meta=meta)
-                self._remove_all_but(keep)
             except OSError as error:
                 problems = [str(error)]
+        if is_main and not problems:
+            try:
+                self._remove_all_but(keep)
+            except OSError as error:  # the checkpoint is complete all the same
+                _log.warning("Older checkpoints stay: %s", error)
         # The main rank alone knows whether the manifest was written.
         problems = gather(problems)[0]
         self.problem = "; ".join(problems)

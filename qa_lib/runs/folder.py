@@ -217,8 +217,7 @@ class Folder:
     @_retried
     def write_bytes(self, name: str, content: bytes | pa.Buffer) -> StoredFile:
         """Write a file; missing folders are created."""
-        with storage.open_whole(self.filesystem, self.at(name)) as stream:
-            stream.write(content)
+        storage.write_whole(self.filesystem, self.at(name), content)
         return StoredFile(name, memoryview(content).nbytes, hashlib.sha256(content).hexdigest())
 
     def write_text(self, name: str, text: str) -> StoredFile:

@@ -90,7 +90,8 @@ class Owner:
             return False
         except PermissionError:  # another user's
             pass
-        return self.process_start == _process_start(self.pid)
+        # 0: it is there, and cannot be looked at.
+        return _process_start(self.pid) in (0, self.process_start)
 
     def __str__(self) -> str:
         """Name the process for a message."""
@@ -155,21 +156,24 @@ def take(folder: Folder) -> Lock:
     for _ in range(3):
         if _create(folder, mine):
             return Lock(folder, mine)
-        refuse_other(folder)
-        owner = read(folder)
-        if owner is not None:
-            _clear(folder, owner)
+        dead = refuse_other(folder)
+        if dead is not None:
+            _clear(folder, dead)
     raise ConfigError(
         f"{folder.path} is being taken over by several commands at once.",
         "Start one of them again.",
     )
 
 
-def refuse_other(folder: Folder) -> None:
-    """Raise ConfigError if another process holds the lock and is alive."""
+def refuse_other(folder: Folder) -> Owner | None:
+    """Return the owner of a lock that may be taken over, or None if there is no lock.
+
+    Raises:
+        ConfigError: Another process holds it and is alive.
+    """
     owner = read(folder)
     if owner is None or owner.is_this_process or not owner.is_alive:
-        return
+        return owner
     remedy = "Wait for its end or stop it, or give another --run-name."
     if owner.machine != _machine():
         rest_s = max(0.0, ABANDONED_S - (time.time() - owner.beat_s))

@@ -156,8 +156,8 @@ class RunFolder(Folder):
             self._release()
 
     def _end_badly(self, error: BaseException) -> None:
-        if self._waiting is not None and isinstance(error, (UserError, KeyboardInterrupt)):
-            return  # the run was not resumed: it stays as it was
+        if self._waiting is not None and self.resumed:
+            return  # it has not begun again: it stays as it was
         if self._replaces and not self._is_worth_keeping(error):
             self._give_up()
             print(f"note: {self.path} is again the run that was there before.", file=sys.stderr)
@@ -228,12 +228,7 @@ class RunFolder(Folder):
         Raises:
             ConfigError: Another process believed this one dead, and writes the run now.
         """
-        if self._lock is not None and self._lock.is_lost:
-            raise ConfigError(
-                f"{self.path} was taken over by {lock.read(self) or 'another command'}, for this"
-                " process had not renewed its lock.",
-                "Let the other one go on.",
-            )
+        self.refuse_if_lost()
         if status in ("running", "done"):
             self._result.pop("error", None)
         ran = Ran(
@@ -258,6 +253,15 @@ class RunFolder(Folder):
             self._waiting = None
         self.flush_metrics()
         self.write_json(RESULT, self._result, indent=2)
+
+    def refuse_if_lost(self) -> None:
+        """Raise ConfigError if another process believed this one dead, and writes the run now."""
+        if self._lock is not None and self._lock.is_lost:
+            raise ConfigError(
+                f"{self.path} was taken over by {lock.read(self) or 'another command'}, for this"
+                " process had not renewed its lock.",
+                "Let the other one go on.",
+            )
 
     def read_result(self) -> dict[str, Any]:
         """Return result.json, or nothing if there is none yet.

@@ -53,6 +53,15 @@ def choose(settings: Settings, job: str) -> str | None:
         return run.path
 
 
+def decided(settings: Settings, job: str) -> Settings:
+    """Return the settings with `resume` auto decided: whether there is a run to go on with."""
+    if settings.resume != "auto":
+        return settings
+    with storage_errors(settings):
+        begun = holds_run(settings) if settings.run_name else bool(_taken_numbers(settings, job))
+    return settings.model_copy(update={"resume": begun})
+
+
 def in_use(run: Folder) -> ConfigError:
     """Return the refusal of a name that a run has already."""
     state = lost_writer(run, read_result(run)) if run.exists(RESULT) else ""
@@ -116,14 +125,14 @@ def _check_resumable(run: Folder, job: str, settings: Settings) -> None:
         replacing.refuse_leftover(run)
         raise ConfigError(
             f"--resume: there is no run {run.name} in {settings.storage}.",
-            "Check --run-name and --storage, or leave --resume to start it.",
+            "Check --run-name and --storage, or leave --resume to start it; --resume auto goes on"
+            " with it or starts it.",
         )
     earlier = read_result(run).get("job")
     if earlier != job:
         raise ConfigError(
             f"--resume: {run.path} is a run of jobs.{earlier}, not of jobs.{job}.",
-            f"Resume it with `python -m jobs.{earlier} --recipe {run.url('config.yaml')} --storage"
-            f" {settings.storage} --run-name {run.name} --resume`.",
+            f"Resume it with `python -m jobs.{earlier}`, and the flags of then.",
         )
 
 

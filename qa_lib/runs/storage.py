@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from qa_lib.config import credentials
 from qa_lib.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyarrow.fs import FileSystem
 
 RETRY_FOR_S = 60.0
@@ -40,6 +42,7 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EISDIR}
 _PERMANENT_TYPES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _T = TypeVar("_T")
 
+_MOST_COPIED_BYTES = 4 << 30  # in one request to an object store
 _STORE_EVERY_S = 10.0  # between two writes of a LineLog to an object store
 
 
@@ -112,6 +115,8 @@ def read_text(url: str) -> str:
 def open_whole(filesystem: FileSystem, path: str) -> Iterator[Any]:
     """Open a binary file for writing; readers see the old file or the new one, never a part.
 
+    In an object store, which cannot rename large objects, a write that fails leaves no file.
+
     Args:
         filesystem: Where to write.
         path: Path inside `filesystem`; missing folders are created.
@@ -119,8 +124,13 @@ def open_whole(filesystem: FileSystem, path: str) -> Iterator[Any]:
     from pyarrow.fs import LocalFileSystem
 
     if not isinstance(filesystem, LocalFileSystem):  # an object appears when its stream is closed
-        with filesystem.open_output_stream(path, compression=None) as stream:
-            yield stream
+        try:
+            with filesystem.open_output_stream(path, compression=None) as stream:
+                yield stream
+        except BaseException:  # which has closed the stream, and made an object of a part
+            with suppress(OSError):
+                filesystem.delete_file(path)
+            raise
         return
     folder = os.path.dirname(path)
     _make_folders(folder)
@@ -137,6 +147,20 @@ def open_whole(filesystem: FileSystem, path: str) -> Iterator[Any]:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = path
         raise
+
+
+def write_whole(filesystem: FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+    """Write a file as `open_whole` does; in an object store too the old one stays until then."""
+    from pyarrow.fs import LocalFileSystem
+
+    if isinstance(filesystem, LocalFileSystem) or memoryview(content).nbytes > _MOST_COPIED_BYTES:
+        with open_whole(filesystem, path) as stream:
+            stream.write(content)
+        return
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    with open_whole(filesystem, temporary) as stream:
+        stream.write(content)
+    filesystem.move(temporary, path)
 
 
 def overwrite(path: str, content: bytes) -> bool:
@@ -229,6 +253,7 @@ class LineLog:
         """Write the lines that an object store does not have yet."""
         if not self._pending:
             return
+        self._flushed_s = time.monotonic()  # a try that fails counts: it may have taken a minute
         stored = self._read() if self._stored is None else self._stored
         # A line that a crash cut short must not swallow the next one.
         end = "\n" if stored and not stored.endswith("\n") else ""
@@ -243,10 +268,9 @@ class LineLog:
                     file.truncate(size)  # no half line
                     raise
         else:
-            with open_whole(self._filesystem, self._path) as stream:
-                stream.write(stored.encode("utf-8") + new)
+            write_whole(self._filesystem, self._path, stored.encode("utf-8") + new)
         self._stored = "" if self._appends else stored + end + self._pending
-        self._pending, self._flushed_s = "", time.monotonic()
+        self._pending = ""
 
     def read(self) -> list[dict[str, Any]]:
         """Return the lines, without one that a crash cut short."""

@@ -85,7 +85,7 @@ def search(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) ->
         front.recover(task, run, journal, picks, config)
     else:
         plan = Plan.read(task.folder(chosen.number))
-        recover = partial(recover_chosen, task, run, plan, chosen.setting)
+        recover = partial(recover_chosen, task, run, plan, chosen)
         recover_once(run, journal, 0.0, chosen.number, task.settings, recover)
     clean(run)
 

@@ -14,6 +14,7 @@ from qa_lib.errors import CheckpointError, TrainError
 from qa_lib.machines import lean_imports
 from qa_lib.machines.allocation import Allocation, allocate, growth
 from qa_lib.machines.ray_session import start_ray
+from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
@@ -83,6 +84,8 @@ def fine_tune(
     window_set, facts = _cut(settings, questions, unlabelled)
     plan = plan_of(settings, window_set.lengths)
     origin = sources.fingerprints(settings, window_set.blocks)
+    if judge is not None:
+        origin["held_out"] = judge.fingerprint
     check_resumable(settings, run, plan, origin)
     run.begin()
     if settings.train.teaches_inside:  # the ranks run the teacher, which gives its logits too
@@ -172,11 +175,16 @@ def _train(task: TrainTask, run: RunFolder, allocation: Allocation) -> dict[str,
         TrainError: They diverged again, or could not store checkpoints or the result.
         KeyboardInterrupt: They stopped on request.
     """
+
+    def tell(rows: list[dict[str, Any]]) -> None:
+        run.refuse_if_lost()
+        run.tracker.log(rows)
+
     nodes = NodeWatch(allocation, is_elastic=task.settings.train.is_elastic)
     num_rollbacks = num_regroups = 0
     while num_rollbacks < 2:
         trainer = _trainer(task, allocation)
-        is_asked = watch(trainer, task.monitor, task.last_step, nodes.reason, run.tracker.log)
+        is_asked = watch(trainer, task.monitor, task.last_step, nodes.reason, tell)
         facts = result_from(task.monitor)
         problem, going, ending = facts.pop("problem"), facts.pop("going"), facts["ending"]
         if problem and ending != "stopped":
@@ -212,7 +220,8 @@ def _train(task: TrainTask, run: RunFolder, allocation: Allocation) -> dict[str,
 def _interrupted(task: TrainTask, run: RunFolder, step: int) -> KeyboardInterrupt:
     """Say where the run stopped and how it goes on; return what ends the job."""
     further = "the same command with --resume goes on from there"
-    if run.job == "train":  # of other jobs this may be a run inside of theirs
+    # Of other jobs this may be a run inside of theirs, and recipes are files of a disk.
+    if run.job == "train" and storage.is_local(run.path):
         further = (
             f"go on with\n  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
             f"{task.settings.storage} --run-name {run.name} --resume"

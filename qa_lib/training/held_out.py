@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 import torch.distributed as dist
+from safetensors import SafetensorError
 
 from qa_lib import windows
 from qa_lib.models.inference import read_windows
@@ -37,6 +38,10 @@ class Judge(Protocol):
     @property
     def questions(self) -> Questions:
         """What the model is to answer."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 of everything that its scores depend on but the model."""
 
     def find(self, forward: Any, table: pa.Table) -> Iterator[pa.Table]:
         """Yield the best spans of windows; `forward` is called as a `Forward`."""
@@ -100,10 +105,20 @@ class HeldOut:
         """The best evaluation; of equal ones the first."""
         return best_of(self.history)
 
-    def evaluate(self) -> dict[str, Any]:
+    def misses(self, num_steps: int) -> bool:
+        """Say whether an evaluation after this many steps was due, and was left for later."""
+        return self.is_due(num_steps) and not any(
+            entry["step"] == num_steps for entry in self.history
+        )
+
+    def evaluate(self, *, removes: bool = True) -> dict[str, Any]:
         """Score the model, keep it if it is the best so far, and return fields for its step.
 
         What prevents keeping it is in the field `problem`; then it does not count as the best.
+
+        Args:
+            removes: Whether models go that were the best earlier: not while the last checkpoint
+                could not be stored, for one before it may know them.
         """
         judge, step = self._task.judge, self._engine.step_number
         assert judge is not None and self._table is not None
@@ -113,7 +128,7 @@ class HeldOut:
             entry |= judge.score(pa.concat_tables(part for rank in parts for part in rank))
         entry = agree(entry)
         is_best = self.best is None or entry["f1"] > self.best["f1"]
-        problem = self._keep(step) if is_best else ""
+        problem = self._keep(step, removes=removes) if is_best else ""
         self.history.append(entry | {"best": is_best and not problem})
         return {
             "held_out_f1": entry["f1"],
@@ -144,7 +159,7 @@ class HeldOut:
             self._run.get_folder(folder, best_folder(self.best["step"]))
             self._run.put_folder(folder, "model")
 
-    def _keep(self, step: int) -> str:
+    def _keep(self, step: int, *, removes: bool) -> str:
         """Write the model as the best so far; return what prevents it, or ""."""
         weights = self._engine.gather_weights()
         problem = ""
@@ -153,8 +168,9 @@ class HeldOut:
                 with tempfile.TemporaryDirectory(prefix="qa-model-") as folder:
                     self._save(weights, folder)
                     self._run.put_folder(folder, best_folder(step))
-                self._remove_older(step)
-            except OSError as error:
+                if removes:
+                    self._remove_older(step)
+            except (OSError, SafetensorError) as error:
                 problem = storage.first_line(error)
         return str(agree(problem))
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from qa_lib.machines import devices
@@ -71,7 +72,7 @@ class RankCheckpoint:
         self._store = CheckpointStore(checkpoints_of(task.run_path))
         self._task, self._engine, self._rank = task, engine, rank
         self._ledger = SCHEMA.empty_table()
-        self._pending: list[pa.Table] = []
+        self._pending: list[tuple[int, NDArray[np.int32]]] = []  # step, windows
         self.problem = ""  # why the last checkpoint was not stored, the same on every rank
         self.num_failures = 0  # of checkpoints, in a row
         self._thread = ThreadPoolExecutor(1, "checkpoint")
@@ -79,11 +80,11 @@ class RankCheckpoint:
 
     def note(self, batch: StepBatch) -> None:
         """Record this rank's windows as trained; call it only after the optimizer step."""
-        for table in batch.tables:
-            is_trained = table["weight"].to_numpy().astype(bool)
-            indices = table["window_index"].to_numpy().astype(np.int32)[is_trained]
-            steps = np.full(len(indices), batch.step, np.int32)
-            self._pending.append(pa.table([steps, indices], schema=SCHEMA))
+        indices = [
+            table["window_index"].to_numpy().astype(np.int32)[table["weight"].to_numpy() > 0]
+            for table in batch.tables
+        ]
+        self._pending.append((batch.step, np.concatenate(indices)))
 
     def save(self, evaluations: list[dict[str, Any]]) -> None:
         """Store the engine's state and the ledger; every rank calls it after the same step.
@@ -172,6 +173,10 @@ class RankCheckpoint:
             Folder(self._task.run_path).write_parquet(LEDGER, pa.concat_tables(parts))
 
     def _merged(self) -> pa.Table:
-        self._ledger = pa.concat_tables([self._ledger, *self._pending]).combine_chunks()
-        self._pending = []
+        if self._pending:
+            steps, windows = zip(*self._pending, strict=True)
+            of_each = np.repeat(np.array(steps, np.int32), [len(each) for each in windows])
+            new = pa.table([of_each, np.concatenate(windows)], schema=SCHEMA)
+            self._ledger = pa.concat_tables([self._ledger, new]).combine_chunks()
+            self._pending = []
         return self._ledger

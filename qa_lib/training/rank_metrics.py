@@ -70,10 +70,14 @@ class RankMetrics:
             }
         )
         if now - self._flushed >= _FLUSH_EVERY_S:
-            self.flush()
+            self.flush(is_stored=False)
 
-    def flush(self) -> None:
-        """Write the steps since the last time, send them, and learn whether to stop."""
+    def flush(self, *, is_stored: bool = True) -> None:
+        """Write the steps since the last time, send them, and learn whether to stop.
+
+        Args:
+            is_stored: Whether an object store must have them now; else it has them within seconds.
+        """
         if not self._is_main:
             return
         import ray
@@ -81,8 +85,9 @@ class RankMetrics:
         for row in self._rows:
             with suppress(OSError):  # a full disk stops no training; the next flush tries again
                 self._run.append_metrics(row)
-        with suppress(OSError):
-            self._run.flush_metrics()
+        if is_stored:
+            with suppress(OSError):
+                self._run.flush_metrics()
         wishes = ray.get(self._task.monitor.record.remote(self._rows))
         self._engine.wants_stop, self._engine.wants_regroup = wishes
         self._export()

@@ -86,6 +86,8 @@ def refuse_others(
         "model": f"the starting model --model.name {settings.model.name}",
         "teacher": f"the teacher --train.teacher {settings.train.teacher}",
     }
+    if "held_out" in saved and "held_out" in sources:  # earlier versions did not record it
+        names["held_out"] = "the held-out questions that choose the best model, or their rules"
     changed = [name for kind, name in names.items() if saved.get(kind) != sources.get(kind)]
     if changed:
         raise CheckpointError(

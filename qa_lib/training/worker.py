@@ -77,6 +77,8 @@ def train(task: TrainTask) -> None:
         task, engine, pad, lambda weights, to: models.save(model, tokenizer, to, state_dict=weights)
     )
     held_out.restore(found)
+    if found is not None and held_out.misses(engine.step_number):
+        held_out.evaluate(removes=False)
     metrics = RankMetrics(task, engine, rank)
     after_step = partial(_after_step, task, engine, checkpoint, metrics, held_out)
     until = engine.step_number if held_out.is_over else task.last_step
@@ -133,14 +135,17 @@ def _after_step(
 
     train, num_steps = task.settings.train, batch.step + 1
     checkpoint.note(batch)
-    evaluates = held_out.is_due(num_steps) and not result.skipped and engine.is_finite()
+    # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
+    leaves = result.stop or (result.regroup and num_steps < task.last_step)
+    is_scored = held_out.is_due(num_steps) and not result.skipped and not leaves
+    evaluates = is_scored and engine.is_finite()
     # An evaluation removes models that only checkpoints before the last one call the best.
     if evaluates or not result.writing:
         _finish(checkpoint, metrics)
     scores: dict[str, Any] = {}
     if evaluates:
         with metrics.pause():
-            scores = held_out.evaluate()
+            scores = held_out.evaluate(removes=not checkpoint.problem)
     metrics.note(batch, result, scores)
     engine.wants_regroup = engine.wants_regroup or bool(notice.given())
     regroups = result.regroup and num_steps < task.last_step

@@ -39,6 +39,8 @@ def test_half_precision_loses_what_float32_loses(jobs, device, precision):
     # fp16's scale of 2^16 may skip the first steps: the same windows, the weights of a step before.
     assert losses[:3] == pytest.approx(full[:3], rel=0.1)
     assert losses == pytest.approx(full, rel=0.35)
+    result = json.loads((jobs.storage / precision / "result.json").read_text())
+    assert result["num_skipped_steps"] <= 4, "the scale is lowered until steps are taken"
 
 
 def test_memory_stays_within_what_the_dry_run_says(jobs, trained):

@@ -196,6 +196,46 @@ def test_without_credentials_the_remedy_is_told(action, tmp_path, monkeypatch):
     assert "gcloud auth application-default login" in caught.value.remedy
 
 
+@pytest.fixture
+def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Call no launcher, but record its action and the provider in its configuration."""
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    def run(command: list[str], **_: Any) -> Any:
+        written = yaml.safe_load(Path(command[-1]).read_text())
+        calls.append((command[1], written["provider"]))
+        return subprocess.CompletedProcess(command, 0)
+
+    for name in ("PROJECT", "REGION", "ZONE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", "")  # the launcher's, restored at the end
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr(gcp, "TOKEN", tmp_path / "token")
+    monkeypatch.setattr(gcp, "_check_credentials", lambda: None)
+    monkeypatch.setattr(gcp, "_public_key", lambda: "ssh-ed25519 x")
+    monkeypatch.setattr(gcp.subprocess, "run", run)
+    return calls
+
+
+def test_a_cluster_is_deleted_where_it_was_started(launched, monkeypatch):
+    """In another zone Ray's launcher finds no machines, and says that all is well."""
+    monkeypatch.setenv("PROJECT", "my-project")
+    monkeypatch.setenv("REGION", "europe-west4")
+    monkeypatch.setenv("ZONE", "europe-west4-b")
+    assert gcp.run("up") == 0
+    for name in ("REGION", "ZONE"):
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigError, match="europe-west4-b of my-project") as caught:
+        gcp.run("up")
+    assert "make cluster-down PROJECT=my-project" in caught.value.remedy
+    assert gcp.run("dashboard") == 0 and gcp.run("down") == 0
+    assert [action for action, _ in launched] == ["up", "dashboard", "down"]
+    assert {each["availability_zone"] for _, each in launched} == {"europe-west4-b"}
+    assert gcp.run("up") == 0
+    assert launched[-1][1]["availability_zone"] == "us-central1-a"
+
+
 def prepare(tmp_path: Path, commands: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the command that Ray sends to a machine, where only these commands exist."""
     (command,) = gcp.cluster_config(ENVIRONMENT)["initialization_commands"]

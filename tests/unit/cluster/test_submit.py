@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,9 @@ def settings(*flags: str) -> config.Settings:
         (["--train.teacher", "./teacher"], "--train.teacher"),
         (["--search.parent", "./parent"], "--search.parent"),
         (["--adjust.plan", "./plan.json"], "--adjust.plan"),
+        (["--train.teacher-only-source", "./more"], "--train.teacher-only-source"),
+        (["--evaluate.semantic-model", "./encoder"], "--evaluate.semantic-model"),
+        (["--adjust.families", "./mine.py"], "--adjust.families"),
     ],
 )
 def test_paths_of_this_machine_are_refused(flags, flag):
@@ -46,6 +50,12 @@ def test_paths_of_this_machine_are_refused(flags, flag):
 )
 def test_what_every_node_can_reach_is_accepted(flags):
     assert list(submit.local_paths(settings(*flags), "train")) == []
+
+
+def test_a_job_that_writes_no_run_needs_no_storage():
+    local = settings("--storage", "runs")
+    assert list(submit.local_paths(local, "verify")) == []
+    assert len(list(submit.local_paths(local, "train"))) == 1
 
 
 def test_relative_storage_stops_a_submission_before_anything_else():
@@ -90,6 +100,45 @@ def test_cost_is_arithmetic_on_the_price_table(tmp_path, monkeypatch):
     # two hours of the head and four machines with a GPU each
     assert f"${2 * (1 + 4 * 2 + 4 * 3):.2f} on demand" in text
     assert f"${2 * (1 + 4 * 0.5 + 4 * 1):.2f} on spot" in text
+
+
+def test_a_series_costs_as_many_times_as_it_has_seeds():
+    plan = {"estimated_train_seconds": 3600, "steps": 10}
+    once, thrice = (
+        submit.requirements(settings("--recipe", "gcp", "--seeds", seeds), plan)
+        for seeds in ("1", "3")
+    )
+    hourly = submit.dollars_per_hour("T4", 4, 4)
+    assert hourly is not None and f"${hourly['on_demand']:.2f} on demand" in once
+    assert f"${3 * hourly['on_demand']:.2f} on demand" in thrice and "3 seeds" in thrice
+
+
+class Log:
+    """A job's log behind a tunnel that fails a number of times."""
+
+    def __init__(self, num_failures: int) -> None:
+        self.num_failures = num_failures
+
+    def get_job_status(self, _: str) -> Any:
+        if self.num_failures:
+            self.num_failures -= 1
+            raise ConnectionError("no tunnel")
+        return SimpleNamespace(is_terminal=lambda: True)
+
+    def get_job_logs(self, _: str) -> str:
+        return "step 1\n"
+
+    def get_job_info(self, _: str) -> Any:
+        return SimpleNamespace(driver_exit_code=0, status="SUCCEEDED")
+
+
+def test_a_tunnel_that_is_made_anew_does_not_end_what_follows_a_job(monkeypatch, capsys):
+    monkeypatch.setattr(submit, "_POLL_S", 0)
+    assert submit.follow(Log(3), "raysubmit_1") == 0
+    assert capsys.readouterr().out == "step 1\n"
+    with pytest.raises(ResourceError, match="may keep running") as caught:
+        submit.follow(Log(10**6), "raysubmit_1")
+    assert "make logs ID=raysubmit_1" in caught.value.remedy
 
 
 def test_every_gpu_that_a_recipe_may_name_that_is_priced_has_both_prices():

@@ -60,6 +60,17 @@ def test_the_page_holds_the_same(runs: list[RunFolder], tmp_path: Path):
     ]
 
 
+def test_the_speed_of_an_evaluation_is_no_speed_of_training(tmp_path: Path):
+    trained = write_run(tmp_path / "trained", windows_per_s=85.0, eval_windows_per_s=900.0)
+    evaluated = write_run(tmp_path / "evaluated", "evaluate", windows_per_s=1200.0)
+    costs = {
+        row["path"]: row["values"]
+        for row in compare.compare([trained.path, evaluated.path])["costs"]
+    }
+    assert costs["windows_per_s"] == [85.0, None]
+    assert costs["eval_windows_per_s"] == [900.0, 1200.0]
+
+
 def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], tmp_path: Path):
     old = RunFolder(str(tmp_path / "old"), "train")
     (tmp_path / "old").mkdir()

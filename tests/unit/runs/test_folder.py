@@ -6,8 +6,10 @@ import io
 import json
 import pickle
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -114,6 +116,46 @@ def test_a_write_that_fails_in_the_middle_leaves_the_old_file(tmp_path: Path):
         raise RuntimeError
     assert folder.read_text("a") == "old"
     assert names(folder) == ["a"]
+
+
+def test_in_an_object_store_a_write_that_fails_leaves_no_part(monkeypatch: pytest.MonkeyPatch):
+    folder = Folder("memory://bucket-whole/run")
+    folder.write_text("a", "old")
+    folder.write_text("a", "new")
+    assert folder.read_text("a") == "new" and names(folder) == ["a"]
+    target = folder.filesystem, folder.at("b")
+    with pytest.raises(KeyboardInterrupt), storage.open_whole(*target) as file:
+        file.write(b"par")
+        raise KeyboardInterrupt
+    assert names(folder) == ["a"]
+
+    @contextmanager
+    def interrupted(filesystem: Any, path: str) -> Iterator[Any]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(storage, "open_whole", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        folder.write_text("a", "newest")
+    assert folder.read_text("a") == "new"
+
+
+def test_lines_wait_for_an_object_store_that_is_away(monkeypatch: pytest.MonkeyPatch):
+    now, tries = [100.0], []
+
+    def away(*_: Any) -> None:
+        tries.append(now[0])
+        raise OSError("away")
+
+    monkeypatch.setattr(storage.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(storage, "write_whole", away)
+    log = storage.LineLog(*storage.resolve("memory://bucket-away/metrics.jsonl"))
+    for second in range(30):
+        now[0] = 100.0 + second
+        for _ in range(5):
+            with suppress(OSError):
+                log.append({"step": second})
+    assert len(tries) == 3
 
 
 class Away(fs.FSSpecHandler):

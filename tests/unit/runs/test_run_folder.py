@@ -16,7 +16,7 @@ import pytest
 from qa_lib import config
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError
-from qa_lib.runs import storage
+from qa_lib.runs import run_names, storage
 from qa_lib.runs.result import Evaluated
 from qa_lib.runs.run_folder import RunFolder
 
@@ -110,6 +110,15 @@ def test_check_creates_nothing(tmp_path: Path):
 
 
 # -- resume
+
+
+def test_resume_auto_begins_a_run_and_then_goes_on_with_it(tmp_path: Path):
+    for flags in (["--resume", "auto"], ["--resume", "auto", "--run-name", "mine"]):
+        for begun in (False, True):
+            settings = run_names.decided(settings_in(tmp_path, *flags), "train")
+            with RunFolder.open(settings, "train") as run:
+                assert run.resumed == begun
+    assert settings_in(tmp_path, "--resume").resume is True
 
 
 def test_resume_continues_the_named_or_the_newest_run(place: str):

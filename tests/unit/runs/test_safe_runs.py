@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,6 +131,38 @@ def test_a_resumed_run_is_written_only_once_it_has_begun(place: str):
         run.begin()
         assert json.loads(run.read_text("result.json"))["status"] == "running"
         assert "seed: 7" in run.read_text("config.yaml")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError("away"), KeyboardInterrupt()])
+def test_what_fails_before_a_resumed_run_has_begun_leaves_it_as_it_was(
+    place: str, error: BaseException
+):
+    before = finished(place)
+    other = settings_in(place, "--resume", "--seed", "7")
+    with pytest.raises(type(error)), RunFolder.open(other, "train"):
+        raise error
+    assert content(place) == before
+
+
+def test_a_lock_that_another_command_has_just_taken_is_not_cleared(tmp_path: Path, monkeypatch):
+    folder = Folder(str(tmp_path))
+    dead = dataclasses.replace(lock.Owner.new(), pid=2**22 - 1, process_start=1, token="dead")
+    other = dataclasses.replace(lock.Owner.new(), pid=os.getppid(), token="other")
+    other = dataclasses.replace(other, process_start=lock._process_start(other.pid))
+    folder.write_json(lock.LOCK, dataclasses.asdict(dead))
+    read, calls = lock.read, []
+
+    def overtaken(where: Folder) -> Any:
+        found = read(where)
+        if not calls:  # between this command's look and its deed
+            folder.write_json(lock.LOCK, dataclasses.asdict(other))
+        calls.append(found)
+        return found
+
+    monkeypatch.setattr(lock, "read", overtaken)
+    with pytest.raises(ConfigError, match="is being written by"):
+        lock.take(folder)
+    assert read(folder) == other
 
 
 @pytest.fixture

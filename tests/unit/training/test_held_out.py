@@ -1,13 +1,16 @@
 """What evaluations on the way decide: which is the best, and when training ends."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from safetensors import SafetensorError
 
 from qa_lib import config
 from qa_lib.errors import CheckpointError, ConfigError
 from qa_lib.runs.checkpoints import Checkpoint
 from qa_lib.runs.folder import Folder
+from qa_lib.training import sources
 from qa_lib.training.best import EVALUATIONS, check_best
 from qa_lib.training.held_out import HeldOut
 
@@ -50,6 +53,39 @@ def test_a_missing_best_model_is_named_before_a_resumed_run_starts(tmp_path):
     check_best(Folder(str(tmp_path)), checkpoint_of(True, True, False))
     with pytest.raises(CheckpointError, match="step-000000010, the best model so far, is missing"):
         check_best(Folder(str(tmp_path)), checkpoint_of(True, False))
+
+
+def test_models_stay_that_the_last_stored_checkpoint_calls_the_best(tmp_path, monkeypatch):
+    monkeypatch.setattr("qa_lib.training.held_out.agree", lambda value: value)
+    found = held_out(tmp_path, True, True)
+    found._save = lambda _, folder: (Path(folder) / "model").write_text("")
+    found._engine.gather_weights = lambda: {"weight": 1}
+    for step in (10, 20):
+        found._run.write_text(f"best/step-{step:09d}/model", "")
+    names = lambda: sorted(path.name[-2:] for path in (tmp_path / "best").iterdir())  # noqa: E731
+    assert found._keep(30, removes=False) == "" and names() == ["10", "20", "30"]
+    assert found._keep(40, removes=True) == "" and names() == ["20", "30", "40"]
+
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    found._save = full
+    assert "No space left" in found._keep(50, removes=True)
+
+
+def test_an_evaluation_that_was_left_for_later_is_missed(tmp_path):
+    found = held_out(tmp_path, True, False)
+    found._table = object()
+    assert found.misses(30) and not found.misses(20) and not found.misses(25)
+
+
+def test_a_resumed_run_has_the_same_held_out_questions():
+    saved = {"windows": "a", "model": "b", "held_out": "c"}
+    settings = config.parse("train", [])
+    for now in (saved, {"windows": "a", "model": "b"}):
+        sources.refuse_others("x", {sources.SOURCES: saved}, now, settings)
+    with pytest.raises(CheckpointError, match="the held-out questions"):
+        sources.refuse_others("x", {sources.SOURCES: saved}, saved | {"held_out": "d"}, settings)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from qa_lib.training.batch_plan import BatchPlan
-from qa_lib.training.engine import StepResult
+from qa_lib.training.engine import Engine, StepResult
 from qa_lib.training.loop import planned_batches, take_steps
 from qa_lib.windows import PadSpec
 
@@ -79,3 +82,12 @@ def test_an_ending_ends_the_loop():
     stop = lambda batch, _: "stopped" if batch.step == 1 else None  # noqa: E731
     assert take_steps(engine, batches(), PLAN.num_steps, stop) == "stopped"
     assert engine.step_number == 2
+
+
+def test_scaled_gradients_of_fp16_are_left_to_deepspeed():
+    """Their norm is infinite in fp16 where they are not; DeepSpeed checks them, and rescales."""
+    gradients = [torch.full((1000,), 3e4, dtype=torch.float16)]
+    assert torch.nn.utils.get_total_norm(gradients).isinf()
+    model = SimpleNamespace(parameters=lambda: [SimpleNamespace(grad=gradients[0])])
+    own = SimpleNamespace(_clips_itself=False, zero_stage=0, model=model)
+    assert Engine._clip(own)
