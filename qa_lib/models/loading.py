@@ -105,12 +105,11 @@ def _read_ragged(folder: str, config: Any) -> PreTrainedModel:
 def build(config: Any) -> PreTrainedModel:
     """Build the question-answering model of a configuration, ragged or stock.
 
-    Its weights are drawn from torch's global generator, in float32, as all models are held here.
+    Its weights are drawn from torch's global generator, and float32, as those of all models here.
     """
-    import torch
     from transformers import AutoModelForQuestionAnswering
 
-    model = AutoModelForQuestionAnswering.from_config(config, dtype=torch.float32)
+    model = AutoModelForQuestionAnswering.from_config(config).float()
     ragged.reshape(model)
     return model
 
