@@ -94,18 +94,23 @@ def run(action: str) -> int:
     """Check the project, or call `ray` with the configuration; return the exit code.
 
     Raises:
-        ConfigError: There is no such action, PROJECT is not valid, a package or credentials are
-            missing, or others can read the token.
+        ConfigError: There is no such action, PROJECT is not valid, another cluster is up, a package
+            or credentials are missing, or others can read the token.
     """
     if action not in ("check", "up", "down", "dashboard"):
         raise ConfigError(f"{action!r} is not an action.", "Give check, up, dashboard or down.")
     written = Path("~/.cache/qa-suite/gcp-t4.yaml").expanduser()
-    environment = dict(os.environ)
-    if action in ("down", "dashboard"):  # of the cluster that is up, wherever that is
-        environment = _place_of(written, environment.get("PROJECT")) | environment
+    environment, last = dict(os.environ), _place_of_last(written)
+    if action in ("down", "dashboard") and last.get("PROJECT") == environment.get("PROJECT"):
+        environment = last | environment
     config = cluster_config(environment)  # before anything is made: PROJECT may be missing
-    if action == "up":
-        _refuse_second(written, config)
+    if action == "up" and last and last != _place_of(config):  # `down` would find one of them
+        project = last["PROJECT"]
+        raise ConfigError(
+            f"A cluster in {last['REGION']}-{last['ZONE']} of {project} was started from here, and"
+            " not deleted.",
+            f"Run `make cluster-down PROJECT={project}` first.",
+        )
     if importlib.util.find_spec("googleapiclient") is None:
         raise ConfigError(
             "Ray's launcher needs Google's API client, which is not installed.",
@@ -140,32 +145,20 @@ def run(action: str) -> int:
     return code
 
 
-def _place_of(written: Path, project: str | None) -> dict[str, str]:
-    """Return REGION and ZONE of the cluster of a project that is up; nothing where unknown."""
-    try:
-        provider = yaml.safe_load(written.read_text(encoding="utf-8"))["provider"]
-        if provider["project_id"] != project:
-            return {}
-        region, zone = provider["region"], provider["availability_zone"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return {}
-    return {"REGION": region, "ZONE": zone.removeprefix(f"{region}-")}
-
-
-def _refuse_second(written: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a cluster beside one elsewhere: `down` would find the newer one alone."""
-    try:
-        before = yaml.safe_load(written.read_text(encoding="utf-8"))["provider"]
-        place = before["project_id"], before["region"], before["availability_zone"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return
+def _place_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return where a configuration's cluster is, as the environment names it."""
     provider = config["provider"]
-    if place != (provider["project_id"], provider["region"], provider["availability_zone"]):
-        project, _, zone = place
-        raise ConfigError(
-            f"A cluster in {zone} of {project} was started from here, and not deleted.",
-            f"Run `make cluster-down PROJECT={project}` first.",
-        )
+    region = provider["region"]
+    zone = provider["availability_zone"].removeprefix(f"{region}-")
+    return {"PROJECT": provider["project_id"], "REGION": region, "ZONE": zone}
+
+
+def _place_of_last(written: Path) -> dict[str, str]:
+    """Return where the cluster is that was started from here; nothing if it was deleted."""
+    try:
+        return _place_of(yaml.safe_load(written.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _check_credentials() -> None:

@@ -67,7 +67,6 @@ choose_torch() {
                 return
             }
             ;;
-        *) fail "TORCH=$TORCH is neither cpu nor pypi" "make setup TORCH=cpu, or make setup TORCH=pypi" ;;
     esac
     echo "torch for the CPU, from $index (TORCH=pypi takes the build with CUDA)"
     torch="--extra-index-url $index"
@@ -105,13 +104,8 @@ create_venv() { # with pip in it, also where Python comes without ensurepip, as 
         "on Debian and Ubuntu: sudo apt install python${minor%.*}-venv; then run make setup again"
 }
 
-# Whether the environment has another build of torch than TORCH names. What PyPI has is without CUDA
-# on some platforms: then only the CPU's own index can differ.
-torch_differs() {
-    [ -n "${TORCH:-}" ] || return 1
-    build=$(.venv/bin/python -c 'from importlib.metadata import version
-print("cpu" if "+cpu" in version("torch") else "pypi")' 2>/dev/null) || return 1
-    [ "$build" != "$TORCH" ] && [ "$(uname -s)" = Linux ]
+torch_is_as_asked() { # for, by TORCH; any build is where it is not given
+    case "${TORCH:-}" in "" | "$(cat .venv/torch-build 2>/dev/null)") ;; *) return 1 ;; esac
 }
 
 use_venv() {
@@ -124,7 +118,7 @@ use_venv() {
             wanted=$(version "$PYTHON")
         fi
         if [ -n "$present" ] && [ "$wanted" = "$present" ] && cmp -s "$LOCK" "$stamp" &&
-            ! torch_differs; then return; fi
+            torch_is_as_asked; then return; fi
         find_python
         create_venv
     else # made by hand: added to, never deleted
@@ -133,6 +127,7 @@ use_venv() {
                 "remove it (rm -rf .venv) and run make setup again"
     fi
     install_lock .venv/bin/python "$stamp"
+    printf '%s' "${TORCH:-}" >.venv/torch-build
 }
 
 use_conda() {
@@ -154,6 +149,10 @@ if command -v flock >/dev/null; then
     exec 9<"$LOCK"
     flock --timeout 2 9 || { echo "Waiting for another make setup"; flock 9; }
 fi
+case "${TORCH:-}" in
+    "" | cpu | pypi) ;;
+    *) fail "TORCH=$TORCH is neither cpu nor pypi" "make setup TORCH=cpu, or make setup TORCH=pypi" ;;
+esac
 case "${ENV:-venv}" in
     venv) use_venv ;;
     conda) use_conda ;;

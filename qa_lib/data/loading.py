@@ -302,8 +302,7 @@ def _check_gold(table: pa.Table, source: str, split: str) -> None:
         if not pc.any(table["is_impossible"]).as_py():
             work = "scored" if split == "eval" else "trained on"
             raise DataError(
-                f"{source} holds {table.num_rows:,} questions without answers; they cannot be "
-                f"{work}.",
+                f"{source} holds {len(table):,} questions without answers; they cannot be {work}.",
                 f"Answer them with `python -m jobs.answer --answer.input {source} "
                 "--answer.output answers.jsonl`, give a file with answers, or name their column "
                 "with --data.columns, such as answer=a.",

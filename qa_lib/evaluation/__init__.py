@@ -18,11 +18,11 @@ from qa_lib.evaluation.evaluate import (
     merge,
     score,
     score_file,
-    summary,
     warn_of_language,
 )
 from qa_lib.evaluation.judge import HeldOutJudge, judge_of
 from qa_lib.evaluation.pool import find_spans
+from qa_lib.evaluation.summarise import summary
 
 __all__ = [
     "PREDICTIONS",

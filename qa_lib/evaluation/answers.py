@@ -123,11 +123,8 @@ def merge_spans(
     spans = _best_of_questions(spans, num_questions, n_best)
     offsets = _offsets(spans.question, num_questions)
     has_text = spans.char_start < spans.char_end
-    null_odds = None
-    if nulls is None or no_answer_threshold is None:
-        chosen = _first(has_text, offsets, spans.question)
-    else:
-        chosen = _first(has_text, offsets, spans.question)
+    chosen, null_odds = _first(has_text, offsets, spans.question), None
+    if nulls is not None and no_answer_threshold is not None:
         null_odds = _null_odds(spans, chosen, nulls)
         chosen = np.where(null_odds > no_answer_threshold, -1, chosen)
     return Answers(

@@ -226,6 +226,8 @@ def has_answering_head(name: str) -> bool:
         ModelError: It is not available, or its architecture has no question-answering form.
     """
     model, stored = load_empty(name), weights.shapes(resolve(name))
+    if not stored:
+        raise ModelError(f"{name} has no *.safetensors weights.", ALTERNATIVES)
     names = weights.unwrapped(stored, model)
     found = {names[key]: shape for key, shape in stored.items()}
     return all(found.get(key) == shape for key, shape in weights.head_of(model).items())

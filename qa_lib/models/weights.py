@@ -31,8 +31,8 @@ def shapes(folder: str | Path) -> dict[str, tuple[int, ...]]:
     """
     from safetensors import safe_open
 
-    found: dict[str, tuple[int, ...]] = {}
     _check_index(Path(folder))
+    found: dict[str, tuple[int, ...]] = {}
     for file in sorted(Path(folder).glob("*.safetensors")):
         with reading(f"{file} is damaged", ALTERNATIVES), safe_open(file, "numpy") as stored:
             for key in stored.keys():

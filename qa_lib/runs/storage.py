@@ -160,7 +160,12 @@ def write_whole(filesystem: FileSystem, path: str, content: bytes | pa.Buffer) -
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     with open_whole(filesystem, temporary) as stream:
         stream.write(content)
-    filesystem.move(temporary, path)
+    try:
+        filesystem.move(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            filesystem.delete_file(temporary)
+        raise
 
 
 def overwrite(path: str, content: bytes) -> bool:

@@ -15,18 +15,25 @@ spans are possible, fewer are returned (and no spans that end before they start)
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from qa_lib import models, windows
 from qa_lib.errors import ConfigError, DataError
-from qa_lib.evaluation import spans
 from qa_lib.models.inference import Forward
 from qa_lib.models.placement import Placement
+from qa_lib.serving.candidates import (
+    NOTHING,
+    Null,
+    Span,
+    best_spans,
+    insert_null,
+    probabilities,
+    ranked,
+)
 from qa_lib.windows import WindowSpec
 
 if TYPE_CHECKING:
@@ -36,11 +43,9 @@ if TYPE_CHECKING:
 
     Float32s = NDArray[np.float32]
 
-_WINDOWS_AT_A_TIME = 64
 # Drawn per window beyond 2 * top_k: aligned to words, several spans may become one.
 _SPARE_SPANS = 10
 _BATCH_SIZES = {"cpu": 8, "cuda": 64}
-_NOTHING: dict[str, Any] = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
 
 
 class Answerer:
@@ -148,10 +153,10 @@ class Answerer:
             handle_impossible_answer = threshold is not None
         results = []
         for text, candidates, null in zip(contexts, pooled, nulls, strict=True):
-            answers = _ranked(text, candidates)
+            answers = ranked(text, candidates)
             if handle_impossible_answer:
-                _insert_null(answers, candidates, null, threshold or 0.0)
-            best = answers[:top_k] or [dict(_NOTHING)]
+                insert_null(answers, candidates, null, threshold or 0.0)
+            best = answers[:top_k] or [dict(NOTHING)]
             results.append(best[0] if len(best) == 1 else best)
         return results[0] if isinstance(question, str) else results
 
@@ -188,22 +193,22 @@ class Answerer:
 
     def _pool(
         self, table: pa.Table, num_questions: int, num_drawn: int, max_answer_len: int
-    ) -> tuple[list[list[_Span]], list[_Null]]:
+    ) -> tuple[list[list[Span]], list[Null]]:
         """Return the candidates of each question over its windows, and its least null."""
-        pooled: list[list[_Span]] = [[] for _ in range(num_questions)]
+        pooled: list[list[Span]] = [[] for _ in range(num_questions)]
         scores = np.ones(num_questions)
         logits = np.full(num_questions, np.inf)
         for rows, start_logits, end_logits in self._forward(table):
-            starts, start_total = _probabilities(rows, start_logits)
-            ends, end_total = _probabilities(rows, end_logits)
+            starts, start_total = probabilities(rows, start_logits)
+            ends, end_total = probabilities(rows, end_logits)
             row, null = rows["row"].to_numpy(), rows["null_position"].to_numpy()
             window = np.arange(rows.num_rows)
             np.minimum.at(scores, row, starts[window, null] * ends[window, null])
             np.minimum.at(logits, row, start_logits[window, null] + end_logits[window, null])
             total = start_total + end_total
-            for number, span in _best_spans(rows, starts, ends, total, num_drawn, max_answer_len):
+            for number, span in best_spans(rows, starts, ends, total, num_drawn, max_answer_len):
                 pooled[number].append(span)
-        return pooled, list(map(_Null, scores.tolist(), logits.tolist()))
+        return pooled, list(map(Null, scores.tolist(), logits.tolist()))
 
     def _spec(self, length: int | None, stride: int | None, max_question: int) -> WindowSpec:
         most = self.max_length
@@ -214,25 +219,6 @@ class Answerer:
             )
         length = length or min(384, most or 384)
         return WindowSpec(length, min(128, length // 2) if stride is None else stride, max_question)
-
-
-@dataclass(frozen=True, order=True)
-class _Span:
-    """A candidate; candidates sort by window, and within a window best first."""
-
-    part: int
-    rank: int
-    score: float
-    logit: float
-    start: int
-    end: int
-
-
-class _Null(NamedTuple):
-    """The empty answer of a question: its least probability and sum of logits, of a window."""
-
-    score: float
-    logit: float
 
 
 def _check_texts(questions: Sequence[str], contexts: Sequence[str]) -> None:
@@ -256,99 +242,3 @@ def _check_bounds(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
             raise ConfigError(f"{name} is {value}, but must be at least 1.", f"Raise {name}.")
-
-
-def _probabilities(table: pa.Table, logits: Float32s) -> tuple[Float32s, Float32s]:
-    """Softmax over each window's context and null position.
-
-    Returns:
-        Probabilities, (windows, tokens), elsewhere 0; and the logit of probability 1, (windows,).
-    """
-    position = np.arange(logits.shape[1])
-    possible = (position >= table["context_begin"].to_numpy()[:, None]) & (
-        position < table["context_end"].to_numpy()[:, None]
-    )
-    possible[np.arange(len(logits)), table["null_position"].to_numpy()] = True
-    masked = np.where(possible, logits, np.float32(-np.inf))
-    largest = masked.max(axis=1, keepdims=True)
-    weights = np.exp(masked - largest)
-    total = weights.sum(axis=1, keepdims=True)
-    return weights / total, (largest + np.log(total))[:, 0]
-
-
-def _best_spans(
-    table: pa.Table,
-    starts: Float32s,
-    ends: Float32s,
-    total: Float32s,
-    count: int,
-    max_answer_len: int,
-) -> Iterable[tuple[int, _Span]]:
-    """Yield each window's best spans of context, with the row of their question.
-
-    Args:
-        table: (windows,) rows with character offsets.
-        starts: (windows, tokens) float32 probabilities.
-        ends: Likewise.
-        total: (windows,) sum of logits of probability 1.
-        count: Spans per window.
-        max_answer_len: Longest span, in tokens.
-    """
-    for first in range(0, table.num_rows, _WINDOWS_AT_A_TIME):
-        some = slice(first, first + _WINDOWS_AT_A_TIME)
-        part = table.slice(first, _WINDOWS_AT_A_TIME)
-        width = min(max_answer_len, starts.shape[1])
-        padded = np.pad(ends[some], ((0, 0), (0, width - 1)))
-        # (windows, starts, lengths): the end lies `length` tokens after the start
-        scores = starts[some, :, None] * np.lib.stride_tricks.sliding_window_view(padded, width, 1)
-        start = np.arange(starts.shape[1])[:, None]  # (starts, 1)
-        begin, end = (
-            part[name].to_numpy()[:, None, None] for name in ("context_begin", "context_end")
-        )
-        possible = (start >= begin) & (start + np.arange(width) < end)
-        flat = (part.num_rows, -1)
-        counts, pair = spans.best_of_rows(scores.reshape(flat), count, possible.reshape(flat))
-        window = np.repeat(np.arange(part.num_rows), counts)  # (spans,)
-        first_token, last_token = pair // width, pair // width + pair % width
-        char_start, char_end = windows.characters(part, window, first_token, last_token)
-        rank = np.arange(len(window)) - np.repeat(np.cumsum(counts) - counts, counts)
-        score = scores.reshape(flat)[window, pair]
-        with np.errstate(divide="ignore"):  # a probability of 0
-            logit = np.log(score) + total[some][window]
-        columns = (part["part"].to_numpy()[window], rank, score, logit, char_start, char_end)
-        row = part["row"].to_numpy()[window].tolist()
-        found = map(_Span, *(column.tolist() for column in columns))
-        # A span of tokens of white space alone is no text.
-        yield from (pair for pair in zip(row, found, strict=True) if pair[1].start < pair[1].end)
-
-
-def _ranked(context: str, candidates: list[_Span]) -> list[dict[str, Any]]:
-    """Return one answer per span of characters, best first.
-
-    Several spans of tokens may be one of whole words: it has their sum. Of several windows that
-    show it, the best counts.
-    """
-    of_window: dict[tuple[int, int, int], float] = {}
-    for span in sorted(candidates):
-        key = span.start, span.end, span.part
-        of_window[key] = of_window.get(key, 0.0) + span.score
-    best: dict[tuple[int, int], float] = {}
-    for (start, end, _), score in of_window.items():
-        best[start, end] = max(score, best.get((start, end), 0.0))
-    answers: list[dict[str, Any]] = [
-        {"score": min(score, 1.0), "start": start, "end": end, "answer": context[start:end]}
-        for (start, end), score in best.items()
-    ]
-    answers.sort(key=lambda answer: answer["score"], reverse=True)
-    return answers
-
-
-def _insert_null(
-    answers: list[dict[str, Any]], candidates: list[_Span], null: _Null, threshold: float
-) -> None:
-    """Put "no answer" first where its logits say so, else where its score belongs behind that."""
-    best = max((span.logit for span in candidates), default=-np.inf)
-    place = 0
-    if null.logit - best <= threshold:
-        place = 1 + sum(answer["score"] >= null.score for answer in answers[1:])
-    answers.insert(place, _NOTHING | {"score": null.score})

@@ -317,8 +317,7 @@ class Engine:
     def _clip(self) -> bool:
         """Clip reduced gradients, and say whether they are finite, where DeepSpeed does not.
 
-        DeepSpeed refuses such a step itself, and in fp16 lowers its scale then: a norm taken here
-        of scaled fp16 gradients is infinite beyond 65,504 although they are finite.
+        It lowers fp16's scale then; a norm taken here of scaled fp16 gradients overflows at 65,504.
         """
         return not self._clips_itself or bool(self._guard.clip(self.settings.max_grad_norm))
 

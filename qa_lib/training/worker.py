@@ -135,9 +135,9 @@ def _after_step(
 
     train, num_steps = task.settings.train, batch.step + 1
     checkpoint.note(batch)
+    regroups = result.regroup and num_steps < task.last_step
     # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
-    leaves = result.stop or (result.regroup and num_steps < task.last_step)
-    is_scored = held_out.is_due(num_steps) and not result.skipped and not leaves
+    is_scored = not (result.skipped or result.stop or regroups) and held_out.is_due(num_steps)
     evaluates = is_scored and engine.is_finite()
     # An evaluation removes models that only checkpoints before the last one call the best.
     if evaluates or not result.writing:
@@ -148,7 +148,6 @@ def _after_step(
             scores = held_out.evaluate(removes=not checkpoint.problem)
     metrics.note(batch, result, scores)
     engine.wants_regroup = engine.wants_regroup or bool(notice.given())
-    regroups = result.regroup and num_steps < task.last_step
     if engine.num_skipped_in_a_row >= train.max_skipped_steps:
         return "diverged"
     every = train.checkpoint_every_steps or task.plan.steps_per_epoch

@@ -18,7 +18,7 @@ import jobs.evaluate
 from qa_lib import config, evaluation, models
 from qa_lib.config import DataSettings, EvaluateSettings, Settings, TrainSettings
 from qa_lib.data import SCHEMA, Questions, load_questions
-from qa_lib.errors import ModelError, ResourceError
+from qa_lib.errors import DataError, ModelError, ResourceError
 from qa_lib.evaluation.answers import NO_SPAN_ODDS
 from qa_lib.runs.run_folder import RunFolder
 
@@ -284,3 +284,19 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys, headed):
     flags += ["--model.name", headed]
     jobs.evaluate.JOB.execute(config.parse("evaluate", flags))
     assert '"num_questions": 7' in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_says_where_no_question_fits(tmp_path, headed):
+    flags = ["--storage", str(tmp_path), "--data.eval-limit", "7", "--dry-run", "json"]
+    flags += ["--model.name", headed, "--data.max-length", "16", "--data.stride", "0"]
+    asked = {
+        "question": "who " * 40,
+        "context": "Ann did.",
+        "answers": {"text": [], "answer_start": []},
+    }
+    source = tmp_path.parent / f"{tmp_path.name}.jsonl"
+    source.write_text(json.dumps(asked | {"is_impossible": True}))
+    with pytest.raises(DataError, match="No question leaves room"):
+        jobs.evaluate.JOB.execute(
+            config.parse("evaluate", [*flags, "--data.eval-source", str(source)])
+        )

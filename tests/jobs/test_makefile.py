@@ -182,6 +182,19 @@ def test_set_up_takes_torch_from_the_index_of_cpu_builds_where_it_answers(checko
     assert "does not answer" in make(checkout, "setup", f"PYTHON={DEBIAN}", **places).stdout
 
 
+def test_another_build_of_torch_is_installed_where_it_is_asked_for_and_a_typo_costs_nothing(
+    checkout: Path,
+) -> None:
+    python = f"PYTHON={DEBIAN}"
+    make(checkout, "setup", python, "TORCH=pypi")
+    kept = mark(checkout)
+    for asked in ([], ["TORCH=pypi"], ["TORCH=rocm"]):
+        done = make(checkout, "setup", python, *asked)
+        assert done.returncode == (2 if "TORCH=rocm" in asked else 0) and kept.exists()
+    assert "torch for the CPU" in make(checkout, "setup", python, "TORCH=cpu").stdout
+    assert not kept.exists()
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [

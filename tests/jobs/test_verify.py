@@ -157,6 +157,12 @@ def test_what_is_changed_is_named_and_nothing_else(
     assert wrong == [named]
 
 
+def test_a_model_that_takes_long_to_load_is_not_called_wrong(sound: Path, monkeypatch):
+    monkeypatch.setattr("qa_lib.reporting.verify._STOCK_LOAD_S", 0.01)
+    notes = [each for each in findings_of(sound).values() if "did not load within" in str(each)]
+    assert len(notes) == 1 and notes[0].verdict == "note"
+
+
 @pytest.mark.parametrize("damage", [change_a_weight, lose_the_weights])
 def test_a_changed_model_is_named(sound: Path, tmp_path: Path, damage, capsys):
     run = shutil.copytree(sound, tmp_path / "run")

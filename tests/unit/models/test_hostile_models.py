@@ -160,6 +160,13 @@ def test_what_a_caller_wanted_of_the_outputs_is_no_part_of_a_model(folder: Path,
     assert models.has_answering_head(str(tmp_path / "saved"))
 
 
+def test_weights_that_are_no_safetensors_are_named_as_such(folder: Path):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    for action in (models.load, models.check_answers):
+        with pytest.raises(ModelError, match="safetensors"):
+            action(str(folder))
+
+
 def test_a_part_of_the_weights_that_is_missing_is_named(folder: Path):
     places = {"qa_outputs.weight": "model-00002-of-00002.safetensors"}
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
