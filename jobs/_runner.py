@@ -155,6 +155,7 @@ class Job:
             tracking.check(settings)
             if settings.seeds == 1:
                 settings = run_names.decided(settings, self.name)
+            self._check_names(settings)
         if settings.dry_run:
             self._preview(settings)
             return
@@ -166,9 +167,9 @@ class Job:
         if self.scores_answers:
             from qa_lib import training
 
+            training.check_sources(settings)
             if owns_process:
                 ray_session.begin_ray()
-            training.check_inputs(settings)
         if settings.seeds > 1:
             print(_seeds.run_all(settings, self.name, self._run_in_folder))
         elif self.has_run_folder:
@@ -190,14 +191,18 @@ class Job:
         model = settings.model.model_copy(update={"name": name})
         return settings.model_copy(update={"model": model})
 
-    def _preview(self, settings: Settings) -> None:
+    def _check_names(self, settings: Settings) -> None:
+        """Refuse the names that opening the runs would refuse, before anything takes time."""
         from qa_lib.runs.run_folder import RunFolder
-        from qa_lib.runs.storage import to_json
 
         if settings.seeds > 1:
             _seeds.settings_of(settings, self.name)
-        elif self.has_run_folder:
+        else:
             RunFolder.check(settings, self.name)
+
+    def _preview(self, settings: Settings) -> None:
+        from qa_lib.runs.storage import to_json
+
         is_page = _preview.is_page(settings)
         if not is_page:
             print(settings.to_yaml())
@@ -205,7 +210,8 @@ class Job:
         if self.scores_answers:
             from qa_lib import training
 
-            checked = training.check_inputs(settings)
+            checked = training.check_sources(settings)
+            training.check_models(settings)
         if self.describe is not None:
             described = self.describe(settings)
             if not isinstance(described, str):

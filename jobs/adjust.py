@@ -29,8 +29,10 @@ def describe(settings: Settings) -> str:
 
 def run(settings: Settings, folder: RunFolder) -> None:
     """Adjust the model, and recover its accuracy where the settings say so."""
+    from qa_lib import training
     from qa_lib.adjust import pipeline
 
+    training.check_models(settings)
     pipeline.adjust_and_recover(settings, folder)
 
 

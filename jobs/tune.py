@@ -42,9 +42,10 @@ def describe(settings: Settings) -> dict[str, Any]:
 
 def run(settings: Settings, folder: RunFolder) -> None:
     """Search, and recover the chosen model."""
-    from qa_lib import search
+    from qa_lib import search, training
     from qa_lib.serving import onnx
 
+    training.check_models(settings)
     search.search(settings, folder, onnx.as_onnx)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from qa_lib.training.batch_plan import plan_of
 from qa_lib.training.driver import fine_tune
 from qa_lib.training.ledger import LEDGER, check_ledger, read_ledger
-from qa_lib.training.preview import check_inputs, describe
+from qa_lib.training.preview import check_models, check_sources, describe
 from qa_lib.training.task import checkpoints_of
 
 __all__ = [
     "LEDGER",
-    "check_inputs",
     "check_ledger",
+    "check_models",
+    "check_sources",
     "checkpoints_of",
     "describe",
     "fine_tune",

@@ -33,10 +33,8 @@ def check(settings: Settings, match: correspondence.Correspondence | None = None
     """
     train, cluster = settings.train, growth(settings)
     allocate(train, cluster)
-    models.check_length(settings.model.name, settings.data.max_length)
+    check_models(settings)
     attention.check(models.load_config(settings.model.name), train.attention)
-    if train.teacher is not None:
-        models.check_answers(train.teacher)
     correspondence.check(train, match)
     if not models.has_answering_head(settings.model.name):
         print(
@@ -71,24 +69,22 @@ def _kernels(settings: Settings, device: str, config: Any, plan: BatchPlan) -> K
     )
 
 
-def check_inputs(settings: Settings) -> dict[str, Any]:
-    """Read what a job needs last, before it trains: the evaluation questions and the teacher.
+def check_sources(settings: Settings) -> dict[str, Any]:
+    """Look for models and questions before anything takes time, and read those needed last.
 
-    Of the questions that the teacher alone teaches, only whether they are there.
+    Of models, whether they are there, without transformers, whose import takes seconds; of the
+    questions that the teacher alone teaches, whether they are there. The evaluation questions are
+    read.
 
     Returns:
         Counts of the evaluation questions, for the dry run.
 
     Raises:
         DataError: The evaluation questions cannot be read, or too many are faulty.
-        ModelError: Model or teacher cannot be loaded, or their vocabularies differ.
+        ModelError: There is no such model or teacher.
     """
     for name in filter(None, (settings.model.name, settings.train.teacher)):
-        models.load_config(name)
-        models.check_length(name, settings.data.max_length)
-    if settings.train.teacher:
-        models.check_answers(settings.train.teacher)
-        teacher.check(settings.train.teacher, settings.model.name)
+        models.resolve(name)
     more = settings.train.teacher_only_source
     if more is not None:
         splits_of(settings.data.model_copy(update={"source": more}))
@@ -100,6 +96,21 @@ def check_inputs(settings: Settings) -> dict[str, Any]:
         "num_eval_quarantined": held_out.num_quarantined,
         "eval_notes": dict(held_out.notes),
     }
+
+
+def check_models(settings: Settings) -> None:
+    """Check that model and teacher can be loaded and take the windows.
+
+    Raises:
+        ConfigError: Windows are longer than a model's positions.
+        ModelError: A model cannot be loaded, the teacher has no head, or vocabularies differ.
+    """
+    for name in filter(None, (settings.model.name, settings.train.teacher)):
+        models.load_config(name)
+        models.check_length(name, settings.data.max_length)
+    if settings.train.teacher:
+        models.check_answers(settings.train.teacher)
+        teacher.check(settings.train.teacher, settings.model.name)
 
 
 def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
