@@ -189,9 +189,9 @@ def check(config: Mapping[str, Any]) -> int:
 
 
 def _public_key() -> str:
-    """Return this cluster's public SSH key; make the pair where there is none."""
+    """Return this cluster's public SSH key; make the pair, or its public half, where it is gone."""
     public = SSH_KEY.with_suffix(".pub")
-    if not SSH_KEY.exists():
+    if not (SSH_KEY.exists() and public.exists()):
         keygen = shutil.which("ssh-keygen")
         if keygen is None:
             raise ConfigError(
@@ -199,8 +199,18 @@ def _public_key() -> str:
                 "Install OpenSSH's client (Debian: apt install openssh-client).",
             )
         SSH_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        command = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", "ubuntu", "-f", str(SSH_KEY)]
-        subprocess.run(command, check=True)
+        if SSH_KEY.exists():
+            command = [keygen, "-y", "-P", "", "-f", str(SSH_KEY)]
+        else:
+            command = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", "ubuntu", "-f", str(SSH_KEY)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise ConfigError(
+                f"ssh-keygen cannot use {SSH_KEY}: {made.stderr.strip() or made.returncode}",
+                "Mend it or remove it, unless a cluster that is up was started with it.",
+            )
+        if made.stdout:
+            public.write_text(made.stdout, encoding="ascii")
     return public.read_text(encoding="ascii").strip()
 
 

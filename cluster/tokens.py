@@ -26,10 +26,16 @@ def create(path: Path) -> None:
     """Write a new token to a file that is readable by this user only from its first byte on.
 
     Raises:
-        FileExistsError: There is such a file.
+        ConfigError: There is such a file.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigError(
+            f"There is a token in {path} already; clusters may have been started with it.",
+            "Use it, name another path, or remove the file if no cluster uses it.",
+        ) from None
     with open(descriptor, "w", encoding="ascii") as file:
         file.write(secrets.token_hex(32))
 
@@ -56,5 +62,17 @@ def check(path: Path) -> None:
         )
 
 
+def main() -> None:
+    """Make the token that the command line names."""
+    if len(sys.argv) != 2:
+        raise ConfigError(
+            "The command needs the file of the new token.",
+            f"Name it: `python -m cluster.tokens {DEFAULT}`.",
+        )
+    create(Path(sys.argv[1]).expanduser())
+
+
 if __name__ == "__main__":
-    create(Path(sys.argv[1]))
+    from jobs import _runner  # here: the jobs need no token
+
+    sys.exit(_runner.exit_code(main))

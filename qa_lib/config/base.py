@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, Field(min_length=1)]
 # A user writes "auto" for "decide for me"; code reads None.
@@ -67,6 +76,17 @@ class Group(BaseModel):
             plain[name] = value
         return plain
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_flags(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse YAML's yes, no, on and off where a number is meant: they would be 1 and 0."""
+        if isinstance(value, bool) and info.field_name is not None:
+            kinds = set(_types_in(cls.model_fields[info.field_name].annotation))
+            if bool not in kinds and kinds & {int, float}:
+                kind = "int_flag" if int in kinds else "float_flag"
+                raise PydanticCustomError(kind, "a number")
+        return value
+
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:
         """Report all broken rules at once; a plain validator would stop at the first."""
@@ -74,3 +94,12 @@ class Group(BaseModel):
         if broken:
             raise RuleError(*broken)
         return self
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    """Yield the plain types of an annotation, such as int and NoneType of `Positive | None`."""
+    parts = get_args(annotation)
+    if not parts:
+        yield annotation
+    for part in parts:
+        yield from _types_in(part)

@@ -73,6 +73,7 @@ class RankCheckpoint:
         self._task, self._engine, self._rank = task, engine, rank
         self._ledger = SCHEMA.empty_table()
         self._pending: list[tuple[int, NDArray[np.int32]]] = []  # step, windows
+        self.last_step = 0  # after which a checkpoint was begun, or restored
         self.problem = ""  # why the last checkpoint was not stored, the same on every rank
         self.num_failures = 0  # of checkpoints, in a row
         self._thread = ThreadPoolExecutor(1, "checkpoint")
@@ -118,6 +119,7 @@ class RankCheckpoint:
             },
         }
         step, ledger = self._engine.step_number, self._merged()
+        self.last_step = step
         folder = tempfile.TemporaryDirectory(prefix="qa-checkpoint-")
         write_state = self._engine.copy_state(Path(folder.name))
 
@@ -162,6 +164,7 @@ class RankCheckpoint:
             folder = Path(name)
             self._store.fetch(found, folder)
             self._engine.load(folder)
+            self.last_step = self._engine.step_number
             if self._rank == 0:  # of all ranks that wrote it, however many there are now
                 parts = [pq.read_table(path) for path in sorted(folder.glob("ledger-*.parquet"))]
                 self._ledger = pa.concat_tables(parts)

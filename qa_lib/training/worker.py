@@ -151,8 +151,10 @@ def _after_step(
     if engine.num_skipped_in_a_row >= train.max_skipped_steps:
         return "diverged"
     every = train.checkpoint_every_steps or task.plan.steps_per_epoch
-    # A state between skipped steps is not worth coming back to.
-    is_due = bool(scores) or (num_steps % every == 0 and not result.skipped)
+    # A state between skipped steps is not worth coming back to: the next good step's is.
+    is_due = bool(scores) or (
+        num_steps // every > checkpoint.last_step // every and not result.skipped
+    )
     ends = result.stop or regroups or num_steps == task.last_step or held_out.is_over
     if is_due or ends:
         if not engine.is_finite():

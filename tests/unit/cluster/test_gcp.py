@@ -297,3 +297,9 @@ def test_the_key_pair_is_made_once_and_is_private(tmp_path, monkeypatch):
     first = gcp._public_key()
     assert first.startswith("ssh-ed25519 ") and first == gcp._public_key()
     assert stat.S_IMODE(os.stat(gcp.SSH_KEY).st_mode) == 0o600
+    gcp.SSH_KEY.with_suffix(".pub").unlink()
+    assert gcp._public_key().split()[:2] == first.split()[:2]
+    gcp.SSH_KEY.with_suffix(".pub").unlink()
+    gcp.SSH_KEY.write_text("no key")
+    with pytest.raises(ConfigError, match="ssh-keygen cannot use"):
+        gcp._public_key()

@@ -27,7 +27,7 @@ def test_a_new_token_is_private_whatever_the_umask(tmp_path: Path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_text()) == 64
     tokens.check(path)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(ConfigError, match="token in .* already"):
         tokens.create(path)
 
 
