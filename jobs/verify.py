@@ -1,7 +1,7 @@
 """Prove a finished run again, from its folder alone.
 
     python -m jobs.verify runs/train-quickstart-001
-    python -m jobs.verify runs/train-squad-cpu-001 --data.source ~/squad
+    python -m jobs.verify runs/train-squad-cpu-001 --data.source ~/squad  # where they are now
 
 Hashes every checkpoint, makes the batch plan again and compares the ledger of trained windows with
 it, scores predictions.json again, and loads the model in a process that imports only transformers
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 
 def run(settings: Settings) -> None:
     """Check the run that the settings name, and print the findings."""
-    from qa_lib.config import DataSettings
     from qa_lib.reporting import verify
     from qa_lib.runs.run_folder import RunFolder
 
     folder = RunFolder(settings.model.name, "verify")
-    moved = settings.data.source != DataSettings().source
     findings = []
-    for finding in verify.verify(folder, settings.data.source if moved else None):
+    for finding in verify.verify(folder, settings):
         print(finding, flush=True)
         findings.append(finding)
     print(verify.conclude(folder, findings))

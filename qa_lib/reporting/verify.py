@@ -66,12 +66,16 @@ class _NotChecked(Exception):
     """The check lacks something that it needs."""
 
 
-def verify(run: RunFolder, source: str | None = None) -> Iterator[Finding]:
+_SOURCES = (("data", "source"), ("data", "eval_source"), ("train", "teacher_only_source"))
+
+
+def verify(run: RunFolder, moved: Settings | None = None) -> Iterator[Finding]:
     """Check a run folder.
 
     Args:
         run: Of any job that trains or evaluates.
-        source: Where the questions are now; None takes the source that the run used.
+        moved: Names, as sources of its questions, those that are elsewhere now; the others are
+            where the run found them.
 
     Yields:
         A finding on each of result.json, every checkpoint, ledger.parquet, metrics.jsonl,
@@ -81,8 +85,8 @@ def verify(run: RunFolder, source: str | None = None) -> Iterator[Finding]:
         ConfigError: The folder is not a run's.
     """
     require_files(run, RESULT, CONFIG)
-    result, settings = run.read_result(), run.read_config()
-    data = settings.data if source is None else settings.data.model_copy(update={"source": source})
+    result, settings = run.read_result(), _with_sources(run.read_config(), moved or Settings())
+    data = settings.data
     yield _try(RESULT, partial(_check_status, run, result))
     yield from _check_checkpoints(run)
     checks: list[tuple[str, Callable[[], str]]] = []
@@ -96,6 +100,16 @@ def verify(run: RunFolder, source: str | None = None) -> Iterator[Finding]:
         checks.append(("model", partial(_check_stock_load, run, result)))
     for name, check in checks:
         yield _try(name, check)
+
+
+def _with_sources(settings: Settings, moved: Settings) -> Settings:
+    """Return the settings with the sources that are elsewhere now."""
+    for group, name in _SOURCES:
+        source = getattr(getattr(moved, group), name)
+        if source != getattr(getattr(Settings(), group), name):
+            old = getattr(settings, group)
+            settings = settings.model_copy(update={group: old.model_copy(update={name: source})})
+    return settings
 
 
 def _try(name: str, check: Callable[[], str]) -> Finding:
@@ -165,7 +179,7 @@ def _check_history(
     epochs = num_steps / plan.steps_per_epoch
     return (
         f"{num_steps:,} steps over {num_windows:,} windows, {epochs:.2f} epochs: each window as "
-        f"planned, exactly once an epoch, on {_proved(data, result['train_fingerprint'])}"
+        f"planned, exactly once an epoch, on {_proved(data.source, result['train_fingerprint'])}"
     )
 
 
@@ -206,9 +220,9 @@ def _unlabelled(
     return found
 
 
-def _proved(data: DataSettings, fingerprint: str) -> str:
+def _proved(source: str, fingerprint: str) -> str:
     """Name the questions that were proved, by source and by content."""
-    return f"the questions of {data.source} with SHA-256 {fingerprint[:12]}..."
+    return f"the questions of {source} with SHA-256 {fingerprint[:12]}..."
 
 
 def _load(data: DataSettings, split: Split) -> Questions:
@@ -228,16 +242,18 @@ def _check_metrics(run: RunFolder, result: dict[str, Any]) -> str:
 
 def _check_scores(run: RunFolder, result: dict[str, Any], data: DataSettings) -> str:
     predictions = metrics.parse_predictions(run.read_text(PREDICTIONS), PREDICTIONS)
-    questions = _load(data, result.get("eval_split", "eval"))
+    split = result.get("eval_split", "eval")
+    source = data.eval_source or data.source if split == "eval" else data.source
+    questions = _load(data, split)
     if questions.fingerprint != result.get("eval_fingerprint"):
-        raise _NotChecked(f"{data.source} holds other questions than the run answered")
+        raise _NotChecked(f"{source} holds other questions than the run answered")
     scores = metrics.score(questions.table, predictions).summary()
     for name in ("em", "f1"):
         if abs(scores[name] - result[name]) > 1e-6:
             raise _Wrong(f"{name} is {scores[name]:.4f}, and {RESULT} says {result[name]:.4f}")
     return (
         f"EM {scores['em']:.2f}, F1 {scores['f1']:.2f} over {len(questions):,} questions, as "
-        f"{RESULT} says, on {_proved(data, questions.fingerprint)}"
+        f"{RESULT} says, on {_proved(source, questions.fingerprint)}"
     )
 
 

@@ -41,8 +41,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Path:
     return folder / "sound"
 
 
-def findings_of(path: Path, source: str | None = None) -> dict[str, Finding]:
-    return {finding.what: finding for finding in verify(RunFolder(str(path), "verify"), source)}
+def findings_of(path: Path, *flags: str) -> dict[str, Finding]:
+    moved = config.parse("verify", flags)
+    return {finding.what: finding for finding in verify(RunFolder(str(path), "verify"), moved)}
 
 
 def test_a_sound_run_is_proved_from_its_folder(sound: Path, tmp_path: Path, capsys):
@@ -173,8 +174,17 @@ def test_a_changed_model_is_named(sound: Path, tmp_path: Path, damage, capsys):
     assert capsys.readouterr().out.count("FAULT") == 1
 
 
+def test_sources_that_are_elsewhere_now_are_read_there(sound: Path, tmp_path: Path):
+    pq.write_table(embedded.corpus("eval"), tmp_path / "eval.parquet")
+    flag = "--data.eval-source"
+    found = findings_of(sound, flag, str(tmp_path / "eval.parquet"))["predictions.json"]
+    assert found.verdict == "good" and f"{tmp_path}/eval.parquet" in found.message
+    found = findings_of(sound, flag, str(tmp_path / "nowhere.parquet"))["predictions.json"]
+    assert found.verdict == "note" and "nowhere.parquet" in found.message
+
+
 def test_without_the_questions_the_rest_is_checked(sound: Path, tmp_path: Path):
-    found = findings_of(sound, str(tmp_path / "nowhere"))
+    found = findings_of(sound, "--data.source", str(tmp_path / "nowhere"))
     unchecked = {name for name, finding in found.items() if finding.verdict == "note"}
     assert unchecked == {"ledger.parquet", "predictions.json"}
     assert "was trained 2 to 2 times" in found["ledger.parquet"].message
