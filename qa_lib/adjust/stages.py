@@ -36,8 +36,11 @@ def recover_stages(
         The settings of the last stage; and where the states of its model are in the parent, if the
         settings teach inside.
     """
-    if settings.train.teacher is None and models.has_answering_head(settings.model.name):
-        train = settings.train.model_copy(update={"teacher": settings.model.name})
+    if settings.train.teacher is None:
+        # Of a parent without a head, the labels alone teach: no stage is a teacher of the next.
+        has_head = models.has_answering_head(settings.model.name)
+        update = {"teacher": settings.model.name} if has_head else {"distill_weight": 0.0}
+        train = settings.train.model_copy(update=update)
         settings = settings.model_copy(update={"train": train})
     config, match = models.load_config(settings.model.name), None
     facts: list[dict[str, Any]] = []

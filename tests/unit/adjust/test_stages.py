@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import BertModel
 
 from qa_lib import config, models
 from qa_lib.adjust import pipeline, prune, resolve, stages
@@ -64,6 +65,27 @@ def test_a_run_that_ended_inside_of_a_stage_goes_on_with_what_the_stage_has(
     assert len(facts["kept_layers"]) == 2 and facts["num_window_passes"] == 8
     stored = json.loads((tmp_path / "mine/stages/1/result.json").read_text())
     assert stored["status"] == "done" and stored["kept_layers"] == facts["kept_layers"]
+
+
+@pytest.mark.parametrize("has_head", [True, False])
+def test_a_parent_that_cannot_answer_leaves_every_stage_to_the_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_head: bool
+):
+    settings, parent = settings_of(tmp_path), tmp_path / "parent"
+    if not has_head:
+        BertModel.from_pretrained(parent).save_pretrained(parent)
+    taught = []
+
+    def recover(own: Any, *_: Any, **__: Any) -> Any:
+        taught.append((own.train.teacher, own.train.distill_weight > 0))
+        return Trained(num_window_passes=8, train_seconds=1.0)
+
+    monkeypatch.setattr(stages, "recover", recover)
+    with RunFolder.open(settings, "adjust") as run:
+        questions = load_questions(settings.data, "train")
+        last, _ = stages.recover_stages(settings, run, questions)
+    taught.append((last.train.teacher, last.train.distill_weight > 0))
+    assert taught == 2 * [(str(parent), True) if has_head else (None, False)]
 
 
 def test_a_run_is_not_resumed_to_become_another_model(tmp_path: Path):
