@@ -40,7 +40,8 @@ def kernels_of(found: Checkpoint | None, task: TrainTask) -> Kernels | None:
     """Return the kernels that a checkpoint was trained with, where the settings permit them.
 
     What is fastest depends on the threads of a rank: another choice after a restart would change
-    the arithmetic and what dropout drops.
+    the arithmetic and what dropout drops. Kernels that this machine can only emulate (bf16 on a
+    T4), or with less than float32's accuracy (oneDNN with AMX), are not kept.
     """
     noted = found.meta.get("kernels") if found else None
     train = task.settings.train
@@ -50,9 +51,17 @@ def kernels_of(found: Checkpoint | None, task: TrainTask) -> Kernels | None:
         or train.precision not in ("auto", noted["precision"])
         or train.attention not in ("auto", noted["attention"])
         or (noted["products"] == "onednn" and not devices.has_onednn())
+        or not _computes_well(noted)
     ):
         return None
     return Kernels(noted["precision"], noted["products"], noted["attention"])
+
+
+def _computes_well(noted: dict[str, Any]) -> bool:
+    """Whether this machine's own arithmetic is the noted one, and as exact."""
+    if noted["device"] == "cuda":
+        return noted["precision"] != "bf16" or devices.resolve_precision("auto", "cuda") == "bf16"
+    return noted["products"] == "mkl" or noted["precision"] != "fp32" or devices.onednn_is_exact()
 
 
 class _Begun(NamedTuple):

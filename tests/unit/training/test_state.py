@@ -20,9 +20,10 @@ from transformers import BertConfig, BertForQuestionAnswering
 from qa_lib import config, models
 from qa_lib.config import Settings, TrainSettings
 from qa_lib.errors import CheckpointError
+from qa_lib.machines import devices
 from qa_lib.models.kernels import Kernels
 from qa_lib.runs import manifest
-from qa_lib.runs.checkpoints import CheckpointStore
+from qa_lib.runs.checkpoints import Checkpoint, CheckpointStore
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training import checkpoints_of, state
@@ -257,6 +258,25 @@ def test_a_restart_keeps_the_kernels_of_its_checkpoint_where_it_may(
     assert (kernels and (kernels.precision, kernels.attention)) == expected
     RankCheckpoint(task, engine, 0, Kernels("fp32")).restore(found)
     assert engine.step_number == 1
+
+
+@pytest.mark.parametrize("can", [True, False])
+@pytest.mark.parametrize(
+    ("device", "noted", "function", "answers"),
+    [
+        ("cpu", Kernels("fp32", "onednn", "sdpa"), "onednn_is_exact", (True, False)),
+        ("cuda", Kernels("bf16", "mkl", "sdpa"), "resolve_precision", ("bf16", "fp16")),
+    ],
+)
+def test_a_restart_on_hardware_that_lacks_the_arithmetic_chooses_anew(
+    monkeypatch, tmp_path, device, noted, function, answers, can
+):
+    task = TrainTask(settings_of(), str(tmp_path), PLAN, None, 2, device, None, 2, {})
+    facts = noted.facts() | {"device": device}
+    found = Checkpoint(1, "step-1", {"kernels": facts}, ())
+    monkeypatch.setattr(devices, function, lambda *_: answers[0] if can else answers[1])
+    kept = kernels_of(found, task)
+    assert (kept is not None) == can
 
 
 def readers(run: RunFolder, task: TrainTask, engine) -> list:
