@@ -107,9 +107,10 @@ def run(action: str) -> int:
     if action == "up" and last and last != _place_of(config):  # `down` would find one of them
         project = last["PROJECT"]
         raise ConfigError(
-            f"A cluster in {last['REGION']}-{last['ZONE']} of {project} was started from here, and"
-            " not deleted.",
-            f"Run `make cluster-down PROJECT={project}` first.",
+            f"A cluster in {last['REGION']}-{last['ZONE']} of {project} was started from here, or"
+            " its start failed, and it was not deleted.",
+            f"Run `make cluster-down PROJECT={project}` first; or remove {written}, if nothing of"
+            " it is left.",
         )
     if importlib.util.find_spec("googleapiclient") is None:
         raise ConfigError(
@@ -120,6 +121,11 @@ def run(action: str) -> int:
     if action == "check":
         return check(config)
     config = cluster_config(environment, _public_key())
+    if not TOKEN.exists():
+        tokens.create(TOKEN)
+    tokens.check(TOKEN)
+    if action != "up" and _place_of(config) != last:  # the record of the other one stays
+        written = written.with_name("gcp-t4-other.yaml")
     written.parent.mkdir(parents=True, exist_ok=True)
     written.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     ray = str(Path(sys.executable).parent / "ray")
@@ -128,9 +134,6 @@ def run(action: str) -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])
     )
-    if not TOKEN.exists():
-        tokens.create(TOKEN)
-    tokens.check(TOKEN)
     if action == "dashboard":
         return subprocess.run([ray, "dashboard", str(written)]).returncode
     code = subprocess.run([ray, action, "--yes", str(written)]).returncode

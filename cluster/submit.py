@@ -42,6 +42,7 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard` ends its tunn
 _POLL_S = 0.5
 _WITHOUT_STORAGE = ("verify", "push")
 _MOST_FAILURES = 60  # of polls in a row
+_NEW_TUNNEL = "Open the tunnel again"
 _SECONDS_PER_HOUR = 3600
 
 
@@ -259,15 +260,18 @@ def follow(client: JobSubmissionClient, identity: str) -> int:
     try:
         while True:
             try:
-                ended = client.get_job_status(identity).is_terminal()
+                info = client.get_job_info(identity)
                 log = client.get_job_logs(identity)
             except (OSError, RuntimeError) as error:  # a tunnel that is made anew, a busy head
                 failures += 1
-                if failures == _MOST_FAILURES:
+                is_refusal = "status code 4" in str(error)  # 401, 403, 404: no time mends them
+                if is_refusal or failures == _MOST_FAILURES:
                     raise ResourceError(
-                        f"The cluster no longer answers: {storage.first_line(error)}."
-                        f" {identity} may keep running, and cost money.",
-                        f"Open the tunnel again; `make logs ID={identity}` follows the job.",
+                        f"The cluster {'refuses' if is_refusal else 'no longer answers'}:"
+                        f" {storage.first_line(error)}. {identity} may keep running, and cost"
+                        " money.",
+                        f"{'Check RAY_ADDRESS and the token' if is_refusal else _NEW_TUNNEL};"
+                        f" `make logs ID={identity}` follows the job.",
                     ) from None
                 time.sleep(_POLL_S)
                 continue
@@ -275,13 +279,12 @@ def follow(client: JobSubmissionClient, identity: str) -> int:
             sys.stdout.write(log[printed:])
             sys.stdout.flush()
             printed = len(log)
-            if ended:
+            if info.status.is_terminal():
                 break
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
         print(f"\n{identity} keeps running; `make logs ID={identity}`, `make stop ID={identity}`")
         return _runner.EXIT_INTERRUPTED
-    info = client.get_job_info(identity)
     if info.driver_exit_code is not None:
         code = int(info.driver_exit_code)
     else:

@@ -170,6 +170,8 @@ class Job:
             training.check_sources(settings)
             if owns_process:
                 ray_session.begin_ray()
+            if settings.overwrite or settings.seeds > 1:  # before a run makes room for another
+                training.check_models(settings)
         if settings.seeds > 1:
             print(_seeds.run_all(settings, self.name, self._run_in_folder))
         elif self.has_run_folder:

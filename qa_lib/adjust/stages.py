@@ -36,12 +36,13 @@ def recover_stages(
         The settings of the last stage; and where the states of its model are in the parent, if the
         settings teach inside.
     """
+    after: dict[str, Any] = {}
     if settings.train.teacher is None:
-        # Of a parent without a head, the labels alone teach: no stage is a teacher of the next.
-        has_head = models.has_answering_head(settings.model.name)
-        update = {"teacher": settings.model.name} if has_head else {"distill_weight": 0.0}
-        train = settings.train.model_copy(update=update)
-        settings = settings.model_copy(update={"train": train})
+        if models.has_answering_head(settings.model.name):
+            train = settings.train.model_copy(update={"teacher": settings.model.name})
+            settings = settings.model_copy(update={"train": train})
+        else:  # the labels alone teach: no stage is a teacher of the next
+            after = {"distill_weight": 0.0}
     config, match = models.load_config(settings.model.name), None
     facts: list[dict[str, Any]] = []
     for number, wish in enumerate(stages_before_the_last(config, settings.adjust), 1):
@@ -54,7 +55,8 @@ def recover_stages(
             match = match_of(own, stage, match)
         facts.append(_facts(stage.read_result(), facts))
         name = settings.model.model_copy(update={"name": stage.path})
-        settings = settings.model_copy(update={"model": name})
+        train = settings.train.model_copy(update=after)
+        settings = settings.model_copy(update={"model": name, "train": train})
     run.write_result(Adjusted(stages=facts), status="running")
     return settings, match
 

@@ -34,7 +34,10 @@ class HeldOutJudge:
     @property
     def fingerprint(self) -> str:
         """A SHA-256 of the questions, and of the rules that scores depend on."""
-        rules = self.rules.model_dump_json(exclude={"batch_size", "num_actors", "semantic_model"})
+        # Defaults apart: a later version may have more rules.
+        rules = self.rules.model_dump_json(
+            exclude={"batch_size", "num_actors", "semantic_model"}, exclude_defaults=True
+        )
         return hashlib.sha256(f"{self.questions.fingerprint} {rules}".encode()).hexdigest()
 
     def find(self, forward: Forward, table: pa.Table) -> Iterator[pa.Table]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import threading
 import time
 import uuid
@@ -34,6 +35,7 @@ BEAT_S = 30.0
 ABANDONED_S = 300.0
 """Seconds without renewal after which the lock of another machine counts as abandoned."""
 
+_LOOK_S = 1.0
 _UNKNOWN = "an unknown host"  # wrote a lock that cannot be read: it may be in the middle of it
 
 
@@ -179,6 +181,19 @@ def refuse_other(folder: Folder) -> Owner | None:
         rest_s = max(0.0, ABANDONED_S - (time.time() - owner.beat_s))
         remedy += f" If that process is gone, the run is free in {rest_s:.0f} s."
     raise ConfigError(f"The run {folder.path} is being written by {owner}.", remedy)
+
+
+def outlast(folder: Folder) -> None:
+    """Wait while another machine's lock is neither renewed nor abandoned; at most `ABANDONED_S`."""
+    first = owner = read(folder)
+    while owner and owner == first and owner.machine != _machine() and owner.is_alive:
+        if owner is first:
+            print(
+                f"note: {folder.path} was being written by {owner}; waiting whether it still is",
+                file=sys.stderr,
+            )
+        time.sleep(_LOOK_S)
+        owner = read(folder)
 
 
 def read(folder: Folder) -> Owner | None:

@@ -27,7 +27,7 @@ def check(run: Folder, job: str, settings: Settings) -> None:
     """
     if run.info().type != fs.FileType.Directory:
         raise _no_run(run)
-    if {entry.base_name for entry in run.entries()} <= {lock.LOCK}:
+    if has_not_begun(run):
         return
     result = read_result(run)
     if result.get("run_name") != run.name or "job" not in result:
@@ -44,6 +44,13 @@ def check(run: Folder, job: str, settings: Settings) -> None:
                 f"--overwrite would delete {run.path}, which {flag} {value} reads.",
                 "Choose another --run-name.",
             )
+
+
+def has_not_begun(run: Folder) -> bool:
+    """Say whether a folder is empty, or has a lock alone, of a start that was killed at once."""
+    return run.info().type == fs.FileType.Directory and {
+        entry.base_name for entry in run.entries()
+    } <= {lock.LOCK}
 
 
 def refuse_leftover(run: Folder) -> None:

@@ -111,6 +111,7 @@ class RunFolder(Folder):
         Where this one goes on, so does the other: what its result.json has stays.
         """
         inner = RunFolder(self.url(name), self.job)
+        inner._lock = self._lock
         if self.resumed:
             inner.resumed = True
             inner._result = inner.read_result()

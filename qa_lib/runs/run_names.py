@@ -31,21 +31,21 @@ def choose(settings: Settings, job: str) -> str | None:
     with storage_errors(settings):
         name = settings.run_name
         if name is None:
-            taken = _taken_numbers(settings, job)
             if not settings.resume:
+                _taken_numbers(settings, job)  # the storage can be read
                 return None
-            if not taken:
+            name = _newest(settings, job)
+            if name is None:
                 raise ConfigError(
                     f"--resume: {settings.storage} holds no run {_prefix(settings, job)}NNN.",
                     "Name the run with --run-name, or leave --resume to start a new one.",
                 )
-            name = f"{_prefix(settings, job)}{max(taken):03d}"
         run = Folder(_join(settings, name), patient=False)
         lock.refuse_other(run)
         if settings.resume:
             _check_resumable(run, job, settings)
             return run.path
-        if run.exists() and not settings.overwrite:
+        if run.exists() and not (settings.overwrite or replacing.has_not_begun(run)):
             raise in_use(run)
         replacing.refuse_leftover(run)
         if run.exists():
@@ -54,11 +54,17 @@ def choose(settings: Settings, job: str) -> str | None:
 
 
 def decided(settings: Settings, job: str) -> Settings:
-    """Return the settings with `resume` auto decided: whether there is a run to go on with."""
+    """Return the settings with `resume` auto decided: whether there is a run to go on with.
+
+    Where another machine wrote it until it was lost, this waits until that is certain.
+    """
     if settings.resume != "auto":
         return settings
     with storage_errors(settings):
-        begun = holds_run(settings) if settings.run_name else bool(_taken_numbers(settings, job))
+        name = settings.run_name or _newest(settings, job)
+        begun = name is not None and holds_run(settings.model_copy(update={"run_name": name}))
+        if name is not None:
+            lock.outlast(Folder(_join(settings, name), patient=False))
     return settings.model_copy(update={"resume": begun})
 
 
@@ -144,6 +150,15 @@ def _prefix(settings: Settings, job: str) -> str:
 def _next_number(settings: Settings, job: str) -> int:
     """Return the number after those of runs and of series of runs with several seeds."""
     return max(_taken_numbers(settings, job, r"(?:-seed-\d+)?"), default=0) + 1
+
+
+def _newest(settings: Settings, job: str) -> str | None:
+    """Return the name of the newest run JOB-RECIPE-NNN that has begun, or None."""
+    for number in sorted(_taken_numbers(settings, job), reverse=True):
+        name = f"{_prefix(settings, job)}{number:03d}"
+        if holds_run(settings.model_copy(update={"run_name": name})):
+            return name
+    return None
 
 
 def _taken_numbers(settings: Settings, job: str, ending: str = "") -> list[int]:

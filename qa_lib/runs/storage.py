@@ -161,11 +161,10 @@ def write_whole(filesystem: FileSystem, path: str, content: bytes | pa.Buffer) -
     with open_whole(filesystem, temporary) as stream:
         stream.write(content)
     try:
-        filesystem.move(temporary, path)
-    except BaseException:
+        filesystem.copy_file(temporary, path)  # not every object store can move
+    finally:
         with suppress(OSError):
             filesystem.delete_file(temporary)
-        raise
 
 
 def overwrite(path: str, content: bytes) -> bool:

@@ -107,9 +107,8 @@ class HeldOut:
 
     def misses(self, num_steps: int) -> bool:
         """Say whether an evaluation after this many steps was due, and was left for later."""
-        return self.is_due(num_steps) and not any(
-            entry["step"] == num_steps for entry in self.history
-        )
+        is_there = any(entry["step"] == num_steps for entry in self.history)
+        return num_steps > 0 and self.is_due(num_steps) and not is_there
 
     def evaluate(self, *, removes: bool = True) -> dict[str, Any]:
         """Score the model, keep it if it is the best so far, and return fields for its step.

@@ -77,9 +77,9 @@ def train(task: TrainTask) -> None:
         task, engine, pad, lambda weights, to: models.save(model, tokenizer, to, state_dict=weights)
     )
     held_out.restore(found)
-    if found is not None and held_out.misses(engine.step_number):
-        held_out.evaluate(removes=False)
     metrics = RankMetrics(task, engine, rank)
+    if found is not None and held_out.misses(found.step):
+        _warn_of_best(metrics, found.step, held_out.evaluate(removes=False))
     after_step = partial(_after_step, task, engine, checkpoint, metrics, held_out)
     until = engine.step_number if held_out.is_over else task.last_step
     ending = take_steps(engine, _batches(task, tables, pad, metrics), until, after_step)
@@ -137,7 +137,9 @@ def _after_step(
     checkpoint.note(batch)
     regroups = result.regroup and num_steps < task.last_step
     # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
-    is_scored = not (result.skipped or result.stop or regroups) and held_out.is_due(num_steps)
+    is_scored = not (result.skipped or result.stop or regroups) and (
+        held_out.is_due(num_steps) or held_out.misses(num_steps - 1)
+    )
     evaluates = is_scored and engine.is_finite()
     # An evaluation removes models that only checkpoints before the last one call the best.
     if evaluates or not result.writing:
@@ -163,8 +165,7 @@ def _after_step(
         _finish(checkpoint, metrics)
         with metrics.pause():
             checkpoint.begin(held_out.history)
-            if scores.get("problem"):
-                metrics.warn(f"step {num_steps} was not kept as the best: {scores['problem']}")
+            _warn_of_best(metrics, num_steps, scores)
             ray.train.report({"step": num_steps, "loss": result.loss})
         if ends:
             _finish(checkpoint, metrics)
@@ -175,6 +176,12 @@ def _after_step(
     if regroups and not checkpoint.problem:
         return "regrouping"
     return "unsaved" if checkpoint.num_failures == MOST_FAILURES else None
+
+
+def _warn_of_best(metrics: RankMetrics, step: int, scores: dict[str, Any]) -> None:
+    """Say what prevented keeping the model of an evaluation, if anything did."""
+    if scores.get("problem"):
+        metrics.warn(f"step {step} was not kept as the best: {scores['problem']}")
 
 
 def _finish(checkpoint: RankCheckpoint, metrics: RankMetrics) -> None:

@@ -236,6 +236,20 @@ def test_a_cluster_is_deleted_where_it_was_started(launched, monkeypatch):
     assert launched[-1][1]["availability_zone"] == "us-central1-a"
 
 
+def test_a_cluster_elsewhere_does_not_hide_the_one_that_was_started(launched, monkeypatch):
+    monkeypatch.setenv("PROJECT", "my-project")
+    monkeypatch.setenv("REGION", "europe-west4")
+    assert gcp.run("up") == 0
+    monkeypatch.delenv("REGION")
+    for action in ("dashboard", "down"):
+        monkeypatch.setenv("PROJECT", "another-project")
+        assert gcp.run(action) == 0
+        assert launched[-1][1]["project_id"] == "another-project"
+    monkeypatch.setenv("PROJECT", "my-project")
+    assert gcp.run("down") == 0
+    assert launched[-1][1]["availability_zone"] == "europe-west4-a"
+
+
 def prepare(tmp_path: Path, commands: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the command that Ray sends to a machine, where only these commands exist."""
     (command,) = gcp.cluster_config(ENVIRONMENT)["initialization_commands"]

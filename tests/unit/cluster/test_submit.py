@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.job_submission import JobStatus
 
 from cluster import logs, submit
 from qa_lib import config
@@ -119,17 +120,14 @@ class Log:
     def __init__(self, num_failures: int) -> None:
         self.num_failures = num_failures
 
-    def get_job_status(self, _: str) -> Any:
+    def get_job_info(self, _: str) -> Any:
         if self.num_failures:
             self.num_failures -= 1
             raise ConnectionError("no tunnel")
-        return SimpleNamespace(is_terminal=lambda: True)
+        return SimpleNamespace(driver_exit_code=0, status=JobStatus.SUCCEEDED)
 
     def get_job_logs(self, _: str) -> str:
         return "step 1\n"
-
-    def get_job_info(self, _: str) -> Any:
-        return SimpleNamespace(driver_exit_code=0, status="SUCCEEDED")
 
 
 def test_a_tunnel_that_is_made_anew_does_not_end_what_follows_a_job(monkeypatch, capsys):
@@ -139,6 +137,16 @@ def test_a_tunnel_that_is_made_anew_does_not_end_what_follows_a_job(monkeypatch,
     with pytest.raises(ResourceError, match="may keep running") as caught:
         submit.follow(Log(10**6), "raysubmit_1")
     assert "make logs ID=raysubmit_1" in caught.value.remedy
+
+
+def test_a_cluster_that_refuses_is_not_asked_again():
+    class Refusing:
+        def get_job_info(self, _: str) -> Any:
+            raise RuntimeError("Request failed with status code 401: Unauthorized")
+
+    with pytest.raises(ResourceError, match="refuses: .* 401") as caught:
+        submit.follow(Refusing(), "raysubmit_1")
+    assert "the token" in caught.value.remedy
 
 
 def test_every_gpu_that_a_recipe_may_name_that_is_priced_has_both_prices():

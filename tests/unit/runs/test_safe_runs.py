@@ -259,6 +259,18 @@ def test_a_clock_that_jumps_takes_no_lock_from_a_living_process(tmp_path: Path, 
         lock.take(folder)
 
 
+def test_a_folder_inside_of_a_run_that_was_lost_is_not_written(tmp_path: Path):
+    run = RunFolder.open(settings_in(tmp_path), "train")
+    inner = run.inside("stages/1")
+    inner.write_result(status="running")
+    other = dataclasses.replace(lock.Owner.new(), token="t")
+    run.write_json(lock.LOCK, dataclasses.asdict(other))
+    run._lock.beat()
+    with pytest.raises(ConfigError, match="taken over"):
+        inner.write_result(status="done")
+    assert inner.read_result()["status"] == "running"
+
+
 def test_a_writer_that_was_believed_dead_writes_no_more(tmp_path: Path):
     run = RunFolder.open(settings_in(tmp_path), "train")
     run.write_json(lock.LOCK, dataclasses.asdict(lock.Owner.new()))
