@@ -8,7 +8,10 @@ from pydantic import Field
 
 from qa_lib.config.base import BrokenRules, Group, Memory, Name, Text
 
-COLUMNS = ("question", "context", "answers", "answer_start", "id", "title", "is_impossible")
+COLUMNS = (
+    *("question", "context", "answers", "answer_start"),
+    *("id", "title", "is_impossible", "is_answerable"),
+)
 
 
 class DataSettings(Group):
@@ -26,7 +29,8 @@ class DataSettings(Group):
     columns: str | None = Field(
         default=None,
         description="Names of columns that are not the usual ones: "
-        "question=q,context=passage,answer=a,answer_start=at,id=key,title=page,is_impossible=no.",
+        "question=q,context=passage,answer=a,answer_start=at,id=key,title=page,is_impossible=no, "
+        "is_answerable=yes. Without a name, as in id=, a usual one is left out.",
     )
     version: Annotated[Literal["1.1", "2.0"], Text] = Field(
         default="1.1", description="SQuAD version, where file names carry v1.1 or v2.0."
@@ -66,7 +70,10 @@ class DataSettings(Group):
 
     @property
     def column_names(self) -> dict[str, str]:
-        """Names of columns by what they are: question, context, answers, answer_start, ..."""
+        """Names of columns by what they are: question, context, answers, answer_start, ...
+
+        A name is empty where the column is to be left out.
+        """
         pairs = (part.partition("=") for part in (self.columns or "").split(",") if part.strip())
         named = {what.strip().replace("-", "_"): name.strip() for what, _, name in pairs}
         if "answer" in named:
@@ -76,7 +83,9 @@ class DataSettings(Group):
     def broken_rules(self) -> BrokenRules:
         """Yield the rules that do not hold."""
         wrong = [
-            what for what, name in self.column_names.items() if what not in COLUMNS or not name
+            what
+            for what, name in self.column_names.items()
+            if what not in COLUMNS or (what in COLUMNS[:2] and not name)
         ]
         if wrong:
             yield (

@@ -168,6 +168,8 @@ def _value(text: str) -> Any:
         value = ast.literal_eval(_Plain().visit(ast.parse(python, mode="eval")))
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
     return value if value is None or isinstance(value, dict | list) else text
 
 

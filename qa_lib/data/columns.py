@@ -19,7 +19,7 @@ CONTEXT_NAMES = ("context", "passage", "paragraph", "document_text")
 _NAMES = {
     "id": (
         *("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id"),
-        *("uid", "guid", "uuid"),
+        *(OF_ANYTHING := ("uid", "guid", "uuid")),
     ),
     "title": ("title", "document_title"),
     "context": CONTEXT_NAMES,
@@ -41,18 +41,22 @@ _NAMES = {
     ),
     "is_answerable": ("is_answerable", "answerable"),
 }
+OF_LABELS = ("answers", "answer_start", "is_impossible", "is_answerable")
 KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) | {"detected_answers"}
 HELD = b"qa-suite-columns"
 """In a table's metadata: the names of all columns of its file, where the table has but some."""
 SHARED_NAMES = frozenset(_NAMES["context"] + _NAMES["title"])
 ID_NAMES = frozenset(_NAMES["id"])
+QUESTION_NAMES = frozenset(_NAMES["question"])
+SPAN_NAMES = frozenset(_NAMES["answers"] + _NAMES["answer_start"])
 OUTER_NAMES = SHARED_NAMES | ID_NAMES
 """What an article or paragraph has without any questions."""
 TEXT_NAMES = frozenset(name for what in TEXT_COLUMNS for name in _NAMES[what])
 EXPECTED = (
     "The columns are question, context, and answers: text and answer_start, or only the text; id, "
     "title and is_impossible may be there. Name others with --data.columns, such as "
-    "question=q,context=passage,answer=a. SQuAD's nested JSON is read as it is."
+    "question=q,context=passage,answer=a; is_impossible= leaves one out. SQuAD's nested JSON is "
+    "read as it is."
 )
 
 
@@ -71,7 +75,7 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
     Raises:
         DataError: Columns are missing or have other types; all of them are named.
     """
-    source = _located(table, name, mapping or {})
+    source, named = _located(table, name, mapping or {})
     problems = [f"{what} is missing" for what in ("context", "question") if what not in source]
     if "answers" in source and pa.types.is_struct(kind := source["answers"].type):
         if not any(plain(field.name) in answers.TEXT_FIELDS for field in kind):
@@ -83,7 +87,7 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
     if not problems:
         try:
             batches = columns.to_batches(max_chunksize=ROWS_PER_BATCH)
-            return pa.Table.from_batches([_batch(batch) for batch in batches], UNCHECKED)
+            return pa.Table.from_batches([_batch(batch, named) for batch in batches], UNCHECKED)
         except WrongType as error:
             problems.append(str(error))
     held = (table.schema.metadata or {}).get(HELD, b"").decode("utf-8", "replace")
@@ -91,22 +95,36 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
     raise DataError(f"{name} is not a table of questions: {'; '.join(problems)}{holds}.", EXPECTED)
 
 
-def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str, pa.ChunkedArray]:
-    """Return the columns of the table by what they are."""
+def _located(
+    table: pa.Table, name: str, mapping: Mapping[str, str]
+) -> tuple[dict[str, pa.ChunkedArray], dict[str, str]]:
+    """Return the columns of the table by what they are, and their names in the table likewise."""
     columns = list(zip(table.column_names, table.columns, strict=True))
     filled = [own for own, column in columns if column.null_count < len(column)]
     _check_names(table.column_names, filled, mapping, name)
     by_name = {plain(own): own for own in [*reversed(table.column_names), *filled]}
-    source = {}
+    source, named = {}, {}
     for what, names in _NAMES.items():
         if what in mapping:
-            source[what] = _mapped(table, name, what, mapping[what])
+            if mapping[what]:
+                source[what] = _mapped(table, name, what, mapping[what])
+                named[what] = mapping[what]
             continue
-        found = [table[by_name[own]] for own in names if own in by_name]
-        found = [column for column in found if not pa.types.is_null(column.type)]
+        found = [by_name[own] for own in names if own in by_name]
+        found = [own for own in found if _may_be(what, own, table[own])]
         if found:  # a column without any value gives way to one of another usual name
-            source[what] = next((col for col in found if col.null_count < len(col)), found[0])
-    return source
+            own = next((own for own in found if table[own].null_count < len(table)), found[0])
+            source[what], named[what] = table[own], own
+    return source, named
+
+
+def _may_be(what: str, own: str, column: pa.ChunkedArray) -> bool:
+    """Whether a column of a usual name has what it says: a `uuid` may be that of the passage."""
+    if pa.types.is_null(column.type):
+        return False
+    if what != "id" or plain(own) not in OF_ANYTHING or pa.types.is_nested(column.type):
+        return True
+    return bool(pc.count_distinct(column).as_py() == len(column) - column.null_count)
 
 
 def _check_names(
@@ -127,7 +145,7 @@ def _check_names(
     if twice := dict.fromkeys([*same, *alike]):
         raise DataError(
             f"{name} has several columns of one name: {', '.join(twice)}.",
-            "Rename or remove all of them but one.",
+            "Rename or remove all of them but one, or name it with --data.columns.",
         )
 
 
@@ -149,8 +167,8 @@ def _mapped(table: pa.Table, name: str, what: str, path: str) -> pa.ChunkedArray
         ) from None
 
 
-def _batch(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Convert the columns that `_located` named."""
+def _batch(batch: pa.RecordBatch, named: Mapping[str, str]) -> pa.RecordBatch:
+    """Convert the columns that `_located` found, under these names."""
     length, names = len(batch), batch.schema.names
     columns: dict[str, pa.Array] = {}
     for what in TEXT_COLUMNS:
@@ -160,7 +178,7 @@ def _batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     golds, starts = (batch[what] if what in names else None for what in ("answers", "answer_start"))
     columns["answers"] = answers.convert(golds, starts, length)
     impossible, answerable = (
-        to_booleans(batch[what], what) if what in names else pa.nulls(length, pa.bool_())
+        to_booleans(batch[what], named[what]) if what in names else pa.nulls(length, pa.bool_())
         for what in ("is_impossible", "is_answerable")
     )
     unanswerable = pc.invert(answerable)

@@ -18,9 +18,9 @@ AS_UTF8 = (
     "UTF-8 OLD > NEW`."
 )
 _WORDS = (
-    ["true", "1", "1.0", "yes", "t", "y"],
-    ["false", "0", "0.0", "no", "f", "n"],
-    ["", "nan", "none", "null", "n/a", "na", "<na>"],
+    ["true", "1", "1.0", "yes", "t", "y", "x", "wahr", "ja", "vrai", "oui"],
+    ["false", "0", "0.0", "no", "f", "n", "falsch", "nein", "faux", "non"],
+    ["", "-", "nan", "none", "null", "n/a", "na", "<na>"],
 )
 
 
@@ -92,7 +92,9 @@ def to_booleans(column: pa.Array, what: str) -> pa.BooleanArray:
     other = words.filter(pc.invert(pc.or_(pc.or_(yes, no), pc.or_(none, words.is_null()))))
     if len(other):
         shown = other[:1].cast(pa.binary())[0].as_py().decode("utf-8", "backslashreplace")[:40]
-        raise WrongType(f"{what} holds {shown!r}, which is neither true nor false")
+        raise WrongType(
+            f"{what} holds {shown!r}, which is neither true nor false (nor yes, no, 1, 0)"
+        )
     return pc.if_else(yes, True, pc.if_else(no, False, pa.scalar(None, pa.bool_())))
 
 

@@ -20,8 +20,9 @@ _BOM = b"\xef\xbb\xbf"
 _SEPARATOR = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # a first line for Excel
 # A quote in a quoted cell, as Spark writes it; at the cell's end, \" is a backslash and the end.
 _ESCAPED = re.compile(rb'\\"[^",;\t|\r\n]')
-_ESCAPED_IN_CELL = re.compile(rb'(?:^|[,;\t|])"[^"]*' + _ESCAPED.pattern, re.MULTILINE)
+_ESCAPED_IN_CELL = re.compile(rb'(?:^|[,;\t|]) *"[^"]*' + _ESCAPED.pattern, re.MULTILINE)
 _QUOTED = rb'"[^"]*(?:""[^"]*)*"'
+_SPARKS = rb'"[^"\\]*(?:(?:""|\\(?s:.))[^"\\]*)*"'
 _ALONE = re.compile(rb'[^",;\t|\r\n]"[^",;\t|\r\n]')  # a quote inside of a text, not doubled
 # A cell that begins with a quote and is no quoted cell of this line.
 _STRAY = re.compile(rb'(?:^|\t)"(?![^"\t\n]*(?:""[^"\t\n]*)*"\r?(?:\t|$))', re.MULTILINE)
@@ -78,11 +79,14 @@ def _without_padding(content: pa.Buffer, delimiter: bytes) -> pa.Buffer:
 
     Left there, the quotes would be text, and what they quote not quoted.
     """
-    if not re.search(rb'%b +"[^"%b\r\n]' % (delimiter, delimiter), memoryview(content)):
+    view = memoryview(content)
+    if not re.search(rb'%b +"[^"%b\r\n]' % (delimiter, delimiter), view):
         return content
-    quoted, other = rb"(%b) *(?=[%b\r\n]|\Z)" % (_QUOTED, delimiter), rb"[^%b\r\n]*" % delimiter
-    cell = re.compile(rb"(^|\r|%b) *(?:%b|(%b))" % (delimiter, quoted, other), re.MULTILINE)
-    return pa.py_buffer(cell.sub(rb"\1\2\3", content.to_pybytes()))
+    is_escaped = _ESCAPED.search(view) and _ESCAPED_IN_CELL.search(view)
+    quoted = rb" *(%b) *(?=[%b\r\n]|\Z)" % (_SPARKS if is_escaped else _QUOTED, delimiter)
+    other = rb'( +"[^%b\r\n]*)| *([^%b\r\n]*)' % (delimiter, delimiter)  # a text with quotes in it
+    cell = re.compile(rb"(^|\r|%b)(?:%b|%b)" % (delimiter, quoted, other), re.MULTILINE)
+    return pa.py_buffer(cell.sub(rb"\1\2\3\4", content.to_pybytes()))
 
 
 def _quoting(content: pa.Buffer, delimiter: str, name: str) -> dict[str, Any]:

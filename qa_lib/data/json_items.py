@@ -14,7 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from qa_lib.data.columns import CONTEXT_NAMES, EXPECTED, ID_NAMES, KNOWN_NAMES, OUTER_NAMES
+from qa_lib.data.columns import (
+    CONTEXT_NAMES,
+    EXPECTED,
+    ID_NAMES,
+    KNOWN_NAMES,
+    OUTER_NAMES,
+    QUESTION_NAMES,
+    SPAN_NAMES,
+)
 from qa_lib.data.conversion import plain
 from qa_lib.data.layouts import refuse_others
 from qa_lib.errors import DataError
@@ -59,7 +67,8 @@ def streamed(content: pa.Buffer) -> Iterator[Any]:
         if text[end] != ",":
             break
     rest = (text[at:] + "".join(pieces)).strip()
-    if head["object"] and _lists_of_items(json_text.parse("{" + rest.removeprefix(","))):
+    others = json_text.parse("{" + rest.removeprefix(",")) if head["object"] else {}
+    if any(_asks(others[key][0]) for key in _lists_of_items(others)):
         raise ValueError("several lists of items")
     if text[end] != "]" or (rest and not head["object"]):
         raise ValueError("the list does not end")
@@ -190,9 +199,15 @@ def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
 
 
 def _lists_of_items(document: dict[str, Any]) -> list[str]:
-    """Return the keys whose values are lists of items."""
+    """Return the keys whose values are lists of items; if some of them have questions, theirs."""
     lists = (key for key, value in document.items() if isinstance(value, list) and value)
-    return [key for key in lists if is_item(document[key][0])]
+    holding = [key for key in lists if is_item(document[key][0])]
+    return [key for key in holding if _asks(document[key][0])] or holding
+
+
+def _asks(item: dict[str, Any]) -> bool:
+    """Whether an item has questions, and is not a document beside those that have."""
+    return any(key in item for key in NESTING) or any(plain(key) in QUESTION_NAMES for key in item)
 
 
 def _check_single(keys: list[str], name: str) -> None:
@@ -240,6 +255,8 @@ def _rows(
             if isinstance(value, str | int | float)
             and plain(own) in known
             and plain(own) not in ID_NAMES  # which would be that of all its questions
+            # A paragraph's `start` is where it stands itself.
+            and (isinstance(value, str) or plain(own) not in SPAN_NAMES)
         }
         for part in _listed(item[key]):
             if key != "paragraphs" or _has_questions(part, known):
@@ -269,8 +286,9 @@ def _has_questions(paragraph: Any, known: frozenset[str]) -> bool:
     if not isinstance(paragraph, dict) or any(key in paragraph for key in NESTING):
         return True
     firsts = (value[0] for value in paragraph.values() if isinstance(value, list) and value)
-    keys = [*paragraph, *(key for first in firsts if isinstance(first, dict) for key in first)]
-    return any(plain(key) in known and plain(key) not in OUTER_NAMES for key in keys)
+    inner = {plain(key) for first in firsts if isinstance(first, dict) for key in first}
+    own = set(map(plain, paragraph)) & known - OUTER_NAMES
+    return bool(own or inner & (QUESTION_NAMES | known - KNOWN_NAMES))
 
 
 def _holds_texts(value: Any) -> bool:

@@ -56,7 +56,7 @@ def load_questions(
     """
     source = _source_of(data, split)
     base: Base = "eval" if split == "eval" else "train"
-    parts = _read(source, base, data)
+    parts = _read(source, base, data if labels else _unlabelled(data))
     pa.default_memory_pool().release_unused()  # else what a file took stays the process's
     table = _identified(pa.concat_tables([part for _, part in parts]))
     if labels:
@@ -97,7 +97,8 @@ def read_questions(source: str, data: DataSettings) -> pa.Table:
         DataError: The file cannot be read, or a row lacks its question or context, or is not UTF-8.
     """
     folder, _ = _locate(source)
-    table = _identified(_normalised([(source, files.read(folder, _mapped(data)))], data)[0][1])
+    found = files.read(folder, _mapped(data))
+    table = _identified(_normalised([(source, found)], _unlabelled(data))[0][1])
     fault = validation.first_fault(table)
     if fault is not None:
         row, reason = fault
@@ -238,7 +239,15 @@ def _read(source: str, split: Base, data: DataSettings) -> list[tuple[str, pa.Ta
 
 def _mapped(data: DataSettings) -> frozenset[str]:
     """Return the names of columns that JSON is to keep beside the usual ones."""
-    return frozenset(conversion.plain(path.split(".")[0]) for path in data.column_names.values())
+    paths = filter(None, data.column_names.values())
+    return frozenset(conversion.plain(path.split(".")[0]) for path in paths)
+
+
+def _unlabelled(data: DataSettings) -> DataSettings:
+    """Return the settings with all columns of answers left out, whatever they hold."""
+    names = data.column_names | dict.fromkeys(columns.OF_LABELS, "")
+    text = ",".join(f"{what}={path}" for what, path in names.items())
+    return data.model_copy(update={"columns": text})
 
 
 def _normalised(

@@ -62,13 +62,21 @@ _COMMON_WORDS: dict[Language, frozenset[str]] = {
     "vi": frozenset("của và là các có trong được một cho những".split()),
 }
 _WITHOUT_RULES = {
-    "ca": frozenset("de la i el a les que del els per".split()),
+    "ca": frozenset("de la el les que del els per amb als".split()),
+    "da": frozenset("og at det som en på er af for den".split()),
+    "et": frozenset("ja on oli et ta ning see ei kui mis".split()),
+    "fi": frozenset("ja on oli se että ovat joka myös hän tai".split()),
     "fr": frozenset("de la le les et des en un du est".split()),
-    "it": frozenset("di e il la che in un del per della".split()),
+    "it": frozenset("di il la che in un del per della".split()),
     "nl": frozenset("de het een van en in is dat op te".split()),
-    "pt": frozenset("de a o que e do da em um para".split()),
-    "ro": frozenset("de în și a la cu care din pe un".split()),
+    "no": frozenset("og at det som en på er av for til".split()),
+    "pl": frozenset("na się do jest nie że oraz od jako przez".split()),
+    "pt": frozenset("de que do da em um para os no uma".split()),
+    "ro": frozenset("de în și la cu care din pe un lui".split()),
+    "sv": frozenset("och att det som en på är av för den".split()),
+    "tr": frozenset("ve bir bu da de için ile olarak en olan".split()),
 }
+_LEAST_SHARE = 0.08  # of all words, that a language's commonest ten are in its texts
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,8 @@ def detect(texts: Iterable[str], limit: int = 200_000) -> Language:
     found = {code: sum(words[word] for word in common) for code, common in _COMMON_WORDS.items()}
     others = [sum(words[word] for word in common) for common in _WITHOUT_RULES.values()]
     best = max(found, key=found.__getitem__)  # the first, English, where all are equal
-    return best if found[best] >= max(others) else "en"
+    is_certain = found[best] >= max(max(others), _LEAST_SHARE * words.total())
+    return best if is_certain else "en"
 
 
 def lacks_spaces(texts: Iterable[str], limit: int = 200_000) -> bool:

@@ -241,6 +241,8 @@ def test_quotes_of_csv_are_doubled_or_escaped(tmp_path, cell, context):
         ('Q, "a\n, 10", "10"', "a\n, 10"),
         ('"Q, ","a, ""b"", 10","10"', 'a, "b", 10'),
         ('"Q, "," a, ",10', None),
+        ('Q, "say \\"a, 10\\", and so", "10"', 'say "a, 10", and so'),
+        ('Q, "Old" bridge 10, "10"', ' "Old" bridge 10'),
     ],
 )
 @pytest.mark.parametrize("delimiter", [",", ";", "|"])

@@ -84,11 +84,26 @@ def test_the_language_of_a_text_is_found(language):
         "De burgemeester van de stad is bekend om het dragen van een hoed in het theater.",
         "L'alcalde de la ciutat és conegut pels barrets que porta i ven a les botigues.",
         "Primarul orașului este cunoscut pentru pălăriile pe care le poartă la teatru din oraș.",
+        "Staden är känd för en bok av Charles de Gaulle, som dog där den 9 november 1970.",
+        "Kirjan kirjoitti Simone de Beauvoir, joka asui Pariisissa ja oli kuuluisa.",
+        "Şehrin en büyük köprüsü en eski köprü olarak bilinir ve bir müzedir.",
+        "Miasto Rio de Janeiro jest znane z karnawału, który odbywa się co roku na ulicach.",
         "شهردار برلین به خاطر کلاه‌هایی که می‌پوشد و کارهای بزرگ مشهور است.",
     ],
 )
 def test_a_language_without_rules_does_not_get_those_of_another(text):
     assert languages.detect([text]) == "en"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fue a Egipto, a Italia y a Rusia, y más tarde a Prusia, en las guerras contra Austria.",
+        "La ciudad de Madrid es la capital de España. A finales del siglo, a causa de la guerra.",
+    ],
+)
+def test_words_that_languages_share_do_not_hide_spanish(text):
+    assert languages.detect([text]) == "es"
 
 
 def test_a_latin_name_in_a_chinese_text_does_not_make_it_latin():
