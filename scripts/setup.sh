@@ -105,7 +105,12 @@ create_venv() { # with pip in it, also where Python comes without ensurepip, as 
 }
 
 torch_is_as_asked() { # for, by TORCH; any build is where it is not given
-    case "${TORCH:-}" in "" | "$(cat .venv/torch-build 2>/dev/null)") ;; *) return 1 ;; esac
+    [ -n "${TORCH:-}" ] || return 0
+    case $(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null) in
+        *+cpu) built=cpu ;;
+        *) built=pypi ;;
+    esac
+    [ "$built" = "$TORCH" ]
 }
 
 use_venv() {
@@ -127,7 +132,6 @@ use_venv() {
                 "remove it (rm -rf .venv) and run make setup again"
     fi
     install_lock .venv/bin/python "$stamp"
-    printf '%s' "${TORCH:-}" >.venv/torch-build
 }
 
 use_conda() {
