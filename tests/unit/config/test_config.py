@@ -265,9 +265,9 @@ def test_every_number_has_a_bound():
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
-        ("train: {epochs: yes}", "train.epochs is True .* a whole number"),
-        ("train: {learning_rate: on}", "train.learning_rate is True .* a number"),
-        ("data: {train_limit: no}", "data.train_limit is False .* a whole number or none"),
+        ("train: {epochs: yes}", "train.epochs is 'True' .* a whole number"),
+        ("train: {learning_rate: on}", "train.learning_rate is 'True' .* a number"),
+        ("data: {train_limit: no}", "data.train_limit is 'False' .* a whole number or none"),
     ],
 )
 def test_a_flag_is_no_number(line: str, wanted: str, tmp_path):
