@@ -76,7 +76,7 @@ _WITHOUT_RULES = {
     "sv": frozenset("och att det som en på är av för den".split()),
     "tr": frozenset("ve bir bu da de için ile olarak en olan".split()),
 }
-_LEAST_SHARE = 0.08  # of all words, that a language's commonest ten are in its texts
+_LEAST_SHARE = 0.05  # of all words, that a language's commonest ten are in its texts
 
 
 @dataclass(frozen=True)
