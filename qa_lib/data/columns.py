@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 
@@ -16,10 +17,11 @@ from qa_lib.errors import DataError
 ROWS_PER_BATCH = 8192
 """Rows that are converted and checked at a time, which bounds the memory of both."""
 CONTEXT_NAMES = ("context", "passage", "paragraph", "document_text")
+_OF_ANYTHING = ("uid", "guid", "uuid")
 _NAMES = {
     "id": (
         *("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id"),
-        *(OF_ANYTHING := ("uid", "guid", "uuid")),
+        *_OF_ANYTHING,
     ),
     "title": ("title", "document_title"),
     "context": CONTEXT_NAMES,
@@ -122,9 +124,13 @@ def _may_be(what: str, own: str, column: pa.ChunkedArray) -> bool:
     """Whether a column of a usual name has what it says: a `uuid` may be that of the passage."""
     if pa.types.is_null(column.type):
         return False
-    if what != "id" or plain(own) not in OF_ANYTHING or pa.types.is_nested(column.type):
+    if what != "id" or plain(own) not in _OF_ANYTHING:
         return True
-    return bool(pc.count_distinct(column).as_py() == len(column) - column.null_count)
+    try:
+        texts = pa.chunked_array([to_texts(chunk, what) for chunk in column.chunks])
+    except WrongType:
+        return False
+    return len(texts.drop_null().unique()) == len(texts) - texts.null_count
 
 
 def _check_names(
@@ -186,6 +192,29 @@ def _batch(batch: pa.RecordBatch, named: Mapping[str, str]) -> pa.RecordBatch:
     either = pc.or_kleene(impossible, unanswerable)
     columns["is_impossible"] = pc.coalesce(either, impossible, unanswerable)
     return pa.RecordBatch.from_pydict(columns, UNCHECKED)
+
+
+def identify(table: pa.Table) -> pa.Table:
+    """Give rows without id their number, and rows without title one title for each context."""
+    if table["id"].null_count:
+        numbers = pa.array([f"row-{number}" for number in range(table.num_rows)])
+        table = table.set_column(0, "id", pc.coalesce(table["id"], numbers))
+    return pa.Table.from_batches([_titled(batch) for batch in table.to_batches()], table.schema)
+
+
+def _titled(batch: pa.RecordBatch) -> pa.RecordBatch:
+    titles, contexts = batch["title"], batch["context"]
+    blank = titles.is_null()
+    if len(titles.dictionary):
+        is_empty = pc.equal(pc.binary_length(titles.dictionary), 0)
+        blank = pc.or_(blank, is_empty.take(titles.indices).fill_null(True))
+    if not pc.any(blank).as_py():
+        return batch
+    raw = contexts.dictionary.cast(pa.binary()).to_pylist()
+    names = [f"context {hashlib.sha256(text).hexdigest()[:12]}" for text in raw]
+    made = pa.array(names, pa.string()).take(contexts.indices)
+    filled = pc.if_else(blank, made, titles.dictionary_decode()).dictionary_encode()
+    return batch.set_column(1, batch.schema.field("title"), filled)
 
 
 def _is_readable(source: Mapping[str, pa.ChunkedArray], what: str) -> bool:

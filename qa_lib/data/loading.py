@@ -58,7 +58,7 @@ def load_questions(
     base: Base = "eval" if split == "eval" else "train"
     parts = _read(source, base, data if labels else _unlabelled(data))
     pa.default_memory_pool().release_unused()  # else what a file took stays the process's
-    table = _identified(pa.concat_tables([part for _, part in parts]))
+    table = columns.identify(pa.concat_tables([part for _, part in parts]))
     if labels:
         _check_gold(table, source, base)
     else:
@@ -98,7 +98,7 @@ def read_questions(source: str, data: DataSettings) -> pa.Table:
     """
     folder, _ = _locate(source)
     found = files.read(folder, _mapped(data))
-    table = _identified(_normalised([(source, found)], _unlabelled(data))[0][1])
+    table = columns.identify(_normalised([(source, found)], _unlabelled(data))[0][1])
     fault = validation.first_fault(table)
     if fault is not None:
         row, reason = fault
@@ -262,29 +262,6 @@ def _normalised(
     if not filled:
         raise DataError(f"{parts[0][0]} holds no questions that can be used.", hub.ALTERNATIVES)
     return [(name, columns.normalise(part, name, data.column_names)) for name, part in filled]
-
-
-def _identified(table: pa.Table) -> pa.Table:
-    """Give rows without id their number, and rows without title one title for each context."""
-    if table["id"].null_count:
-        numbers = pa.array([f"row-{number}" for number in range(table.num_rows)])
-        table = table.set_column(0, "id", pc.coalesce(table["id"], numbers))
-    return pa.Table.from_batches([_titled(batch) for batch in table.to_batches()], table.schema)
-
-
-def _titled(batch: pa.RecordBatch) -> pa.RecordBatch:
-    titles, contexts = batch["title"], batch["context"]
-    blank = titles.is_null()
-    if len(titles.dictionary):
-        is_empty = pc.equal(pc.binary_length(titles.dictionary), 0)
-        blank = pc.or_(blank, is_empty.take(titles.indices).fill_null(True))
-    if not pc.any(blank).as_py():
-        return batch
-    raw = contexts.dictionary.cast(pa.binary()).to_pylist()
-    names = [f"context {hashlib.sha256(text).hexdigest()[:12]}" for text in raw]
-    made = pa.array(names, pa.string()).take(contexts.indices)
-    filled = pc.if_else(blank, made, titles.dictionary_decode()).dictionary_encode()
-    return batch.set_column(1, batch.schema.field("title"), filled)
 
 
 def _with_own_texts(batches: list[pa.RecordBatch]) -> pa.Table:
