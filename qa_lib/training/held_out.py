@@ -93,6 +93,10 @@ class HeldOut:
             num_steps == self._task.last_step or num_steps % (every or num_steps) == 0
         )
 
+    def is_wanted(self, num_steps: int) -> bool:
+        """Say whether to evaluate after this many steps, or still for the step before."""
+        return self.is_due(num_steps) or self.misses(num_steps - 1)
+
     @property
     def is_over(self) -> bool:
         """Whether `train.patience` evaluations in a row were no better than the best."""

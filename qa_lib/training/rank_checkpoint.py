@@ -82,7 +82,7 @@ class RankCheckpoint:
         self._task, self._engine, self._rank = task, engine, rank
         self._ledger = SCHEMA.empty_table()
         self._pending: list[tuple[int, NDArray[np.int32]]] = []  # step, windows
-        self.last_step = 0  # after which a checkpoint was begun, or restored
+        self._last_step = 0  # after which a checkpoint was begun, or restored
         self.problem = ""  # why the last checkpoint was not stored, the same on every rank
         self.num_failures = 0  # of checkpoints, in a row
         self._thread = ThreadPoolExecutor(1, "checkpoint")
@@ -95,6 +95,11 @@ class RankCheckpoint:
             for table in batch.tables
         ]
         self._pending.append((batch.step, np.concatenate(indices)))
+
+    def is_due(self, num_steps: int) -> bool:
+        """Say whether a checkpoint is due since the last one, now or after a step before."""
+        every = self._task.settings.train.checkpoint_every_steps or self._task.plan.steps_per_epoch
+        return num_steps // every > self._last_step // every
 
     def save(self, evaluations: list[dict[str, Any]]) -> None:
         """Store the engine's state and the ledger; every rank calls it after the same step.
@@ -128,7 +133,7 @@ class RankCheckpoint:
             },
         }
         step, ledger = self._engine.step_number, self._merged()
-        self.last_step = step
+        self._last_step = step
         folder = tempfile.TemporaryDirectory(prefix="qa-checkpoint-")
         write_state = self._engine.copy_state(Path(folder.name))
 
@@ -173,7 +178,7 @@ class RankCheckpoint:
             folder = Path(name)
             self._store.fetch(found, folder)
             self._engine.load(folder)
-            self.last_step = self._engine.step_number
+            self._last_step = self._engine.step_number
             if self._rank == 0:  # of all ranks that wrote it, however many there are now
                 parts = [pq.read_table(path) for path in sorted(folder.glob("ledger-*.parquet"))]
                 self._ledger = pa.concat_tables(parts)

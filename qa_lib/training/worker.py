@@ -39,7 +39,7 @@ def train(task: TrainTask) -> None:
     import ray
     import ray.train.torch
 
-    settings, plan = task.settings, task.plan
+    settings = task.settings
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     # Ray sets as many threads as CPUs are reserved, but the reservation is for scheduling only: a
@@ -55,22 +55,10 @@ def train(task: TrainTask) -> None:
     model = models.load(settings.model.name, seed=settings.seed, dropout=settings.train.dropout)
     tokenizer = models.load_tokenizer(settings.model.name)
     pad = windows.PadSpec.of(tokenizer, settings.data.max_length)
-    is_gpu = task.device == "cuda"
     chosen = kernels_of(found, task)
     chosen = agree(chosen or _choose_kernels(task, model.config) if rank == 0 else None)
     chosen.apply(model)
-    device = ray.train.torch.get_device() if is_gpu else torch.device("cpu")
-    engine = Engine(
-        model,
-        settings.train,
-        precision=chosen.precision,
-        device=device,
-        num_steps=plan.num_steps,
-        micro_batch=task.micro_batch,
-        seed=settings.seed,
-        new_head=not models.has_answering_head(settings.model.name),
-        inner=_inner_teacher(task, chosen, device),
-    )
+    engine = _engine(task, model, chosen)
     checkpoint = RankCheckpoint(task, engine, rank, chosen)
     checkpoint.restore(found)
     held_out = HeldOut(
@@ -94,6 +82,24 @@ def train(task: TrainTask) -> None:
     going = {node: what for node, what in zip(group, gather(notice.given()), strict=True) if what}
     metrics.conclude(chosen, ending, world_size, problem, going, held_out.facts())
     dist.barrier()
+
+
+def _engine(task: TrainTask, model: Any, kernels: Kernels) -> Engine:
+    import ray.train.torch
+
+    settings, is_gpu = task.settings, task.device == "cuda"
+    device = ray.train.torch.get_device() if is_gpu else torch.device("cpu")
+    return Engine(
+        model,
+        settings.train,
+        precision=kernels.precision,
+        device=device,
+        num_steps=task.plan.num_steps,
+        micro_batch=task.micro_batch,
+        seed=settings.seed,
+        new_head=not models.has_answering_head(settings.model.name),
+        inner=_inner_teacher(task, kernels, device),
+    )
 
 
 def _choose_kernels(task: TrainTask, config: Any) -> Kernels:
@@ -133,13 +139,11 @@ def _after_step(
     """Record a step, write a checkpoint if one is due, and say whether to go on."""
     import ray.train
 
-    train, num_steps = task.settings.train, batch.step + 1
+    num_steps = batch.step + 1
     checkpoint.note(batch)
     regroups = result.regroup and num_steps < task.last_step
     # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
-    is_scored = not (result.skipped or result.stop or regroups) and (
-        held_out.is_due(num_steps) or held_out.misses(num_steps - 1)
-    )
+    is_scored = not (result.skipped or result.stop or regroups) and held_out.is_wanted(num_steps)
     evaluates = is_scored and engine.is_finite()
     # An evaluation removes models that only checkpoints before the last one call the best.
     if evaluates or not result.writing:
@@ -150,13 +154,10 @@ def _after_step(
             scores = held_out.evaluate(removes=not checkpoint.problem)
     metrics.note(batch, result, scores)
     engine.wants_regroup = engine.wants_regroup or bool(notice.given())
-    if engine.num_skipped_in_a_row >= train.max_skipped_steps:
+    if engine.num_skipped_in_a_row >= task.settings.train.max_skipped_steps:
         return "diverged"
-    every = train.checkpoint_every_steps or task.plan.steps_per_epoch
     # A state between skipped steps is not worth coming back to: the next good step's is.
-    is_due = bool(scores) or (
-        num_steps // every > checkpoint.last_step // every and not result.skipped
-    )
+    is_due = bool(scores) or (checkpoint.is_due(num_steps) and not result.skipped)
     ends = result.stop or regroups or num_steps == task.last_step or held_out.is_over
     if is_due or ends:
         if not engine.is_finite():

@@ -260,6 +260,21 @@ def test_a_restart_keeps_the_kernels_of_its_checkpoint_where_it_may(
     assert engine.step_number == 1
 
 
+def test_a_checkpoint_that_could_not_be_made_at_its_step_is_due_at_the_next(trained, tmp_path):
+    engine, _ = trained  # after a step
+    settings = settings_of("--train.checkpoint-every-steps", "4")
+    task = TrainTask(settings, str(tmp_path), PLAN, None, 2, "cpu", None, 2, {})
+    saved = RankCheckpoint(task, engine, 0, Kernels("fp32"))
+    assert [step for step in range(1, 7) if saved.is_due(step)] == [4, 5, 6]
+    saved.save([])
+    every_step = settings_of("--train.checkpoint-every-steps", "1")
+    task = TrainTask(every_step, str(tmp_path), PLAN, None, 2, "cpu", None, 2, {})
+    again = RankCheckpoint(task, engine, 0, Kernels("fp32"))
+    assert again.is_due(1)
+    again.restore(find_checkpoint(task, 0))
+    assert not again.is_due(1) and again.is_due(2)
+
+
 @pytest.mark.parametrize("can", [True, False])
 @pytest.mark.parametrize(
     ("device", "noted", "function", "answers"),
