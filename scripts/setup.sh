@@ -106,11 +106,13 @@ create_venv() { # with pip in it, also where Python comes without ensurepip, as 
 
 torch_is_as_asked() { # for, by TORCH; any build is where it is not given
     [ -n "${TORCH:-}" ] || return 0
-    case $(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null) in
-        *+cpu) built=cpu ;;
-        *) built=pypi ;;
+    build=$(cat .venv/torch-build 2>/dev/null || true)
+    [ -n "$build" ] || case $(.venv/bin/python -c \
+        'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null) in
+        *+cpu) build=cpu ;;
+        *) build=pypi ;;
     esac
-    [ "$built" = "$TORCH" ]
+    [ "$build" = "$TORCH" ]
 }
 
 use_venv() {
@@ -132,6 +134,7 @@ use_venv() {
                 "remove it (rm -rf .venv) and run make setup again"
     fi
     install_lock .venv/bin/python "$stamp"
+    printf '%s' "${TORCH:-}" >.venv/torch-build # not every index marks its CPU builds
 }
 
 use_conda() {
