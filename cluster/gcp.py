@@ -105,13 +105,7 @@ def run(action: str) -> int:
         environment = last | environment
     config = cluster_config(environment)  # before anything is made: PROJECT may be missing
     if action == "up" and last and last != _place_of(config):  # `down` would find one of them
-        project = last["PROJECT"]
-        raise ConfigError(
-            f"A cluster in {last['REGION']}-{last['ZONE']} of {project} was started from here, or"
-            " its start failed, and it was not deleted.",
-            f"Run `make cluster-down PROJECT={project}` first; or remove {written}, if nothing of"
-            " it is left.",
-        )
+        raise _still_up(last, written)
     if importlib.util.find_spec("googleapiclient") is None:
         raise ConfigError(
             "Ray's launcher needs Google's API client, which is not installed.",
@@ -146,6 +140,17 @@ def run(action: str) -> int:
             f"The head costs money until `make cluster-down PROJECT={environment['PROJECT']}`."
         )
     return code
+
+
+def _still_up(last: Mapping[str, str], written: Path) -> ConfigError:
+    """Return the refusal to start a second cluster, of which only one would be remembered."""
+    project = last["PROJECT"]
+    return ConfigError(
+        f"A cluster in {last['REGION']}-{last['ZONE']} of {project} was started from here, or its"
+        " start failed, and it was not deleted.",
+        f"Run `make cluster-down PROJECT={project}` first; or remove {written}, if nothing of it"
+        " is left.",
+    )
 
 
 def _place_of(config: Mapping[str, Any]) -> dict[str, str]:

@@ -42,7 +42,6 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard` ends its tunn
 _POLL_S = 0.5
 _WITHOUT_STORAGE = ("verify", "push")
 _MOST_FAILURES = 60  # of polls in a row
-_NEW_TUNNEL = "Open the tunnel again"
 _SECONDS_PER_HOUR = 3600
 
 
@@ -264,15 +263,12 @@ def follow(client: JobSubmissionClient, identity: str) -> int:
                 log = client.get_job_logs(identity)
             except (OSError, RuntimeError) as error:  # a tunnel that is made anew, a busy head
                 failures += 1
-                is_refusal = "status code 4" in str(error)  # 401, 403, 404: no time mends them
-                if is_refusal or failures == _MOST_FAILURES:
-                    raise ResourceError(
-                        f"The cluster {'refuses' if is_refusal else 'no longer answers'}:"
-                        f" {storage.first_line(error)}. {identity} may keep running, and cost"
-                        " money.",
-                        f"{'Check RAY_ADDRESS and the token' if is_refusal else _NEW_TUNNEL};"
-                        f" `make logs ID={identity}` follows the job.",
-                    ) from None
+                if "status code 4" in str(error):  # 401, 403, 404: no time mends them
+                    remedy = "Check RAY_ADDRESS and the token"
+                    raise _lost("refuses", error, identity, remedy) from None
+                if failures == _MOST_FAILURES:
+                    remedy = "Open the tunnel again"
+                    raise _lost("no longer answers", error, identity, remedy) from None
                 time.sleep(_POLL_S)
                 continue
             failures = 0
@@ -292,6 +288,15 @@ def follow(client: JobSubmissionClient, identity: str) -> int:
     if code:
         print(f"{identity} ended with exit code {code}", file=sys.stderr)
     return code
+
+
+def _lost(what: str, error: Exception, identity: str, remedy: str) -> ResourceError:
+    """Return what to raise where a job can be followed no longer."""
+    return ResourceError(
+        f"The cluster {what}: {storage.first_line(error)}. {identity} may keep running, and cost"
+        " money.",
+        f"{remedy}; `make logs ID={identity}` follows the job.",
+    )
 
 
 if __name__ == "__main__":

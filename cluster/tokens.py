@@ -11,6 +11,7 @@ import stat
 import sys
 from pathlib import Path
 
+from jobs import _runner
 from qa_lib.errors import ConfigError
 
 DEFAULT = "~/.ray/auth_token"
@@ -73,6 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from jobs import _runner  # here: the jobs need no token
-
     sys.exit(_runner.exit_code(main))

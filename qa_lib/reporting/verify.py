@@ -242,18 +242,16 @@ def _check_metrics(run: RunFolder, result: dict[str, Any]) -> str:
 
 def _check_scores(run: RunFolder, result: dict[str, Any], data: DataSettings) -> str:
     predictions = metrics.parse_predictions(run.read_text(PREDICTIONS), PREDICTIONS)
-    split = result.get("eval_split", "eval")
-    source = data.eval_source or data.source if split == "eval" else data.source
-    questions = _load(data, split)
+    questions = _load(data, result.get("eval_split", "eval"))
     if questions.fingerprint != result.get("eval_fingerprint"):
-        raise _NotChecked(f"{source} holds other questions than the run answered")
+        raise _NotChecked(f"{questions.source} holds other questions than the run answered")
     scores = metrics.score(questions.table, predictions).summary()
     for name in ("em", "f1"):
         if abs(scores[name] - result[name]) > 1e-6:
             raise _Wrong(f"{name} is {scores[name]:.4f}, and {RESULT} says {result[name]:.4f}")
     return (
         f"EM {scores['em']:.2f}, F1 {scores['f1']:.2f} over {len(questions):,} questions, as "
-        f"{RESULT} says, on {_proved(source, questions.fingerprint)}"
+        f"{RESULT} says, on {_proved(questions.source, questions.fingerprint)}"
     )
 
 

@@ -63,7 +63,7 @@ def decided(settings: Settings, job: str) -> Settings:
     with storage_errors(settings):
         name = settings.run_name or _newest(settings, job)
         begun = name is not None and holds_run(settings.model_copy(update={"run_name": name}))
-        if name is not None:
+        if name is not None and not settings.dry_run:
             lock.outlast(Folder(_join(settings, name), patient=False))
     return settings.model_copy(update={"resume": begun})
 

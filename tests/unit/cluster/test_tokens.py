@@ -17,6 +17,18 @@ from qa_lib.errors import ConfigError
 ROOT = Path(__file__).parents[3]
 
 
+def test_the_command_refuses_a_token_that_is_there(tmp_path: Path):
+    for code in (0, 2):
+        done = subprocess.run(
+            [sys.executable, "-m", "cluster.tokens", str(tmp_path / "token")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code and "Traceback" not in done.stderr
+    assert "already" in done.stderr
+
+
 def test_a_new_token_is_private_whatever_the_umask(tmp_path: Path):
     path = tmp_path / "ray" / "auth_token"
     before = os.umask(0)
