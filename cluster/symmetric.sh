@@ -35,11 +35,22 @@ options=(
 [ -z "${NUM_CPUS:-}" ] || options+=(--num-cpus "$NUM_CPUS")
 [ -z "${NUM_GPUS:-}" ] || options+=(--num-gpus "$NUM_GPUS")
 
+# Ray's processes here carry this name in their environment, which outlives their titles.
+mark=QA_RAY_NODE=$temp_dir
+of_this_node() { grep -lzsxF "$mark" /proc/[0-9]*/environ | cut -d / -f 3; }
+
 clean_up() {
     trap - EXIT TERM INT
     [ -z "${gathering:-}" ] || kill "$gathering" 2>/dev/null || true
     # TERM to `ray start` ends what it started, and only that.
     [ -z "${ray:-}" ] || { kill "$ray" 2>/dev/null && wait "$ray" || true; }
+    # Where that took a second, its agents were left: they see only seconds later that it has gone.
+    for ((tried = 0; tried < 50; tried++)); do
+        left=$(of_this_node || true)
+        [ -n "$left" ] || break
+        kill -KILL $left 2>/dev/null || true
+        sleep 0.1
+    done
     rm -rf "$temp_dir"
 }
 trap clean_up EXIT
@@ -53,7 +64,7 @@ if [ "$rank" -ne 0 ]; then
         [ "$waited" -lt "$join_s" ] || { echo "rank $rank: no Ray answers at $head:$port" >&2; exit 1; }
         sleep 2
     done
-    "$python" -m ray.scripts.scripts start --address "$head:$port" "${options[@]}" &
+    env "$mark" "$python" -m ray.scripts.scripts start --address "$head:$port" "${options[@]}" &
     ray=$!
     for ((missed = 0; missed < 3; )); do
         sleep 2
@@ -64,7 +75,7 @@ if [ "$rank" -ne 0 ]; then
 fi
 
 ! head_answers || { echo "$head:$port is in use: choose another PORT." >&2; exit 2; }
-"$python" -m ray.scripts.scripts start --head --port "$port" --include-dashboard false "${options[@]}" &
+env "$mark" "$python" -m ray.scripts.scripts start --head --port "$port" --include-dashboard false "${options[@]}" &
 ray=$!
 export RAY_ADDRESS=$head:$port
 "$python" -m cluster.gathering "$num_nodes" "$join_s" &
