@@ -6,7 +6,6 @@ import ast
 import json
 import re
 from contextlib import suppress
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,12 @@ from qa_lib.data.conversion import (
     to_texts,
 )
 
+START_NAMES = (
+    *("answer_start", "answer_starts", "start", "starts", "start_char", "char_start"),
+    *("start_offset", "answer_offset", "answer_begin"),
+)
 TEXT_FIELDS = ("text", "texts", "answer_text", "answer", "span")
-_START_FIELDS = ("answer_start", "start", "answer_starts", "starts", "offset", "start_char")
+_START_FIELDS = (*START_NAMES, "offset")
 _NONE = ("nan", "NaN", "None", "null")  # beside cells of JSON or Python; texts elsewhere
 # A value and the white space before the next: numpy writes no commas, as in ['10' 'one'].
 _VALUE = re.compile(
@@ -159,13 +162,15 @@ def _parsed(column: pa.Array) -> pa.Array:
 
 
 def _value(text: str) -> Any:
+    """Return what a cell of JSON or Python holds, numbers as they are spelled: 1.50 is no 1.5."""
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_int=str, parse_float=str)
+        return value if isinstance(value, dict | list) else None if text in _NONE else text
     except (ValueError, RecursionError):
         pass
     try:
         python = _VALUE.sub(lambda found: found[1] + ("," if found[2] else ""), text.strip())
-        value = ast.literal_eval(_Plain().visit(ast.parse(python, mode="eval")))
+        value = ast.literal_eval(_Plain(python).visit(ast.parse(python, mode="eval")))
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
     if isinstance(value, set | frozenset):
@@ -174,7 +179,22 @@ def _value(text: str) -> Any:
 
 
 class _Plain(ast.NodeTransformer):
-    """Put what is called in place of the call, as in array(['10']), and None in place of nan."""
+    """Put what is called in place of the call, as in array(['10']), and None in place of nan.
+
+    Numbers become the texts that they are written as.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return self._spelled(node) if type(node.value) in (int, float) else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        return self._spelled(node) if isinstance(node.operand, ast.Constant) else node
+
+    def _spelled(self, node: ast.AST) -> ast.AST:
+        return ast.Constant(ast.get_source_segment(self._source, node))
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         return self.visit(node.args[0]) if node.args else node
@@ -184,7 +204,7 @@ class _Plain(ast.NodeTransformer):
 
 
 def golds_of(values: list[Any]) -> pa.Array:
-    """Return the answers of rows, whose forms differ, as lists of golds of text.
+    """Return the answers of rows, whose forms differ, as structs of lists of texts.
 
     Raises:
         TypeError: A value is nested.
@@ -192,29 +212,24 @@ def golds_of(values: list[Any]) -> pa.Array:
     return pa.array([encoded(_golds(value)) for value in values])
 
 
-def _golds(value: Any) -> list[dict[str, Any]] | None:
-    """Return the answers of a row, in whatever form, as a list of golds of text."""
+def _golds(value: Any) -> dict[str, list[str | None] | None] | None:
+    """Return the golds of a row, in whatever form: their texts, and their offsets if it has any."""
     if value is None or value != value:  # NaN
         return None
     if isinstance(value, dict):
         texts, starts = (_first(value, names) for names in (TEXT_FIELDS, _START_FIELDS))
-        if not isinstance(texts, list):
-            texts, starts = [texts], [starts]
-        starts = starts if isinstance(starts, list) else [None] * len(texts)
-        value = [
-            {"text": text, "start": start}
-            for text, start in zip_longest(texts, starts)  # what is missing is null, and a fault
-        ]
-    elif not isinstance(value, list):
-        value = [value]
-    golds = [gold if isinstance(gold, dict) else {"text": gold} for gold in value]
-    return [
-        {
-            "text": as_text(_first(gold, TEXT_FIELDS)),
-            "answer_start": as_text(_first(gold, _START_FIELDS)),
-        }
-        for gold in golds
-    ]
+        texts, starts = (part if isinstance(part, list) else [part] for part in (texts, starts))
+        starts = None if starts == [None] else starts
+    else:
+        golds = value if isinstance(value, list) else [value]
+        golds = [gold if isinstance(gold, dict) else {"text": gold} for gold in golds]
+        texts, starts = (
+            [_first(gold, names) for gold in golds] for names in (TEXT_FIELDS, _START_FIELDS)
+        )
+    return {
+        "text": list(map(as_text, texts)),
+        "answer_start": None if starts is None else list(map(as_text, starts)),
+    }
 
 
 def _first(value: dict[str, Any], names: tuple[str, ...]) -> Any:

@@ -10,7 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data import answers
-from qa_lib.data.conversion import WrongType, is_text, plain, to_booleans, to_shared, to_texts
+from qa_lib.data.conversion import (
+    WrongType,
+    is_list,
+    is_text,
+    lengths,
+    plain,
+    to_booleans,
+    to_shared,
+    to_texts,
+)
 from qa_lib.data.schema import TEXT_COLUMNS, UNCHECKED
 from qa_lib.errors import DataError
 
@@ -31,7 +40,7 @@ _NAMES = {
         *("answers.text", "answer.text", "answers_text"),  # as pandas flattens structs
     ),
     "answer_start": (
-        *("answer_start", "answer_starts", "start"),
+        *answers.START_NAMES,
         *("answers.answer_start", "answer.answer_start", "answers_answer_start", "answers_start"),
     ),
     "is_impossible": (
@@ -102,7 +111,7 @@ def _located(
 ) -> tuple[dict[str, pa.ChunkedArray], dict[str, str]]:
     """Return the columns of the table by what they are, and their names in the table likewise."""
     columns = list(zip(table.column_names, table.columns, strict=True))
-    filled = [own for own, column in columns if column.null_count < len(column)]
+    filled = [own for own, column in columns if _has_values(column)]
     _check_names(table.column_names, filled, mapping, name)
     by_name = {plain(own): own for own in [*reversed(table.column_names), *filled]}
     source, named = {}, {}
@@ -115,9 +124,19 @@ def _located(
         found = [by_name[own] for own in names if own in by_name]
         found = [own for own in found if _may_be(what, own, table[own])]
         if found:  # a column without any value gives way to one of another usual name
-            own = next((own for own in found if table[own].null_count < len(table)), found[0])
+            own = next((own for own in found if own in filled), found[0])
             source[what], named[what] = table[own], own
     return source, named
+
+
+def _has_values(column: pa.ChunkedArray) -> bool:
+    """Whether a column has any value; lists without one, also those of a struct, are none."""
+    if pa.types.is_struct(column.type):
+        parts = (part for chunk in column.chunks for part in chunk.flatten())
+        return any(_has_values(pa.chunked_array([part])) for part in parts)
+    if is_list(column.type):
+        return any(lengths(chunk).any() for chunk in column.chunks)
+    return bool(column.null_count < len(column))
 
 
 def _may_be(what: str, own: str, column: pa.ChunkedArray) -> bool:
@@ -197,8 +216,10 @@ def _batch(batch: pa.RecordBatch, named: Mapping[str, str]) -> pa.RecordBatch:
 def identify(table: pa.Table) -> pa.Table:
     """Give rows without id their number, and rows without title one title for each context."""
     if table["id"].null_count:
-        numbers = pa.array([f"row-{number}" for number in range(table.num_rows)])
-        table = table.set_column(0, "id", pc.coalesce(table["id"], numbers))
+        own, numbers = set(table["id"].to_pylist()), [f"row-{n}" for n in range(table.num_rows)]
+        while not own.isdisjoint(numbers):
+            numbers = [f"{number}-{table.num_rows}" for number in numbers]
+        table = table.set_column(0, "id", pc.coalesce(table["id"], pa.array(numbers)))
     return pa.Table.from_batches([_titled(batch) for batch in table.to_batches()], table.schema)
 
 

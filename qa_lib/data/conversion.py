@@ -23,6 +23,11 @@ _WORDS = (
     ["", "-", "nan", "none", "null", "n/a", "na", "<na>"],
 )
 
+NO_OFFSET = 2**62
+"""In place of an offset that is given and is no whole number, such as 6-8 or 1.5."""
+# Decimal places of nothing; three zeros after a point may be thousands.
+_WHOLE = r"^[+-]?\d{1,15}([.,](0{0,2}|0{4,}))?$"
+
 
 class WrongType(Exception):
     """A column has a type that cannot be what it is wanted for."""
@@ -62,21 +67,34 @@ def _name(value: Any) -> str | None:
 
 
 def to_offsets(column: pa.Array) -> pa.Int64Array:
-    """Return offsets: integers of any width, floats and texts of them; else null."""
+    """Return offsets: integers of any width, floats and texts of them.
+
+    Null, NaN and words for them are null, and so are integers beyond any text; what else is no
+    whole number is NO_OFFSET.
+    """
     kind = column.type
     if pa.types.is_integer(kind):
         return column.cast(pa.int64(), safe=False)
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.int64())
     if is_text(kind):
-        column = to_texts(column, "answer_start")
-        fits = pc.match_substring_regex(column, r"^\s*[+-]?\d{1,15}(\.0*)?\s*$")
-        column = pc.utf8_trim_whitespace(pc.if_else(fits, column, None)).cast(pa.float64())
-    elif not (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        column = pc.ascii_trim_whitespace(to_texts(column, "answer_start"))  # may be any bytes
+        none = pc.or_(
+            pc.is_in(pc.ascii_lower(column), value_set=pa.array(_WORDS[2])),
+            pc.match_substring_regex(column, r"^[+-]?\d{16,}$"),
+        )
+        fits = pc.match_substring_regex(column, _WHOLE)
+        whole = pc.replace_substring_regex(pc.if_else(fits, column, "0"), r"^\+|[.,].*", "")
+        offsets = pc.if_else(fits, whole.cast(pa.int64()), NO_OFFSET)
+        return pc.if_else(none, None, offsets)
+    if not (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise WrongType(f"answer_start is {kind}, not integers")
-    numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)
-    return pa.array(np.where(whole, numbers, 0).astype(np.int64), mask=~whole)
+    numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)  # null is NaN
+    none = ~(np.abs(numbers) < 2**53)
+    whole = ~none & (numbers == np.floor(numbers))
+    return pa.array(
+        np.where(whole, np.where(none, 0, numbers), NO_OFFSET).astype(np.int64), mask=none
+    )
 
 
 def to_booleans(column: pa.Array, what: str) -> pa.BooleanArray:

@@ -23,7 +23,8 @@ _ESCAPED = re.compile(rb'\\"[^",;\t|\r\n]')
 _ESCAPED_IN_CELL = re.compile(rb'(?:^|[,;\t|]) *"[^"]*' + _ESCAPED.pattern, re.MULTILINE)
 _QUOTED = rb'"[^"]*(?:""[^"]*)*"'
 _SPARKS = rb'"[^"\\]*(?:(?:""|\\(?s:.))[^"\\]*)*"'
-_ALONE = re.compile(rb'[^",;\t|\r\n]"[^",;\t|\r\n]')  # a quote inside of a text, not doubled
+# A header, line ends inside of its quoted cells included.
+_HEADER = re.compile(r'(?:(?<![^,;\t| ])"(?:[^"]|"")*"|[^\r\n])*')
 # A cell that begins with a quote and is no quoted cell of this line.
 _STRAY = re.compile(rb'(?:^|\t)"(?![^"\t\n]*(?:""[^"\t\n]*)*"\r?(?:\t|$))', re.MULTILINE)
 
@@ -41,23 +42,21 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
     if told:
         skipped = told.end()
     content, head = content[skipped:], head[skipped:]
-    first = head.decode("utf-8", "surrogateescape").lstrip("\r\n").splitlines()[:1] or [""]
-    if any("\udc80" <= letter <= "\udcff" for letter in first[0]):
-        header = first[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        raise DataError(f"The header of {name} is not valid UTF-8: {header[:200]}.", AS_UTF8)
+    header = _HEADER.match(head.decode("utf-8", "surrogateescape").lstrip("\r\n"))
+    first = header[0] if header else ""
+    if any("\udc80" <= letter <= "\udcff" for letter in first):
+        shown = first.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise DataError(f"The header of {name} is not valid UTF-8: {shown[:200]}.", AS_UTF8)
     delimiter = told[1].decode("utf-8", "replace") if told else ""
     if delimiter not in _DELIMITERS or not delimiter:
-        delimiter = max(_DELIMITERS, key=first[0].count)
-    if delimiter != "\t":
-        content = _without_padding(content, re.escape(delimiter.encode()))
-    names = next(csv.reader(io.StringIO(first[0]), delimiter=delimiter), [])
+        delimiter = max(_DELIMITERS, key=first.count)
+    content, options = _as_marked(content, delimiter, name)
+    names = _header(content[: 1 << 16].to_pybytes(), delimiter, options)
     try:
         return pacsv.read_csv(
             pa.BufferReader(content),
             pacsv.ReadOptions(block_size=_BLOCK_BYTES),
-            pacsv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, **_quoting(content, delimiter, name)
-            ),
+            pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, **options),
             # "NA", "null" and "nan" are texts; bytes that are not UTF-8 spoil their row only.
             pacsv.ConvertOptions(
                 column_types={column: pa.string() for column in names},
@@ -74,46 +73,77 @@ def read(content: pa.Buffer, name: str) -> pa.Table:
         ) from None
 
 
-def _without_padding(content: pa.Buffer, delimiter: bytes) -> pa.Buffer:
-    """Cut off the blanks between cells, if they stand before quotes: only there are they no text.
-
-    Left there, the quotes would be text, and what they quote not quoted.
-    """
-    view = memoryview(content)
-    if not re.search(rb'%b +"[^"%b\r\n]' % (delimiter, delimiter), view):
-        return content
-    is_escaped = _ESCAPED.search(view) and _ESCAPED_IN_CELL.search(view)
-    quoted = rb" *(%b) *(?=[%b\r\n]|\Z)" % (_SPARKS if is_escaped else _QUOTED, delimiter)
-    other = rb'( +"[^%b\r\n]*)| *([^%b\r\n]*)' % (delimiter, delimiter)  # a text with quotes in it
-    cell = re.compile(rb"(^|\r|%b)(?:%b|%b)" % (delimiter, quoted, other), re.MULTILINE)
-    return pa.py_buffer(cell.sub(rb"\1\2\3\4", content.to_pybytes()))
+def _header(head: bytes, delimiter: str, options: dict[str, Any]) -> list[str]:
+    """Return the names of columns as Arrow will read them; a header may have several lines."""
+    lines = csv.reader(
+        io.StringIO(head.decode("utf-8", "replace"), newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if options.get("quote_char", True) else csv.QUOTE_NONE,
+        escapechar=options.get("escape_char") or None,
+    )
+    return next(filter(None, lines), [])
 
 
-def _quoting(content: pa.Buffer, delimiter: str, name: str) -> dict[str, Any]:
-    r"""Return how quotes are written where they are not doubled: as \", or in TSV as they are.
+def _as_marked(content: pa.Buffer, delimiter: str, name: str) -> tuple[pa.Buffer, dict[str, Any]]:
+    r"""Return the content, and how quotes are written where not doubled: as \", or in TSV as is.
 
     Read as doubled, the first would end a cell too soon, and the second could swallow rows.
 
     Raises:
-        DataError: A quoted cell holds quotes that are written in neither way.
+        DataError: A quoted cell holds quotes that are written in neither way, or does not end.
     """
-    view = memoryview(content)
-    if _ESCAPED.search(view) and _ESCAPED_IN_CELL.search(view):  # the first is quick
-        return {"escape_char": "\\"}
-    if delimiter == "\t" and _STRAY.search(view):
+    mark, view = re.escape(delimiter.encode()), memoryview(content)
+    if not re.search(b'"', view):
+        return content, {}
+    is_escaped = bool(_ESCAPED.search(view) and _ESCAPED_IN_CELL.search(view))  # the first is quick
+    quoted = _SPARKS if is_escaped else _QUOTED
+    if delimiter != "\t":
+        content = _without_padding(content, mark, quoted)
+    elif not is_escaped and _STRAY.search(view):
         lines = [line for line in view.tobytes().splitlines() if line]
         # No header in quotes, and every line a row: nothing is quoted.
         if lines[0][:1] != b'"' and len({line.count(b"\t") for line in lines}) == 1:
-            return {"quote_char": False}
-    if _ALONE.search(view):
-        mark = re.escape(delimiter.encode())
-        unquoted = rb'[^"%b\r\n][^%b\r\n]*' % (mark, mark)
-        cell = rb"(?:^|\r|%b)(?:%b(?P<rest> *[^%b\s])?|%b)?" % (mark, _QUOTED, mark, unquoted)
-        for found in re.finditer(cell, view, re.MULTILINE):
-            if found["rest"]:
-                line = 1 + view[: found.end()].tobytes().count(b"\n")
-                raise DataError(
-                    f"{name}, line {line}: quotes inside of a quoted cell are not doubled.",
-                    'Write each of them twice, such as "the ""old"" bridge".',
-                )
-    return {}
+            return content, {"quote_char": False}
+    _check_quotes(content, mark, quoted, name)
+    if not is_escaped:
+        return content, {}
+    return _with_doubled_backslashes(content, mark), {"escape_char": "\\"}
+
+
+def _without_padding(content: pa.Buffer, mark: bytes, quoted: bytes) -> pa.Buffer:
+    """Cut off the blanks between cells, if they stand before quotes: only there are they no text.
+
+    Left there, the quotes would be text, and what they quote not quoted.
+    """
+    if not re.search(rb'%b +"[^"%b\r\n]' % (mark, mark), memoryview(content)):
+        return content
+    alone = rb" *(%b) *(?=[%b\r\n]|\Z)" % (quoted, mark)
+    other = rb'( +"[^%b\r\n]*)| *([^%b\r\n]*)' % (mark, mark)  # a text with quotes in it
+    cell = re.compile(rb"(^|\r|%b)(?:%b|%b)" % (mark, alone, other), re.MULTILINE)
+    return pa.py_buffer(cell.sub(rb"\1\2\3\4", content.to_pybytes()))
+
+
+def _check_quotes(content: pa.Buffer, mark: bytes, quoted: bytes, name: str) -> None:
+    """Refuse what Arrow would read as a text that nobody wrote, rows after it included."""
+    view = memoryview(content)
+    unquoted = rb'[^"%b\r\n][^%b\r\n]*' % (mark, mark)
+    cell = rb'(?:^|\r|%b)(?:%b(?P<rest> *[^%b\s])?|%b|(?P<open>"))' % (mark, quoted, mark, unquoted)
+    for found in re.finditer(cell, view, re.MULTILINE):
+        if found["rest"] or found["open"]:
+            line = 1 + view[: found.start()].tobytes().count(b"\n")
+            why = "does not end" if found["open"] else "holds quotes that are not doubled"
+            raise DataError(
+                f"{name}, line {line}: a cell that begins with a quote {why}.",
+                "Put such a cell in quotes as a whole, and write each quote inside of it twice, as "
+                'in "the ""old"" bridge".',
+            )
+
+
+def _with_doubled_backslashes(content: pa.Buffer, mark: bytes) -> pa.Buffer:
+    """Keep the backslashes that mark no quote or backslash of a quoted cell: Arrow drops each."""
+    cell_or_other = re.compile(rb"(?<![^%b\r\n])%b|\\" % (mark, _SPARKS))
+
+    def doubled(found: re.Match[bytes]) -> bytes:
+        return re.sub(rb'\\(["\\])|\\', lambda each: each[0] if each[1] else rb"\\", found[0])
+
+    return pa.py_buffer(cell_or_other.sub(doubled, content.to_pybytes()))

@@ -35,7 +35,11 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # squadTrain is two
 _OTHER = re.compile(r"(con|re)?strain|trainer|trained|device|developer")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d+)-of-(?P<count>\d+)(-[0-9a-f]{8,})?$")
 _PART = re.compile(r"(?P<stem>(.*/)?part-)(?P<index>\d{5})-.+$")  # as Spark names them
-_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{3,})$")
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{2,})$")
+_CACHE = re.compile(
+    r"cache-[0-9a-f]+\.arrow$"
+)  # of `datasets`, beside the data that it was made of
+_UNREAD = {".xls", ".ods", ".zip", ".xz", ".7z", ".rar", ".tar", ".tgz", ".pkl", ".orc", ".avro"}
 _PREFERENCE = {".parquet": 0, ".arrow": 1, ".feather": 1, ".json": 2, ".jsonl": 2, ".ndjson": 2}
 
 
@@ -71,10 +75,13 @@ def find(folder: Folder, split: str, version: str) -> list[Folder]:
 
     Raises:
         SplitNotFound: There is no candidate.
-        DataError: There are several, or a shard is missing.
+        DataError: There are several, a shard is missing, or the only file of that name is of a
+            format that is not read: in its place another would be taken, or none.
     """
     with naming(folder.path):
-        names = _files_below(folder)
+        below = _files_below(folder)
+    names = [name for name in below if containers.split_suffix(name)[1] in containers.SUFFIXES]
+    unread = [name for name in below if name not in names]
     candidates: dict[str, list[str]] = {}
     for wanted in SPLIT_NAMES[split]:
         chosen = [name for name in names if split_name(name) in wanted]
@@ -82,6 +89,7 @@ def find(folder: Folder, split: str, version: str) -> list[Folder]:
         candidates = _grouped([name for name in chosen if name.count("/") == nearest])
         if candidates:
             break
+        _check_read(folder, [name for name in unread if split_name(name) in wanted])
     of_version = [name for name in candidates if not _is_of_other_version(name, version)]
     ranks = {name: _PREFERENCE.get(containers.split_suffix(name)[1], 3) for name in of_version}
     best = [name for name, rank in ranks.items() if rank == min(ranks.values())]
@@ -102,6 +110,15 @@ def find(folder: Folder, split: str, version: str) -> list[Folder]:
     return [folder.child(name) for name in _complete(folder, best[0], candidates[best[0]])]
 
 
+def _check_read(folder: Folder, unread: list[str]) -> None:
+    if unread:
+        raise DataError(
+            f"{folder.path} holds {', '.join(unread)}, whose format is not read.",
+            f"Unpack it, or write it as {', '.join(containers.SUFFIXES)}; if it is not meant, move "
+            "it away.",
+        )
+
+
 def split_name(path: str) -> str | None:
     """Return the word of a path that names a split, of the file's name before its folders'."""
     known = [word for groups in SPLIT_NAMES.values() for group in groups for word in group]
@@ -119,14 +136,19 @@ def split_name(path: str) -> str | None:
 
 
 def _files_below(folder: Folder) -> list[str]:
-    """Return the paths of files that may hold questions, relative to the folder, sorted."""
+    """Return the paths of files that may hold questions, relative to the folder, sorted.
+
+    Those of formats that hold questions elsewhere, but are not read, are among them.
+    """
     selector = fs.FileSelector(folder.root, recursive=True, allow_not_found=True)
     infos = folder.filesystem.get_file_info(selector)
-    paths = (info.path.removeprefix(folder.root).lstrip("/") for info in infos if info.is_file)
+    paths = {info.path.removeprefix(folder.root).lstrip("/") for info in infos if info.is_file}
+    of_questions = {*containers.SUFFIXES, *_UNREAD}
     return sorted(
         path
         for path in paths
-        if containers.split_suffix(path)[1] in containers.SUFFIXES
+        if containers.split_suffix(path)[1] in of_questions
+        and not (_CACHE.search(path) and _CACHE.sub(STATE, path) in paths)
         and path.rpartition("/")[2] not in _NOT_QUESTIONS
         and not any(part.startswith((".", "~$")) for part in path.split("/"))  # ~$: Excel's lock
         and not _BESIDE & set(re.findall(r"[a-z]+", path.rpartition("/")[2].lower()))

@@ -11,13 +11,13 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lib.data.conversion import lengths
+from qa_lib.data.conversion import NO_OFFSET, lengths
 from qa_lib.data.schema import text_bytes
 
 Mask = np.ndarray  # bool
@@ -31,8 +31,9 @@ CONTRADICTION = "the question is said to be unanswerable, and yet there is an an
 NO_GOLD = "there is no answer, and is_impossible is not true"
 EMPTY = "an answer is empty"
 MISPLACED = "an answer does not stand at its offset in the context"
+UNREADABLE = "an answer's offset is no whole number"
 NOT_FOUND = "the answer is not found in the context"
-FAULTS = (UNEVEN, CONTRADICTION, NO_GOLD, EMPTY, MISPLACED, NOT_FOUND)
+FAULTS = (UNEVEN, CONTRADICTION, NO_GOLD, EMPTY, UNREADABLE, MISPLACED, NOT_FOUND)
 WITHOUT_ANSWER = (CONTRADICTION, NO_GOLD, EMPTY)
 """Faults of rows that may be unanswerable: to leave them out makes a 2.0 file a 1.1 one."""
 
@@ -59,6 +60,7 @@ class _Flat:
     row: np.ndarray
     text: pa.StringArray
     start: np.ndarray  # -1: unknown
+    lead: np.ndarray  # characters cut off in front of the text, which start is moved by
     given: Mask  # whether the file has an offset
     blank: Mask
     trimmed: Mask
@@ -93,7 +95,6 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
     # A gold "" at -1 is how some tools write "no answer"; elsewhere "" is a gap in the file.
     marked = (num_texts > 0) & ~answered & ~rows_with(~(golds.given & (golds.start == -1)))
     none = ~uneven & ~answered & (impossible | ~said & ~unknown & ((num_texts == 0) | marked))
-    misplaced = rows_with(wrong)
     usable = answered if all_count else has_sound
     faults = np.select(
         [
@@ -102,10 +103,11 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
             none | ~impossible & usable,
             ~answered & (unknown | (num_texts == 0)),
             ~answered,
-            misplaced,
+            rows_with(wrong & (golds.start >= NO_OFFSET)),
+            rows_with(wrong),
         ],
-        [1, 2, 0, 3, 4, 5],
-        6,
+        [1, 2, 0, 3, 4, 5, 6],
+        7,
     ).astype(np.int8)
     keep = (sound | all_count & ~golds.blank) & (faults == 0)[golds.row] & ~none[golds.row]
     in_rows = (faults == 0)[golds.row] & ~none[golds.row]
@@ -149,8 +151,10 @@ def _flatten(texts: pa.ListArray, starts: pa.ListArray, has_starts: Mask) -> _Fl
     values = starts.flatten().filter(pa.array(of_starts))
     given[has_starts[row]] = values.is_valid().to_numpy(zero_copy_only=False)
     start[has_starts[row]] = values.fill_null(-1).to_numpy(zero_copy_only=False)
-    start = np.where(start >= 0, start + raw_length - left_length, np.maximum(start, -2))
-    return _Flat(row, text, start, given, length == 0, (length > 0) & (length < raw_length))
+    lead = raw_length - left_length
+    start = np.where(start >= 0, start + lead, np.maximum(start, -2))
+    trimmed = (length > 0) & (length < raw_length)
+    return _Flat(row, text, start, lead, given, length == 0, trimmed)
 
 
 def _stands(contexts: pa.DictionaryArray, golds: _Flat, asked: Mask) -> Mask:
@@ -205,7 +209,7 @@ def _search(
     for gold, number in zip(open_.tolist(), numbers, strict=True):
         context, text, begin = original(number), texts[gold], int(golds.start[gold])
         if begin >= 0:
-            place = as_meant(text, context, begin) if num_left else None
+            place = as_meant(text, context, begin, int(golds.lead[gold])) if num_left else None
             if place is not None:
                 golds.start[gold], texts[gold] = place[0], context[slice(*place)]
                 wrong[gold], mended[gold] = False, True
@@ -220,12 +224,20 @@ def _search(
     return pa.array(texts, pa.string()), found, ambiguous, mended
 
 
-def as_meant(text: str, context: str, begin: int) -> tuple[int, int] | None:
+def as_meant(text: str, context: str, begin: int, lead: int = 0) -> tuple[int, int] | None:
     """Return the characters of a gold that does not stand at its offset as it is, or None.
 
-    Some tools trim the text and forget the offset; some write text and context in different forms
-    of Unicode; some count UTF-8 bytes, UTF-16 units or a line end as one character.
+    Some tools trim the text and forget the offset, or the reverse; some write text and context in
+    different forms of Unicode; some count UTF-8 bytes, UTF-16 units or a line end as one character.
+
+    Args:
+        text: The gold, trimmed.
+        context: Its context.
+        begin: The offset of the trimmed text.
+        lead: The characters that were cut off in front.
     """
+    if lead and context.startswith(text, begin - lead):
+        return begin - lead, begin - lead + len(text)
     near = begin + len(context[begin:]) - len(context[begin:].lstrip())
     if context.startswith(text, near):
         return near, near + len(text)
@@ -283,8 +295,25 @@ def _is_whole_words(context: str, begin: int, end: int) -> bool:
 
 
 _SAME = str.maketrans(
-    dict.fromkeys(_UNSEEN, "") | {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-"}
+    dict.fromkeys(_UNSEEN, "")
+    | dict.fromkeys("‘’‚‛", "'")
+    | dict.fromkeys("“”„‟", '"')
+    | dict.fromkeys("–—", "-")
 )
+
+
+@cache
+def _clusters() -> re.Pattern[str]:
+    """Return what finds white space, and letters with all that Unicode may join to them or reorder.
+
+    These are combining characters and the second of any two that one character stands for; the
+    vowels and ends of Hangul's syllables, which no table lists, too.
+    """
+    letters = list(map(chr, range(0x10000)))
+    parts = (unicodedata.decomposition(letter).split() for letter in letters)
+    marks = {chr(int(pair[1], 16)) for pair in parts if len(pair) == 2 and "<" not in pair[0]}
+    marks |= set(filter(unicodedata.combining, letters))
+    return re.compile(rf"\s+|.[\u1160-\u11ff{''.join(sorted(marks))}]*", re.DOTALL)
 
 
 def _folded(text: str) -> tuple[str, list[int], list[int]]:
@@ -296,7 +325,7 @@ def _folded(text: str) -> tuple[str, list[int], list[int]]:
     letters: list[str] = []
     first: list[int] = []
     last: list[int] = []
-    for cluster in re.finditer(r"\s+|.[\u0300-\u036f\u3099\u309a]*", text, re.DOTALL):
+    for cluster in _clusters().finditer(text):
         piece = cluster.group()
         folded = unicodedata.normalize("NFKC", piece).translate(_SAME)
         folded = " " if piece.isspace() else folded

@@ -17,7 +17,7 @@ import pyarrow.json
 
 from qa_lib.data.answers import golds_of
 from qa_lib.data.columns import EXPECTED, HELD, KNOWN_NAMES, SHARED_NAMES, TEXT_NAMES
-from qa_lib.data.conversion import as_text, encoded, plain
+from qa_lib.data.conversion import as_text, encoded, is_list, plain
 from qa_lib.data.json_items import NESTING, is_item, items_of, streamed, walk
 from qa_lib.data.layouts import refuse_others
 from qa_lib.data.schema import SHARED
@@ -78,9 +78,15 @@ def unnest(table: pa.Table, name: str, mapped: frozenset[str] = frozenset()) -> 
     """Return the rows of a table of articles, paragraphs or MRQA's questions, others as they are.
 
     Raises:
-        DataError: They hold no questions.
+        DataError: They hold no questions, or are in the layout of another task.
     """
     known = KNOWN_NAMES | mapped
+    empty = {
+        field.name: {} if pa.types.is_struct(field.type) else [] if is_list(field.type) else ""
+        for field in table.schema
+        if not pa.types.is_boolean(field.type)
+    }
+    refuse_others(dict.fromkeys(table.column_names, False) | empty, name)
     if not {*NESTING[:2], "detected_answers"} & set(table.column_names):
         return table
     names = [name for name in table.column_names if plain(name) in known or name in NESTING]

@@ -28,6 +28,7 @@ from qa_lib.data.layouts import refuse_others
 from qa_lib.errors import DataError
 from qa_lib.runs import json_text
 
+_SPLITS = {"train", "training", "dev", "validation", "valid", "val", "eval", "test"}
 NESTING = ("paragraphs", "qas", "questions")
 _WINDOW_BYTES = 1 << 20  # of a large document that are text at a time
 _HEAD = re.compile(
@@ -68,7 +69,7 @@ def streamed(content: pa.Buffer) -> Iterator[Any]:
             break
     rest = (text[at:] + "".join(pieces)).strip()
     others = json_text.parse("{" + rest.removeprefix(",")) if head["object"] else {}
-    if any(_asks(others[key][0]) for key in _lists_of_items(others)):
+    if any(map(_asks, _first_items(others).values())):
         raise ValueError("several lists of items")
     if text[end] != "]" or (rest and not head["object"]):
         raise ValueError("the list does not end")
@@ -122,7 +123,7 @@ def items_of(document: Any, name: str, known: frozenset[str]) -> list[Any]:
     if isinstance(document, dict) and "data" not in document:
         if is_item(document):
             return [document]
-        document = _of_columns(document, name) or _of_keys(document, name) or document
+        document = _of_columns(document, name) or _of_keys(document, name, known) or document
     if isinstance(document, dict):
         _check_single(_lists_of_items(document), name)
         items, header = document.get("data"), document.get("columns")
@@ -143,7 +144,9 @@ def items_of(document: Any, name: str, known: frozenset[str]) -> list[Any]:
 def _of_columns(document: dict[str, Any], name: str) -> list[Any] | None:
     """Return the rows of an object of columns, as pandas and `datasets` write tables."""
     columns = {key: value for key, value in document.items() if isinstance(value, dict | list)}
-    if not any(plain(key) in CONTEXT_NAMES for key in columns):
+    names = set(map(plain, columns))
+    of_row = set(map(plain, document)) - names
+    if names.isdisjoint(CONTEXT_NAMES) or of_row & QUESTION_NAMES:
         return None
     numbered = {key: value for key, value in columns.items() if isinstance(value, dict)}
     index = next(iter(numbered.values()), {}).keys()
@@ -169,22 +172,20 @@ def _paired(header: Iterable[str], row: Any, name: str) -> dict[str, Any]:
         ) from None
 
 
-def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
+def _of_keys(document: dict[str, Any], name: str, known: frozenset[str]) -> list[Any] | None:
     """Return the items of an object that has them by their ids, or in a list of whatever name."""
     values = list(document.values())
     if values and all(is_item(value) for value in values):
+        if all(plain(key) in _SPLITS for key in document):
+            _check_single(list(document), name)
         return [
-            {"id" if _nesting(value) is None else "title": key} | value
+            {"title" if _nesting_keys(value) else "id": key} | value
             for key, value in document.items()
         ]
-    inner = {
-        key: value.get("data") if isinstance(value, dict) else value
-        for key, value in document.items()
-    }
     rows = {
         key: [_unwrapped(item) for item in value]
-        for key, value in inner.items()
-        if isinstance(value, list)
+        for key, value in ((key, _list(value)) for key, value in document.items())
+        if value is not None
     }
     holding = _lists_of_items(rows)
     _check_single(holding, name)
@@ -193,6 +194,8 @@ def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
         for key, value in rows.items()
         if isinstance(next(iter(value), None), dict) and plain(key) not in KNOWN_NAMES
     ]
+    if any(plain(key) in known - OUTER_NAMES for key in document):
+        named = []  # a list of the row's own, such as its answers under the name that it has
     if holding or len(named) == 1:
         return rows[(holding or named)[0]]
     return None
@@ -200,9 +203,20 @@ def _of_keys(document: dict[str, Any], name: str) -> list[Any] | None:
 
 def _lists_of_items(document: dict[str, Any]) -> list[str]:
     """Return the keys whose values are lists of items; if some of them have questions, theirs."""
-    lists = (key for key, value in document.items() if isinstance(value, list) and value)
-    holding = [key for key in lists if is_item(document[key][0])]
-    return [key for key in holding if _asks(document[key][0])] or holding
+    firsts = _first_items(document)
+    return [key for key, item in firsts.items() if _asks(item)] or list(firsts)
+
+
+def _first_items(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the first of each list of items."""
+    lists = {key: _list(value) for key, value in document.items()}
+    return {key: items[0] for key, items in lists.items() if items and is_item(items[0])}
+
+
+def _list(value: Any) -> list[Any] | None:
+    """Return a list, also where it is the `data` of an object."""
+    inner = value.get("data") if isinstance(value, dict) else value
+    return inner if isinstance(inner, list) else None
 
 
 def _asks(item: dict[str, Any]) -> bool:
@@ -272,10 +286,16 @@ def _nesting(item: Any) -> str | None:
     """Return the field of an article or paragraph that holds its parts; None for a row."""
     if not isinstance(item, dict):
         raise TypeError(f"{str(item)[:40]!r} is not an object")
-    for key in NESTING:
-        if key in item and (key != "questions" or not _holds_texts(item[key])):
-            return key
-    return None
+    keys = _nesting_keys(item)
+    filled = [key for key in keys if isinstance(item[key], dict | list) and item[key]]
+    if len(filled) > 1:
+        raise TypeError(f"it has both {' and '.join(filled)}")
+    return next(iter(filled or keys), None)
+
+
+def _nesting_keys(item: dict[str, Any]) -> list[str]:
+    keys = (key for key in NESTING if key in item)
+    return [key for key in keys if key != "questions" or not _holds_texts(item[key])]
 
 
 def _has_questions(paragraph: Any, known: frozenset[str]) -> bool:
@@ -298,8 +318,10 @@ def _holds_texts(value: Any) -> bool:
 
 
 def _listed(value: Any) -> Any:
-    """Return the parts of an item as a list; `datasets` writes some as an object of lists."""
+    """Return the parts of an item as a list; some are written by their ids, some as columns."""
     if isinstance(value, dict):
+        if value and all(isinstance(part, dict) for part in value.values()):
+            return [{"id": key} | part for key, part in value.items()]
         if not all(isinstance(part, list) for part in value.values()):
             return [value]  # a single one
         if len({*map(len, value.values())}) > 1:

@@ -10,6 +10,11 @@ from qa_lib.errors import DataError
 _ROWS = "Write a row for each question with question, context and answers (text, answer_start)"
 _LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
     (
+        "Label Studio's own export, whose answers are among its results",
+        frozenset({"data", "annotations"}),
+        "Export it as JSON-MIN or as CSV, which are read",
+    ),
+    (
         "CMRC 2018's own layout",
         frozenset({"context_text", "qas"}),
         "Download CMRC's SQuAD-style files (cmrc2018_*.json of its repository, or hfl/cmrc2018), "
@@ -97,6 +102,8 @@ _LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
         "This suite marks answers inside of a context; yes/no needs another kind of model",
     ),
 )
+_TYPES = {"idx": dict, "answer": bool, "data": dict}
+"""Of fields that other files have too."""
 
 
 def refuse_others(sample: Any, name: str) -> None:
@@ -111,8 +118,13 @@ def refuse_others(sample: Any, name: str) -> None:
     """
     for item in _firsts(sample):
         for layout, keys, remedy in _LAYOUTS:
-            is_boolean = layout.startswith("BoolQ")
-            if keys <= item.keys() and (not is_boolean or isinstance(item["answer"], bool)):
+            values = [item.get(key) for key in keys]
+            # A table of texts may have columns of these names.
+            is_nested = any(isinstance(value, dict | list | bool) for value in values)
+            of_type = all(
+                isinstance(item[key], _TYPES.get(key, object)) for key in keys & set(item)
+            )
+            if keys <= item.keys() and is_nested and of_type:
                 raise DataError(f"{name} is in {layout}.", f"{remedy}.")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib.data import golds
-from qa_lib.data.conversion import AS_UTF8
+from qa_lib.data.conversion import AS_UTF8, NO_OFFSET
 from qa_lib.data.schema import RAW, TEXT_COLUMNS
 from qa_lib.data.validation import CHECKS, NOT_UTF8, REPEATED_ID
 from qa_lib.errors import DataError
@@ -79,7 +79,8 @@ def _remedy(counts: Counter[str], fraction: float) -> str:
             "leave out unanswerable questions."
         )
     if fraction == 1:
-        return "Repair these rows."
+        leave_out = " Golds are looked for by their text with --data.columns answer_start=."
+        return f"Repair these rows.{leave_out if counts[golds.UNREADABLE] else ''}"
     return (
         "Repair or remove these rows, or accept their loss with --data.bad-row-limit "
         f"{_round_up(fraction)}."
@@ -100,6 +101,7 @@ def detail(row: dict[str, Any], reason: str) -> str:
     value = row.get(field)
     if isinstance(value, dict):
         texts, starts = value.get("text") or [], value.get("answer_start") or []
+        starts = ["?" if start == NO_OFFSET else start for start in starts]
         value = [f"{_shown(text)} at {start}" for text, start in zip_longest(texts, starts)]
         return f"id {_shown(row.get('id'))}, {field}: {', '.join(value) or 'none'}"
     return f"id {_shown(row.get('id'))}, {field}: {_shown(value)}"

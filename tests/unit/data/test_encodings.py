@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unicodedata import normalize
 
 import pyarrow as pa
 import pytest
@@ -89,6 +90,47 @@ def test_an_offset_is_taken_as_it_is_meant(tmp_path, context, text, offset, expe
     )
     assert content(loaded)[0][3] == [expected]
     assert sum(loaded.notes.values()) == 1  # what was changed is told
+
+
+def test_a_blank_that_the_offset_does_not_count_is_cut_off(tmp_path):
+    answers = [{"text": " 10", "answer_start": 11}]
+    loaded = load(as_json(tmp_path / "q.json", squad(ASKED | {"answers": answers})))
+    assert content(loaded)[0][3] == [("10", 11)] and loaded.notes["offsets mended"] == 1
+
+
+@pytest.mark.parametrize(
+    ("context", "text"),
+    [
+        (normalize("NFD", "수도는 서울이다"), "서울"),  # as macOS writes it
+        ("hit \u0627\u0653 so", "\u0622"),
+        ("is \u0644\u0651\u064e so", "\u0644\u064e\u0651"),  # marks in another order
+        ("is „Ann“ so", '"Ann"'),
+    ],
+)
+def test_another_form_of_unicode_is_found(tmp_path, context, text):
+    [(_, _, read, [(found, begin)])] = content(
+        load(as_json(tmp_path / "q.json", [ROW | {"context": context, "answers": [text]}]))
+    )
+    assert read[begin:].startswith(found) and found in context.split()[1]
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [("4,00", 4), ("+4.0", 4), (" 4 ", 4), ("nan", 0), ("-", 0)]
+    + [(each, None) for each in ("(4, 6)", "1 004", "4.000", "4-6", "4;6", "4e0", "4.5", "four")],
+)
+def test_an_offset_in_words_is_a_whole_number_or_a_fault(tmp_path, offset, expected):
+    text = f'question,context,answer,answer_start\nQ,10, 10,10,"{offset}"\n'.replace("10, ", "10; ")
+    (tmp_path / "q.csv").write_text(text)
+    if expected is None:
+        error = refusal(tmp_path / "q.csv")
+        assert "an answer's offset is no whole number (id 'row-0', answers: '10' at ?)" in (
+            error.problem
+        )
+        loaded = load(tmp_path / "q.csv", columns="answer_start=")
+        assert content(loaded)[0][3] == [("10", 0)]
+    else:
+        assert content(load(tmp_path / "q.csv"))[0][3] == [("10", expected)]
 
 
 @pytest.mark.parametrize("offset", [12, 10, 3, 10**12])

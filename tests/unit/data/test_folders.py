@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -9,6 +11,7 @@ import pytest
 
 from qa_lib.config import DataSettings
 from qa_lib.data import splits_of
+from qa_lib.errors import DataError
 from tests.unit.data.test_forms import (
     BERLIN,
     LISTS,
@@ -78,11 +81,13 @@ def test_files_that_spark_wrote_are_one_split(tmp_path):
     assert [row[0] for row in content(load(tmp_path))] == ["0", "1"]
 
 
-def test_numbered_files_are_one_split_only_where_none_is_missing(tmp_path):
+@pytest.mark.parametrize("width", [2, 4])
+def test_numbered_files_are_one_split_only_where_none_is_missing(tmp_path, width):
     for number in (0, 1, 2):
-        as_lines(tmp_path / f"train-{number:04d}.jsonl", ROW | {"id": number, "answers": LISTS})
+        path = tmp_path / f"train-{number:0{width}d}.jsonl"
+        as_lines(path, ROW | {"id": number, "answers": LISTS})
     assert [row[0] for row in content(load(tmp_path))] == ["0", "1", "2"]
-    (tmp_path / "train-0001.jsonl").unlink()
+    (tmp_path / f"train-{1:0{width}d}.jsonl").unlink()
     assert "several candidates" in refusal(tmp_path).problem
 
 
@@ -108,3 +113,26 @@ def test_articles_without_titles_are_held_out_by_context(tmp_path):
     train, held = (load(path, split, holdout_articles=0.3) for split in ("train", "holdout"))
     contexts = [{row[2] for row in content(part)} for part in (train, held)]
     assert all(contexts) and not contexts[0] & contexts[1]
+
+
+@pytest.mark.parametrize("name", ["dev.xls", "valid.csv.zip", "squad_dev.json.xz"])
+def test_a_split_that_is_not_read_is_named_and_none_taken_for_it(tmp_path, name):
+    as_lines(tmp_path / "train.jsonl", ROW | {"answers": LISTS})
+    as_lines(tmp_path / "test.jsonl", ROW | {"answers": LISTS})
+    (tmp_path / "train.zip").write_bytes(b"what train.jsonl was unpacked from")
+    (tmp_path / name).write_bytes(b"PK")
+    assert content(load(tmp_path)) == READ
+    error = refusal(tmp_path, "eval")
+    assert name in error.problem and ".csv" in error.remedy
+    with pytest.raises(DataError, match=re.escape(name)):
+        splits_of(DataSettings(source=str(tmp_path)))
+
+
+def test_what_datasets_keeps_of_an_earlier_step_is_no_split(tmp_path):
+    import datasets
+
+    dataset = datasets.Dataset.from_list([ROW | {"answers": LISTS}])
+    datasets.DatasetDict(train=dataset).save_to_disk(str(tmp_path))
+    kept = tmp_path / "train" / "cache-0f1e2d3c4b5a6978.arrow"
+    kept.write_bytes(next((tmp_path / "train").glob("data-*.arrow")).read_bytes())
+    assert content(load(tmp_path)) == READ
