@@ -80,8 +80,8 @@ submit: setup ## Send a job to the cluster at RAY_ADDRESS and follow it: make su
 logs: setup ## Follow a submitted job: make logs ID=raysubmit_..., or RUN=its-run
 	$(ENV_PYTHON) -m cluster.logs $(or $(ID),$(RUN))
 
-stop: setup ## Stop a submitted job: make stop ID=raysubmit_...
-	$(dir $(ENV_PYTHON))ray job stop $(ID)
+stop: setup ## Stop a submitted job: make stop ID=raysubmit_..., or RUN=its-run
+	$(ENV_PYTHON) -m cluster.stop $(or $(ID),$(RUN))
 
 loopback-cluster: setup ## Run a Ray cluster of three nodes on this machine until Ctrl-C
 	$(ENV_PYTHON) -m cluster.loopback $(ARGS)

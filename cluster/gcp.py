@@ -60,7 +60,7 @@ def cluster_config(environment: Mapping[str, str], public_key: str = "") -> dict
             f"PROJECT is {name!r}, which is not a project id." if name else "PROJECT is not set.",
             "Use `make cluster-up PROJECT=my-project`; see docs/guide/clusters.md first.",
         )
-    region = environment.get("REGION", "us-central1")
+    region = environment.get("REGION") or "us-central1"
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     image = f"{region}-docker.pkg.dev/{name}/qa-suite/qa-suite"
     script = (HERE / "prepare-machine.sh").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def cluster_config(environment: Mapping[str, str], public_key: str = "") -> dict
     values = {
         "PROJECT": name,
         "REGION": region,
-        "ZONE": environment.get("ZONE", "a").removeprefix(f"{region}-"),
+        "ZONE": (environment.get("ZONE") or "a").removeprefix(f"{region}-"),
         "IMAGE": environment.get("IMAGE") or f"{image}:{project['version']}",
         "MACHINE_IMAGE": environment.get("MACHINE_IMAGE") or MACHINE_IMAGE,
         "PROVISIONING": "SPOT" if environment.get("SPOT") in ("1", "true", "yes") else "STANDARD",
@@ -130,7 +130,7 @@ def run(action: str) -> int:
     )
     if action == "dashboard":
         return subprocess.run([ray, "dashboard", str(written)]).returncode
-    code = subprocess.run([ray, action, "--yes", str(written)]).returncode
+    code = _launch([ray, action, "--yes", str(written)], environment["PROJECT"])
     if action == "down" and code == 0:
         written.unlink()
     if action == "up" and code == 0:
@@ -139,6 +139,21 @@ def run(action: str) -> int:
             f"that `make submit` uses; RAY_AUTH_MODE=token, the token is in {TOKEN}.\n"
             f"The head costs money until `make cluster-down PROJECT={environment['PROJECT']}`."
         )
+    return code
+
+
+def _launch(command: list[str], project: str) -> int:
+    """Run `ray up` or `ray down`; say, however it ends too early, that machines may be left."""
+    code = None
+    try:
+        code = subprocess.run(command).returncode
+    finally:
+        if code != 0:
+            print(
+                f"`ray {command[1]}` did not finish: machines may be running and cost money until"
+                f" `make cluster-down PROJECT={project}` has.",
+                file=sys.stderr,
+            )
     return code
 
 
@@ -170,17 +185,19 @@ def _place_of_last(written: Path) -> dict[str, str]:
 
 
 def _check_credentials() -> None:
-    """Refuse before Ray's launcher would end with a traceback."""
+    """Refuse before Ray's launcher would end with a traceback, and a check would check nothing."""
     import google.auth
-    from google.auth.exceptions import DefaultCredentialsError
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request
 
     try:
-        google.auth.default()
-    except DefaultCredentialsError as error:
+        credentials, _ = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
+        credentials.refresh(Request())
+    except GoogleAuthError as error:
         raise ConfigError(
             f"Google's credentials cannot be used: {first_line(error)}",
             "Run `gcloud auth application-default login`, or correct the key file that "
-            "GOOGLE_APPLICATION_CREDENTIALS names.",
+            "GOOGLE_APPLICATION_CREDENTIALS names; Google must be reachable from here.",
         ) from None
 
 

@@ -206,9 +206,11 @@ def _of_error(what: str, error: Exception) -> Finding:
     if status == 404:
         remedy = "docs/guide/clusters.md, Google Cloud, has the commands that make it."
         return Finding(what, "fault", f"not found: {uri} ({reason})", remedy)
+    if status == 403 and ("has not been used" in reason or "is disabled" in reason):
+        remedy = "`gcloud services enable`; docs/guide/clusters.md, Google Cloud, has which."
+        return Finding(what, "fault", reason, remedy)
     if status == 403:
         remedy = "Ask for the role Viewer, or have an owner of the project run this."
         return Finding(what, "note", f"not checked, you may not read it: {reason}", remedy)
-    return Finding(
-        what, "note", f"not checked: {reason}", "`gcloud auth application-default login`"
-    )
+    remedy = "Try again; `gcloud auth application-default login` renews the credentials."
+    return Finding(what, "fault", f"not checked: {reason}", remedy)

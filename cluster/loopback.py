@@ -189,6 +189,7 @@ class LoopbackCluster:
             **variables,
         }
         environment.pop("RAY_ADDRESS", None)
+        environment.pop("RAY_AUTH_TOKEN", None)  # which goes before the file
         environment.pop(LOOPBACK_ONLY, None)  # with it, `ray start` refuses a second node
         process = subprocess.Popen(
             [
@@ -251,7 +252,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def main() -> None:
-    """Keep a cluster until Ctrl-C or SIGTERM."""
+    """Keep a cluster until Ctrl-C, SIGTERM, or the end of its terminal."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--num-nodes", type=int, default=3, help="head and workers")
     parser.add_argument("--cpus-per-node", type=float, default=2, help="logical CPUs of a node")
@@ -260,7 +261,8 @@ def main() -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     with LoopbackCluster(options.num_nodes, options.cpus_per_node) as cluster:
         print(f"{options.num_nodes} nodes are up; in another terminal:")
         for name, value in cluster.environment.items():

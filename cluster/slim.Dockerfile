@@ -4,7 +4,8 @@
 #     docker build -f cluster/slim.Dockerfile --build-arg RUN=runs/mine-onnx -t qa-serve .
 #     docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/token:/run/token:ro" qa-serve
 #
-# The token is a file (openssl rand -hex 32 > token; chmod 600 token) that uid 10001 may read.
+# The token is a file that uid 10001 may read:
+#     openssl rand -hex 32 > token && chmod 600 token && sudo chown 10001 token
 FROM python:3.12-slim
 COPY requirements.txt /tmp/
 RUN pip install --no-cache-dir --constraint /tmp/requirements.txt \

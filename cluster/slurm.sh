@@ -24,9 +24,10 @@ head=${hosts%%$'\n'*}
 # Below those that Linux gives to connections; the next twenty where this job's are in use.
 for ((slot = SLURM_JOB_ID % 600; ; slot = (slot + 1) % 600)); do
     export PORT=$((20000 + slot * 20))
-    (exec 3<>"/dev/tcp/$head/$PORT") 2>/dev/null || break
+    timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$head" "$PORT" 2>/dev/null || break
 done
 export NUM_CPUS=${SLURM_CPUS_PER_TASK:-} NUM_GPUS=${SLURM_GPUS_ON_NODE:-0}
+unset RAY_AUTH_TOKEN  # which would go before the file
 export RAY_AUTH_TOKEN_PATH=$HOME/.ray/slurm-$SLURM_JOB_ID
 rm -f "$RAY_AUTH_TOKEN_PATH"  # of this job before it was requeued
 "${PYTHON:-.venv/bin/python}" -m cluster.tokens "$RAY_AUTH_TOKEN_PATH"

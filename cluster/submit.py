@@ -120,8 +120,14 @@ def local_paths(settings: Settings, job: str) -> Iterator[str]:
         "--adjust.plan": settings.adjust.plan,
         "--answer.input": settings.answer.input,
         "--answer.output": settings.answer.output,
+        "--demo.beside": settings.demo.beside,
+        "--serve.token-file": settings.serve.token_file,
     }
     compared = [("--compare.runs", name) for name in settings.compare.runs or ()]
+    served = (one.rpartition("=")[2] for one in (settings.serve.beside or "").split(","))
+    compared += [("--serve.beside", name) for name in served if name]
+    if _stays_here(settings.recipe):
+        yield f"--recipe {settings.recipe} is a file that is not sent"
     writes = {"--storage", "--answer.output"}
     for flag, value in [*named.items(), *compared]:
         if value is None or value == "embedded" or not storage.is_local(value):
@@ -135,6 +141,15 @@ def local_paths(settings: Settings, job: str) -> Iterator[str]:
         # `a/b` is a hub id, unless there is such a folder here.
         if flag in writes or value.startswith((".", "~")) or (REPOSITORY / path).exists():
             yield f"{flag} {value} is a path in this machine's working directory"
+
+
+def _stays_here(recipe: str) -> bool:
+    """Whether a recipe is a file, and none that .rayignore and .gitignore let travel."""
+    path = Path(recipe)
+    if path.is_absolute() or path.suffix not in (".yaml", ".yml"):
+        return False
+    is_beside = len(path.parts) == 1 and path.suffix == ".yaml"
+    return not (is_beside or path.parts[0] in ("cluster", "jobs", "qa_lib"))
 
 
 def dry_run(job: str, flags: list[str]) -> dict[str, Any]:

@@ -42,6 +42,8 @@ of_this_node() { grep -lzsxF "$mark" /proc/[0-9]*/environ | cut -d / -f 3; }
 clean_up() {
     trap - EXIT TERM INT
     [ -z "${gathering:-}" ] || kill "$gathering" 2>/dev/null || true
+    # A job that is running writes a checkpoint, which needs its Ray.
+    [ -z "${job_pid:-}" ] || { kill "$job_pid" 2>/dev/null && wait "$job_pid" || true; }
     # TERM to `ray start` ends what it started, and only that.
     [ -z "${ray:-}" ] || { kill "$ray" 2>/dev/null && wait "$ray" || true; }
     # Where that took a second, its agents were left: they see only seconds later that it has gone.
@@ -56,12 +58,12 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 143' TERM INT
 
-head_answers() { (exec 3<>"/dev/tcp/$head/$port") 2>/dev/null; }
+# Where packets are dropped, an attempt alone would take two minutes.
+head_answers() { timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$head" "$port" 2>/dev/null; }
 
 if [ "$rank" -ne 0 ]; then
-    for ((waited = 0; ; waited += 2)); do
-        head_answers && break
-        [ "$waited" -lt "$join_s" ] || { echo "rank $rank: no Ray answers at $head:$port" >&2; exit 1; }
+    until head_answers; do
+        [ "$SECONDS" -lt "$join_s" ] || { echo "rank $rank: no Ray answers at $head:$port" >&2; exit 1; }
         sleep 2
     done
     env "$mark" "$python" -m ray.scripts.scripts start --address "$head:$port" "${options[@]}" &
@@ -87,6 +89,7 @@ done
 wait "$gathering"
 code=0
 "$python" -m "jobs.$job" "$@" &
-[ -z "${PID_FILE:-}" ] || echo $! >"$PID_FILE"
-wait $! || code=$?
+job_pid=$!
+[ -z "${PID_FILE:-}" ] || echo "$job_pid" >"$PID_FILE"
+wait "$job_pid" || code=$?
 exit "$code"

@@ -14,6 +14,7 @@ cd "$(dirname "$0")/.."
 
 SUPPORTED="3.11 3.12 3.13 3.14"
 LOCK=requirements.txt
+OURS=.venv/made-by-setup # and may be deleted; one that was made by hand is added to
 NAME=$(sed -n 's/^name: *//p' environment.yml)
 
 fail() { # problem, remedy: the same two lines and exit code as the jobs
@@ -90,9 +91,10 @@ conda env create -f environment.yml && conda activate $NAME"
 has_pip() { .venv/bin/python -m pip --version >/dev/null 2>&1; }
 
 create_venv() { # with pip in it, also where Python comes without ensurepip, as Debian's does
+    TORCH=${TORCH:-$(cat .venv/torch-build 2>/dev/null || true)} # as it was asked for
     rm -rf .venv
     mkdir .venv
-    : >.venv/$LOCK
+    : >"$OURS"
     log=$("$PYTHON" -m venv .venv 2>&1) && has_pip && return
     "$PYTHON" -m virtualenv --quiet .venv >/dev/null 2>&1 && has_pip && return
     virtualenv --quiet --python "$PYTHON" .venv >/dev/null 2>&1 && has_pip && return
@@ -118,20 +120,23 @@ torch_is_as_asked() { # for, by TORCH; any build is where it is not given
 use_venv() {
     stamp=.venv/$LOCK
     present=$(version .venv/bin/python)
-    if [ -e "$stamp" ] || [ -z "$present" ]; then # ours, or no environment at all
-        wanted=$present
-        if [ -n "${PYTHON:-}" ]; then
-            find_python
-            wanted=$(version "$PYTHON")
-        fi
-        if [ -n "$present" ] && [ "$wanted" = "$present" ] && cmp -s "$LOCK" "$stamp" &&
-            torch_is_as_asked; then return; fi
+    wanted=$present
+    if [ -n "${PYTHON:-}" ]; then
+        find_python
+        wanted=$(version "$PYTHON")
+    fi
+    if [ -n "$present" ] && [ "$wanted" = "$present" ] && cmp -s "$LOCK" "$stamp" &&
+        torch_is_as_asked; then return; fi
+    if [ -e "$OURS" ] || [ -z "$present" ]; then # ours, or no environment at all
         find_python
         create_venv
-    else # made by hand: added to, never deleted
+    else
         supported "$present" ||
             fail ".venv is Python $present, and this project needs one of $SUPPORTED" \
                 "remove it (rm -rf .venv) and run make setup again"
+        [ "$wanted" = "$present" ] ||
+            fail ".venv is Python $present, and PYTHON=$PYTHON is $wanted" \
+                "remove it (rm -rf .venv), or leave PYTHON out"
     fi
     install_lock .venv/bin/python "$stamp"
     printf '%s' "${TORCH:-}" >.venv/torch-build # not every index marks its CPU builds

@@ -28,8 +28,8 @@ PLATFORMS += ["manylinux2014_x86_64", "manylinux1_x86_64"]
 
 
 def pins(text: str) -> dict[str, str]:
-    """Return versions by normalised name, of lines NAME==VERSION."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;+]+)", text, re.MULTILINE)
+    """Return versions by normalised name, of lines NAME==VERSION; "" of lines NAME @ WHERE."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)(?:==([^\s;+]+)| @ )", text, re.MULTILINE)
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
 
 

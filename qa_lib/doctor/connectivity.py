@@ -14,7 +14,8 @@ CONTACT_S = 3.0
 """Seconds an address has to answer."""
 
 _TOKEN_REMEDY = (
-    "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the file with the cluster's token."
+    "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the file with the cluster's token; "
+    "RAY_AUTH_TOKEN, where it is set, goes before the file."
 )
 
 

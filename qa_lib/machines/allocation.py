@@ -21,6 +21,9 @@ MODEL_ACTOR_CPUS = 0.5
 _MIN_CPUS_PER_WORKER = 0.25
 _DATA_CPUS = 0.4  # for a task or two of Ray Data
 _NO_CLUSTER = ClusterSettings()
+_WITHOUT_GPU = (
+    " --train.device cpu, or a machine with a GPU; with --cluster.gpu T4 a --dry-run plans for one"
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,7 @@ def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Al
     if device == "cuda" and train.min_workers > num_gpus:
         raise ResourceError(
             f"--train.num-workers {train.num_workers} needs as many GPUs; there are {num_gpus:g}.",
-            f"Use --train.num-workers {max(1, int(num_gpus))}"
-            + ("." if num_gpus else " --train.device cpu, or a machine with a GPU."),
+            f"Use --train.num-workers {max(1, int(num_gpus))}{'' if num_gpus else _WITHOUT_GPU}.",
         )
     _check_precision(train, device, cluster)
     # One core stays free for Ray Data: without it the workers wait for batches for ever.

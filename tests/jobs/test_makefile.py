@@ -130,6 +130,8 @@ def test_set_up_fills_an_environment_made_by_hand_and_never_deletes_it(checkout:
     subprocess.run([sys.executable, "-m", "virtualenv", checkout / ".venv"], check=True)
     kept = mark(checkout)
     set_up(checkout)
+    (checkout / "requirements.txt").write_text("# another lock\n")
+    set_up(checkout)
     assert kept.exists()
 
 
@@ -191,6 +193,10 @@ def test_another_build_of_torch_is_installed_where_it_is_asked_for_and_a_typo_co
     for asked in ([], ["TORCH=pypi"], ["TORCH=rocm"]):
         done = make(checkout, "setup", python, *asked)
         assert done.returncode == (2 if "TORCH=rocm" in asked else 0) and kept.exists()
+    (checkout / "requirements.txt").write_text("# a newer lock\n")
+    done = make(checkout, "setup", python)
+    assert not kept.exists() and "torch" not in done.stdout.lower().replace("checkout", "")
+    kept = mark(checkout)
     assert "torch for the CPU" in make(checkout, "setup", python, "TORCH=cpu").stdout
     assert not kept.exists()
 

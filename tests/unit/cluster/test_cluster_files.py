@@ -107,7 +107,9 @@ def test_a_job_brings_code_only_and_no_secrets(tmp_path):
         if path.suffix in (".py", ".yaml", ".parquet")
     }
     kept = {".venv/bin/python", "runs/mine/model", "squad/train.json", "tests/a.py", ".git/config"}
-    kept.add("scripts/corpus/draw.py")
+    kept |= {"scripts/corpus/draw.py", ".env", "my-project-key.json", "questions.csv", "mine.py"}
+    kept |= {"smaller/model.safetensors", "wheels/ray.whl", "my-runs/a/config.yaml", "notes.md"}
+    sent.add("my.yaml")  # a recipe
     for name in sent | kept:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text("x")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,7 @@ def test_a_complete_project_passes(checked):
 
 MISSING = {"error": {"code": 404, "message": "none"}}
 FORBIDDEN = {"error": {"code": 403, "message": "denied"}}
+DISABLED = {"error": {"code": 403, "message": "This API has not been used, or it is disabled."}}
 LACKS = [
     ("services:batchGet", (200, {"services": []}), "fault", "gcloud services enable"),
     (
@@ -162,6 +165,7 @@ LACKS = [
     ("/b/my-bucket$", (404, MISSING), "fault", "not found"),
     ("/b/my-bucket/iam", policy(), "fault", "storage.objectUser"),
     ("/b/my-bucket/iam", (403, FORBIDDEN), "note", "may not read"),
+    ("/b/my-bucket/iam", (403, DISABLED), "fault", "gcloud services enable"),
 ]
 
 
@@ -194,6 +198,18 @@ def test_without_credentials_the_remedy_is_told(action, tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         gcp.run(action)
     assert "gcloud auth application-default login" in caught.value.remedy
+
+
+def test_credentials_that_google_does_not_renew_check_nothing(tmp_path, monkeypatch):
+    key = {"type": "authorized_user", "client_id": "a", "client_secret": "b", "refresh_token": "c"}
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    place = "google.oauth2.credentials._GOOGLE_OAUTH2_TOKEN_ENDPOINT"
+    monkeypatch.setattr(place, "http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="credentials cannot be used"):
+        gcp.run("check")
 
 
 @pytest.fixture
@@ -248,6 +264,23 @@ def test_a_cluster_elsewhere_does_not_hide_the_one_that_was_started(launched, mo
     monkeypatch.setenv("PROJECT", "my-project")
     assert gcp.run("down") == 0
     assert launched[-1][1]["availability_zone"] == "europe-west4-a"
+
+
+@pytest.mark.parametrize("action", ["up", "down"])
+@pytest.mark.parametrize("ends", [1, KeyboardInterrupt()])
+def test_a_launch_that_does_not_finish_says_what_may_cost_money(
+    launched, monkeypatch, capsys, action, ends
+):
+    def run(command: list[str], **_: Any) -> Any:
+        if isinstance(ends, KeyboardInterrupt):
+            raise ends
+        return subprocess.CompletedProcess(command, ends)
+
+    monkeypatch.setenv("PROJECT", "my-project")
+    monkeypatch.setattr(gcp.subprocess, "run", run)
+    with suppress(KeyboardInterrupt):
+        assert gcp.run(action) == 1
+    assert "make cluster-down PROJECT=my-project" in capsys.readouterr().err
 
 
 def prepare(tmp_path: Path, commands: dict[str, str]) -> subprocess.CompletedProcess[str]:

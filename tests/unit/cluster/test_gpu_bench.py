@@ -43,6 +43,7 @@ LOCK = "ray==2.60.0\ntorch==2.13.0\nruff==0.17.6\nnumpy==2.4.6\nPyYAML==6.0.3\n"
     [
         ("", ["ray==2.60.0", "torch==2.13.0", "numpy==2.4.6", "pyyaml==6.0.3"]),
         ("torch==2.9.0+cu130\nnumpy==2.4.6\npyyaml==6.0.2\n", ["ray==2.60.0", "pyyaml==6.0.3"]),
+        ("torch @ file:///opt/t.whl\nnumpy==2.4.6\nray==2.60.0\n", ["pyyaml==6.0.3"]),
     ],
 )
 def test_wheels_are_those_that_the_machine_lacks(freeze, carried):

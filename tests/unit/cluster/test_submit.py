@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ray.job_submission import JobStatus
 
-from cluster import logs, submit
+from cluster import logs, stop, submit
 from qa_lib import config
 from qa_lib.errors import ConfigError, ResourceError
 
@@ -33,6 +33,9 @@ def settings(*flags: str) -> config.Settings:
         (["--train.teacher-only-source", "./more"], "--train.teacher-only-source"),
         (["--evaluate.semantic-model", "./encoder"], "--evaluate.semantic-model"),
         (["--adjust.families", "./mine.py"], "--adjust.families"),
+        (["--demo.beside", "./runs/small"], "--demo.beside"),
+        (["--serve.beside", "old=./runs/old,new=gs://bucket/new"], "--serve.beside ./runs/old"),
+        (["--serve.token-file", "./token"], "--serve.token-file"),
     ],
 )
 def test_paths_of_this_machine_are_refused(flags, flag):
@@ -51,6 +54,24 @@ def test_paths_of_this_machine_are_refused(flags, flag):
 )
 def test_what_every_node_can_reach_is_accepted(flags):
     assert list(submit.local_paths(settings(*flags), "train")) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "travels"),
+    [
+        ("gcp", True),
+        ("my.yaml", True),
+        ("./my.yaml", True),
+        ("jobs/recipes/t4.yaml", True),
+        ("/mnt/shared/my.yaml", True),
+        ("runs/mine/config.yaml", False),
+        ("../my.yaml", False),
+        ("my.yml", False),
+    ],
+)
+def test_a_recipe_that_is_not_sent_is_refused(recipe, travels):
+    found = list(submit.local_paths(settings().model_copy(update={"recipe": recipe}), "train"))
+    assert [f"--recipe {recipe}" in each for each in found] == [] if travels else [True]
 
 
 def test_a_job_that_writes_no_run_needs_no_storage():
@@ -175,6 +196,10 @@ class Client:
             for name, run, started in self.jobs
         ]
 
+    def stop_job(self, identity: str) -> bool:
+        self.stopped = identity
+        return True
+
 
 def test_a_job_is_found_by_its_id_or_by_its_run():
     client = Client(
@@ -186,6 +211,15 @@ def test_a_job_is_found_by_its_id_or_by_its_run():
         with pytest.raises(ConfigError, match="no job or run") as caught:
             logs.job_of(client, unknown)
         assert "first" in caught.value.remedy
+
+
+def test_a_job_is_stopped_where_it_was_sent(monkeypatch, capsys):
+    client = Client(("raysubmit_1", "first", 1))
+    monkeypatch.setattr(submit, "connect", lambda: client)
+    assert stop.stop("first") == 0
+    assert client.stopped == "raysubmit_1" and "make logs ID=raysubmit_1" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="no job or run ''"):
+        stop.stop("")
 
 
 @pytest.mark.parametrize(("run", "named"), [("first", "RUN=first"), (None, "ID=raysubmit_1")])
