@@ -167,9 +167,11 @@ def _pairs(
         except DataError as error:
             notes.append(f"{first} and {second}: {error.problem}")
             continue
-        reason = analysis.why_no_semantic(tables[first], tables[second])
-        if reason is not None:
-            notes.append(f"{first} and {second}: {reason}")
+        notes += [
+            f"{first} and {second}: {reason}"
+            for why in (analysis.why_fewer, analysis.why_no_semantic)
+            if (reason := why(tables[first], tables[second]))
+        ]
         pairs += [
             {"first": first, "second": second, "name": title, **asdict(differences[key])}
             for key, title in SCORES.items()
