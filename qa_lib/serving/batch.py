@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import fs
 
 from qa_lib import models
 from qa_lib.config import DataSettings, Settings
@@ -36,7 +37,8 @@ def answer_file(settings: Settings) -> dict[str, Any]:
 
     Raises:
         DataError: A line is not such an object; its number is named before anything starts.
-        ConfigError: The output exists, or the settings do not fit the machine or cluster.
+        ConfigError: The output exists or cannot be written, or the settings do not fit the machine
+            or cluster.
         ModelError: The model is not available, or was never trained to answer.
     """
     answer = settings.answer
@@ -45,12 +47,12 @@ def answer_file(settings: Settings) -> dict[str, Any]:
     lines = _read(answer.input, settings.data)
     models.check_answers(settings.model.name)
     options = call_options(settings)
-    start_ray()
-    pool = ActorPool.of(settings)
-    load = partial(_load_answerer, settings, pool.device, options)
-    started = time.monotonic()
     num_done = 0
-    with _whole_file(answer.output) as write:
+    with _whole_file(answer.output) as write:  # first: all is in vain where it cannot be written
+        start_ray()
+        pool = ActorPool.of(settings)
+        load = partial(_load_answerer, settings, pool.device, options)
+        started = time.monotonic()
         for part in pool.run(load, _tasks(lines), title="answering", unit="questions"):
             some = lines[num_done : num_done + part.num_rows]
             for line, prediction in zip(some, part["prediction"].to_pylist(), strict=True):
@@ -134,28 +136,43 @@ def _tasks(lines: list[dict[str, Any]]) -> list[pa.Table]:
 
 def _refuse_existing(output: str, overwrite: bool) -> None:
     try:
-        exists = Folder(output, patient=False).exists()
+        kind = Folder(output, patient=False).info().type
     except OSError as error:
-        raise ConfigError(
-            f"The output {output} cannot be used: {storage.first_line(error)}",
-            "Give --answer.output a path or URL that this user may write.",
-        ) from None
-    if exists and not overwrite:
+        raise _unusable(output, storage.first_line(error)) from None
+    if kind == fs.FileType.Directory:
+        raise _unusable(output, "it is a folder")
+    if kind != fs.FileType.NotFound and not overwrite:
         raise ConfigError(
             f"The output {output} exists.", "Give another --answer.output, or --overwrite."
         )
 
 
+def _unusable(output: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"The output {output} cannot be used: {reason}",
+        "Give --answer.output the path or URL of a file that this user may write.",
+    )
+
+
 @contextmanager
 def _whole_file(output: str) -> Iterator[Any]:
-    """Lend a function that writes text to a file which appears when the block has succeeded."""
+    """Lend a function that writes text to a file which appears when the block has succeeded.
+
+    Raises:
+        ConfigError: There cannot be such a file; the block is not entered.
+    """
     filesystem, path = storage.resolve(output)
     part = f"{path}.part"
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
     try:
-        with filesystem.open_output_stream(part) as stream:
+        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+        stream = filesystem.open_output_stream(part)
+    except OSError as error:
+        raise _unusable(output, storage.first_line(error)) from None
+    try:
+        with stream:
             yield lambda text: stream.write(text.encode("utf-8"))
     except BaseException:
-        filesystem.delete_file(part)
+        with suppress(OSError):  # the cause is what counts
+            filesystem.delete_file(part)
         raise
     filesystem.move(part, path)

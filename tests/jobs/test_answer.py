@@ -125,6 +125,20 @@ def test_a_bad_line_is_named_before_anything_starts(tmp_path, line, words):
         answer_file(settings_of("no-such-model", *flags))
 
 
+@pytest.mark.parametrize("name", ["a-file/out.jsonl", "a-folder", "long" * 70])
+def test_an_output_that_cannot_be_is_refused_before_anything_starts(
+    model, tmp_path, name, monkeypatch
+):
+    monkeypatch.setattr("qa_lib.serving.batch.start_ray", lambda: pytest.fail("Ray was started"))
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "a-folder").mkdir()
+    source = write_lines(tmp_path / "in.jsonl", [{"question": "Who?", "context": ANN}])
+    flags = ["--answer.input", source, "--answer.output", str(tmp_path / name), "--overwrite"]
+    with pytest.raises(ConfigError, match="cannot be used"):
+        answer_file(settings_of(model, *flags))
+    assert {path.name for path in tmp_path.iterdir()} == {"a-file", "a-folder", "in.jsonl"}
+
+
 def test_a_model_that_never_learned_to_answer_is_refused(tmp_path):
     source = write_lines(tmp_path / "in.jsonl", [{"question": "Who?", "context": ANN}])
     flags = ["--answer.input", source, "--answer.output", str(tmp_path / "out.jsonl")]
