@@ -24,6 +24,7 @@ from qa_lib.serving.prompt import call_options, load_answerer
 
 # Enough that windows of similar length meet in a batch, few enough to see progress.
 _QUESTIONS_PER_TASK = 256
+_TEXTS = ("question", "context")
 
 
 def answer_file(settings: Settings) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
     answer = settings.answer
     assert answer.input is not None and answer.output is not None, "a rule between the settings"
     _refuse_existing(answer.output, settings.overwrite)
-    lines = _read(answer.input, settings.data)
+    names, lines = _read(answer.input, settings.data)
     models.check_answers(settings.model.name)
     options = call_options(settings)
     num_done = 0
@@ -53,7 +54,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
         pool = ActorPool.of(settings)
         load = partial(_load_answerer, settings, pool.device, options)
         started = time.monotonic()
-        for part in pool.run(load, _tasks(lines), title="answering", unit="questions"):
+        for part in pool.run(load, _tasks(names, lines), title="answering", unit="questions"):
             some = lines[num_done : num_done + part.num_rows]
             for line, prediction in zip(some, part["prediction"].to_pylist(), strict=True):
                 row = line | {"prediction": json.loads(prediction)}
@@ -75,16 +76,21 @@ def _load_answerer(
     answerer = load_answerer(settings, device, num_threads, measure=True)
 
     def answer(task: pa.Table) -> pa.Table:
-        texts = (task[name].to_pylist() for name in ("question", "context"))
-        return pa.table({"prediction": [json.dumps(each) for each in answerer(*texts, **options)]})
+        *texts, names = (task[name].to_pylist() for name in (*_TEXTS, "name"))
+        answers = answerer(*texts, **options, names=names)
+        return pa.table({"prediction": [json.dumps(each) for each in answers]})
 
     return answer
 
 
-def _read(path: str, data: DataSettings) -> list[dict[str, Any]]:
-    """Return the objects of a JSON lines file, or the rows of another table, each checked."""
+def _read(path: str, data: DataSettings) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the objects of a JSON lines file, or the rows of another table, each checked.
+
+    With them comes what messages call each.
+    """
     if is_table(path) or data.columns:
-        return read_questions(path, data).to_pylist()
+        table = read_questions(path, data).to_pylist()
+        return [f"{path} row {row} (counted from 0)" for row in range(len(table))], table
     try:
         text = storage.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -93,14 +99,14 @@ def _read(path: str, data: DataSettings) -> list[dict[str, Any]]:
             "Give --answer.input the path or URL of a UTF-8 file of JSON lines.",
         ) from None
     # Not splitlines: JSON strings may hold other line separators than \n.
-    rows = [
-        _row(line, f"{path} line {number}")
+    rows = {
+        (name := f"{path} line {number}"): _row(line, name)
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
-    ]
+    }
     if not rows:
         raise DataError(f"{path} holds no question.", _FORM)
-    return rows
+    return [*rows], [*rows.values()]
 
 
 _FORM = 'Give one JSON object per line, such as {"question": "Who?", "context": "Ann did."}'
@@ -118,20 +124,19 @@ def _row(line: str, where: str) -> dict[str, Any]:
             f"{where} is not Unicode: it has half of a surrogate pair.",
             "Write the character whole, or leave it out.",
         ) from None
-    for name in ("question", "context"):
+    for name in _TEXTS:
         text = row.get(name) if isinstance(row, dict) else None
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{where} has no {name}.", _FORM)
     return row
 
 
-def _tasks(lines: list[dict[str, Any]]) -> list[pa.Table]:
-    parts = [
-        lines[first : first + _QUESTIONS_PER_TASK]
-        for first in range(0, len(lines), _QUESTIONS_PER_TASK)
+def _tasks(names: list[str], lines: list[dict[str, Any]]) -> list[pa.Table]:
+    columns = {name: [line[name] for line in lines] for name in _TEXTS}
+    table = pa.table({**columns, "name": names})
+    return [
+        table.slice(row, _QUESTIONS_PER_TASK) for row in range(0, len(lines), _QUESTIONS_PER_TASK)
     ]
-    names = ("question", "context")
-    return [pa.table({name: [line[name] for line in part] for name in names}) for part in parts]
 
 
 def _refuse_existing(output: str, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""jobs.answer: one question, a prompt, and JSON lines through Ray Data."""
+"""jobs.answer: one question, a prompt, and JSON lines through Ray."""
 
 from __future__ import annotations
 
@@ -137,6 +137,17 @@ def test_an_output_that_cannot_be_is_refused_before_anything_starts(
     with pytest.raises(ConfigError, match="cannot be used"):
         answer_file(settings_of(model, *flags))
     assert {path.name for path in tmp_path.iterdir()} == {"a-file", "a-folder", "in.jsonl"}
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_question_without_room_is_named_by_its_line(model, tmp_path):
+    good = {"question": "Who?", "context": ANN}
+    rows = [good] * 258 + [{"question": "Who built it? " * 30, "context": ANN}]
+    (tmp_path / "in.jsonl").write_text("\n" + "\n".join(map(json.dumps, rows)))
+    flags = ["--answer.input", f"{tmp_path}/in.jsonl", "--answer.output", f"{tmp_path}/out.jsonl"]
+    narrow = ["--data.max-length", "23", "--data.stride", "4"]
+    with pytest.raises(ConfigError, match="in.jsonl line 260 leaves no room"):
+        answer_file(settings_of(model, *flags, *narrow))
 
 
 def test_a_model_that_never_learned_to_answer_is_refused(tmp_path):
