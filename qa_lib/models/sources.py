@@ -44,11 +44,15 @@ def resolve(name: str) -> str:
     if "://" in name:
         return _download(name)
     path = Path(os.path.expanduser(name))
-    for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
-            return str(folder)
-    if path.is_dir():
-        lost = lost_run(str(path))
+    try:
+        for folder in (path / "model", path):
+            if (folder / "config.json").is_file():
+                return str(folder)
+        is_folder = path.is_dir()
+        lost = lost_run(str(path)) if is_folder else ""
+    except OSError as error:  # such as that of a folder which this user may not enter
+        raise ModelError(f"{path} cannot be read: {first_line(error)}", ALTERNATIVES) from None
+    if is_folder:
         reason = f"it has no config.json{f'. {lost}' if lost else ''}"
         raise ModelError(f"{path} holds no model: {reason}.", ALTERNATIVES)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
