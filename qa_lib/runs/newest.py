@@ -44,6 +44,6 @@ def newest_run(settings: Settings, jobs: Collection[str], *, finished: bool = Tr
                 found.append((str(result.get("started_at", "")), run.url()))
     if faults and not found:
         raise ConfigError(faults[0], "Restore it, or name a run or model with --model.name.")
-    for fault in faults:
-        print(f"note: left out: {fault}", file=sys.stderr)
+    for problem in faults:
+        print(f"note: left out: {problem}", file=sys.stderr)
     return max(found)[1] if found else None
