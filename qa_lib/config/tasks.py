@@ -34,8 +34,8 @@ class EvaluateSettings(Group):
     no_answer_threshold: float = Field(
         default=0.0,
         description="SQuAD 2.0: a question is left unanswered where the null score beats the best "
-        "span by more than this, in logits. The model keeps it; at 0 it keeps the best for the "
-        "questions of the evaluation.",
+        "span by more than this, in logits. The model keeps it; where none is given it keeps the "
+        "best for the questions of the evaluation, unless it has one found on more.",
     )
     language: Literal[
         "squad", "auto", "ar", "de", "en", "es", "hi", "ja", "ko", "th", "vi", "zh"

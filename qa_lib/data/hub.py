@@ -9,6 +9,7 @@ import pyarrow as pa
 from qa_lib.data import files, json_files
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
+from qa_lib.runs.hub import PRIVATE, refusal
 
 _TIMEOUT_S = 4.0
 ALTERNATIVES = (
@@ -39,6 +40,9 @@ def read(repo_id: str, split: str) -> pa.Table:
     try:
         splits = datasets.load_dataset(repo_id)
     except Exception as error:  # of transport, cache, builder or parser, without a common base
+        refused = refusal(error, f"dataset {repo_id}")
+        if refused is not None:
+            raise DataError(*refused) from None
         raise DataError(
             f"The hub dataset {repo_id} does not load: {storage.first_line(error)}.", ALTERNATIVES
         ) from error
@@ -58,7 +62,7 @@ def _check_reachable(repo_id: str) -> None:
     """Ask the hub once, with a timeout: `load_dataset` alone would retry for half a minute."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
-        GatedRepoError,
+        HfHubHTTPError,
         HFValidationError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -69,14 +73,13 @@ def _check_reachable(repo_id: str) -> None:
         HfApi().dataset_info(repo_id, timeout=_TIMEOUT_S)
     except OfflineModeIsEnabled:
         return  # the user wants the cache only
-    except GatedRepoError as error:
-        raise DataError(
-            f"The hub dataset {repo_id} is gated: {storage.first_line(error)}.",
-            "Ask for access on its page and log in with `hf auth login`.",
-        ) from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise DataError(f"{here}, and no such dataset on the hub.", ALTERNATIVES) from None
-    except Exception as error:  # of the transport: httpx, sockets
-        raise DataError(
-            f"{here}, and the hub does not answer: {storage.first_line(error)}.", ALTERNATIVES
-        ) from None
+    except Exception as error:  # of the transport too: httpx, sockets
+        refused = refusal(error, f"dataset {repo_id}")
+        if refused is not None:
+            raise DataError(*refused) from None
+        if isinstance(error, (RepositoryNotFoundError, HFValidationError)):
+            problem, remedy = "no such dataset on the hub", f"{ALTERNATIVES} {PRIVATE}"
+        else:
+            says = "refuses it" if isinstance(error, HfHubHTTPError) else "does not answer"
+            problem, remedy = f"the hub {says}: {storage.first_line(error)}", ALTERNATIVES
+        raise DataError(f"{here}, and {problem}.", remedy) from None

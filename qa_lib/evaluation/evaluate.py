@@ -72,7 +72,7 @@ def evaluate(
     window_set = dataset.tokenize(questions.table, model_name, spec, offsets=True)
     candidates, facts = find_all_spans(settings, model_name, window_set)
     scored = _merge_and_score(settings, run, questions, candidates, final)
-    _keep_threshold(model_name, questions, scored, settings.evaluate.no_answer_threshold)
+    _keep_threshold(model_name, questions, scored, settings.evaluate)
     return Evaluated(
         **scored,
         **facts,
@@ -105,14 +105,24 @@ def _merge_and_score(
 
 
 def _keep_threshold(
-    model_name: str, questions: Questions, scored: Mapping[str, Any], given: float
+    model_name: str, questions: Questions, scored: Mapping[str, Any], rules: EvaluateSettings
 ) -> None:
     """Make a threshold of "no answer" a part of the model: the given, else the best for these."""
     if "best_threshold" not in scored:
         return
-    threshold = given or scored["best_threshold"]  # a given one is of other questions
+    best = scored["best_threshold"]
+    is_given = "no_answer_threshold" in rules.model_fields_set  # 0, the default, may be given too
+    before = models.num_threshold_questions(model_name)
+    if not is_given and before > len(questions):
+        print(
+            f"note: {model_name} keeps its no-answer threshold, found on {before:,} questions; "
+            f"--evaluate.no-answer-threshold {best!r} gives it that of these {len(questions):,}.",
+            file=sys.stderr,
+        )
+        return
+    threshold = rules.no_answer_threshold if is_given else best  # a given one is of others
     found = {
-        "f1": scored["f1" if given else "best_f1"],
+        "f1": scored["f1" if is_given else "best_f1"],
         "num_questions": len(questions),
         "eval_fingerprint": questions.fingerprint,
     }

@@ -157,6 +157,14 @@ def parse_predictions(content: str | bytes, name: str) -> dict[str, str]:
         kind = type(predictions).__name__
         raise DataError(f"{name} holds a JSON {kind} where an object is needed.", remedy)
     for key, text in predictions.items():
+        try:
+            f"{key}{text}".encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{name}: the id {ascii(key)} or its answer is not Unicode: it has half of a "
+                "surrogate pair.",
+                "Write the character whole, or leave it out.",
+            ) from None
         if not isinstance(text, str):
             raise DataError(
                 f"{name}: the answer of {key} is {json.dumps(text)[:60]}, which is not a text.",

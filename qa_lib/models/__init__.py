@@ -26,7 +26,12 @@ from qa_lib.models.sizes import (
     positions_follow_padding,
 )
 from qa_lib.models.sources import resolve
-from qa_lib.models.threshold import ANSWERING, keep_no_answer_threshold, no_answer_threshold
+from qa_lib.models.threshold import (
+    ANSWERING,
+    keep_no_answer_threshold,
+    no_answer_threshold,
+    num_threshold_questions,
+)
 
 __all__ = [
     "ANSWERING",
@@ -47,6 +52,7 @@ __all__ = [
     "num_matrix_parameters",
     "num_parameters",
     "num_stored_parameters",
+    "num_threshold_questions",
     "positions_follow_padding",
     "quiet",
     "resolve",

@@ -41,6 +41,9 @@ _FIELDS = (
 _EMBEDDED = "sentence-transformers/all-MiniLM-L6-v2"
 # Evaluation questions of the published sets; no other count is taken for one of them.
 _PUBLISHED = {("1.1", 10_570): "rajpurkar/squad", ("2.0", 11_873): "rajpurkar/squad_v2"}
+_HEADER = re.compile(
+    r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)(.*)", re.DOTALL | re.MULTILINE
+)
 
 _STOCK_USE = """\
 Stock transformers answers with it:
@@ -224,6 +227,8 @@ def _base(parent: str, inherited: dict[str, Any]) -> str | None:
     if _is_hub_id(parent) and not Path(parent).expanduser().exists():
         return parent
     base = inherited.get("base_model")
+    if isinstance(base, list) and len(base) == 1:
+        (base,) = base
     return base if isinstance(base, str) and _is_hub_id(base) else None
 
 
@@ -268,13 +273,13 @@ def _data_name(settings: Settings) -> str:
 
 
 def _split(text: str) -> tuple[dict[str, Any], str]:
-    """Return the metadata and the text of a card."""
-    found = re.match(r"---\n(.*?\n)---\n(.*)", text, re.DOTALL)
+    """Return the metadata and the text of a card, also of one that others wrote."""
+    found = _HEADER.match(text)
     if found is None:
         return {}, text
     try:
         header = yaml.safe_load(found[1])
-    except yaml.YAMLError:
+    except Exception:  # of int, datetime and base64 too, and of deep nesting
         return {}, text
     return (header if isinstance(header, dict) else {}), found[2]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from qa_lib.errors import ModelError
 from qa_lib.runs.folder import Folder
+from qa_lib.runs.hub import PRIVATE, refusal
 from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.storage import first_line
 
@@ -43,11 +44,15 @@ def resolve(name: str) -> str:
     if "://" in name:
         return _download(name)
     path = Path(os.path.expanduser(name))
-    for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
-            return str(folder)
-    if path.is_dir():
-        lost = lost_run(str(path))
+    try:
+        for folder in (path / "model", path):
+            if (folder / "config.json").is_file():
+                return str(folder)
+        is_folder = path.is_dir()
+        lost = lost_run(str(path)) if is_folder else ""
+    except OSError as error:  # such as that of a folder which this user may not enter
+        raise ModelError(f"{path} cannot be read: {first_line(error)}", ALTERNATIVES) from None
+    if is_folder:
         reason = f"it has no config.json{f'. {lost}' if lost else ''}"
         raise ModelError(f"{path} holds no model: {reason}.", ALTERNATIVES)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
@@ -79,25 +84,37 @@ def _embedded_folder() -> Path:
 def _hub_snapshot(name: str) -> str:
     """Fetch a hub model's configuration, tokenizer and safetensors, or find them in the cache."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+    )
 
     # One request shows whether the hub answers: the download alone would retry for half a minute.
-    reachable = True
+    failure: Exception | None = None
     try:
         HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
+    except GatedRepoError as error:  # a kind of the next one
+        failure = error
     except (RepositoryNotFoundError, HFValidationError):
-        raise ModelError(f"The hub has no model {name!r}.", ALTERNATIVES) from None
-    except Exception:  # of the transport: httpx, sockets, offline mode
-        reachable = False
+        raise ModelError(f"The hub has no model {name!r}.", f"{ALTERNATIVES} {PRIVATE}") from None
+    except Exception as error:  # of the transport too: httpx, sockets, offline mode
+        failure = error
     try:
         return snapshot_download(
             name,
-            allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"],
+            allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors", "README.md"],
             ignore_patterns=["onnx/*", "openvino/*"],
-            local_files_only=not reachable,
+            local_files_only=failure is not None,
         )
     except OSError as error:
-        why = first_line(error) if reachable else "the hub does not answer and the cache lacks it"
+        refused = refusal(failure or error, f"model {name}")
+        if refused is not None:
+            raise ModelError(*refused) from None
+        why = first_line(failure or error)
+        if failure is not None and not isinstance(failure, HfHubHTTPError):
+            why = "the hub does not answer and the cache lacks it"
         raise ModelError(f"{name} is not available: {why}.", ALTERNATIVES) from None
 
 

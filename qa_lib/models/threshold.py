@@ -24,6 +24,21 @@ def no_answer_threshold(name: str) -> float | None:
     Raises:
         ModelError: The model is not available, or its file is damaged.
     """
+    found = _read(name)
+    return None if found is None else found[0]
+
+
+def num_threshold_questions(name: str) -> int:
+    """Return on how many questions a model's threshold was found; 0 without one, or if unknown.
+
+    Raises:
+        ModelError: As of `no_answer_threshold`.
+    """
+    found = _read(name)
+    return 0 if found is None else found[1]
+
+
+def _read(name: str) -> tuple[float, int] | None:
     file = Path(resolve(name)) / ANSWERING
     if not file.is_file():
         return None
@@ -32,12 +47,13 @@ def no_answer_threshold(name: str) -> float | None:
         threshold = float(values["no_answer_threshold"])
         if not math.isfinite(threshold):
             raise ValueError(f"no_answer_threshold is {threshold}")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        count = int(values.get("num_questions") or 0)
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise ModelError(
             f"{file} does not hold a no_answer_threshold: {type(error).__name__}: {error}.",
             "Evaluate the model again on SQuAD 2.0 questions, or delete the file.",
         ) from None
-    return threshold
+    return threshold, count
 
 
 def keep_no_answer_threshold(name: str, threshold: float, **found: object) -> bool:

@@ -17,7 +17,7 @@ from qa_lib.reporting.pages.text import figure, num_bytes
 from qa_lib.runs import result
 from qa_lib.runs.run_folder import RunFolder
 
-_MAX_NAME = 120
+_MAX_NAME_BYTES = 120  # of the runs' names in a page's; disks allow 255 in all
 _TITLES = result.labels("train")
 
 
@@ -91,7 +91,7 @@ def write(comparison: dict[str, Any], storage: str) -> str:
         ConfigError: The storage cannot be written.
     """
     runs = comparison["runs"]
-    names = "-".join(run.name for run in runs)[:_MAX_NAME]
+    names = "-".join(run.name for run in runs).encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
     # Other runs may have the same names, so the page's name depends on the paths.
     digest = hashlib.sha256("\n".join(run.path for run in runs).encode()).hexdigest()[:8]
     scores = comparison["scores"]
@@ -167,9 +167,11 @@ def _pairs(
         except DataError as error:
             notes.append(f"{first} and {second}: {error.problem}")
             continue
-        reason = analysis.why_no_semantic(tables[first], tables[second])
-        if reason is not None:
-            notes.append(f"{first} and {second}: {reason}")
+        notes += [
+            f"{first} and {second}: {reason}"
+            for why in (analysis.why_fewer, analysis.why_no_semantic)
+            if (reason := why(tables[first], tables[second]))
+        ]
         pairs += [
             {"first": first, "second": second, "name": title, **asdict(differences[key])}
             for key, title in SCORES.items()

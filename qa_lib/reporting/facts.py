@@ -118,10 +118,17 @@ def require_files(run: RunFolder, *names: str) -> None:
     """Check that a folder is a run's.
 
     Raises:
-        ConfigError: One of the files is missing.
+        ConfigError: One of the files is missing, or may not be looked for.
     """
     for name in names:
-        if not run.exists(name):
+        try:
+            is_there = run.exists(name)
+        except OSError as error:
+            raise ConfigError(
+                f"{run.path} cannot be read: {storage.first_line(error)}",
+                "Give the path or URL of a run that this user may read.",
+            ) from None
+        if not is_there:
             raise ConfigError(
                 f"{run.path} is not a run folder: there is no {name} in it.",
                 "Give the path or URL of a run, such as runs/train-quickstart-001.",

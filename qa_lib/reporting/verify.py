@@ -66,6 +66,7 @@ class _NotChecked(Exception):
     """The check lacks something that it needs."""
 
 
+_MAKERS = ("train", "adjust", "tune", "export")  # jobs whose runs hold a model
 _SOURCES = (("data", "source"), ("data", "eval_source"), ("train", "teacher_only_source"))
 
 
@@ -79,7 +80,8 @@ def verify(run: RunFolder, moved: Settings | None = None) -> Iterator[Finding]:
 
     Yields:
         A finding on each of result.json, every checkpoint, ledger.parquet, metrics.jsonl,
-        predictions.json, model/: good, fault, or note where it could not be checked.
+        predictions.json, model/: good, fault (also where result.json says that there was one), or
+        note where it could not be checked. Checkpoints may be pruned.
 
     Raises:
         ConfigError: The folder is not a run's.
@@ -89,17 +91,20 @@ def verify(run: RunFolder, moved: Settings | None = None) -> Iterator[Finding]:
     data = settings.data
     yield _try(RESULT, partial(_check_status, run, result))
     yield from _check_checkpoints(run)
-    checks: list[tuple[str, Callable[[], str]]] = []
-    if run.exists(LEDGER):
-        checks.append((LEDGER, partial(_check_history, run, result, settings, data)))
-    if run.exists(METRICS) and "steps" in result:
-        checks.append((METRICS, partial(_check_metrics, run, result)))
-    if run.exists(PREDICTIONS):
-        checks.append((PREDICTIONS, partial(_check_scores, run, result, data)))
-    if run.exists("model"):
-        checks.append(("model", partial(_check_stock_load, run, result)))
-    for name, check in checks:
-        yield _try(name, check)
+    trained = "steps" in result
+    scored = "f1" in result and bool(result.get("num_questions"))
+    made = result.get("job") in _MAKERS and result.get("status") == "done"
+    checks: list[tuple[str, bool, Callable[[], str]]] = [
+        (LEDGER, trained, partial(_check_history, run, result, settings, data)),
+        (METRICS, trained, partial(_check_metrics, run, result)),
+        (PREDICTIONS, scored, partial(_check_scores, run, result, data)),
+        ("model", made, partial(_check_stock_load, run, result)),
+    ]
+    for name, is_due, check in checks:
+        if run.exists(name):
+            yield _try(name, check)
+        elif is_due:
+            yield Finding(name, "fault", "it is missing")
 
 
 def _with_sources(settings: Settings, moved: Settings) -> Settings:

@@ -160,7 +160,9 @@ class Scored(Section):
     language: str = _field("language", "Whose rules language_em and language_f1 follow.")
     language_f1: float = _field("F1, own language", "Mean F1 by the rules of the language.")
     language_em: float = _field("EM, own language", "Exact match by the rules of the language.")
-    num_missing: int = _field("questions without a prediction", "They count as wrong.")
+    num_missing: int = _field(
+        "questions without a prediction", "Wrong by 1.1 rules; left out of the means by 2.0's."
+    )
     missing_ids: list[str] = _field("missing predictions", "Ids of those questions.")
     num_extra: int = _field("predictions without a question", "They are ignored.")
     extra_ids: list[str] = _field("superfluous predictions", "Ids of the first 20.")

@@ -18,12 +18,17 @@ def read_result(folder: Folder) -> dict[str, Any]:
     """Return a run's result.json, or nothing if there is none yet.
 
     Raises:
-        ConfigError: The file is damaged, or of a later version.
+        ConfigError: The file is damaged, of a later version, or not this user's to read.
     """
-    if not folder.exists(RESULT):
-        return {}
     try:
+        if not folder.exists(RESULT):
+            return {}
         result = json.loads(folder.read_text(RESULT))
+    except PermissionError as error:
+        raise ConfigError(
+            f"{folder.path} cannot be read: {storage.first_line(error)}",
+            "Name a folder that this user may read.",
+        ) from None
     except ValueError:
         result = None
     if not isinstance(result, dict):

@@ -109,6 +109,7 @@ class Answerer:
         handle_impossible_answer: bool | None = None,
         threshold: float | None = None,
         align_to_words: bool = True,
+        names: Sequence[str] | None = None,
     ) -> Any:
         """Answer one question, or several.
 
@@ -127,6 +128,7 @@ class Answerer:
             threshold: For "", in logits; None: the model's own.
             align_to_words: Widen answers to whole words: as the tokenizer divides the text, token
                 by token where its script has no spaces.
+            names: What messages call the questions; None: by their number.
 
         Returns:
             A dictionary of `score` (a probability: of the span's best window), `start` and `end`
@@ -143,8 +145,10 @@ class Answerer:
         contexts = [context] * len(questions) if isinstance(context, str) else list(context)
         _check_texts(questions, contexts)
         _check_bounds(top_k=top_k, max_answer_len=max_answer_len, max_question_len=max_question_len)
+        if not questions:
+            return []
         spec = self._spec(max_seq_len, doc_stride, max_question_len)
-        table = self._windows(questions, contexts, spec, align_to_words)
+        table = self._windows(questions, contexts, spec, align_to_words, names)
         num_drawn = 2 * top_k + _SPARE_SPANS if align_to_words else top_k
         pooled, nulls = self._pool(table, len(questions), num_drawn, max_answer_len)
         if threshold is None:
@@ -166,7 +170,12 @@ class Answerer:
         return self._forward.pad.max_width
 
     def _windows(
-        self, questions: list[str], contexts: list[str], spec: WindowSpec, whole_words: bool
+        self,
+        questions: list[str],
+        contexts: list[str],
+        spec: WindowSpec,
+        whole_words: bool,
+        names: Sequence[str] | None,
     ) -> pa.Table:
         built = windows.build(
             pa.table({"question": questions, "context": contexts}),
@@ -177,9 +186,10 @@ class Answerer:
             shrink_stride=True,
         )
         if built.too_long:
+            first = built.too_long[0]
             raise ConfigError(
-                f"Question {built.too_long[0]} leaves no room for its context in windows of"
-                f" {spec.max_length} tokens.",
+                f"{names[first] if names else f'Question {first}'} leaves no room for its context"
+                f" in windows of {spec.max_length} tokens.",
                 "Raise --data.max-length, or lower --answer.max-question-length.",
             )
         if built.narrowed:

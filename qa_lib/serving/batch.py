@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import fs
 
 from qa_lib import models
 from qa_lib.config import DataSettings, Settings
@@ -23,6 +24,7 @@ from qa_lib.serving.prompt import call_options, load_answerer
 
 # Enough that windows of similar length meet in a batch, few enough to see progress.
 _QUESTIONS_PER_TASK = 256
+_TEXTS = ("question", "context")
 
 
 def answer_file(settings: Settings) -> dict[str, Any]:
@@ -36,22 +38,23 @@ def answer_file(settings: Settings) -> dict[str, Any]:
 
     Raises:
         DataError: A line is not such an object; its number is named before anything starts.
-        ConfigError: The output exists, or the settings do not fit the machine or cluster.
+        ConfigError: The output exists or cannot be written, or the settings do not fit the machine
+            or cluster.
         ModelError: The model is not available, or was never trained to answer.
     """
     answer = settings.answer
     assert answer.input is not None and answer.output is not None, "a rule between the settings"
     _refuse_existing(answer.output, settings.overwrite)
-    lines = _read(answer.input, settings.data)
+    names, lines = _read(answer.input, settings.data)
     models.check_answers(settings.model.name)
     options = call_options(settings)
-    start_ray()
-    pool = ActorPool.of(settings)
-    load = partial(_load_answerer, settings, pool.device, options)
-    started = time.monotonic()
     num_done = 0
-    with _whole_file(answer.output) as write:
-        for part in pool.run(load, _tasks(lines), title="answering", unit="questions"):
+    with _whole_file(answer.output) as write:  # first: all is in vain where it cannot be written
+        start_ray()
+        pool = ActorPool.of(settings)
+        load = partial(_load_answerer, settings, pool.device, options)
+        started = time.monotonic()
+        for part in pool.run(load, _tasks(names, lines), title="answering", unit="questions"):
             some = lines[num_done : num_done + part.num_rows]
             for line, prediction in zip(some, part["prediction"].to_pylist(), strict=True):
                 row = line | {"prediction": json.loads(prediction)}
@@ -73,16 +76,21 @@ def _load_answerer(
     answerer = load_answerer(settings, device, num_threads, measure=True)
 
     def answer(task: pa.Table) -> pa.Table:
-        texts = (task[name].to_pylist() for name in ("question", "context"))
-        return pa.table({"prediction": [json.dumps(each) for each in answerer(*texts, **options)]})
+        *texts, names = (task[name].to_pylist() for name in (*_TEXTS, "name"))
+        answers = answerer(*texts, **options, names=names)
+        return pa.table({"prediction": [json.dumps(each) for each in answers]})
 
     return answer
 
 
-def _read(path: str, data: DataSettings) -> list[dict[str, Any]]:
-    """Return the objects of a JSON lines file, or the rows of another table, each checked."""
+def _read(path: str, data: DataSettings) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the objects of a JSON lines file, or the rows of another table, each checked.
+
+    With them comes what messages call each.
+    """
     if is_table(path) or data.columns:
-        return read_questions(path, data).to_pylist()
+        table = read_questions(path, data).to_pylist()
+        return [f"{path} row {row} (counted from 0)" for row in range(len(table))], table
     try:
         text = storage.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -91,14 +99,14 @@ def _read(path: str, data: DataSettings) -> list[dict[str, Any]]:
             "Give --answer.input the path or URL of a UTF-8 file of JSON lines.",
         ) from None
     # Not splitlines: JSON strings may hold other line separators than \n.
-    rows = [
-        _row(line, f"{path} line {number}")
+    rows = {
+        (name := f"{path} line {number}"): _row(line, name)
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
-    ]
+    }
     if not rows:
         raise DataError(f"{path} holds no question.", _FORM)
-    return rows
+    return [*rows], [*rows.values()]
 
 
 _FORM = 'Give one JSON object per line, such as {"question": "Who?", "context": "Ann did."}'
@@ -116,46 +124,60 @@ def _row(line: str, where: str) -> dict[str, Any]:
             f"{where} is not Unicode: it has half of a surrogate pair.",
             "Write the character whole, or leave it out.",
         ) from None
-    for name in ("question", "context"):
+    for name in _TEXTS:
         text = row.get(name) if isinstance(row, dict) else None
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{where} has no {name}.", _FORM)
     return row
 
 
-def _tasks(lines: list[dict[str, Any]]) -> list[pa.Table]:
-    parts = [
-        lines[first : first + _QUESTIONS_PER_TASK]
-        for first in range(0, len(lines), _QUESTIONS_PER_TASK)
+def _tasks(names: list[str], lines: list[dict[str, Any]]) -> list[pa.Table]:
+    columns = {name: [line[name] for line in lines] for name in _TEXTS}
+    table = pa.table({**columns, "name": names})
+    return [
+        table.slice(row, _QUESTIONS_PER_TASK) for row in range(0, len(lines), _QUESTIONS_PER_TASK)
     ]
-    names = ("question", "context")
-    return [pa.table({name: [line[name] for line in part] for name in names}) for part in parts]
 
 
 def _refuse_existing(output: str, overwrite: bool) -> None:
     try:
-        exists = Folder(output, patient=False).exists()
+        kind = Folder(output, patient=False).info().type
     except OSError as error:
-        raise ConfigError(
-            f"The output {output} cannot be used: {storage.first_line(error)}",
-            "Give --answer.output a path or URL that this user may write.",
-        ) from None
-    if exists and not overwrite:
+        raise _unusable(output, storage.first_line(error)) from None
+    if kind == fs.FileType.Directory:
+        raise _unusable(output, "it is a folder")
+    if kind != fs.FileType.NotFound and not overwrite:
         raise ConfigError(
             f"The output {output} exists.", "Give another --answer.output, or --overwrite."
         )
 
 
+def _unusable(output: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"The output {output} cannot be used: {reason}",
+        "Give --answer.output the path or URL of a file that this user may write.",
+    )
+
+
 @contextmanager
 def _whole_file(output: str) -> Iterator[Any]:
-    """Lend a function that writes text to a file which appears when the block has succeeded."""
+    """Lend a function that writes text to a file which appears when the block has succeeded.
+
+    Raises:
+        ConfigError: There cannot be such a file; the block is not entered.
+    """
     filesystem, path = storage.resolve(output)
     part = f"{path}.part"
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
     try:
-        with filesystem.open_output_stream(part) as stream:
+        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+        stream = filesystem.open_output_stream(part)
+    except OSError as error:
+        raise _unusable(output, storage.first_line(error)) from None
+    try:
+        with stream:
             yield lambda text: stream.write(text.encode("utf-8"))
     except BaseException:
-        filesystem.delete_file(part)
+        with suppress(OSError):  # the cause is what counts
+            filesystem.delete_file(part)
         raise
     filesystem.move(part, path)

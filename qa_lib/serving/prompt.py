@@ -24,7 +24,7 @@ def options_within(settings: Settings, longest: int | None) -> dict[str, Any]:
     length = min(data.max_length, longest or data.max_length)
     return {
         "top_k": answer.top_k,
-        "doc_stride": min(data.stride, length // 2),
+        "doc_stride": data.stride if length == data.max_length else min(data.stride, length // 2),
         "max_answer_len": answer.max_answer_length,
         "max_seq_len": length,
         "max_question_len": answer.max_question_length,

@@ -1,4 +1,4 @@
-"""jobs.answer: one question, a prompt, and JSON lines through Ray Data."""
+"""jobs.answer: one question, a prompt, and JSON lines through Ray."""
 
 from __future__ import annotations
 
@@ -123,6 +123,31 @@ def test_a_bad_line_is_named_before_anything_starts(tmp_path, line, words):
     flags = ["--answer.input", f"{tmp_path}/in.jsonl", "--answer.output", f"{tmp_path}/out.jsonl"]
     with pytest.raises(DataError, match=words):
         answer_file(settings_of("no-such-model", *flags))
+
+
+@pytest.mark.parametrize("name", ["a-file/out.jsonl", "a-folder", "long" * 70])
+def test_an_output_that_cannot_be_is_refused_before_anything_starts(
+    model, tmp_path, name, monkeypatch
+):
+    monkeypatch.setattr("qa_lib.serving.batch.start_ray", lambda: pytest.fail("Ray was started"))
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "a-folder").mkdir()
+    source = write_lines(tmp_path / "in.jsonl", [{"question": "Who?", "context": ANN}])
+    flags = ["--answer.input", source, "--answer.output", str(tmp_path / name), "--overwrite"]
+    with pytest.raises(ConfigError, match="cannot be used"):
+        answer_file(settings_of(model, *flags))
+    assert {path.name for path in tmp_path.iterdir()} == {"a-file", "a-folder", "in.jsonl"}
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_question_without_room_is_named_by_its_line(model, tmp_path):
+    good = {"question": "Who?", "context": ANN}
+    rows = [good] * 258 + [{"question": "Who built it? " * 30, "context": ANN}]
+    (tmp_path / "in.jsonl").write_text("\n" + "\n".join(map(json.dumps, rows)))
+    flags = ["--answer.input", f"{tmp_path}/in.jsonl", "--answer.output", f"{tmp_path}/out.jsonl"]
+    narrow = ["--data.max-length", "23", "--data.stride", "4"]
+    with pytest.raises(ConfigError, match="in.jsonl line 260 leaves no room"):
+        answer_file(settings_of(model, *flags, *narrow))
 
 
 def test_a_model_that_never_learned_to_answer_is_refused(tmp_path):

@@ -9,7 +9,14 @@ from __future__ import annotations
 from qa_lib.evaluation.analysis import semantic
 from qa_lib.evaluation.analysis.analyse import ANALYSIS, analyse
 from qa_lib.evaluation.analysis.intervals import Comparison, compare, intervals
-from qa_lib.evaluation.analysis.table import SCORES, Decoded, compare_tables, read, why_no_semantic
+from qa_lib.evaluation.analysis.table import (
+    SCORES,
+    Decoded,
+    compare_tables,
+    read,
+    why_fewer,
+    why_no_semantic,
+)
 
 __all__ = [
     "ANALYSIS",
@@ -22,5 +29,6 @@ __all__ = [
     "intervals",
     "read",
     "semantic",
+    "why_fewer",
     "why_no_semantic",
 ]

@@ -101,8 +101,9 @@ def no_answer(
 
     Returns:
         `best_threshold` and `best_f1`, `best_em_threshold` and `best_em`, as the official script
-        finds them (0 to 100; 0.0 where answering nothing is best); and `curve`, at most 201
-        points of `threshold`, `em` and `f1` (0 to 100), thresholds rising.
+        finds them (0 to 100), but where answering nothing is best, and 0.0 would answer, just below
+        the least odds; and `curve`, at most 201 points of `threshold`, `em` and `f1` (0 to 100),
+        thresholds rising.
 
     Source:
         Rajpurkar et al. 2018, evaluate-v2.0.py, find_best_thresh.
@@ -134,7 +135,11 @@ def _best_threshold(
     gain = np.where(has_answer, score, np.where(is_empty, 0.0, -1.0))[order]
     total = np.cumsum(np.append(float((~has_answer).sum()), gain))
     best = int(np.argmax(total))
-    threshold = float(null_odds[order[best - 1]]) if best else 0.0
+    if best:
+        threshold = float(null_odds[order[best - 1]])
+    else:  # odds are float32, and are compared as such
+        below = np.nextafter(np.float32(null_odds[order[0]]), np.float32(-np.inf))
+        threshold = min(0.0, float(below))
     return 100.0 * float(total[best]) / len(order), threshold
 
 

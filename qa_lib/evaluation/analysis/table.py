@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCORES = "scores.parquet"
-COLUMNS = ("id", "title", "em", "f1", "semantic", "score", "answer")
+_DIGEST = "content_hash"  # earlier versions lack it
+COLUMNS = ("id", "title", "em", "f1", "semantic", "score", "answer", _DIGEST)
 NAMES = ("em", "f1", "semantic")
 _ENCODER = b"sentence encoder"  # in the schema's metadata: its fingerprint
 
@@ -71,10 +74,21 @@ def make(
             **columns,
             "score": score,
             "answer": pa.array(answers, pa.string()),
+            _DIGEST: _digests(questions),
             "char_start": pa.array(starts, pa.int64()),
             "char_end": pa.array(ends, pa.int64()),
         }
     )
+
+
+def _digests(questions: pa.Table) -> list[str]:
+    """Return what tells each question from any other: a hash of its text and of its context."""
+    contexts = questions["context"].to_pylist()
+    hashes = {text: hashlib.sha256(text.encode()).digest() for text in set(contexts)}
+    return [
+        hashlib.sha256(hashes[context] + question.encode()).hexdigest()[:32]
+        for question, context in zip(questions["question"].to_pylist(), contexts, strict=True)
+    ]
 
 
 def write(run: RunFolder, rows: pa.Table, encoder: str | None) -> None:
@@ -114,11 +128,13 @@ def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[
     Raises:
         DataError: They have no question in common.
     """
-    place = {key: row for row, key in enumerate(first["id"].to_pylist())}
-    pairs = [(place[key], row) for row, key in enumerate(second["id"].to_pylist()) if key in place]
+    ours, theirs = _identities(first, second)
+    place = {key: row for row, key in enumerate(ours)}
+    pairs = [(place[key], row) for row, key in enumerate(theirs) if key in place]
     if not pairs:
+        reason = why_fewer(first, second)
         raise DataError(
-            "The two runs have no question in common.",
+            f"The two runs have no question in common{f': {reason}' if reason else '.'}",
             "Compare runs that were evaluated on the same questions.",
         )
     left, right = (pa.array(rows) for rows in zip(*pairs, strict=True))
@@ -131,6 +147,37 @@ def compare_tables(first: pa.Table, second: pa.Table, *, seed: int = 0) -> dict[
         if np.isfinite(one).any() and np.isfinite(two).any():
             comparisons[name] = compare(one, two, titles, seed=seed)
     return comparisons
+
+
+def _identities(first: pa.Table, second: pa.Table) -> list[list[tuple[str, str]]]:
+    """Return what is equal for the same question in both tables, a row of each at a time.
+
+    An id is not enough: where a source has none it is the number of the row, and other sets count
+    from 1 too. So it is the content, and the id only between repetitions of one question.
+    """
+    tables = (first, second)
+    ids = [part["id"].to_pylist() for part in tables]
+    if any(_DIGEST not in part.column_names for part in tables):  # titles tell most sets apart
+        titles = (part["title"].to_pylist() for part in tables)
+        return [list(zip(*both, strict=True)) for both in zip(ids, titles, strict=True)]
+    digests = [part[_DIGEST].to_pylist() for part in tables]
+    repeated = {key for part in digests for key, count in Counter(part).items() if count > 1}
+    return [
+        [(digest, key if digest in repeated else "") for key, digest in zip(*both, strict=True)]
+        for both in zip(ids, digests, strict=True)
+    ]
+
+
+def why_fewer(first: pa.Table, second: pa.Table) -> str | None:
+    """Return how many equal ids were of different questions, which are not paired, or None."""
+    one, two = (
+        dict(zip(part["id"].to_pylist(), keys, strict=True))
+        for part, keys in zip((first, second), _identities(first, second), strict=True)
+    )
+    count = sum(one[key] != two[key] for key in one.keys() & two.keys())
+    return (
+        f"{count:,} equal ids are of different questions, which are not paired." if count else None
+    )
 
 
 def why_no_semantic(first: pa.Table, second: pa.Table) -> str | None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from qa_lib import windows
 from qa_lib.errors import ModelError
+from qa_lib.models.guard import reading
 from qa_lib.models.sources import resolve
 from qa_lib.models.threshold import no_answer_threshold
 from qa_lib.runs import json_text
@@ -71,10 +73,12 @@ class Inputs:
         """Read them back.
 
         Raises:
-            ModelError: The folder was exported by an earlier version, or not at all.
+            ModelError: The folder was exported by an earlier version, or not at all, or the file
+                is damaged.
         """
         try:
-            return cls(**json_text.parse((folder / INPUTS).read_text(encoding="utf-8")))
+            found = cls(**json_text.parse((folder / INPUTS).read_text(encoding="utf-8")))
+            return TypeAdapter(cls).validate_python(asdict(found))
         except (OSError, ValueError, TypeError) as error:
             raise ModelError(
                 f"{name} has no {INPUTS} that can be read: {type(error).__name__}.",
@@ -110,16 +114,20 @@ class OnnxReader:
             num_threads: Threads of an operator; None: onnxruntime's choice.
 
         Raises:
-            ModelError: There is no such file, or it was exported by an earlier version.
+            ModelError: There is no such file, it was exported by an earlier version, or it or the
+                tokenizer is damaged.
         """
         file, inputs = self.check(name, int8=int8)
         folder = file.parents[1]
-        self.tokenizer: Any = _tokenizer(folder, inputs)
-        self.pad = windows.PadSpec.of(self.tokenizer, inputs.max_length)
+        remedy = _EXPORT.format(name=name)
+        with reading(f"The tokenizer of {name} does not load", remedy):
+            self.tokenizer: Any = _tokenizer(folder, inputs)
+            self.pad = windows.PadSpec.of(self.tokenizer, inputs.max_length)
         self.no_answer_threshold = no_answer_threshold(str(folder))
         self.batch_size = batch_size
-        self._session = open_session(file, num_threads)
-        self._inputs = [node.name for node in self._session.get_inputs()]
+        with reading(f"{file} does not load", remedy):
+            self._session = open_session(file, num_threads)
+            self._inputs = [node.name for node in self._session.get_inputs()]
 
     @staticmethod
     def check(name: str, *, int8: bool = False) -> tuple[Path, Inputs]:

@@ -160,11 +160,19 @@ def application(settings: Settings) -> Application:
 def build(flags: dict[str, Any]) -> Application:
     """Return the service of flags such as `{"model.name": "gs://..."}`.
 
+    A flag of several values takes a list; one that is None is left out.
+
     Raises:
         ConfigError: The flags are wrong, or no token is set: a cluster's service is reachable.
         ModelError, ResourceError: As of `application`.
     """
-    settings = config.parse("serve", [f"--{name}={value}" for name, value in flags.items()])
+    words = []
+    for name, value in flags.items():
+        if isinstance(value, (list, tuple)):
+            words += [f"--{name}", *map(str, value)]
+        elif value is not None:
+            words.append(f"--{name}={value}")
+    settings = config.parse("serve", words)
     if settings.serve.token_file is None:
         raise ConfigError(
             "A service on a cluster can be reached from other machines: it needs a token.",

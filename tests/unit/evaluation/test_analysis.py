@@ -64,7 +64,8 @@ def analyse(
 
 def analysed(run: RunFolder) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     table = pq.read_table(Path(run.path) / analysis.SCORES)
-    assert table.column_names == ["id", "title", "em", "f1", "semantic", "score", "answer"]
+    columns = ["id", "title", "em", "f1", "semantic", "score", "answer", "content_hash"]
+    assert table.column_names == columns
     return json.loads(run.read_text(analysis.ANALYSIS)), table.to_pylist()
 
 
@@ -206,6 +207,32 @@ def test_two_runs_are_compared_from_their_folders(tmp_path):
     assert found["em"].difference == pytest.approx(100 / 3) and found["em"].p_value == 1
     with pytest.raises(DataError, match="holds no scores"):
         analysis.read(run_at(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_only_the_same_questions_are_paired_whatever_their_ids(tmp_path, is_old):
+    lines = [f"Number {n}?,Context {n} says {n}.,{n}" for n in range(6)]
+    tables = []
+    # Without ids a row's number is its id: those of the second file are one off.
+    for number, rows in enumerate((lines, [lines[0], *lines], lines[2:])):
+        path = tmp_path / f"{number}.csv"
+        path.write_text("\n".join(["question,context,answer", *rows]))
+        questions = load_questions(DataSettings(source=str(path)), "eval")
+        run = run_at(tmp_path / str(number))
+        settings = Settings(evaluate=EvaluateSettings(semantic_model="none"))
+        analyse(settings, run, questions, {f"row-{rows.index(lines[3])}": "3"})
+        table = analysis.read(run)
+        tables.append(table.drop_columns("content_hash") if is_old else table)
+    first, repeated, shifted = tables
+    if is_old:  # titles, made of the contexts, differ
+        with pytest.raises(DataError, match="no question in common: 4 equal ids are of different"):
+            analysis.compare_tables(first, shifted)
+        return
+    found = analysis.compare_tables(first, shifted)["em"]
+    assert found.num_questions == 4 and found.difference == 0 == found.low
+    assert "4 equal ids" in analysis.why_fewer(first, shifted)
+    assert analysis.compare_tables(first, repeated)["em"].num_questions == 6
+    assert analysis.why_fewer(first, first) is None
 
 
 @pytest.mark.parametrize(

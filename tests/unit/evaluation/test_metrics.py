@@ -148,6 +148,8 @@ def test_predictions_of_other_data_are_refused_under_v2():
         ('["Denver"]', "JSON list"),
         ('{"p": 7}', "answer of p is 7"),
         ('{"p": {"text": "Denver"}}', "answer of p"),
+        (r'{"p": "\ud83d"}', "the id 'p' or its answer is not Unicode"),
+        (r'{"\udfff": "Denver"}', r"the id '\\udfff' or"),
     ],
 )
 def test_a_file_that_holds_no_predictions_is_refused(content, cause):

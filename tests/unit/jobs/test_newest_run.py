@@ -10,7 +10,12 @@ import pytest
 
 from jobs import evaluate
 from jobs._runner import Job
-from qa_lib import config
+from qa_lib import config, models
+from qa_lib.errors import ConfigError, ModelError
+from qa_lib.reporting.facts import require_files
+from qa_lib.runs.folder import Folder
+from qa_lib.runs.newest import newest_run
+from qa_lib.runs.run_folder import RunFolder
 
 SEEN: list[str] = []
 JOB = Job(
@@ -55,6 +60,44 @@ def test_the_newest_finished_run_of_a_fitting_job_is_taken_and_named(storage, co
     command(storage)
     assert SEEN == [str(storage / "newest")]
     assert f"the newest is {storage / 'newest'}" in capsys.readouterr().err
+
+
+def refuse_entry(monkeypatch, name: str) -> None:
+    """Make a folder one that this user may not enter; root may enter any."""
+    exists = Folder.exists
+
+    def refusing(folder: Folder, file: str = "") -> bool:
+        if folder.name == name:
+            raise PermissionError(13, "Permission denied", folder.path)
+        return exists(folder, file)
+
+    monkeypatch.setattr(Folder, "exists", refusing)
+
+
+def test_a_folder_that_cannot_be_read_is_left_out_with_a_note(
+    storage, command, capsys, monkeypatch
+):
+    (storage / "truncated").mkdir()
+    (storage / "truncated" / "result.json").write_text('{"job": "tra')
+    (storage / "lost+found").mkdir()
+    refuse_entry(monkeypatch, "lost+found")
+    command(storage)
+    assert SEEN == [str(storage / "newest")]
+    said = capsys.readouterr().err
+    assert "truncated/result.json is damaged" in said and "lost+found cannot be read" in said
+    for name in ("newest", "old"):
+        (storage / name / "result.json").unlink()
+    settings = config.parse("demo", ["--storage", str(storage)])
+    with pytest.raises(ConfigError, match=r"lost\+found cannot be read"):
+        newest_run(settings, ("train", "adjust"))
+
+
+def test_a_run_that_may_not_be_entered_is_no_traceback(storage, monkeypatch):
+    refuse_entry(monkeypatch, "newest")
+    with pytest.raises(ConfigError, match="newest cannot be read"):
+        require_files(RunFolder(str(storage / "newest"), "report"), "result.json")
+    with pytest.raises(ModelError, match=r"cannot be read|no model folder"):
+        models.resolve(f"/{'long' * 70}")  # Python 3.14 says of any error that nothing is there
 
 
 def test_a_named_model_stays(storage, command, capsys):

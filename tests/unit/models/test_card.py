@@ -90,6 +90,29 @@ def test_a_child_inherits_what_its_parents_card_says(run: RunFolder, tmp_path: P
     assert header["license"] == "apache-2.0" and header["datasets"] == ["rajpurkar/squad"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("---\r\nlicense: mit\r\n---\r\n# Title\r\n", {"license": "mit"}),
+        ("\ufeff---  \nlicense: mit\n---\t\ntext", {"license": "mit"}),
+        ("---\nlicense: mit\n---", {"license": "mit"}),
+        ("---\ndate: 2024-02-30\n---\n", {}),
+        (f"---\ndeep: {'[' * 3000}{']' * 3000}\n---\n", {}),
+        ("no header", {}),
+    ],
+)
+def test_the_header_of_any_card_is_read_or_left(text: str, expected: dict[str, Any]):
+    assert card.header_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [(["a/b"], "a/b"), (["a/b", "c/d"], None), ("a/b", "a/b"), ([["a/b"]], None), (None, None)],
+)
+def test_the_base_of_a_parent_may_be_a_list_of_one(base: Any, expected: str | None):
+    assert card._base("/no/hub/id", {"base_model": base}) == expected
+
+
 def test_a_run_without_scores_says_so(tmp_path: Path):
     text = written(tmp_path / "plain", {}).read_text(card.CARD)
     assert "It was not evaluated." in text and "model-index" not in card.header_of(text)

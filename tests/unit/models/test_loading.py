@@ -186,13 +186,21 @@ def test_a_threshold_stays_with_its_model(folder, tmp_path):
         "num_questions": 7,
     }
     assert models.no_answer_threshold(str(run)) == -1.25
+    assert models.num_threshold_questions(str(run)) == 7
     assert models.no_answer_threshold(str(run / "model")) == -1.25
     assert models.fingerprint(str(run)) == before
     assert not models.keep_no_answer_threshold("embedded", 0.0)
     assert models.no_answer_threshold("embedded") is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"no_answer_threshold": "high"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", "{}", '{"no_answer_threshold": "high"}'),
+        f'{{"no_answer_threshold": 1{"0" * 400}}}',
+        '{"no_answer_threshold": 1, "num_questions": [8]}',
+    ],
+)
 def test_a_damaged_threshold_is_refused(folder, text):
     (folder / models.ANSWERING).write_text(text)
     with pytest.raises(ModelError, match="no_answer_threshold"):

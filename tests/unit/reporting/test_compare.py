@@ -115,6 +115,12 @@ def test_other_runs_of_the_same_names_get_a_page_of_their_own(tmp_path: Path):
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+def test_runs_with_long_names_in_any_script_get_a_page(tmp_path: Path):
+    folders = [write_run(tmp_path / (script * 80), "evaluate").path for script in "語x"]
+    place = Path(compare.write(compare.compare(folders), str(tmp_path / "out")))
+    assert place.is_file() and place.name.startswith(f"compare-{'語' * 40}-")
+
+
 def test_storage_that_cannot_be_written_is_the_users_to_mend(runs: list[RunFolder], tmp_path: Path):
     found = compare.compare([run.path for run in runs])
     (tmp_path / "file").write_text("")

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from benchmarks.answer import OPTIONS, plain_answer, same
-from qa_lib import models
+from qa_lib import config, models
 from qa_lib.data import embedded
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.models.inference import Forward
-from qa_lib.serving import Answerer
+from qa_lib.serving import Answerer, options_within
 from tests.support import tiny
 
 ANN = "Ann Lee built the bridge in 1890; ann lee, they say, was un-afraid."
@@ -169,6 +169,19 @@ def test_a_question_that_leaves_no_room_for_the_stride_is_answered(answerer: Ans
     assert answerer("Who?", ANN * 9, **options)["answer"] and not capsys.readouterr().err
     with pytest.raises(ConfigError, match="no room for its context"):
         answerer(question, ANN, max_seq_len=32, doc_stride=8)
+    with pytest.raises(ConfigError, match="line 7 leaves no room"):
+        answerer([question], ANN, max_seq_len=32, doc_stride=8, names=["line 7"])
+
+
+@pytest.mark.parametrize(("longest", "length", "stride"), [(512, 384, 300), (256, 256, 128)])
+def test_the_stride_is_the_one_asked_for_unless_the_model_is_shorter(longest, length, stride):
+    settings = config.parse("answer", ["--data.max-length", "384", "--data.stride", "300"])
+    options = options_within(settings, longest)
+    assert (options["max_seq_len"], options["doc_stride"]) == (length, stride)
+
+
+def test_no_questions_have_no_answers(answerer: Answerer):
+    assert answerer([], ANN) == answerer([], []) == []
 
 
 def test_outer_white_space_of_a_question_changes_nothing(answerer: Answerer):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from qa_lib.errors import DataError
+from qa_lib.serving.service import deployments
 from qa_lib.serving.service.app import Service
 from qa_lib.serving.service.protocol import Question, Reply
 from tests.support.service import ASKED, Echo, call, serving
@@ -273,3 +274,12 @@ def no_traceback_but_of_bugs(capfd: Any, request: Any) -> Iterator[None]:
     yield
     if "bug" not in request.node.name:
         assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_flags_of_a_config_file_may_be_lists_and_none(monkeypatch):
+    monkeypatch.setattr(deployments, "check", lambda settings: None)
+    monkeypatch.setattr(deployments, "application", lambda settings: settings)
+    flags = {"serve.beside": ["a=/x", "b=/y"], "serve.max-replicas": None, "serve.replicas": 2}
+    settings = deployments.build({"serve.token-file": "/t", **flags})
+    assert settings.serve.beside == ("a=/x", "b=/y")
+    assert (settings.serve.replicas, settings.serve.max_replicas) == (2, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from qa_lib.models.inference import Forward
 from qa_lib.serving import Answerer, onnx
 from qa_lib.serving.onnx.graph import FLOAT, write_onnx
 from qa_lib.serving.onnx.reader import Inputs
+from qa_lib.serving.service import slim
 from qa_lib.serving.service.running import open_port
 from tests.support import tiny
 from tests.support.service import ASKED, call
@@ -74,6 +76,34 @@ def test_what_was_not_exported_is_refused_with_the_command(
     with pytest.raises(ModelError, match="inputs.json") as refused:
         onnx.OnnxReader.check(str(old))
     assert f"make export RUN={old}" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (FLOAT, ""),
+        (FLOAT, "half"),
+        ("tokenizer.json", None),
+        ("tokenizer.json", "half"),
+        ("onnx/inputs.json", "half"),
+        ("onnx/inputs.json", '"max_length": "x"'),
+        ("answering.json", f'{{"no_answer_threshold": 1{"0" * 400}}}'),
+    ],
+)
+def test_a_damaged_file_is_two_lines(folder: Path, tmp_path, name, content):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    file = copy / name
+    if content is None:
+        file.unlink()
+    elif content == "half":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif name == "onnx/inputs.json":
+        file.write_text(re.sub(r'"max_length": \d+', content, file.read_text()))
+    else:
+        file.write_text(content)
+    with pytest.raises(ModelError) as refused:  # with which `main` ends in exit code 2
+        slim.make_service(slim.parse([str(copy)]))
+    assert str(refused.value).count("\n") == 1 and str(copy) in refused.value.problem
 
 
 def in_the_image() -> set[str]:

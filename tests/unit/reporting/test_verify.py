@@ -1,0 +1,32 @@
+"""verify: what result.json says that a run made must be there; tests/jobs proves its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qa_lib.reporting.verify import verify
+from tests.support.report_runs import write_run
+
+
+def missing(folder: Path, job: str, **fields: object) -> set[str]:
+    """Return which files of a run `verify` says are missing, where all that can be are."""
+    run = write_run(folder / job, job, **fields)
+    for name in ("metrics.jsonl", "predictions.json"):
+        run.remove(name)
+    return {found.what for found in verify(run) if found.message == "it is missing"}
+
+
+@pytest.mark.parametrize(
+    ("job", "fields", "names"),
+    [
+        ("train", {}, {"ledger.parquet", "metrics.jsonl", "predictions.json", "model"}),
+        ("train", {"status": "failed"}, {"ledger.parquet", "metrics.jsonl", "predictions.json"}),
+        ("adjust", {"num_questions": 0}, {"ledger.parquet", "metrics.jsonl", "model"}),
+        ("evaluate", {}, {"predictions.json"}),
+        ("evaluate", {"num_questions": 0}, set()),
+    ],
+)
+def test_a_file_that_the_result_speaks_of_and_that_is_gone_is_a_fault(tmp_path, job, fields, names):
+    assert missing(tmp_path, job, **fields) == names
