@@ -1,9 +1,9 @@
 """The search's journal, from which its state is restored after a kill.
 
 `search.jsonl` in the run folder holds one line per event: the identity of the search (the first
-line), latencies measured, sizes scored, settings proposed, rungs finished, trials crashed, whole
-models timed, chosen sizes fitted to their speed, recoveries. Only the driver writes it; a rung
-counts once its line is there.
+line), latencies measured, sizes scored, settings proposed, rungs finished, trials crashed and
+retried, whole models timed, chosen sizes fitted to their speed, recoveries. Only the driver writes
+it; a rung counts once its line is there.
 """
 
 from __future__ import annotations
@@ -130,6 +130,12 @@ class Journal:
         """Record why a trial ended early."""
         self._add({"event": "crashed", "number": number, "error": error})
 
+    def retry(self) -> None:
+        """Let trials that have crashed go on: a full disk or a lost machine may be mended since."""
+        for trial in self.trials:
+            if trial.error is not None:
+                self._add({"event": "retried", "number": trial.number})
+
     def _add(self, event: dict[str, Any]) -> None:
         self._apply(event)
         self._log.append(event)
@@ -170,5 +176,5 @@ class Journal:
             )
         elif kind == "finished":
             self.trials[event["number"]].outcomes.append(Outcome(**event["outcome"]))
-        else:
-            self.trials[event["number"]].error = event["error"]
+        else:  # crashed, or retried since
+            self.trials[event["number"]].error = event.get("error")

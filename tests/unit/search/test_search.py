@@ -26,6 +26,7 @@ from qa_lib.search.journal import JOURNAL, Journal
 from qa_lib.search.searcher import RungSearcher
 from qa_lib.search.space import Setting
 from qa_lib.search.trial_worker import TrialTask
+from qa_lib.search.tuner import run_trials
 from tests.support.trials import BATCH, PARENT, entry, settings, sizes, trial
 
 # -- the journal and the searcher
@@ -172,6 +173,32 @@ def test_a_whole_search_runs_each_rung_once_and_a_resumed_one_what_is_left(tmp_p
     assert rest[0] == (killed["number"], killed["rung"])
     assert rest == whole[5:]
     assert again.trials == journal.trials
+
+
+def test_a_resumed_search_retries_once_what_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    journal = begun(tmp_path / "run", num_trials=1)
+    journal.finished(0, 0, Outcome(90.0, 0, 1.0))
+    journal.crashed(1, "OSError: No space left on device")
+    rule = Halving(settings(), BATCH)
+    assert drain(searcher_of(journal, rule, num_trials=1), journal, rule) == []
+
+    def tuner(task: Any, run: RunFolder, searcher: RungSearcher, *_: Any) -> Any:
+        def fit() -> None:
+            assert searcher.suggest("one")["number"] == 1
+            again.crashed(1, "ValueError: its own fault")
+            searcher.on_trial_complete("one", error=True)
+            assert searcher.suggest("two") == Searcher.FINISHED
+
+        return SimpleNamespace(fit=fit)
+
+    monkeypatch.setattr("qa_lib.search.tuner._tuner", tuner)
+    run, again = RunFolder(str(tmp_path / "run"), "tune"), journal_of(tmp_path / "run")
+    task = SimpleNamespace(settings=parse("tune", ["--search.num-trials", "1"]))
+    run_trials(task, again, rule, None, run=run, num_concurrent=1)
+    assert again.trials[1].error == "ValueError: its own fault"
+    assert journal_of(tmp_path / "run").trials == again.trials
 
 
 def test_nothing_begins_beyond_the_window_budget_or_the_deadline(tmp_path: Path):
