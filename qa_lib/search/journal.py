@@ -9,6 +9,7 @@ it; a rung counts once its line is there.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from qa_lib.search.latency_table import Entry
 from qa_lib.search.space import Setting
 
 JOURNAL = "search.jsonl"
+TARGET = "--search.target"  # in the identity: what it comes to
 Measure = Literal["divergence", "agreement"]
 
 
@@ -59,6 +61,8 @@ class Journal:
     def begin(self, identity: dict[str, Any]) -> None:
         """Record the identity of the search, or check that it has not changed.
 
+        What an earlier version did not record is not compared.
+
         Args:
             identity: Settings by flag that the trials' results depend on, and the parent's hash.
 
@@ -69,18 +73,19 @@ class Journal:
         if self._identity is None:
             self._add({"event": "begun", "identity": identity})
             return
-        new = [key for key in identity if key not in self._identity]
-        if new:
-            raise CheckpointError(
-                f"{self._name} was begun by an earlier version, which did not know"
-                f" {', '.join(new)}.",
-                "Start a new run; or check out the commit in its result.json, and resume it there.",
+        known = {key: value for key, value in self._identity.items() if key in identity}
+        if known.get(TARGET, "") is None:  # it recorded the flag, not the device that trained
+            del known[TARGET]
+        if len(known) < len(identity):
+            print(
+                f"note: {self._name} was begun by an earlier version, which recorded fewer"
+                " settings: only those are compared.",
+                file=sys.stderr,
             )
-        changed = [key for key in identity if self._identity[key] != identity[key]]
+        changed = [key for key in known if known[key] != identity[key]]
         if changed:
             now, then = (
-                ", ".join(f"{key} {values[key]}" for key in changed)
-                for values in (identity, self._identity)
+                ", ".join(f"{key} {values[key]}" for key in changed) for values in (identity, known)
             )
             raise CheckpointError(
                 f"{self._name} was begun with {then}, not {now}.",

@@ -1,0 +1,44 @@
+"""What a search must share with its earlier starts, and what it refuses to begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from qa_lib.config import parse
+from qa_lib.search import explore
+from qa_lib.search.target import target_of
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_same"),
+    [
+        ("--train.optimizer sgd", False),
+        ("--train.temperature 8", False),
+        ("--evaluate.max-answer-length 9", False),
+        ("--search.target cpu --train.device cpu", True),  # as without
+        ("--train.epochs 9 --train.learning-rate 0.1 --train.hidden-weight 1", True),
+        ("--search.num-trials 99 --evaluate.batch-size 8 --train.checkpoint-every-steps 9", True),
+    ],
+)
+def test_what_trials_scores_depend_on_stays(
+    flags: str, is_same: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+    def identity(*more: str) -> dict[str, Any]:
+        wish = parse("tune", list(more))
+        return explore._identity(wish, target_of(wish))
+
+    assert (identity() == identity(*flags.split())) == is_same
+
+
+def test_a_search_that_begins_on_a_gpu_does_not_go_on_without(monkeypatch: pytest.MonkeyPatch):
+    wish, found = parse("tune", ["--train.num-workers", "1"]), []
+    for num_gpus in (0, 1):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=num_gpus: count)
+        found.append(explore._identity(wish, target_of(wish)))
+    changed = {flag for flag, value in found[0].items() if found[1][flag] != value}
+    assert changed == {"--search.target", "--train.device"}
