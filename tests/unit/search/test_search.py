@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
+from qa_lib.adjust import pipeline
 from qa_lib.config import Settings, parse
 from qa_lib.errors import CheckpointError
 from qa_lib.models.ragged import Blocks
@@ -20,7 +21,7 @@ from qa_lib.runs.result import Adjusted, Scored
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, study
 from qa_lib.search.display import Display
-from qa_lib.search.final import recover_once
+from qa_lib.search.final import recover_chosen, recover_once
 from qa_lib.search.halving import Halving, Outcome
 from qa_lib.search.journal import JOURNAL, TARGET, Journal
 from qa_lib.search.searcher import RungSearcher
@@ -114,6 +115,28 @@ def test_a_recovery_is_repeated_unless_it_is_done_and_forgets_another_trials(tmp
     assert recover(1, settings=longer) and ran == [1, 1], "training says whether it can go on"
     assert not recover(2, fails=True), "another trial's checkpoints are gone"
     assert recover(2) and recover(2) and ran == [1, 1, 2, 2]
+
+
+def test_a_recovery_that_has_a_checkpoint_keeps_its_plan_and_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    begun(tmp_path / "run")
+    run, checked, recovered = RunFolder(str(tmp_path / "run"), "tune"), [], []
+    for name in ("plan.json", "adjusted/weights", "checkpoints/0/weights"):
+        run.write_text(name, "as begun")
+    plan = SimpleNamespace(check_parent=lambda *parent: checked.append(parent))
+    monkeypatch.setattr("qa_lib.adjust.Plan.read", lambda _: plan)
+    monkeypatch.setattr(pipeline, "recover_and_score", lambda *given: recovered.append(given))
+    monkeypatch.setattr("qa_lib.models.card.write_card", lambda *_, **__: None)
+    task = SimpleNamespace(
+        settings=parse("tune", []),
+        parent_sha256="a",
+        questions=None,
+        train_windows=SimpleNamespace(num_windows=64),
+    )
+    recover_chosen(task, run, lambda: pytest.fail("made again"), trial(1, 50.0))
+    assert checked == [("a", "embedded")] and len(recovered) == 1
+    assert run.read_text("adjusted/weights") == run.read_text("plan.json") == "as begun"
 
 
 def test_a_choice_of_equal_layers_forgets_how_those_before_it_differed(tmp_path: Path):
