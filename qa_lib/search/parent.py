@@ -8,9 +8,9 @@ from qa_lib import training
 from qa_lib.adjust import Sizes
 from qa_lib.config import Settings
 from qa_lib.data import load_questions
-from qa_lib.errors import ConfigError, DataError
+from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.evaluation import judge_of
-from qa_lib.models import load_config
+from qa_lib.models import has_answering_head, load_config
 from qa_lib.runs.run_folder import RESULT, RunFolder
 
 DEFAULT_HOLDOUT = 0.1
@@ -42,7 +42,7 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
         DataError: The parent's result.json does not hold out all of these articles, and the
             settings do not say that this is known.
         AdjustError: Its family cannot be adjusted.
-        ModelError: It is not available.
+        ModelError: It is not available, or has no head that answers.
     """
     search, batch = settings.search, settings.train.global_batch
     least = batch * search.reduction_factor ** (search.num_rungs - 1)
@@ -56,6 +56,13 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
     Sizes.of(load_config(name or settings.model.name))
     if name is None:
         return
+    if not has_answering_head(name):
+        raise ModelError(
+            f"{name} has no question-answering head: there is no F1 that a smaller model could"
+            " keep.",
+            "Give --search.parent a run folder (`make train` makes one), or leave it out: then"
+            " --model.name is trained first.",
+        )
     recorded = RunFolder(name, "train").read_result().get("holdout_titles") or []
     unknown = len(set(held_out) - set(recorded))
     if unknown and not search.seen_holdout:

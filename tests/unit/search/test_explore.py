@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from qa_lib.config import parse
+from qa_lib.errors import ModelError
 from qa_lib.search import explore
 from qa_lib.search.target import target_of
 
@@ -42,3 +43,10 @@ def test_a_search_that_begins_on_a_gpu_does_not_go_on_without(monkeypatch: pytes
         found.append(explore._identity(wish, target_of(wish)))
     changed = {flag for flag, value in found[0].items() if found[1][flag] != value}
     assert changed == {"--search.target", "--train.device"}
+
+
+def test_a_parent_that_was_never_trained_to_answer_is_refused_at_once():
+    wish = parse("tune", ["--search.parent", "embedded", "--data.holdout-articles", "0.1"])
+    with pytest.raises(ModelError, match="has no question-answering head") as caught:
+        explore.prepare(wish)
+    assert "--search.parent" in caught.value.remedy
