@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from qa_lib import training
 from qa_lib.adjust import Sizes
-from qa_lib.config import Settings
+from qa_lib.config import Settings, TrainSettings
 from qa_lib.data import load_questions
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.evaluation import judge_of
@@ -75,6 +76,14 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
         )
 
 
+def _of_parent(train: TrainSettings) -> TrainSettings:
+    """Return how a parent is trained: without what only it teaches, in the recovery."""
+    update: dict[str, Any] = {"hidden_weight": 0.0, "relation_weight": 0.0}
+    if train.teacher is None:
+        update |= {"teacher_only_source": None, "teacher_only_limit": None}
+    return train.model_copy(update=update)
+
+
 def obtain(settings: Settings, run: RunFolder) -> str:
     """Return the parent that the settings name, or train one in the run's `parent/`.
 
@@ -92,7 +101,7 @@ def obtain(settings: Settings, run: RunFolder) -> str:
         file=sys.stderr,
     )
     update = {"storage": run.path, "run_name": FOLDER, "resume": bool(result), "overwrite": False}
-    settings = settings.model_copy(update=update)
+    settings = settings.model_copy(update=update | {"train": _of_parent(settings.train)})
     with RunFolder.open(settings, "train") as parent:
         parent.tracker = run.tracker.child(FOLDER, {})
         questions = load_questions(settings.data, "train", quarantine_dir=parent.path)

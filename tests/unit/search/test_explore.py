@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 
 from qa_lib.config import parse
 from qa_lib.errors import ModelError
-from qa_lib.search import explore
+from qa_lib.runs.result import Trained
+from qa_lib.runs.run_folder import RunFolder
+from qa_lib.search import explore, parent
 from qa_lib.search.target import target_of
 
 
@@ -50,3 +53,27 @@ def test_a_parent_that_was_never_trained_to_answer_is_refused_at_once():
     with pytest.raises(ModelError, match="has no question-answering head") as caught:
         explore.prepare(wish)
     assert "--search.parent" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("flags", "source"),
+    [
+        ("--train.hidden-weight 1 --train.relation-weight 1", None),
+        ("--train.teacher-only-source embedded --train.teacher-only-limit 8", None),
+        ("--train.teacher a --train.hidden-weight 1 --train.teacher-only-source b", "b"),
+    ],
+)
+def test_a_parent_is_trained_without_what_it_alone_teaches_later(
+    flags: str, source: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trained = []
+    monkeypatch.setattr(
+        parent.training, "fine_tune", lambda wish, *_, **__: trained.append(wish.train) or Trained()
+    )
+    limits = "--data.train-limit 8 --data.holdout-articles 0.1"
+    wish = parse("tune", f"--storage {tmp_path} {limits} {flags}".split())
+    with RunFolder.open(wish, "tune") as run:
+        parent.obtain(wish, run)
+    (train,) = trained
+    assert not train.teaches_inside and train.teacher == wish.train.teacher
+    assert train.teacher_only_source == source and train.teacher_only_limit is None
