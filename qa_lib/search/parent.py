@@ -46,11 +46,11 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
         ModelError: It is not available, or has no head that answers.
     """
     search, batch = settings.search, settings.train.global_batch
-    least = batch * search.reduction_factor ** (search.num_rungs - 1)
+    least = batch * (search.reduction_factor ** (search.num_rungs - 1) if search.halving else 1)
     if search.trial_windows < least:
         raise ConfigError(
-            f"--search.trial-windows {search.trial_windows} leaves less than one batch of {batch} "
-            f"for the first of {search.num_rungs} rungs.",
+            f"--search.trial-windows {search.trial_windows} leaves less than one batch of {batch}"
+            " for the first rung of training.",
             f"Use --search.trial-windows {least} or more.",
         )
     name = search.parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from qa_lib.config import parse
-from qa_lib.errors import ModelError
+from qa_lib.errors import ConfigError, ModelError
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import explore, parent
@@ -77,3 +78,16 @@ def test_a_parent_is_trained_without_what_it_alone_teaches_later(
     (train,) = trained
     assert not train.teaches_inside and train.teacher == wish.train.teacher
     assert train.teacher_only_source == source and train.teacher_only_limit is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "least"),
+    [("--search.num-rungs 3 --search.reduction-factor 4", 256), ("--search.no-halving", 16)],
+)
+def test_a_trial_fills_a_batch_at_its_first_rung(flags: str, least: int):
+    for num_windows in (least, least - 1):
+        given = f"--train.global-batch 16 --search.trial-windows {num_windows} {flags}"
+        with (
+            nullcontext() if num_windows == least else pytest.raises(ConfigError, match=f"{least}")
+        ):
+            parent.check_parent(parse("tune", given.split()), ())
