@@ -46,6 +46,7 @@ def _questions(settings: Settings, plan: dict[str, Any]) -> str:
             number = plan.pop(name)
             parts.append(f"{number:,} to score" if number else _NO_EVALUATION)
     for name, words in (
+        ("num_teacher_only_questions", "for the teacher alone"),
         ("num_too_long", "too long to train on"),
         ("num_eval_too_long", "too long to score"),
         ("num_eval_quarantined", "to score in quarantine"),

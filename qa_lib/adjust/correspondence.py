@@ -23,16 +23,14 @@ def correspondence(config: Any, plan: Plan) -> Correspondence:
     """
     layers, num_layers = plan.keep.layers, config.num_hidden_layers
     following = (*layers[1:], num_layers)
-    shares = family_of(config).shares_layers
     last_has_attention = bool(plan.keep.heads[-1])
-    of_student = 0 if shares else len(layers) - 1
     return Correspondence(
         teacher_sha256=plan.parent_sha256,
         layers=tuple(after - 1 for after in following),
         hidden=plan.keep.hidden,
         kept=tuple(layers),
-        student=_projections(config, of_student) if last_has_attention else None,
-        teachers=tuple(_projections(config, 0 if shares else layer) for layer in layers),
+        student=_projections(config, len(layers) - 1) if last_has_attention else None,
+        teachers=tuple(_projections(config, layer) for layer in layers),
     )
 
 
@@ -56,8 +54,9 @@ def composed(first: Correspondence, second: Correspondence) -> Correspondence:
 def _projections(config: Any, layer: int) -> Projections:
     """Return where a layer writes its tokens' queries, keys and values."""
     family = family_of(config)
-    prefix = f"{groups_of(config).layer_prefix}{layer}"
+    place, num_before = (0, layer) if family.shares_layers else (layer, 0)
+    prefix = f"{groups_of(config).layer_prefix}{place}"
     queries, keys, value = (
         f"{prefix}.{name}" for name in (family.queries[0], family.keys[0], family.value)
     )
-    return Projections((queries, keys, value))
+    return Projections((queries, keys, value), num_before)

@@ -29,6 +29,7 @@ from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.result import Adjusted, Evaluated
 from qa_lib.runs.result_file import RESULT, read_result
 from qa_lib.runs.run_folder import CONFIG, PLAN, RunFolder
+from qa_lib.training.task import identity_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -80,14 +81,33 @@ def _check_resumed(settings: Settings, run: RunFolder) -> None:
     """Refuse to go on with a run that was to become another model."""
     if not (run.resumed and run.exists(CONFIG)):
         return
-    before, now = (each.adjust.model_dump() for each in (run.read_config(), settings))
-    changed = [name for name, value in now.items() if before[name] != value]
+    before, now = (_decisive(each, run) for each in (run.read_config(), settings))
+    changed = [flag for flag, value in now.items() if before[flag] != value]
     if changed:
-        were = ", ".join(f"--adjust.{name.replace('_', '-')} {before[name]}" for name in changed)
+        were = ", ".join(f"{flag} {before[flag]}" for flag in changed)
         raise ConfigError(
             f"{run.path} was begun with other settings: {were}.",
             f"Resume it with the settings in {run.url(CONFIG)}, or start a new run.",
         )
+
+
+def _decisive(settings: Settings, run: RunFolder) -> dict[str, Any]:
+    """Return, by flag, the settings that what a run has already depends on.
+
+    Where it has trained, checkpoints and stages tell by content whether the questions are the same,
+    and their sources may be elsewhere now.
+    """
+    flags = {f"--adjust.{name}": value for name, value in settings.adjust.model_dump().items()}
+    stage = run.inside("stages/1")
+    has_stage = stage.exists("checkpoints") or stage.read_result().get("status") == "done"
+    if has_stage or run.exists(PLAN) or stage.exists(PLAN):
+        may_move = {"source", "eval_source"} if has_stage or run.exists("checkpoints") else set()
+        data = settings.data.model_dump(exclude={"bad_row_limit", *may_move})
+        flags |= {f"--data.{name}": value for name, value in data.items()}
+        flags |= {"--seed": settings.seed, "--model.name": settings.model.name}
+    if has_stage:  # of the run's own training, the last, its checkpoints know
+        flags |= identity_of(settings)
+    return {flag.replace("_", "-"): value for flag, value in flags.items()}
 
 
 def recover_and_score(

@@ -17,6 +17,7 @@ from qa_lib.adjust.sizes import Sizes, is_expressible
 from qa_lib.adjust.steps import between
 from qa_lib.config import AdjustSettings, Settings
 from qa_lib.data import Questions
+from qa_lib.errors import CheckpointError
 from qa_lib.runs.result import Adjusted
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.training.correspondence import Correspondence
@@ -31,6 +32,9 @@ def recover_stages(
         settings: Of the run: `model.name` is the parent, which teaches every stage.
         run: Receives `stages/N/`, and in result.json `stages`.
         questions: To train on.
+
+    Raises:
+        CheckpointError: A stage that is done was trained on others.
 
     Returns:
         The settings of the last stage; and where the states of its model are in the parent, if the
@@ -48,7 +52,9 @@ def recover_stages(
     for number, wish in enumerate(stages_before_the_last(config, settings.adjust), 1):
         stage = run.inside(f"stages/{number}")
         own = settings.model_copy(update={"adjust": wish})
-        if stage.read_result().get("status") != "done":
+        if stage.read_result().get("status") == "done":
+            _check_questions(stage, questions)
+        else:
             print(f"stage {number} of {settings.adjust.stages}", flush=True)
             _run_stage(own, stage, questions, match)
         if settings.train.teaches_inside:
@@ -104,6 +110,15 @@ def _run_stage(
         _, pruned = write_pruned(settings, stage, parent, plan, ADJUSTED, texts=texts)
         stage.write_result(pruned, status="running")
     stage.write_result(recover(settings, stage, questions, first=first))
+
+
+def _check_questions(stage: RunFolder, questions: Questions) -> None:
+    """Refuse to go on from a stage that was trained on other questions."""
+    if stage.read_result().get("train_fingerprint") not in (None, questions.fingerprint):
+        raise CheckpointError(
+            f"{stage.path} was trained on other questions: what --data.source names has changed.",
+            "Put back what was there when the run began, or start a new run.",
+        )
 
 
 def parents_layers(layers: list[int], earlier: list[dict[str, Any]]) -> list[int]:

@@ -18,7 +18,7 @@ from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import latency_model, latency_table, one_shot, parent
 from qa_lib.search.brackets import Brackets
 from qa_lib.search.halving import Halving, Trial
-from qa_lib.search.journal import Journal
+from qa_lib.search.journal import TARGET, Journal
 from qa_lib.search.latency_model import LatencyModel
 from qa_lib.search.latency_table import Entry
 from qa_lib.search.scoring import Scorer, ScoringTask, scorer
@@ -28,9 +28,16 @@ from qa_lib.search.target import AsOnnx, Target, target_of
 from qa_lib.search.trial_worker import TrialTask
 from qa_lib.search.tuner import concurrency, run_trials
 from qa_lib.training import dataset, teacher
+from qa_lib.training.task import MAY_CHANGE
 
 _RAGGED_OF_A_SPEED = 4  # ragged sizes that are ranked beside the stock ones
 _CALIBRATED = 4  # whole models that the latency model is fitted to, at most
+_NOT_OF_TRIALS = MAY_CHANGE.keys() - {"precision", "num_workers"} | {
+    *("learning_rate", "distill_weight", "epochs", "max_steps", "evaluate_every", "teacher"),
+    *("teacher_only_source", "teacher_only_limit"),
+    *("hidden_weight", "relation_weight", "inner_decay"),
+}
+"""Fields of `train` that a trial sets itself, leaves to the recovery, or may change."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,11 @@ def rank(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) -> R
             "train": settings.train.model_copy(update={"teacher": name}),
         }
     )
-    journal = Journal(run)
-    journal.begin(_identity(settings))
+    journal, target = Journal(run), target_of(settings, as_onnx)
+    journal.begin(_identity(settings, target))
     run.begin()
     task = _task(settings, run, rule, held_out, num_concurrent)
     if not journal.entries:
-        target = target_of(settings, as_onnx)
         if is_one_shot(settings):
             entries = _enumerated(config, task, journal, target)
         else:
@@ -248,8 +254,11 @@ def trial_sizes(task: TrialTask, trial: Trial) -> Sizes:
     return Plan.read(task.folder(trial.number)).keep.sizes
 
 
-def _identity(settings: Settings) -> dict[str, Any]:
-    """Return, by flag, the settings that trials must share for their scores to be comparable."""
+def _identity(settings: Settings, target: Target) -> dict[str, Any]:
+    """Return, by flag, the settings that trials must share for their scores to be comparable.
+
+    Devices are those that the settings come to here, not `auto` or none.
+    """
     free = {"parent", "num_trials", "time_budget_s", "window_budget", "max_concurrent", "searcher"}
     groups = {
         "search": settings.search.model_dump(mode="json", exclude={*free, "space"}),
@@ -259,8 +268,9 @@ def _identity(settings: Settings) -> dict[str, Any]:
             mode="json",
             include={"fold", "refit", "seams", "steps", "calibration_windows", "round_to"},
         ),
-        "train": settings.train.model_dump(
-            mode="json", include={"global_batch", "precision", "num_workers", "dropout"}
+        "train": settings.train.model_dump(mode="json", exclude=_NOT_OF_TRIALS),
+        "evaluate": settings.evaluate.model_dump(
+            mode="json", exclude={"batch_size", "num_actors", "semantic_model"}
         ),
     }
     flags = {
@@ -268,6 +278,7 @@ def _identity(settings: Settings) -> dict[str, Any]:
         for group, values in groups.items()
         for name, value in values.items()
     }
-    flags["--evaluate.language"] = settings.evaluate.language  # its F1 is what trials are ranked by
+    flags[TARGET] = target.name
+    flags["--train.device"] = allocate(settings.train, growth(settings)).device
     flags["--search.searcher"] = "one-shot" if is_one_shot(settings) else "optuna or random"
     return flags | {"--seed": settings.seed, "parent": models.fingerprint(settings.model.name)}

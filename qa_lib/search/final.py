@@ -51,22 +51,30 @@ def recover_once(
     journal.recovery(asked, number, train, is_done=True)
 
 
-def recover_chosen(task: TrialTask, run: RunFolder, plan: Plan, trial: Trial) -> None:
+def recover_chosen(
+    task: TrialTask, run: RunFolder, make_plan: Callable[[], Plan], trial: Trial
+) -> None:
     """Distil the parent into the chosen model with the recipe's whole training, and evaluate it.
+
+    A run that has a checkpoint goes on with the model that it was begun with: a plan that is made
+    again, on another machine, need not have the same bits.
 
     Args:
         task: What the trials shared.
         run: Receives plan.json and `model/`.
-        plan: Of the chosen sizes.
+        make_plan: Makes the plan of the chosen sizes.
         trial: The chosen one.
     """
     settings = task.settings
-    parent = models.load(settings.model.name, seed=settings.seed)
-    child, pruned = prune.write_pruned(settings, run, parent, plan, pipeline.ADJUSTED)
     rate = rates.of_recovery(trial, settings, task.train_windows.num_windows)
-    costs = pipeline.compare(settings, parent, child)
-    run.write_result(pruned, costs, Adjusted(recovery_learning_rate=rate), status="running")
-    del parent, child
+    if run.exists(PLAN) and run.exists(_CHECKPOINTS):
+        Plan.read(run).check_parent(task.parent_sha256, settings.model.name)
+    else:
+        parent = models.load(settings.model.name, seed=settings.seed)
+        child, pruned = prune.write_pruned(settings, run, parent, make_plan(), pipeline.ADJUSTED)
+        costs = pipeline.compare(settings, parent, child)
+        run.write_result(pruned, costs, Adjusted(recovery_learning_rate=rate), status="running")
+        del parent, child
     chosen = {"learning_rate": rate, "distill_weight": trial.setting.distill_weight}
     train = settings.train.model_copy(update=chosen)
     taught = settings.model_copy(update={"train": train})

@@ -134,7 +134,7 @@ class _Plans:
     def recover(self, run: RunFolder, pick: Pick) -> None:
         """Recover a pick in a run."""
         trial = self._journal.trials[pick.trial]
-        recover_chosen(self.task, run, self._of(pick, trial.setting), trial)
+        recover_chosen(self.task, run, partial(self._of, pick, trial.setting), trial)
 
     def _of(self, pick: Pick, setting: Setting) -> Plan:
         task = self.task

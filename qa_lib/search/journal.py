@@ -1,14 +1,15 @@
 """The search's journal, from which its state is restored after a kill.
 
 `search.jsonl` in the run folder holds one line per event: the identity of the search (the first
-line), latencies measured, sizes scored, settings proposed, rungs finished, trials crashed, whole
-models timed, chosen sizes fitted to their speed, recoveries. Only the driver writes it; a rung
-counts once its line is there.
+line), latencies measured, sizes scored, settings proposed, rungs finished, trials crashed and
+retried, whole models timed, chosen sizes fitted to their speed, recoveries. Only the driver writes
+it; a rung counts once its line is there.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from qa_lib.search.latency_table import Entry
 from qa_lib.search.space import Setting
 
 JOURNAL = "search.jsonl"
+TARGET = "--search.target"  # in the identity: what it comes to
 Measure = Literal["divergence", "agreement"]
 
 
@@ -59,6 +61,8 @@ class Journal:
     def begin(self, identity: dict[str, Any]) -> None:
         """Record the identity of the search, or check that it has not changed.
 
+        What an earlier version did not record is not compared.
+
         Args:
             identity: Settings by flag that the trials' results depend on, and the parent's hash.
 
@@ -69,18 +73,19 @@ class Journal:
         if self._identity is None:
             self._add({"event": "begun", "identity": identity})
             return
-        new = [key for key in identity if key not in self._identity]
-        if new:
-            raise CheckpointError(
-                f"{self._name} was begun by an earlier version, which did not know"
-                f" {', '.join(new)}.",
-                "Start a new run; or check out the commit in its result.json, and resume it there.",
+        known = {key: value for key, value in self._identity.items() if key in identity}
+        if known.get(TARGET, "") is None:  # it recorded the flag, not the device that trained
+            del known[TARGET]
+        if len(known) < len(identity):
+            print(
+                f"note: {self._name} was begun by an earlier version, which recorded fewer"
+                " settings: only those are compared.",
+                file=sys.stderr,
             )
-        changed = [key for key in identity if self._identity[key] != identity[key]]
+        changed = [key for key in known if known[key] != identity[key]]
         if changed:
             now, then = (
-                ", ".join(f"{key} {values[key]}" for key in changed)
-                for values in (identity, self._identity)
+                ", ".join(f"{key} {values[key]}" for key in changed) for values in (identity, known)
             )
             raise CheckpointError(
                 f"{self._name} was begun with {then}, not {now}.",
@@ -130,6 +135,12 @@ class Journal:
         """Record why a trial ended early."""
         self._add({"event": "crashed", "number": number, "error": error})
 
+    def retry(self) -> None:
+        """Let trials that have crashed go on: a full disk or a lost machine may be mended since."""
+        for trial in self.trials:
+            if trial.error is not None:
+                self._add({"event": "retried", "number": trial.number})
+
     def _add(self, event: dict[str, Any]) -> None:
         self._apply(event)
         self._log.append(event)
@@ -170,5 +181,5 @@ class Journal:
             )
         elif kind == "finished":
             self.trials[event["number"]].outcomes.append(Outcome(**event["outcome"]))
-        else:
-            self.trials[event["number"]].error = event["error"]
+        else:  # crashed, or retried since
+            self.trials[event["number"]].error = event.get("error")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from qa_lib import training
 from qa_lib.adjust import Sizes
-from qa_lib.config import Settings
+from qa_lib.config import Settings, TrainSettings
 from qa_lib.data import load_questions
-from qa_lib.errors import ConfigError, DataError
+from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.evaluation import judge_of
-from qa_lib.models import load_config
+from qa_lib.models import has_answering_head, load_config
 from qa_lib.runs.run_folder import RESULT, RunFolder
 
 DEFAULT_HOLDOUT = 0.1
@@ -42,20 +43,27 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
         DataError: The parent's result.json does not hold out all of these articles, and the
             settings do not say that this is known.
         AdjustError: Its family cannot be adjusted.
-        ModelError: It is not available.
+        ModelError: It is not available, or has no head that answers.
     """
     search, batch = settings.search, settings.train.global_batch
-    least = batch * search.reduction_factor ** (search.num_rungs - 1)
+    least = batch * (search.reduction_factor ** (search.num_rungs - 1) if search.halving else 1)
     if search.trial_windows < least:
         raise ConfigError(
-            f"--search.trial-windows {search.trial_windows} leaves less than one batch of {batch} "
-            f"for the first of {search.num_rungs} rungs.",
+            f"--search.trial-windows {search.trial_windows} leaves less than one batch of {batch}"
+            " for the first rung of training.",
             f"Use --search.trial-windows {least} or more.",
         )
     name = search.parent
     Sizes.of(load_config(name or settings.model.name))
     if name is None:
         return
+    if not has_answering_head(name):
+        raise ModelError(
+            f"{name} has no question-answering head: there is no F1 that a smaller model could"
+            " keep.",
+            "Give --search.parent a run folder (`make train` makes one), or leave it out: then"
+            " --model.name is trained first.",
+        )
     recorded = RunFolder(name, "train").read_result().get("holdout_titles") or []
     unknown = len(set(held_out) - set(recorded))
     if unknown and not search.seen_holdout:
@@ -66,6 +74,14 @@ def check_parent(settings: Settings, held_out: tuple[str, ...]) -> None:
             f" --data.holdout-articles {settings.data.holdout_articles:g} on the same"
             " --data.source. --search.seen-holdout takes it as it is.",
         )
+
+
+def _of_parent(train: TrainSettings) -> TrainSettings:
+    """Return how a parent is trained: without what only it teaches, in the recovery."""
+    update: dict[str, Any] = {"hidden_weight": 0.0, "relation_weight": 0.0}
+    if train.teacher is None:
+        update |= {"teacher_only_source": None, "teacher_only_limit": None}
+    return train.model_copy(update=update)
 
 
 def obtain(settings: Settings, run: RunFolder) -> str:
@@ -85,7 +101,7 @@ def obtain(settings: Settings, run: RunFolder) -> str:
         file=sys.stderr,
     )
     update = {"storage": run.path, "run_name": FOLDER, "resume": bool(result), "overwrite": False}
-    settings = settings.model_copy(update=update)
+    settings = settings.model_copy(update=update | {"train": _of_parent(settings.train)})
     with RunFolder.open(settings, "train") as parent:
         parent.tracker = run.tracker.child(FOLDER, {})
         questions = load_questions(settings.data, "train", quarantine_dir=parent.path)

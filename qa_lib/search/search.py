@@ -84,8 +84,8 @@ def search(settings: Settings, run: RunFolder, as_onnx: AsOnnx | None = None) ->
     if picks:
         front.recover(task, run, journal, picks, config)
     else:
-        plan = Plan.read(task.folder(chosen.number))
-        recover = partial(recover_chosen, task, run, plan, chosen)
+        read_plan = partial(Plan.read, task.folder(chosen.number))
+        recover = partial(recover_chosen, task, run, read_plan, chosen)
         recover_once(run, journal, 0.0, chosen.number, task.settings, recover)
     clean(run)
 

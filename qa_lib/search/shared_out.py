@@ -53,7 +53,7 @@ def cheapest(
 
     Args:
         costs: By block, the cost of each level.
-        times: By block, the time of each level.
+        times: By block, the time of each level; one below zero counts as none.
         budget: Most time of all blocks.
 
     Returns:
@@ -61,7 +61,9 @@ def cheapest(
     """
     if budget <= 0:
         return None
-    buckets = [np.ceil(each / budget * NUM_BUCKETS - 1e-9).astype(int) for each in times]
+    buckets = [
+        np.ceil(np.maximum(each, 0.0) / budget * NUM_BUCKETS - 1e-9).astype(int) for each in times
+    ]
     best = np.zeros(NUM_BUCKETS + 1)  # by time left: the lowest cost of the blocks so far
     choices = []
     for cost, taken in zip(costs, buckets, strict=True):
@@ -185,13 +187,15 @@ class Sharer:
             costs.append(np.maximum.accumulate(raw[::-1])[::-1])  # more is never worse
         all_units = self._latency.layer_ms(stream, parent.num_heads, whole)
         no_units = self._latency.layer_ms(stream, parent.num_heads, 0)
-        attention = np.array(
-            [no_units - all_units + self._latency.layer_ms(stream, each, whole) for each in heads]
-        )
-        units = np.array(
-            [self._latency.layer_ms(stream, parent.num_heads, each) - no_units for each in widths]
-        )
-        return Options(levels, tuple(costs), (attention,) * count + (units,) * count)
+        attention = [
+            no_units - all_units + self._latency.layer_ms(stream, each, whole) for each in heads
+        ]
+        units = [
+            self._latency.layer_ms(stream, parent.num_heads, each) - no_units for each in widths
+        ]
+        # Differences of measurements: noise can take those of nearly nothing below zero.
+        ms = [np.maximum(each, 0.0) for each in (attention, units)]
+        return Options(levels, tuple(costs), (ms[0],) * count + (ms[1],) * count)
 
     def _values(self, sizes: Sequence[Sizes]) -> list[float]:
         new = [one for one in dict.fromkeys(sizes) if one not in self._known]

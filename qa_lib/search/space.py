@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -207,15 +206,33 @@ def _hidden_sizes(
     )
 
 
-def _streams(parent: Sizes, hidden: list[int], settings: SpaceSettings) -> Iterator[dict[str, int]]:
-    """Yield settings of the residual stream: a hidden size, and heads where some are named."""
-    for width in hidden:
-        if settings.num_heads is None:
-            yield {"hidden_size": width}
-            continue
-        for heads in settings.num_heads:
-            if width % heads == 0 and width // heads <= parent.head_size:
-                yield {"hidden_size": width, "num_heads": heads}
+def _streams(parent: Sizes, hidden: list[int], settings: SpaceSettings) -> list[dict[str, int]]:
+    """Return settings of the residual stream: a hidden size, and heads where some are named.
+
+    Raises:
+        AdjustError: The heads that are named fit no hidden size.
+    """
+    if settings.num_heads is None:
+        return [{"hidden_size": width} for width in hidden]
+
+    def fits(width: int, heads: int) -> bool:
+        return width % heads == 0 and width // heads <= parent.head_size
+
+    found = [
+        {"hidden_size": width, "num_heads": heads}
+        for width, heads in product(hidden, settings.num_heads)
+        if fits(width, heads)
+    ]
+    if not found:
+        fewest = {width: next(n for n in range(1, width + 1) if fits(width, n)) for width in hidden}
+        raise AdjustError(
+            f"--search.space.num-heads {' '.join(map(str, settings.num_heads))} fits no hidden size"
+            f" in heads of {parent.head_size} units or fewer.",
+            "The fewest that fit: "
+            + ", ".join(f"{heads} for hidden size {width}" for width, heads in fewest.items())
+            + ".",
+        )
+    return found
 
 
 def _fractions(whole: int, fractions: tuple[float, ...], step: int) -> list[int]:

@@ -83,6 +83,8 @@ def run_trials(
 ) -> None:
     """Run trials with Tune until the journal holds all that the settings call for.
 
+    Trials that crashed in an earlier start of the search are retried once.
+
     Args:
         task: What the trials share.
         journal: Where they stand; records where they go.
@@ -99,6 +101,7 @@ def run_trials(
         parent = Sizes.of(models.load_config(settings.model.name))
         lowest = space.learning_rate[0], space.distill_weight[0]
         journal.proposed(Setting(parent, space.importance[0], *lowest))
+    journal.retry()
     draw = _proposals(journal, halving, space, settings)
     searcher = RungSearcher(journal, halving, draw, options, settings.train.global_batch)
     display = Display(

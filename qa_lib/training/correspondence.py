@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ class Projections:
     Attributes:
         modules: Names of the modules that write queries, keys and values; one that writes several
             of them is named as often, and writes them in this order.
+        num_before: Passes of these modules before the layer's own, where layers share them.
     """
 
     modules: tuple[str, str, str]
+    num_before: int = 0
 
     def of(self, name: str, output: torch.Tensor, place: int) -> torch.Tensor:
         """Return the part of a module's output that is the place-th of the three."""
@@ -38,11 +41,14 @@ class Projections:
     ) -> Iterator[dict[str, torch.Tensor]]:
         """Collect what these modules write for tokens, not for relative positions."""
         found: dict[str, torch.Tensor] = {}
+        passes: Counter[str] = Counter()
 
         def keep(name: str) -> Any:
             def hook(_: Any, __: Any, output: torch.Tensor) -> None:
                 if output.shape[:2] == mask.shape:
-                    found.setdefault(name, output)
+                    if passes[name] == self.num_before:
+                        found[name] = output
+                    passes[name] += 1
 
             return hook
 

@@ -87,15 +87,12 @@ class HeldOut:
         self.history = list(found.meta.get(EVALUATIONS, [])) if found else []
 
     def is_due(self, num_steps: int) -> bool:
-        """Say whether to evaluate after this many steps."""
-        every = self._task.settings.train.evaluate_every
-        return self._table is not None and (
-            num_steps == self._task.last_step or num_steps % (every or num_steps) == 0
-        )
-
-    def is_wanted(self, num_steps: int) -> bool:
-        """Say whether to evaluate after this many steps, or still for the step before."""
-        return self.is_due(num_steps) or self.misses(num_steps - 1)
+        """Say whether an evaluation is due since the last one, now or after a step before."""
+        every, last_step = self._task.settings.train.evaluate_every, self._task.last_step
+        if self._table is None or every is None:
+            return False
+        evaluated = self.history[-1]["step"] if self.history else 0
+        return num_steps // every > evaluated // every or evaluated < num_steps == last_step
 
     @property
     def is_over(self) -> bool:
@@ -108,11 +105,6 @@ class HeldOut:
     def best(self) -> dict[str, Any] | None:
         """The best evaluation; of equal ones the first."""
         return best_of(self.history)
-
-    def misses(self, num_steps: int) -> bool:
-        """Say whether an evaluation after this many steps was due, and was left for later."""
-        is_there = any(entry["step"] == num_steps for entry in self.history)
-        return num_steps > 0 and self.is_due(num_steps) and not is_there
 
     def evaluate(self, *, removes: bool = True) -> dict[str, Any]:
         """Score the model, keep it if it is the best so far, and return fields for its step.

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Any
 
+import pyarrow as pa
+
 from qa_lib import models, windows
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out, splits_of
@@ -13,7 +15,7 @@ from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
 from qa_lib.models import attention
 from qa_lib.models.kernels import Kernels, Workload, choose
-from qa_lib.training import correspondence, rehearsal, teacher
+from qa_lib.training import correspondence, rehearsal, teacher, teacher_only
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.micro_batch import activation_bytes, micro_batch_of, unmeasured_micro_batch
 
@@ -36,6 +38,7 @@ def check(settings: Settings, match: correspondence.Correspondence | None = None
     check_models(settings)
     attention.check(models.load_config(settings.model.name), train.attention)
     correspondence.check(train, match)
+    teacher_only.check(train)
     if not models.has_answering_head(settings.model.name):
         print(
             f"note: {settings.model.name} has no question-answering head: a new one is drawn from"
@@ -124,8 +127,8 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     allocation = allocate(train, growth(settings))
     tokenizer = models.load_tokenizer(settings.model.name)
     spec = windows.WindowSpec(settings.data.max_length, settings.data.stride)
-    cut = windows.build(questions.table, tokenizer, spec, characters=False)
-    plan = plan_of(settings, windows.lengths(cut.table))
+    table, counts = _cut(settings, questions, tokenizer, spec)
+    plan = plan_of(settings, windows.lengths(table))
     model = models.load_empty(settings.model.name)
     num_parameters = models.num_parameters(model)
     kernels = _kernels(settings, allocation.device, model.config, plan)
@@ -133,7 +136,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
     longest = int(plan.lengths.max())
     if allocation.device == "cpu":
         micro_batch = unmeasured_micro_batch(settings)
-        seconds = rehearsal.rehearse(settings, cut.table, plan, kernels, micro_batch)
+        seconds = rehearsal.rehearse(settings, table, plan, kernels, micro_batch)
     else:
         seconds = _seconds_by_flops(models.num_matrix_parameters(model), plan, precision, settings)
     is_measured = train.micro_batch == "auto" and allocation.device == "cuda"
@@ -141,9 +144,7 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         model.config, longest, checkpointing=train.gradient_checkpointing
     )
     return {
-        "num_train_questions": questions.table.num_rows - len(cut.too_long),
-        "num_train_windows": plan.num_windows,
-        "num_too_long": len(cut.too_long),
+        **counts,
         **windows.count_unreachable(
             questions.table, tokenizer, spec, settings.evaluate.max_answer_length
         ),
@@ -162,6 +163,24 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         ),
         "activation_bytes_per_window": bytes_per_window // (1 if precision == "fp32" else 2),
         "estimated_train_seconds": round(seconds),
+    }
+
+
+def _cut(
+    settings: Settings, questions: Questions, tokenizer: Any, spec: windows.WindowSpec
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Cut all questions into windows, those for the teacher alone last; count both."""
+    cut = windows.build(questions.table, tokenizer, spec, characters=False)
+    table, more = cut.table, {}
+    if (unlabelled := teacher_only.load(settings, questions)) is not None:
+        added = windows.build(unlabelled.questions.table, tokenizer, spec, characters=False)
+        table = pa.concat_tables([table, added.table])
+        more = teacher_only.counts(unlabelled, added.table.num_rows, len(added.too_long))
+    return table, {
+        "num_train_questions": len(questions) - len(cut.too_long),
+        "num_train_windows": table.num_rows,
+        "num_too_long": len(cut.too_long),
+        **more,
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib import windows
-from qa_lib.config import Settings
+from qa_lib.config import Settings, TrainSettings
 from qa_lib.data import Questions, Unlabelled, load_unlabelled
 from qa_lib.errors import TrainError
 from qa_lib.training.dataset import WindowSet, tokenize
@@ -26,23 +26,30 @@ if TYPE_CHECKING:
 LABELLED = "labelled"
 
 
-def load(settings: Settings, labelled: Questions) -> Unlabelled | None:
-    """Load the questions that only the teacher teaches, if the settings name some.
+def check(train: TrainSettings) -> None:
+    """Check that a teacher's logits teach what only a teacher can.
 
     Raises:
-        TrainError: There is no teacher.
-        DataError: They cannot be read, or none is left.
+        TrainError: There is no teacher, or its logits do not count.
     """
-    train = settings.train
-    if train.teacher_only_source is None:
-        return None
-    if train.teacher is None or not train.distill_weight:
+    if train.teacher_only_source is not None and not (train.teacher and train.distill_weight):
         raise TrainError(
             "--train.teacher-only-source needs a teacher whose logits count: nothing else teaches"
             " these questions.",
             "Name one with --train.teacher, with a --train.distill-weight above 0; or leave it"
             " out.",
         )
+
+
+def load(settings: Settings, labelled: Questions) -> Unlabelled | None:
+    """Load the questions that only the teacher teaches, if the settings name some.
+
+    Raises:
+        DataError: They cannot be read, or none is left.
+    """
+    train = settings.train
+    if train.teacher_only_source is None:
+        return None
     found = load_unlabelled(
         settings.data, train.teacher_only_source, labelled, limit=train.teacher_only_limit
     )
@@ -81,13 +88,8 @@ def joined(
         for each, is_labelled in ((labelled, True), (more, False))
         for block in marked(ray.get(each.blocks), is_labelled=is_labelled)
     ]
-    facts = {
-        "num_teacher_only_questions": len(questions) - len(more.too_long),
-        "num_teacher_only_windows": more.num_windows,
-        "num_teacher_only_held_out": unlabelled.num_held_out,
-        "num_teacher_only_known": unlabelled.num_known,
-        "teacher_only_fingerprint": questions.fingerprint,
-    }
+    facts = counts(unlabelled, more.num_windows, len(more.too_long))
+    facts["teacher_only_fingerprint"] = questions.fingerprint
     whole = replace(
         labelled,
         blocks=blocks,
@@ -95,6 +97,22 @@ def joined(
         lengths=np.concatenate([labelled.lengths, more.lengths]),
     )
     return whole, facts
+
+
+def counts(unlabelled: Unlabelled, num_windows: int, num_too_long: int) -> dict[str, Any]:
+    """Return the counts of unlabelled questions, as fields of result.json.
+
+    Args:
+        unlabelled: What `load` returned.
+        num_windows: Of the questions.
+        num_too_long: Of the questions, how many have no window.
+    """
+    return {
+        "num_teacher_only_questions": len(unlabelled.questions) - num_too_long,
+        "num_teacher_only_windows": num_windows,
+        "num_teacher_only_held_out": unlabelled.num_held_out,
+        "num_teacher_only_known": unlabelled.num_known,
+    }
 
 
 def marked(tables: Iterable[pa.Table], *, is_labelled: bool) -> list[pa.Table]:

@@ -66,7 +66,7 @@ def train(task: TrainTask) -> None:
     )
     held_out.restore(found)
     metrics = RankMetrics(task, engine, rank)
-    if found is not None and held_out.misses(found.step):
+    if found is not None and held_out.is_due(found.step):
         _warn_of_best(metrics, found.step, held_out.evaluate(removes=False))
     after_step = partial(_after_step, task, engine, checkpoint, metrics, held_out)
     until = engine.step_number if held_out.is_over else task.last_step
@@ -143,7 +143,7 @@ def _after_step(
     checkpoint.note(batch)
     regroups = result.regroup and num_steps < task.last_step
     # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
-    is_scored = not (result.skipped or result.stop or regroups) and held_out.is_wanted(num_steps)
+    is_scored = not (result.skipped or result.stop or regroups) and held_out.is_due(num_steps)
     evaluates = is_scored and engine.is_finite()
     # An evaluation removes models that only checkpoints before the last one call the best.
     if evaluates or not result.writing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from qa_lib import config, models
 from qa_lib.adjust import pipeline, prune, recovery, resolve, stages
 from qa_lib.config import AdjustSettings
 from qa_lib.data import load_questions
-from qa_lib.errors import ConfigError
+from qa_lib.errors import CheckpointError, ConfigError
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
 from tests.support import tiny
@@ -100,6 +101,63 @@ def test_a_run_is_not_resumed_to_become_another_model(tmp_path: Path):
         with pytest.raises(ConfigError, match=words), RunFolder.open(other, "adjust") as run:
             pipeline.adjust_and_recover(other, run)
     assert (tmp_path / "mine/config.yaml").read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--train.epochs 5", "--train.epochs 2"),
+        ("--train.learning-rate 1e-5", "--train.learning-rate"),
+        ("--seed 7", "--seed 0"),
+        ("--data.train-limit 9", "--data.train-limit 8"),
+        ("--data.max-length 96", "--data.max-length 112"),
+        ("--model.name embedded", "--model.name"),
+        ("--train.num-workers 2 --train.device cpu --train.patience 3 --data.bad-row-limit 1", ""),
+        ("--data.source elsewhere", ""),  # the questions themselves are compared
+    ],
+)
+def test_a_stage_that_is_done_goes_on_with_the_settings_it_had(
+    tmp_path: Path, flags: str, named: str
+):
+    more = ["--train.evaluate-every", "9", "--data.holdout-articles", "0.1"]
+    with (
+        pytest.raises(KeyboardInterrupt),
+        RunFolder.open(settings_of(tmp_path, *more), "adjust") as run,
+    ):
+        run.inside("stages/1").write_result(Trained(num_window_passes=8))
+        raise KeyboardInterrupt
+    again = settings_of(tmp_path, *more, "--resume", *flags.split())
+    with nullcontext() if not named else pytest.raises(ConfigError, match=named):
+        pipeline._check_resumed(again, run_that_goes_on(tmp_path))
+
+
+def test_before_it_is_trained_a_planned_run_may_change_how_but_not_what(tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt), RunFolder.open(settings_of(tmp_path), "adjust") as run:
+        run.inside("stages/1").write_text("plan.json", "")
+        raise KeyboardInterrupt
+    run = run_that_goes_on(tmp_path)
+    pipeline._check_resumed(settings_of(tmp_path, "--resume", "--train.epochs", "5"), run)
+    for flags in ("--data.source elsewhere", "--seed 7"):
+        other = settings_of(tmp_path, "--resume", *flags.split())
+        with pytest.raises(ConfigError, match="begun with other settings"):
+            pipeline._check_resumed(other, run)
+
+
+def run_that_goes_on(folder: Path) -> RunFolder:
+    run = RunFolder(str(folder / "mine"), "adjust")
+    run.resumed = True
+    return run
+
+
+def test_a_stage_of_other_questions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = settings_of(tmp_path)
+    questions = load_questions(settings.data, "train")
+    trained = Trained(num_window_passes=8, train_seconds=1.0, train_fingerprint="of others")
+    monkeypatch.setattr(stages, "recover", lambda *_, **__: trained)
+    with RunFolder.open(settings, "adjust") as run:
+        stages.recover_stages(settings, run, questions)
+        with pytest.raises(CheckpointError, match="trained on other questions"):
+            stages.recover_stages(settings, run, questions)
 
 
 def test_which_layers_stay_is_said_where_blocks_are_dropped(tmp_path: Path, capsys: Any):

@@ -11,7 +11,10 @@ import sys
 import pytest
 
 from jobs import _preview, train
-from qa_lib import config
+from qa_lib import config, training
+from qa_lib.data import load_questions
+from qa_lib.errors import TrainError
+from tests.support.tiny import write_model
 
 SHORT = """--data.train-limit 40 --data.eval-limit 12 --data.max-length 64 --data.stride 24
     --train.precision fp32 --train.attention sdpa --train.max-steps 4""".split()
@@ -36,6 +39,21 @@ def test_scripts_get_every_setting_and_figure(tmp_path, capsys, flags):
     settings, _, plan = capsys.readouterr().out.rpartition("\n\n")
     assert "train_limit: 40" in settings
     assert json.loads(plan)["steps"] == 4
+
+
+def test_questions_for_the_teacher_alone_are_counted_and_need_a_teacher(tmp_path, capsys):
+    teacher = write_model(tmp_path / "teacher")
+    more = "--train.teacher-only-source embedded --train.teacher-only-limit 24".split()
+    settings = config.parse("train", [*SHORT, *more, "--model.name", teacher])
+    questions = load_questions(settings.data, "train")
+    with pytest.raises(TrainError, match="needs a teacher whose logits count"):
+        training.describe(settings, questions)
+    train = settings.train.model_copy(update={"teacher": teacher, "max_steps": None, "epochs": 1})
+    plan = training.describe(settings.model_copy(update={"train": train}), questions)
+    assert (plan["num_train_questions"], plan["num_teacher_only_questions"]) == (40, 24)
+    assert plan["num_train_windows"] > plan["num_teacher_only_windows"] >= 24
+    assert plan["steps"] == -(-plan["num_train_windows"] // train.global_batch)
+    assert "24 for the teacher alone" in _preview.page(settings, "train", plan)
 
 
 def test_a_gpu_has_a_cost():

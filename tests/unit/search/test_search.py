@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
+from qa_lib.adjust import pipeline
 from qa_lib.config import Settings, parse
 from qa_lib.errors import CheckpointError
 from qa_lib.models.ragged import Blocks
@@ -20,12 +21,13 @@ from qa_lib.runs.result import Adjusted, Scored
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, study
 from qa_lib.search.display import Display
-from qa_lib.search.final import recover_once
+from qa_lib.search.final import recover_chosen, recover_once
 from qa_lib.search.halving import Halving, Outcome
-from qa_lib.search.journal import JOURNAL, Journal
+from qa_lib.search.journal import JOURNAL, TARGET, Journal
 from qa_lib.search.searcher import RungSearcher
 from qa_lib.search.space import Setting
 from qa_lib.search.trial_worker import TrialTask
+from qa_lib.search.tuner import run_trials
 from tests.support.trials import BATCH, PARENT, entry, settings, sizes, trial
 
 # -- the journal and the searcher
@@ -76,17 +78,20 @@ def test_the_journal_gives_back_scores_and_what_was_fitted(tmp_path: Path):
     assert again.fitted == {1.5: (1, ragged, [1.51, 1.5, 1.6])}
 
 
-def test_a_search_is_not_resumed_as_another_one(tmp_path: Path):
+def test_a_search_is_not_resumed_as_another_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     begun(tmp_path / "run")
     again = journal_of(tmp_path / "run")
     again.begin({"--seed": 0})
     with pytest.raises(CheckpointError, match="--seed 0, not --seed 1"):
         again.begin({"--seed": 1})
-    with pytest.raises(
-        CheckpointError, match="earlier version, which did not know --new"
-    ) as caught:
-        again.begin({"--seed": 0, "--new": None})
-    assert "Start a new run" in caught.value.remedy
+    assert not capsys.readouterr().err
+    again.begin({"--seed": 0, "--new": None})
+    assert "begun by an earlier version, which recorded fewer settings" in capsys.readouterr().err
+    old = journal_of(tmp_path / "old")
+    old.begin({TARGET: None, "--seed": 0})
+    old.begin({TARGET: "cpu", "--seed": 0})
+    with pytest.raises(CheckpointError, match="--seed 0, not --seed 1"):
+        old.begin({TARGET: "cpu", "--seed": 1})
 
 
 def test_a_recovery_is_repeated_unless_it_is_done_and_forgets_another_trials(tmp_path: Path):
@@ -110,6 +115,28 @@ def test_a_recovery_is_repeated_unless_it_is_done_and_forgets_another_trials(tmp
     assert recover(1, settings=longer) and ran == [1, 1], "training says whether it can go on"
     assert not recover(2, fails=True), "another trial's checkpoints are gone"
     assert recover(2) and recover(2) and ran == [1, 1, 2, 2]
+
+
+def test_a_recovery_that_has_a_checkpoint_keeps_its_plan_and_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    begun(tmp_path / "run")
+    run, checked, recovered = RunFolder(str(tmp_path / "run"), "tune"), [], []
+    for name in ("plan.json", "adjusted/weights", "checkpoints/0/weights"):
+        run.write_text(name, "as begun")
+    plan = SimpleNamespace(check_parent=lambda *parent: checked.append(parent))
+    monkeypatch.setattr("qa_lib.adjust.Plan.read", lambda _: plan)
+    monkeypatch.setattr(pipeline, "recover_and_score", lambda *given: recovered.append(given))
+    monkeypatch.setattr("qa_lib.models.card.write_card", lambda *_, **__: None)
+    task = SimpleNamespace(
+        settings=parse("tune", []),
+        parent_sha256="a",
+        questions=None,
+        train_windows=SimpleNamespace(num_windows=64),
+    )
+    recover_chosen(task, run, lambda: pytest.fail("made again"), trial(1, 50.0))
+    assert checked == [("a", "embedded")] and len(recovered) == 1
+    assert run.read_text("adjusted/weights") == run.read_text("plan.json") == "as begun"
 
 
 def test_a_choice_of_equal_layers_forgets_how_those_before_it_differed(tmp_path: Path):
@@ -172,6 +199,32 @@ def test_a_whole_search_runs_each_rung_once_and_a_resumed_one_what_is_left(tmp_p
     assert rest[0] == (killed["number"], killed["rung"])
     assert rest == whole[5:]
     assert again.trials == journal.trials
+
+
+def test_a_resumed_search_retries_once_what_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    journal = begun(tmp_path / "run", num_trials=1)
+    journal.finished(0, 0, Outcome(90.0, 0, 1.0))
+    journal.crashed(1, "OSError: No space left on device")
+    rule = Halving(settings(), BATCH)
+    assert drain(searcher_of(journal, rule, num_trials=1), journal, rule) == []
+
+    def tuner(task: Any, run: RunFolder, searcher: RungSearcher, *_: Any) -> Any:
+        def fit() -> None:
+            assert searcher.suggest("one")["number"] == 1
+            again.crashed(1, "ValueError: its own fault")
+            searcher.on_trial_complete("one", error=True)
+            assert searcher.suggest("two") == Searcher.FINISHED
+
+        return SimpleNamespace(fit=fit)
+
+    monkeypatch.setattr("qa_lib.search.tuner._tuner", tuner)
+    run, again = RunFolder(str(tmp_path / "run"), "tune"), journal_of(tmp_path / "run")
+    task = SimpleNamespace(settings=parse("tune", ["--search.num-trials", "1"]))
+    run_trials(task, again, rule, None, run=run, num_concurrent=1)
+    assert again.trials[1].error == "ValueError: its own fault"
+    assert journal_of(tmp_path / "run").trials == again.trials
 
 
 def test_nothing_begins_beyond_the_window_budget_or_the_deadline(tmp_path: Path):

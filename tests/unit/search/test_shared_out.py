@@ -53,6 +53,17 @@ def test_a_budget_that_nothing_fits_gives_nothing():
     assert cheapest(costs, times, 6.0) == (0, 0)
 
 
+def test_times_below_zero_count_as_none():
+    costs, times = [np.array([1.0, 0.0])] * 2, [np.array([-0.5, 5.0])] * 2
+    assert cheapest(costs, times, 5.0) in ((0, 1), (1, 0))
+
+    # No heads, beside all units, take 0.5 ms less than all units take beside all heads.
+    points = [Point(32, 4, 4, width, 4.0 + width / 8) for width in (0, 32, 64)]
+    points += [Point(32, 4, heads, 64, 7.5 + heads) for heads in (0, 1, 2, 3)]
+    noisy = LatencyModel(PARENT, tuple(points), (((32, 4), 2.0),))
+    assert Sharer(noisy, Prices(price), seed=0).find(2.5, (0, 1, 2))
+
+
 def price(sizes: Sizes) -> float:
     """Return a price for each unit and head lost, dear in layer 1."""
     of_layer = {0: 1.0, 1: 5.0, 2: 0.5}

@@ -54,6 +54,13 @@ def test_what_the_parent_cannot_become_is_refused_by_the_searchs_own_flag(values
     assert "--adjust." not in str(caught.value)
 
 
+@pytest.mark.parametrize("of", [space_of, choices_of])
+def test_heads_that_fit_no_hidden_size_are_refused_with_those_that_do(of):
+    with pytest.raises(AdjustError, match="num-heads 1 5 fits no hidden size") as caught:
+        of(CONFIGS["bert"](), SpaceSettings(hidden_size=[16, 32], num_heads=[1, 5]))
+    assert "2 for hidden size 16, 4 for hidden size 32" in caught.value.remedy
+
+
 def test_ragged_sizes_stand_beside_the_stock_ones():
     space = space_of(CONFIGS["bert"](), SpaceSettings(num_layers=[3], ragged=[False, True]))
     kinds = {(each.intermediate_size, each.blocks is not None) for each in space.sizes}

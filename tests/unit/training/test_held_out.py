@@ -73,10 +73,29 @@ def test_models_stay_that_the_last_stored_checkpoint_calls_the_best(tmp_path, mo
     assert "No space left" in found._keep(50, removes=True)
 
 
-def test_an_evaluation_that_was_left_for_later_is_missed(tmp_path):
+@pytest.mark.parametrize(
+    ("skipped", "evaluated"),
+    [
+        ((), [10, 20, 30, 35]),
+        ((10, 11, 20), [12, 21, 30, 35]),
+        (range(10, 20), [20, 30, 35]),
+        ((34, 35), [10, 20, 30]),
+    ],
+)
+def test_an_evaluation_follows_the_first_good_step_once_it_is_due(tmp_path, skipped, evaluated):
+    found = held_out(tmp_path)
+    found._table, found._task.last_step = object(), 35
+    for step in range(1, 36):
+        if step not in skipped and found.is_due(step):
+            found.history.append({"step": step})
+    assert [entry["step"] for entry in found.history] == evaluated
+
+
+def test_a_resumed_run_makes_up_for_an_evaluation_that_its_checkpoint_lacks(tmp_path):
     found = held_out(tmp_path, True, False)
     found._table = object()
-    assert found.misses(30) and not found.misses(20) and not found.misses(25)
+    assert found.is_due(30) and found.is_due(31)
+    assert not found.is_due(20) and not found.is_due(25)
 
 
 def test_a_resumed_run_has_the_same_held_out_questions():

@@ -69,6 +69,19 @@ def test_relations_of_the_last_kept_layer_are_compared(family: str):
     assert other.min() > 1e-3
 
 
+def test_layers_that_share_their_modules_are_told_apart_by_their_pass():
+    parent = tiny("albert")
+    plan = plan_of(parent, Sizes((0, 1), 32, 4, 24), BATCHES, fold=False)
+    match = correspondence(parent.config, plan)
+    assert match.student == match.teacher
+    passes: list[torch.Tensor] = []
+    queries = parent.get_submodule(match.teacher.modules[0])
+    queries.register_forward_hook(lambda _, __, output: passes.append(output))
+    with match.teacher.written(parent, INPUTS["attention_mask"]) as found:
+        parent(**INPUTS)
+    assert len(passes) == 3 and found[match.teacher.modules[0]] is passes[1]
+
+
 def test_a_layer_before_a_gap_stands_for_the_gaps_last():
     parent = tiny("bert")
     plan = plan_of(parent, Sizes((0, 2), 32, 4, 24), BATCHES)
