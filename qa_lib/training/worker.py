@@ -143,8 +143,9 @@ def _after_step(
     checkpoint.note(batch)
     regroups = result.regroup and num_steps < task.last_step
     # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
-    is_scored = not (result.skipped or result.stop or regroups) and held_out.is_due(num_steps)
-    evaluates = is_scored and engine.is_finite()
+    # So it is after a skipped one, but for the last, which left the weights as they were.
+    waits = result.stop or regroups or (result.skipped and num_steps < task.last_step)
+    evaluates = not waits and held_out.is_due(num_steps) and engine.is_finite()
     # An evaluation removes models that only checkpoints before the last one call the best.
     if evaluates or not result.writing:
         _finish(checkpoint, metrics)
