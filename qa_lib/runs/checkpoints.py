@@ -158,6 +158,10 @@ class CheckpointStore:
                 warn(error.problem)
         return None
 
+    def holds_complete(self) -> bool:
+        """Say whether a checkpoint was written to its end, whatever became of it since."""
+        return any(self._is_complete(name) for name in self._names())
+
     def check_all(self) -> list[tuple[str, str]]:
         """Return every checkpoint's folder, oldest first, with what is wrong with it or ""."""
         outcomes = []
@@ -224,7 +228,10 @@ class CheckpointStore:
             if num_complete == keep:
                 self._discard(name)
             else:
-                num_complete += self.folder.exists(f"{name}/{manifest.MANIFEST}")
+                num_complete += self._is_complete(name)
+
+    def _is_complete(self, name: str) -> bool:
+        return self.folder.exists(f"{name}/{manifest.MANIFEST}")
 
     def _discard(self, name: str) -> None:
         """Remove a checkpoint, its manifest first, so that it is never half there."""

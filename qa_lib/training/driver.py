@@ -259,9 +259,15 @@ def _last_good(run: RunFolder) -> str:
 def check_resumable(
     settings: Settings, run: RunFolder, plan: BatchPlan, origin: dict[str, str]
 ) -> None:
-    """Refuse to continue a checkpoint of other settings, data or windows."""
-    found = CheckpointStore(checkpoints_of(run.path)).newest_good()
+    """Refuse to continue a checkpoint of other settings, data or windows, or damaged ones alone."""
+    store = CheckpointStore(checkpoints_of(run.path))
+    found = store.newest_good()
     if found is None:
+        if store.holds_complete():  # beginning again would remove them
+            raise CheckpointError(
+                f"All checkpoints in {store.folder.path} are damaged.",
+                "Put the files back, or start a new run with --overwrite.",
+            )
         return
     if STATE not in {file.name for file in found.files}:
         raise CheckpointError(f"{found.directory} was written by an earlier version.", OLD_REMEDY)
