@@ -9,6 +9,7 @@ hash has matched, and a file that the manifest does not list is never opened.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,10 +202,11 @@ class CheckpointStore:
                 self._discard(name)
 
     def _names(self) -> list[str]:
+        """Return the folders' names, oldest first; copies under other names are the user's."""
         return [
             info.base_name
             for info in self.folder.entries()
-            if info.type == fs.FileType.Directory and info.base_name.startswith("step-")
+            if info.type == fs.FileType.Directory and re.fullmatch(r"step-\d{9,}", info.base_name)
         ]
 
     def _verified(self, name: str) -> Checkpoint:
