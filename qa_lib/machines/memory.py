@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -139,12 +140,11 @@ def check_gpu_memory(gpu: str, states: dict[str, int], *, offload: bool) -> None
 def free_memory_per_worker(num_workers: int) -> int:
     """Return the bytes that each worker can count on.
 
-    On this machine, an equal part of what is free. On a cluster, an equal part of the smallest
-    node's memory for Ray, with the workers spread over the nodes.
+    On this machine, or before a cluster is joined, an equal part of what is free. On a cluster, an
+    equal part of the smallest node's memory for Ray, with the workers spread over the nodes.
     """
-    if "RAY_ADDRESS" not in os.environ:
+    ray = sys.modules.get("ray")
+    if not os.environ.get("RAY_ADDRESS") or ray is None or not ray.is_initialized():
         return available_bytes() // num_workers
-    import ray
-
     sizes = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
     return int(min(sizes) / math.ceil(num_workers / len(sizes)))
