@@ -104,11 +104,14 @@ class Folder:
                     f"The path {part!r} leads out of the folder {self.path}.",
                     "Give a path inside it.",
                 )
-        return "/".join([self.path, *parts])
+        return storage.join(self.path, *parts)
 
     def at(self, name: str = "") -> str:
         """Return the path of something in the folder inside `filesystem`."""
-        return self.root + self.url(*[name] if name else []).removeprefix(self.path)
+        if not name:
+            return self.root
+        self.url(name)  # refuses what leads out
+        return f"{self.root}/{name}"
 
     def child(self, name: str) -> Folder:
         """Return a folder in this one."""

@@ -43,6 +43,19 @@ def test_text_bytes_json_and_parquet_come_back(folder: Folder):
     assert names(folder, "deep") == ["er"]
 
 
+@pytest.mark.parametrize(
+    ("url", "below", "inside"),
+    [
+        ("s3://b/runs?region=eu-west-1", "s3://b/runs/n/log?region=eu-west-1", "b/runs/n/log"),
+        ("s3://b/?region=eu-west-1", "s3://b/n/log?region=eu-west-1", "b/n/log"),
+        ("/disk/what?", "/disk/what?/n/log", "/disk/what?/n/log"),
+    ],
+)
+def test_the_options_of_a_url_stay_at_its_end(url: str, below: str, inside: str):
+    child = Folder(storage.join(url, "n"))
+    assert (child.url("log"), child.at("log"), child.name) == (below, inside, "n")
+
+
 def test_what_is_absent_is_no_error_to_look_for(folder: Folder):
     assert not folder.exists() and not folder.exists("x")
     assert names(folder) == []
