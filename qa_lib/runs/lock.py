@@ -214,7 +214,12 @@ def _create(folder: Folder, owner: Owner) -> bool:
     try:
         if storage.is_local(folder.path):
             with open(folder.at(LOCK), "xb") as file:
-                file.write(content)
+                try:
+                    file.write(content)
+                    file.flush()
+                except OSError:  # a full disk: an empty lock would keep others out for minutes
+                    os.unlink(file.name)
+                    raise
             return True
         if folder.exists(LOCK):
             return False

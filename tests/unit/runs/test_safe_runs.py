@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -224,6 +225,17 @@ def test_one_run_has_one_writer_and_a_killed_one_is_told(tmp_path: Path, capsys)
     with RunFolder.open(settings_in(tmp_path, "--resume"), "train") as run:
         assert f"process {writer.pid}" in capsys.readouterr().err
     assert not run.exists(lock.LOCK)
+
+
+def test_a_disk_that_is_full_keeps_no_empty_lock(tmp_path: Path):
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+    try:
+        with pytest.raises(OSError):
+            lock.take(Folder(str(tmp_path)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    lock.take(Folder(str(tmp_path))).release()
 
 
 def test_locks_of_other_machines_and_reused_process_numbers(place: str):
