@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import uuid
 from collections.abc import Callable, Iterator
@@ -63,6 +64,15 @@ def test_what_is_absent_is_no_error_to_look_for(folder: Folder):
     folder.remove()
     folder.make()
     assert folder.exists()
+
+
+def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path):
+    (tmp_path / "a").touch()
+    try:
+        os.close(os.open(os.fsencode(tmp_path) + b"/caf\xe9", os.O_CREAT))
+    except OSError:
+        pytest.skip("this disk refuses such names")
+    assert names(Folder(str(tmp_path))) == ["a"]
 
 
 def test_files_and_folders_are_removed(folder: Folder):
