@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from jobs import _preview, _seeds
 from qa_lib import config
 from qa_lib.config import Settings, credentials
-from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError
+from qa_lib.errors import EXIT_USER_ERROR, ConfigError, ResourceError, UserError, causes
 from qa_lib.machines import lean_imports, limits, ray_session
 from qa_lib.runs import stop_signals, storage
 
@@ -280,25 +280,14 @@ def exit_code(work: Callable[[], int | None]) -> int:
         return EXIT_USER_ERROR
 
 
-def user_error(error: BaseException | None) -> UserError | None:
-    """Return the UserError behind an exception, which Ray may have wrapped, or None.
-
-    Ray tasks keep what a worker raised in `cause`, Ray Train in `worker_failures`.
-    """
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        error = waiting.pop(0)
-        if error is None or id(error) in seen:
-            continue
-        seen.add(id(error))
-        if isinstance(error, UserError):
-            return error
-        if storage.is_full(error):
+def user_error(error: BaseException) -> UserError | None:
+    """Return the UserError behind an exception, which Ray may have wrapped, or None."""
+    for cause in causes(error):
+        if isinstance(cause, UserError):
+            return cause
+        if storage.is_full(cause):
             return ResourceError(
-                f"What the job makes cannot be written: {storage.first_line(error)}.",
+                f"What the job makes cannot be written: {storage.first_line(cause)}.",
                 "Make room there; the same command with --resume --run-name NAME goes on.",
             )
-        waiting += [getattr(error, "cause", None), error.__cause__]
-        waiting += list(getattr(error, "worker_failures", {}).values())
     return None

@@ -34,8 +34,8 @@ def settings_of(settings: Settings, job: str) -> list[Settings]:
     series = []
     for seed in range(settings.seed, settings.seed + settings.seeds):
         update = {"seed": seed, "seeds": 1, "run_name": f"{name}-seed-{seed}"}
-        each = settings.model_copy(update=update)
-        if settings.resume and not run_names.holds_run(each):
+        each = run_names.decided(settings.model_copy(update=update), job)
+        if each.resume and not run_names.holds_run(each):
             each = each.model_copy(update={"resume": False})
         path = run_names.choose(each, job)
         if each.resume and path is not None and run_names.finished(each) is not None:

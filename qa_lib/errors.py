@@ -6,6 +6,8 @@ with code 2; any other exception is a bug and exits with 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 EXIT_USER_ERROR = 2
 
 
@@ -62,3 +64,26 @@ class AdjustError(UserError):
 
 class ExportError(UserError):
     """A model that the target format cannot represent."""
+
+
+def causes(error: BaseException, *, contexts: bool = False) -> Iterator[BaseException]:
+    """Yield an exception and those behind it, of the workers of Ray too, the nearest first.
+
+    Args:
+        error: Raised.
+        contexts: Whether those count that were being handled when another was raised.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        inner = getattr(each, "cause", None)  # of a task: its wrapper repeats type and traceback
+        if not isinstance(inner, BaseException):
+            inner = None
+            yield each
+        waiting += [inner, each.__cause__ or (each.__context__ if contexts else None)]
+        waiting += list(getattr(each, "worker_failures", {}).values())  # of Ray Train
+        waiting.append(getattr(each, "controller_failure", None))

@@ -24,6 +24,7 @@ from qa_lib.data import Questions, load_held_out, load_questions
 from qa_lib.errors import ConfigError
 from qa_lib.models import card
 from qa_lib.models.latency import LATENCY_SHAPES, affordable, latency_device, measure_latency
+from qa_lib.runs import storage
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.progress import QUIET_S, tracked
 from qa_lib.runs.result import Adjusted, Evaluated
@@ -236,7 +237,7 @@ def _parent_score(settings: Settings, run: RunFolder, name: str) -> dict[str, An
     inputs.append(settings.evaluate.model_dump_json(exclude={"semantic_model"}))
     inputs.append(settings.train.precision)
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:24]
-    cache = Folder(f"{settings.storage}/cache/score-{key}")
+    cache = Folder(storage.join(settings.storage, "cache", f"score-{key}"))
     scores = read_result(cache)
     if not scores:
         scores = evaluation.evaluate(settings, run, name, questions, final=False).fields()

@@ -68,11 +68,7 @@ def _describe(key: str, details: list[Any], origins: dict[str, str]) -> str:
     """Return one line about one wrong field; `details` are pydantic's, one per union member."""
     where = f" ({origins[key]})" if key in origins else ""
     if details[0]["type"] == "extra_forbidden":
-        known = list(_KNOWN) if "." in key else list(Settings.model_fields)
-        close = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
-        close = close or difflib.get_close_matches(key, known, n=1)
-        hint = f": perhaps you meant {close[0]}" if close else ""
-        return f"unknown setting {key}{where}{hint}"
+        return f"unknown setting {key}{where}{_meant(key)}"
     if details[0]["type"] in ("model_type", "model_attributes_type"):
         return f"{key}{where} is a group and must hold settings, such as `{key}: {{...}}`"
     # A list whose members are wrong counts as too short as well.
@@ -81,6 +77,19 @@ def _describe(key: str, details: list[Any], origins: dict[str, str]) -> str:
     if _KNOWN[key].can_be_none:
         requirements.append("none")
     return f"{key} is {details[0]['input']!r}{where} but must be {' or '.join(requirements)}"
+
+
+def _meant(key: str) -> str:
+    """Return the setting that an unknown one may stand for, as the end of a message."""
+    known = list(_KNOWN) if "." in key else list(Settings.model_fields)
+    close = [k for k in _KNOWN if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    close = close or difflib.get_close_matches(key, known, n=1)
+    if not close:
+        return ""
+    meant = close[0]
+    if "." in meant and (meant == key or "." not in key):  # as a recipe has it: groups are nested
+        meant = f"`{meant.replace('.', ': {')}: ...{'}' * meant.count('.')}`"
+    return f": perhaps you meant {meant}"
 
 
 def _requirement(error: Any) -> str:

@@ -211,10 +211,13 @@ class TrainSettings(Group):
             )
         elif batch % workers:
             nearest = max(workers, round(batch / workers) * workers)
+            # A resumed run keeps its batch: of an elastic group only the largest size divides it.
+            largest = next((n for n in range(workers, batch + 1) if batch % n == 0), None)
+            elastic = f", or --train.num-workers {self.min_workers}:{largest}" if largest else ""
             yield (
                 ("train.global_batch", "train.num_workers"),
                 f"train.global_batch ({batch}) must be divisible by train.num_workers "
-                f"({self.num_workers}); the nearest such batch is {nearest}",
+                f"({self.num_workers}); the nearest such batch is {nearest}{elastic}",
             )
         elif self.micro_batch != "auto" and share % min(self.micro_batch, share):
             fitting = max(n for n in range(1, self.micro_batch + 1) if share % n == 0)

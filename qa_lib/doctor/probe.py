@@ -200,7 +200,7 @@ def collect(pending: dict[Any, str]) -> tuple[list[NodeFacts], list[Finding]]:
 
 
 def _marks(settings: Settings, token: str) -> Folder:
-    return Folder(f"{settings.storage.rstrip('/')}/.doctor-{token}", patient=False)
+    return Folder(storage.join(settings.storage, f".doctor-{token}"), patient=False)
 
 
 def _mark(name: str) -> str:

@@ -85,7 +85,7 @@ def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Al
         raise ResourceError(
             f"{train.min_workers} workers do not fit {num_cpus:g} CPUs, of which one stays free "
             f"for the data: at {least:g} CPU each, each on one node, there is room for {most}.",
-            f"Use {', or '.join(remedies)}.",
+            f"Use {', or '.join(remedies or ['a machine or cluster with CPUs for the workers'])}.",
         )
     return Allocation(train.max_workers, device, cpus)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import resource
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+from qa_lib.machines import cgroups
 
 Products = Literal["mkl", "onednn"]
 """A library of float32 matrix products on a CPU."""
@@ -51,9 +54,27 @@ GPUS = {
 }
 
 
-def num_local_cpus() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def num_local_cpus(root: str = "/") -> int:
+    """Return the cores that this process may use: a container's quota of CPU time counts.
+
+    Args:
+        root: Where proc and sys are mounted.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    most = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    for folder, version in cgroups.folders("cpu", Path(root)):
+        with suppress(OSError, ValueError):  # no quota: no file, or `max`
+            quota, period = map(int, _quota(folder, version))
+            if quota > 0:  # version 1 writes -1 for none
+                most = min(most, math.ceil(quota / period))
+    return most
+
+
+def _quota(folder: Path, version: int) -> list[str]:
+    """Return the microseconds of CPU time that a cgroup has, and in how many."""
+    if version == 2:
+        return (folder / "cpu.max").read_text().split()
+    return [(folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
 
 
 def name_deepspeed_device() -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import errno
 import resource
 
-from qa_lib.errors import ResourceError
+from qa_lib.errors import ResourceError, causes
 
 _NO_ROOM = (
     "No room is left",
     "Free some, or let TMPDIR, RAY_TMPDIR, HOME or --storage, whichever it is, name a larger disk.",
 )
+_SMALLER = (
+    "a smaller --train.micro-batch (auto looks for one that fits), --data.max-length, "
+    "--evaluate.batch-size or model, a higher --train.zero-stage, or "
+    "--train.gradient-checkpointing."
+)
 _NO_MEMORY = (
     "No memory is left for this process",
-    "Raise its limit (`ulimit -v unlimited`, the container's memory), or take a smaller "
-    "--train.micro-batch or model.",
+    "Raise its limit (`ulimit -v unlimited`, the container's memory), or take fewer "
+    f"--train.num-workers, {_SMALLER}",
 )
+_NO_GPU_MEMORY = ("No memory is left on the GPU", f"End other programs on it, or take {_SMALLER}")
 _BY_NUMBER = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
@@ -35,6 +41,8 @@ _BY_TEXT = {
     "annot allocate memory": _NO_MEMORY,
     "can't allocate memory": _NO_MEMORY,  # torch
     "can't start new thread": _BY_NUMBER[errno.EAGAIN],
+    "out of memory": _NO_GPU_MEMORY,  # CUDA
+    "low on memory": _NO_MEMORY,  # Ray, which ends a worker before the kernel would
     "No space left on device": _NO_ROOM,  # a library that has lost the number
     "Too many open files": _BY_NUMBER[errno.EMFILE],
 }
@@ -45,15 +53,11 @@ _SILENT = ("without setting an exception", "without exception set")
 
 def explain(error: BaseException) -> ResourceError | None:
     """Return the ResourceError behind an exception or its causes; None if no limit is."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
+    for cause in causes(error, contexts=True):
         found = _reason(cause)
         if found is not None:
             detail = str(cause).strip().splitlines() or [type(cause).__name__]
             return ResourceError(f"{found[0]}{_limit(found)}: {detail[0][:300]}", found[1])
-        cause = cause.__cause__ or cause.__context__
     return None
 
 
@@ -64,7 +68,8 @@ def _reason(error: BaseException) -> tuple[str, str] | None:
         return _BY_NUMBER[error.errno]
     if isinstance(error, SystemError) and any(each in str(error) for each in _SILENT):
         return _NO_MEMORY if _limit(_NO_MEMORY) else None
-    if isinstance(error, (OSError, RuntimeError, ImportError)):
+    told = isinstance(error, (OSError, RuntimeError, ImportError))
+    if told or type(error).__name__ == "OutOfMemoryError":  # Ray's own has no other base
         return next((found for text, found in _BY_TEXT.items() if text in str(error)), None)
     return None
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+import sys
+from pathlib import Path
 
 from qa_lib.config import TrainSettings
 from qa_lib.errors import ResourceError
+from qa_lib.machines import cgroups
 from qa_lib.machines.devices import GPUS
 
 WORKER_BYTES = int(0.9 * 2**30)
 """The interpreter with torch, transformers and Ray, before any model."""
+
+
+# Of a cgroup, by version: its limit, what is used, and what of that is a cache.
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 
 
 def memory_per_rank(
@@ -62,8 +70,6 @@ def check_memory(num_workers: int, state_bytes_per_rank: int) -> None:
 def available_bytes(root: str = "/") -> int:
     """Return the memory that this process can still take: of the machine, or of its cgroups.
 
-    Every cgroup above the process counts, of version 1 or 2; a container sees its own as the root.
-
     Args:
         root: Where proc and sys are mounted.
 
@@ -73,33 +79,13 @@ def available_bytes(root: str = "/") -> int:
     import psutil
 
     free: int = psutil.virtual_memory().available
-    for folder, limit, used, cached in _cgroups(Path(root)):
+    for folder, version in cgroups.folders("memory", Path(root)):
+        limit, used, cached = _FILES[version]
         most, now = _number(folder / limit), _number(folder / used)
         if most is not None and now is not None:
             # Files that nobody has used lately are given back before the limit hurts.
             free = min(free, max(most - now + _statistic(folder / "memory.stat", cached), 0))
     return free
-
-
-def _cgroups(root: Path) -> Iterator[tuple[Path, str, str, str]]:
-    """Yield folder and names of the memory files for every cgroup that this process is in."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            base = root / "sys/fs/cgroup"
-            names = ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            base = root / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        inner = PurePosixPath(path.lstrip("/"))
-        for part in (inner, *inner.parents):
-            yield base / part, *names
 
 
 def _number(file: Path) -> int | None:
@@ -139,12 +125,11 @@ def check_gpu_memory(gpu: str, states: dict[str, int], *, offload: bool) -> None
 def free_memory_per_worker(num_workers: int) -> int:
     """Return the bytes that each worker can count on.
 
-    On this machine, an equal part of what is free. On a cluster, an equal part of the smallest
-    node's memory for Ray, with the workers spread over the nodes.
+    On this machine, or before a cluster is joined, an equal part of what is free. On a cluster, an
+    equal part of the smallest node's memory for Ray, with the workers spread over the nodes.
     """
-    if "RAY_ADDRESS" not in os.environ:
+    ray = sys.modules.get("ray")
+    if not os.environ.get("RAY_ADDRESS") or ray is None or not ray.is_initialized():
         return available_bytes() // num_workers
-    import ray
-
     sizes = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
     return int(min(sizes) / math.ceil(num_workers / len(sizes)))

@@ -9,6 +9,7 @@ hash has matched, and a file that the manifest does not list is never opened.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +159,10 @@ class CheckpointStore:
                 warn(error.problem)
         return None
 
+    def holds_complete(self) -> bool:
+        """Say whether a checkpoint was written to its end, whatever became of it since."""
+        return any(self._is_complete(name) for name in self._names())
+
     def check_all(self) -> list[tuple[str, str]]:
         """Return every checkpoint's folder, oldest first, with what is wrong with it or ""."""
         outcomes = []
@@ -197,10 +202,11 @@ class CheckpointStore:
                 self._discard(name)
 
     def _names(self) -> list[str]:
+        """Return the folders' names, oldest first; copies under other names are the user's."""
         return [
             info.base_name
             for info in self.folder.entries()
-            if info.type == fs.FileType.Directory and info.base_name.startswith("step-")
+            if info.type == fs.FileType.Directory and re.fullmatch(r"step-\d{9,}", info.base_name)
         ]
 
     def _verified(self, name: str) -> Checkpoint:
@@ -224,7 +230,10 @@ class CheckpointStore:
             if num_complete == keep:
                 self._discard(name)
             else:
-                num_complete += self.folder.exists(f"{name}/{manifest.MANIFEST}")
+                num_complete += self._is_complete(name)
+
+    def _is_complete(self, name: str) -> bool:
+        return self.folder.exists(f"{name}/{manifest.MANIFEST}")
 
     def _discard(self, name: str) -> None:
         """Remove a checkpoint, its manifest first, so that it is never half there."""

@@ -104,11 +104,14 @@ class Folder:
                     f"The path {part!r} leads out of the folder {self.path}.",
                     "Give a path inside it.",
                 )
-        return "/".join([self.path, *parts])
+        return storage.join(self.path, *parts)
 
     def at(self, name: str = "") -> str:
         """Return the path of something in the folder inside `filesystem`."""
-        return self.root + self.url(*[name] if name else []).removeprefix(self.path)
+        if not name:
+            return self.root
+        self.url(name)  # refuses what leads out
+        return f"{self.root}/{name}"
 
     def child(self, name: str) -> Folder:
         """Return a folder in this one."""
@@ -127,9 +130,13 @@ class Folder:
 
     @_retried
     def entries(self, name: str = "") -> list[fs.FileInfo]:
-        """Return what is directly in a folder, sorted by name; nothing if it is absent."""
+        """Return what is directly in a folder, sorted by name; nothing if it is absent.
+
+        Names that are not UTF-8 are left out: pyarrow cannot say them, and none is ours.
+        """
         selector = fs.FileSelector(self.at(name), allow_not_found=True)
-        return sorted(self.filesystem.get_file_info(selector), key=lambda info: info.base_name)
+        named = filter(_has_text_name, self.filesystem.get_file_info(selector))
+        return sorted(named, key=lambda info: info.base_name)
 
     @_retried
     def make(self) -> None:
@@ -260,6 +267,13 @@ class Folder:
     def get_folder(self, local: str | Path, name: str = "") -> None:
         """Copy a folder in this one, or this one, to a local folder."""
         fs.copy_files(self.at(name), str(local), source_filesystem=self.filesystem)
+
+
+def _has_text_name(info: fs.FileInfo) -> bool:
+    try:
+        return bool(info.base_name)
+    except UnicodeDecodeError:
+        return False
 
 
 def _copy(source: Any, target: Any = None) -> tuple[int, str]:

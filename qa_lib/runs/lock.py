@@ -50,7 +50,8 @@ class Owner:
         process_start: When it started, in clock ticks since boot; 0 where that is not known.
         started_at: When it took the lock.
         token: Differs between any two locks.
-        beat_s: When it renewed the lock last, in seconds since 1970.
+        beat_s: When it renewed the lock last, in seconds since 1970. Of a lock that was read, by
+            the clock of the storage where that keeps times: another machine's may be wrong.
     """
 
     host: str
@@ -186,7 +187,10 @@ def refuse_other(folder: Folder) -> Owner | None:
 def outlast(folder: Folder) -> None:
     """Wait while another machine's lock is neither renewed nor abandoned; at most `ABANDONED_S`."""
     first = owner = read(folder)
+    last_s = time.monotonic() + ABANDONED_S  # whatever the clocks say
     while owner and owner == first and owner.machine != _machine() and owner.is_alive:
+        if time.monotonic() > last_s:
+            return
         if owner is first:
             print(
                 f"note: {folder.path} was being written by {owner}; waiting whether it still is",
@@ -199,13 +203,14 @@ def outlast(folder: Folder) -> None:
 def read(folder: Folder) -> Owner | None:
     """Return the owner of a folder's lock, or None if there is no lock."""
     info = folder.info(LOCK)
+    written_s = (info.mtime_ns or 0) / 1e9
     try:
-        return Owner(**json.loads(folder.read_text(LOCK)))
+        owner = Owner(**json.loads(folder.read_text(LOCK)))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        written_s = (info.mtime_ns or 0) / 1e9
         return Owner(_UNKNOWN, "", 0, 0, "", "", written_s)
+    return replace(owner, beat_s=written_s or owner.beat_s)
 
 
 def _create(folder: Folder, owner: Owner) -> bool:
@@ -214,7 +219,12 @@ def _create(folder: Folder, owner: Owner) -> bool:
     try:
         if storage.is_local(folder.path):
             with open(folder.at(LOCK), "xb") as file:
-                file.write(content)
+                try:
+                    file.write(content)
+                    file.flush()
+                except OSError:  # a full disk: an empty lock would keep others out for minutes
+                    os.unlink(file.name)
+                    raise
             return True
         if folder.exists(LOCK):
             return False

@@ -170,4 +170,4 @@ def _taken_numbers(settings: Settings, job: str, ending: str = "") -> list[int]:
 
 
 def _join(settings: Settings, name: str) -> str:
-    return f"{settings.storage.rstrip('/')}/{name}"
+    return storage.join(settings.storage, name)

@@ -51,6 +51,14 @@ def is_local(url: str) -> bool:
     return "://" not in url or url.startswith("file://")
 
 
+def join(url: str, *parts: str) -> str:
+    """Return the path or URL of something below another: a URL's `?options` stay at its end."""
+    if not parts:
+        return url
+    base, mark, options = (url, "", "") if is_local(url) else url.partition("?")
+    return "/".join([base.rstrip("/"), *parts]) + mark + options
+
+
 def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str]:
     """Return the pyarrow filesystem of a path or URL, and the path inside it.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qa_lib import models
 from qa_lib.adjust import Plan, SharedCalibration, Sizes, cost
 from qa_lib.config import ImportanceMethod
+from qa_lib.runs import storage
 from qa_lib.runs.result import Searched
 from qa_lib.runs.run_folder import RunFolder
 from qa_lib.search import results, speed
@@ -151,7 +152,7 @@ def _recovered_beside(
 ) -> dict[str, Any]:
     """Recover a pick in a run of its own; return its F1 and where its model is."""
     folder, name = run.url(FOLDER), f"{pick.asked:g}x"
-    own = RunFolder(f"{folder}/{name}", "adjust")
+    own = RunFolder(storage.join(folder, name), "adjust")
     status = own.read_result().get("status")
     begun, *_ = journal.recoveries.get(pick.asked, (None,))
     is_same = status is not None and begun == pick.trial
@@ -165,7 +166,7 @@ def _recovered_beside(
             plans.recover(opened, pick)
 
     recover_once(own, journal, pick.asked, pick.trial, task.settings, recover)
-    return {"f1_recovered": own.read_result().get("f1"), "model": f"{folder}/{name}/model"}
+    return {"f1_recovered": own.read_result().get("f1"), "model": own.url("model")}
 
 
 def told_of(

@@ -24,6 +24,7 @@ from qa_lib.adjust.calibrate import Batch
 from qa_lib.config import AdjustSettings, ImportanceMethod, Settings
 from qa_lib.data import Questions
 from qa_lib.machines import devices
+from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
 from qa_lib.runs.result import Scored
 from qa_lib.runs.run_folder import PLAN, RunFolder
@@ -69,7 +70,7 @@ class TrialTask:
 
     def folder(self, number: int) -> RunFolder:
         """Return the folder of a trial; it is a training run's if the trial trains in a group."""
-        return RunFolder(f"{self.run_path}/trials/{number:03d}", "train")
+        return RunFolder(storage.join(self.run_path, "trials", f"{number:03d}"), "train")
 
     def settings_of(self, setting: Setting) -> Settings:
         """Return a trial's settings: its batch plan ends at the highest rung."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -222,10 +223,9 @@ def _interrupted(task: TrainTask, run: RunFolder, step: int) -> KeyboardInterrup
     further = "the same command with --resume goes on from there"
     # Of other jobs this may be a run inside of theirs, and recipes are files of a disk.
     if run.job == "train" and storage.is_local(run.path):
-        further = (
-            f"go on with\n  python -m jobs.train --recipe {run.url('config.yaml')} --storage "
-            f"{task.settings.storage} --run-name {run.name} --resume"
-        )
+        words = ["python", "-m", "jobs.train", "--recipe", run.url("config.yaml")]
+        words += ["--storage", task.settings.storage, "--run-name", run.name, "--resume"]
+        further = f"go on with\n  {shlex.join(words)}"
     print(
         f"stopped after step {step} of {task.plan.num_steps}, {_last_good(run)}; {further}",
         file=sys.stderr,
@@ -259,9 +259,15 @@ def _last_good(run: RunFolder) -> str:
 def check_resumable(
     settings: Settings, run: RunFolder, plan: BatchPlan, origin: dict[str, str]
 ) -> None:
-    """Refuse to continue a checkpoint of other settings, data or windows."""
-    found = CheckpointStore(checkpoints_of(run.path)).newest_good()
+    """Refuse to continue a checkpoint of other settings, data or windows, or damaged ones alone."""
+    store = CheckpointStore(checkpoints_of(run.path))
+    found = store.newest_good()
     if found is None:
+        if store.holds_complete():  # beginning again would remove them
+            raise CheckpointError(
+                f"All checkpoints in {store.folder.path} are damaged.",
+                "Put the files back, or start a new run with --overwrite.",
+            )
         return
     if STATE not in {file.name for file in found.files}:
         raise CheckpointError(f"{found.directory} was written by an earlier version.", OLD_REMEDY)

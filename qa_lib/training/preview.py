@@ -15,7 +15,7 @@ from qa_lib.machines import devices, memory
 from qa_lib.machines.allocation import allocate, growth
 from qa_lib.models import attention
 from qa_lib.models.kernels import Kernels, Workload, choose
-from qa_lib.training import correspondence, rehearsal, teacher, teacher_only
+from qa_lib.training import correspondence, dataset, rehearsal, teacher, teacher_only
 from qa_lib.training.batch_plan import BatchPlan, plan_of
 from qa_lib.training.micro_batch import activation_bytes, micro_batch_of, unmeasured_micro_batch
 
@@ -121,6 +121,9 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
 
     The seconds are those of some steps that are taken here (CPU), or floating-point operations over
     the GPU's published peak at a usual utilisation.
+
+    Raises:
+        DataError: No question fits a window.
     """
     check(settings)
     train = settings.train
@@ -171,6 +174,8 @@ def _cut(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Cut all questions into windows, those for the teacher alone last; count both."""
     cut = windows.build(questions.table, tokenizer, spec, characters=False)
+    if not cut.table.num_rows:
+        raise dataset.no_room(spec)
     table, more = cut.table, {}
     if (unlabelled := teacher_only.load(settings, questions)) is not None:
         added = windows.build(unlabelled.questions.table, tokenizer, spec, characters=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.config import Settings
+from qa_lib.runs import storage
 from qa_lib.training.batch_plan import BatchPlan
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TrainTask:
 
 def checkpoints_of(run_path: str) -> str:
     """Return the checkpoint folder of a run."""
-    return f"{run_path}/checkpoints"
+    return storage.join(run_path, "checkpoints")
 
 
 STATE = "state.json"

@@ -24,7 +24,7 @@ from qa_lib.config import Settings, TrainSettings
 from qa_lib.errors import ModelError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.models.inference import Forward
-from qa_lib.runs import manifest
+from qa_lib.runs import manifest, storage
 from qa_lib.runs.folder import Damaged, Folder, StoredFile
 from qa_lib.training.dataset import WindowSet, take
 from qa_lib.windows.list_arrays import as_lists, flat
@@ -58,7 +58,8 @@ def attach(settings: Settings, window_set: WindowSet) -> tuple[WindowSet, dict[s
     started = time.monotonic()
     blocks = ray.get(window_set.blocks)
     renumbered = [_renumbered(block, ids) for block in blocks]
-    folder = f"{settings.storage}/cache/teacher-{_key(settings.train, renumbered)}"
+    key = _key(settings.train, renumbered)
+    folder = storage.join(settings.storage, "cache", f"teacher-{key}")
     tasks = _tasks(window_set)
     cache = _Cache(Folder(folder), [task.num_rows for task in tasks])
     parts, num_computed = cache.read(), 0

@@ -18,6 +18,7 @@ from qa_lib.data import fingerprint
 from qa_lib.errors import DataError
 from qa_lib.runs import manifest
 from qa_lib.runs.folder import Damaged, Folder, StoredFile
+from qa_lib.runs.storage import join
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -102,7 +103,7 @@ def place_of(
     parts += [tokenizer.cls_token_id, tokenizer.bos_token_id, tokenizer.model_input_names]
     digest = hashlib.sha256(repr(parts).encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
-    return f"{storage}/cache/windows/{digest.hexdigest()[:32]}"
+    return join(storage, "cache", "windows", digest.hexdigest()[:32])
 
 
 def store(location: str, cut: Callable[[], tuple[pa.Table, list[int]]]) -> Shard:

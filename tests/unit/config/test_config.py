@@ -130,6 +130,12 @@ def test_everything_wrong_is_reported_together(tmp_path: Path):
         assert part in text, part
 
 
+@pytest.mark.parametrize("key", ["train.epochs", "epochs"])
+def test_a_recipes_key_outside_its_group_is_shown_inside_of_it(tmp_path: Path, key: str):
+    path = recipe(tmp_path, f"{key}: 2\n")
+    assert "perhaps you meant `train: {epochs: ...}`" in problem("--recipe", path)
+
+
 def test_every_broken_rule_is_reported_beside_a_wrong_field():
     text = problem(
         *"--resume --overwrite --run-name .. --data.stride 400 --search.space.ragged x".split(),
@@ -166,6 +172,7 @@ def test_a_rule_about_a_wrong_field_is_not_reported_on_its_default():
     [
         ("--train.precision fp16 --train.device cpu", "use fp32 or bf16"),
         ("--train.global-batch 16 --train.num-workers 3", "nearest such batch is 15"),
+        ("--train.global-batch 16 --train.num-workers 3", "or --train.num-workers 3:4"),
         ("--train.global-batch 2 --train.num-workers 4", "nearest such batch is 4"),
         ("--train.num-workers 1:3", "train.num_workers (1:3); the nearest such batch is 9"),
         ("--train.num-workers 4:1", "must begin with the smaller number"),

@@ -9,6 +9,7 @@ from jobs._runner import Job
 from qa_lib import config
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError
+from qa_lib.runs import lock
 from qa_lib.runs.result import Evaluated
 from qa_lib.runs.run_folder import RunFolder
 
@@ -47,6 +48,15 @@ def test_every_seed_is_a_run_of_its_own(tmp_path, capsys):
     assert "seed: 8" in run.read_text("config.yaml") and "seeds" not in run.read_text("config.yaml")
     first, _, _ = capsys.readouterr().out.partition("seed 0 of")
     assert ["mean", "77.50"] in [line.split()[:2] for line in first.splitlines()]
+
+
+def test_a_series_waits_until_a_machine_that_wrote_one_of_its_runs_is_certainly_lost(
+    tmp_path, monkeypatch
+):
+    waited = set()
+    monkeypatch.setattr(lock, "outlast", lambda folder: waited.add(folder.name))
+    execute(tmp_path, "--seeds", "2", "--run-name", "mine", "--resume", "auto")
+    assert waited == {"mine-seed-0", "mine-seed-1"}
 
 
 def test_a_series_goes_on_where_it_was_stopped(tmp_path, capsys):

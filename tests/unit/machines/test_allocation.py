@@ -56,6 +56,7 @@ def test_small_machines_hold_a_few_workers(num_cores, most):
     [
         ([(4, 0)], 2, 2.0, ["--train.num-workers 1 or fewer", "cpus-per-worker"]),
         ([(4, 0)], 1, 8.0, ["cpus-per-worker"]),
+        ([(0, 0)], 1, None, ["Use a machine or cluster with CPUs"]),
         # Nine CPUs in all, but no worker is spread over two nodes.
         ([(3, 0), (3, 0), (3, 0)], 4, 2.0, ["--train.num-workers 3 or fewer", "cpus-per-worker"]),
         ([(3, 0), (3, 0), (3, 0)], 1, 4.0, ["cpus-per-worker"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,29 @@ def test_a_requested_precision_is_kept(wish):
 def test_a_t4_computes_in_fp16(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     assert devices.resolve_precision("auto", "cuda") == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "most"),
+    [
+        ("0::/a/b", {"a/cpu.max": "150000 100000", "a/b/cpu.max": "max 100000"}, 2),
+        ("0::/a/b", {"a/cpu.max": "50000 100000"}, 1),
+        (
+            "3:cpu,cpuacct:/a",
+            {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "1000"},
+            8,
+        ),
+        ("3:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "2000", "cpu/a/cpu.cfs_period_us": "1000"}, 2),
+        ("3:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "1000"}, 8),
+    ],
+)
+def test_a_quota_of_cpu_time_counts_in_whole_cores(monkeypatch, tmp_path, line, files, most):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in (files | {"proc/self/cgroup": line}).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert devices.num_local_cpus(str(tmp_path)) == most
 
 
 @pytest.fixture

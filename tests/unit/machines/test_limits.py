@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from qa_lib.errors import ModelError
+from jobs import _runner
+from qa_lib.errors import EXIT_USER_ERROR, ModelError
 from qa_lib.machines import limits
 from qa_lib.models.guard import reading
 
@@ -82,6 +83,46 @@ def test_a_limit_that_is_met_is_named(tmp_path: Path, cause: Callable[[Path], No
         assert explained is not None and explained.remedy
         with pytest.raises(type(explained), match=CAUSES[cause]):
             raise explained
+
+
+def from_a_rank(error: Exception) -> Exception:
+    from ray.train.v2.api.exceptions import WorkerGroupError
+
+    return WorkerGroupError("Training failed", {0: error})
+
+
+def from_the_controller(error: Exception) -> Exception:
+    from ray.train.v2.api.exceptions import ControllerError
+
+    return ControllerError(error)
+
+
+def from_an_actor(error: Exception) -> Exception:
+    from ray.exceptions import RayTaskError
+
+    return RayTaskError("call", "Traceback\nError", error, "actor", 1, "ip").as_instanceof_cause()
+
+
+@pytest.mark.parametrize("wrapped", [from_a_rank, from_the_controller, from_an_actor])
+@pytest.mark.parametrize("kind", ["gpu", "cpu", "ray"])
+def test_a_worker_without_memory_ends_the_job_with_what_to_make_smaller(
+    wrapped: Callable[[Exception], Exception], kind: str, capsys: pytest.CaptureFixture[str]
+):
+    import ray
+    import torch
+
+    error = {
+        "gpu": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        "cpu": MemoryError(),
+        "ray": ray.exceptions.OutOfMemoryError("Killed due to the node running low on memory."),
+    }[kind]
+
+    def work() -> None:
+        raise wrapped(error)
+
+    assert _runner.exit_code(work) == EXIT_USER_ERROR
+    problem, remedy = capsys.readouterr().err.splitlines()
+    assert "No memory is left" in problem and "--train.micro-batch" in remedy
 
 
 def test_a_bug_is_no_limit():

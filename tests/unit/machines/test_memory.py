@@ -30,6 +30,15 @@ def test_a_state_that_a_gpu_cannot_hold_is_refused_with_a_remedy():
     memory.check_gpu_memory("A100", states, offload=False)
 
 
+@pytest.mark.parametrize("address", ["", "10.0.0.1:6379"])
+def test_before_a_cluster_is_joined_this_machine_is_judged(
+    monkeypatch: pytest.MonkeyPatch, address: str
+):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2**30)
+    assert memory.free_memory_per_worker(2) == 2**29
+
+
 @pytest.mark.parametrize(
     ("line", "folder", "limit", "used", "cached"),
     [

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,15 @@ def test_the_newest_two_are_kept(store, staged):
     for step in (1, 2, 3, 1000):
         write(store, step, staged, keep=2)
     assert directories(store) == ["step-000000003", "step-000001000"]
+
+
+def test_a_copy_of_one_is_left_alone(store, staged):
+    write(store, 5, staged)
+    shutil.copytree(store.folder.at("step-000000005"), store.folder.at("step-000000005.bak"))
+    store.discard_after(5)
+    write(store, 6, staged)
+    assert directories(store) == ["step-000000005", "step-000000005.bak", "step-000000006"]
+    assert store.newest_good().step == 6
 
 
 def test_an_incomplete_one_does_not_push_out_a_good_one(store, staged):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import uuid
 from collections.abc import Callable, Iterator
@@ -43,6 +44,19 @@ def test_text_bytes_json_and_parquet_come_back(folder: Folder):
     assert names(folder, "deep") == ["er"]
 
 
+@pytest.mark.parametrize(
+    ("url", "below", "inside"),
+    [
+        ("s3://b/runs?region=eu-west-1", "s3://b/runs/n/log?region=eu-west-1", "b/runs/n/log"),
+        ("s3://b/?region=eu-west-1", "s3://b/n/log?region=eu-west-1", "b/n/log"),
+        ("/disk/what?", "/disk/what?/n/log", "/disk/what?/n/log"),
+    ],
+)
+def test_the_options_of_a_url_stay_at_its_end(url: str, below: str, inside: str):
+    child = Folder(storage.join(url, "n"))
+    assert (child.url("log"), child.at("log"), child.name) == (below, inside, "n")
+
+
 def test_what_is_absent_is_no_error_to_look_for(folder: Folder):
     assert not folder.exists() and not folder.exists("x")
     assert names(folder) == []
@@ -50,6 +64,15 @@ def test_what_is_absent_is_no_error_to_look_for(folder: Folder):
     folder.remove()
     folder.make()
     assert folder.exists()
+
+
+def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path):
+    (tmp_path / "a").touch()
+    try:
+        os.close(os.open(os.fsencode(tmp_path) + b"/caf\xe9", os.O_CREAT))
+    except OSError:
+        pytest.skip("this disk refuses such names")
+    assert names(Folder(str(tmp_path))) == ["a"]
 
 
 def test_files_and_folders_are_removed(folder: Folder):

@@ -45,6 +45,19 @@ def test_resume_auto_begins_anew_where_a_start_was_killed_at_once(place: str, na
             assert run.resumed == resumed and run.exists("config.yaml")
 
 
+def test_resume_auto_waits_no_longer_than_it_says_whatever_the_clocks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    away = dataclasses.replace(lock.Owner.new(), machine="another", token="t")
+    Folder(str(tmp_path)).write_json(lock.LOCK, dataclasses.asdict(away))
+    waited: list[float] = []
+    monkeypatch.setattr(lock.time, "sleep", waited.append)
+    monkeypatch.setattr(lock.time, "time", lambda: 0.0)  # long before the disk's own
+    monkeypatch.setattr(lock.time, "monotonic", lambda: sum(waited))
+    lock.outlast(Folder(str(tmp_path)))
+    assert sum(waited) <= lock.ABANDONED_S + 1
+
+
 @pytest.mark.parametrize("is_alive", [False, True])
 def test_resume_auto_waits_until_another_machine_is_certainly_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, is_alive: bool

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from qa_lib import config, models
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.reporting import facts, verify
-from qa_lib.runs import lock
+from qa_lib.runs import lock, storage
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.run_folder import RunFolder
@@ -162,7 +163,7 @@ def test_a_lock_that_another_command_has_just_taken_is_not_cleared(tmp_path: Pat
     monkeypatch.setattr(lock, "read", overtaken)
     with pytest.raises(ConfigError, match="is being written by"):
         lock.take(folder)
-    assert read(folder) == other
+    assert read(folder).token == other.token
 
 
 @pytest.fixture
@@ -226,6 +227,17 @@ def test_one_run_has_one_writer_and_a_killed_one_is_told(tmp_path: Path, capsys)
     assert not run.exists(lock.LOCK)
 
 
+def test_a_disk_that_is_full_keeps_no_empty_lock(tmp_path: Path):
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+    try:
+        with pytest.raises(OSError):
+            lock.take(Folder(str(tmp_path)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    lock.take(Folder(str(tmp_path))).release()
+
+
 def test_locks_of_other_machines_and_reused_process_numbers(place: str):
     folder = Folder(place)
     folder.make()
@@ -238,6 +250,8 @@ def test_locks_of_other_machines_and_reused_process_numbers(place: str):
         lock.take(folder)
     for dead in (reused, silent):
         folder.write_json(lock.LOCK, dataclasses.asdict(dead))
+        if dead is silent and storage.is_local(place):
+            os.utime(folder.at(lock.LOCK), (silent.beat_s, silent.beat_s))
         held = lock.take(folder)
         held.beat()
         assert not held.is_lost
@@ -257,6 +271,19 @@ def test_a_clock_that_jumps_takes_no_lock_from_a_living_process(tmp_path: Path, 
     folder.write_json(lock.LOCK, dataclasses.asdict(beat))
     with pytest.raises(ConfigError):
         lock.take(folder)
+
+
+@pytest.mark.parametrize("skew_s", [-3600, 3600])
+def test_a_wrong_clock_of_another_machine_moves_no_lock(tmp_path: Path, skew_s: int):
+    """The disk's own times decide; the owner's are an hour off."""
+    folder = Folder(str(tmp_path))
+    away = dataclasses.replace(lock.Owner.new(), machine="another", token="t")
+    folder.write_json(lock.LOCK, dataclasses.asdict(away) | {"beat_s": time.time() + skew_s})
+    with pytest.raises(ConfigError, match=r"free in (300|299) s"):
+        lock.take(folder)
+    abandoned_s = time.time() - lock.ABANDONED_S - 1
+    os.utime(tmp_path / lock.LOCK, (abandoned_s, abandoned_s))
+    lock.take(folder).release()
 
 
 def test_a_folder_inside_of_a_run_that_was_lost_is_not_written(tmp_path: Path):

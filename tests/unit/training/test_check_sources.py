@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from qa_lib import config, training
+from qa_lib.data import load_questions
 from qa_lib.errors import ConfigError, DataError, ModelError
 from tests.support.tiny import write_model
 
@@ -58,3 +59,10 @@ def test_a_teacher_of_another_vocabulary_is_refused(tmp_path):
     flags = ["--train.teacher", teacher, "--data.max-length", "128", "--data.stride", "32"]
     with pytest.raises(ModelError, match="vocabular"):
         training.check_models(config.parse("train", flags, ""))
+
+
+def test_windows_without_room_for_context_are_refused_by_a_dry_run():
+    flags = ["--data.max-length", "16", "--data.stride", "8", "--data.train-limit", "5"]
+    settings = config.parse("train", flags, "")
+    with pytest.raises(DataError, match="No question leaves room for context"):
+        training.describe(settings, load_questions(settings.data, "train"))

@@ -109,6 +109,16 @@ def test_what_changes_is_said_with_its_effect(run, files, capsys):
         check_resumable(settings_of("--train.learning-rate", "1e-3"), run, PLAN, {})
 
 
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_again(run, files):
+    check_resumable(settings_of(), run, PLAN, {})  # none was written yet
+    (Path(run.path) / "checkpoints/step-000000009").mkdir(parents=True)
+    check_resumable(settings_of(), run, PLAN, {})  # nor completed
+    written(run, files, settings_of())
+    run.write_text(f"checkpoints/step-000000001/{STATE}", "damage")
+    with pytest.raises(CheckpointError, match="are damaged"):
+        check_resumable(settings_of(), run, PLAN, {})
+
+
 def test_a_checkpoint_of_pickles_is_refused_and_not_opened(run, files, tmp_path):
     proof = tmp_path / "proof"
     (files / STATE).unlink()
