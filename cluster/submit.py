@@ -124,8 +124,7 @@ def local_paths(settings: Settings, job: str) -> Iterator[str]:
         "--serve.token-file": settings.serve.token_file,
     }
     compared = [("--compare.runs", name) for name in settings.compare.runs or ()]
-    served = (one.rpartition("=")[2] for one in (settings.serve.beside or "").split(","))
-    compared += [("--serve.beside", name) for name in served if name]
+    compared += [("--serve.beside", one.rpartition("=")[2]) for one in settings.serve.beside or ()]
     if _stays_here(settings.recipe):
         yield f"--recipe {settings.recipe} is a file that is not sent"
     writes = {"--storage", "--answer.output"}

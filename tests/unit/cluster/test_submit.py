@@ -34,7 +34,7 @@ def settings(*flags: str) -> config.Settings:
         (["--evaluate.semantic-model", "./encoder"], "--evaluate.semantic-model"),
         (["--adjust.families", "./mine.py"], "--adjust.families"),
         (["--demo.beside", "./runs/small"], "--demo.beside"),
-        (["--serve.beside", "old=./runs/old,new=gs://bucket/new"], "--serve.beside ./runs/old"),
+        (["--serve.beside", "old=./runs/old", "new=gs://bucket/new"], "--serve.beside ./runs/old"),
         (["--serve.token-file", "./token"], "--serve.token-file"),
     ],
 )
