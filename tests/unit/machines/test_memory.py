@@ -35,6 +35,7 @@ def test_before_a_cluster_is_joined_this_machine_is_judged(
     monkeypatch: pytest.MonkeyPatch, address: str
 ):
     monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # by other tests it may be
     monkeypatch.setattr(memory, "available_bytes", lambda: 2**30)
     assert memory.free_memory_per_worker(2) == 2**29
 

@@ -42,6 +42,7 @@ def test_what_trials_scores_depend_on_stays(
 
 def test_a_search_that_begins_on_a_gpu_does_not_go_on_without(monkeypatch: pytest.MonkeyPatch):
     wish, found = parse("tune", ["--train.num-workers", "1"]), []
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # by other tests it may be
     for num_gpus in (0, 1):
         monkeypatch.setattr(torch.cuda, "device_count", lambda count=num_gpus: count)
         found.append(explore._identity(wish, target_of(wish)))
