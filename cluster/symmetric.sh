@@ -20,6 +20,7 @@ shift 4
 
 python=${PYTHON:-.venv/bin/python} port=${PORT:-6379} join_s=${JOIN_S:-300}
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0  # half a minute for each node, whose job has ended
 [ -n "${RAY_AUTH_TOKEN:-}" ] || [ -s "${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}" ] || {
     echo "There is no token: set RAY_AUTH_TOKEN_PATH to a file that all machines have." >&2
     exit 2
