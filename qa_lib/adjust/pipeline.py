@@ -85,7 +85,7 @@ def _check_resumed(settings: Settings, run: RunFolder) -> None:
     before, now = (_decisive(each, run) for each in (run.read_config(), settings))
     changed = [flag for flag, value in now.items() if before[flag] != value]
     if changed:
-        were = ", ".join(f"{flag} {before[flag]}" for flag in changed)
+        were = "; ".join(f"{flag} {before[flag]}, not {flag} {now[flag]}" for flag in changed)
         raise ConfigError(
             f"{run.path} was begun with other settings: {were}.",
             f"Resume it with the settings in {run.url(CONFIG)}, or start a new run.",
