@@ -10,15 +10,11 @@ import pyarrow as pa
 from pyarrow import fs
 
 from qa_lib.data import containers
+from qa_lib.data.split_names import SPLIT_NAMES, split_in
 from qa_lib.errors import DataError
 from qa_lib.runs import json_text, storage
 from qa_lib.runs.folder import Folder
 
-SPLIT_NAMES = {
-    "train": (("train",),),
-    "eval": (("dev", "validation", "val", "valid"), ("eval",), ("test",)),
-}
-"""Names of each split, those that are looked for first in front."""
 STATE = "state.json"  # of a dataset that `datasets` saved to disk
 _NOT_QUESTIONS = {
     STATE,
@@ -30,15 +26,11 @@ _NOT_QUESTIONS = {
     "package.json",
 }
 _BESIDE = {"predictions", "prediction", "nbest", "results", "metrics"}  # of files of a model
-_LONGER = {"evaluation": "eval", "evaluate": "eval", "testing": "test", "validate": "validation"}
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # squadTrain is two
-_OTHER = re.compile(r"(con|re)?strain|trainer|trained|device|developer")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d+)-of-(?P<count>\d+)(-[0-9a-f]{8,})?$")
 _PART = re.compile(r"(?P<stem>(.*/)?part-)(?P<index>\d{5})-.+$")  # as Spark names them
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{2,})$")
-_CACHE = re.compile(
-    r"cache-[0-9a-f]+\.arrow$"
-)  # of `datasets`, beside the data that it was made of
+# Of `datasets`, beside the data that it was made of.
+_CACHE = re.compile(r"cache-[0-9a-f]+\.arrow$")
 _UNREAD = {".xls", ".ods", ".zip", ".xz", ".7z", ".rar", ".tar", ".tgz", ".pkl", ".orc", ".avro"}
 _PREFERENCE = {".parquet": 0, ".arrow": 1, ".feather": 1, ".json": 2, ".jsonl": 2, ".ndjson": 2}
 
@@ -121,18 +113,9 @@ def _check_read(folder: Folder, unread: list[str]) -> None:
 
 def split_name(path: str) -> str | None:
     """Return the word of a path that names a split, of the file's name before its folders'."""
-    known = [word for groups in SPLIT_NAMES.values() for group in groups for word in group]
     *folders, file = path.split("/")
-    for part in (containers.split_suffix(file)[0], *reversed(folders)):
-        for word in map(str.lower, _WORD.findall(part)):
-            word = re.sub("(set|data|split)$", "", word)
-            word = _LONGER.get(word, word)
-            if word in known:
-                return str(word)
-            for name in ("train", "dev", "validation"):  # such as trainset, devel and squadtrain
-                if (word.startswith(name) or word.endswith(name)) and not _OTHER.match(word):
-                    return name
-    return None
+    parts = (containers.split_suffix(file)[0], *reversed(folders))
+    return next(filter(None, map(split_in, parts)), None)
 
 
 def _files_below(folder: Folder) -> list[str]:

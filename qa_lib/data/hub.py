@@ -6,7 +6,8 @@ import sys
 
 import pyarrow as pa
 
-from qa_lib.data import files, json_files
+from qa_lib.data import json_files
+from qa_lib.data.split_names import SPLIT_NAMES, split_in
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 from qa_lib.runs.hub import PRIVATE, refusal
@@ -46,12 +47,12 @@ def read(repo_id: str, split: str) -> pa.Table:
         raise DataError(
             f"The hub dataset {repo_id} does not load: {storage.first_line(error)}.", ALTERNATIVES
         ) from error
-    for names in files.SPLIT_NAMES[split]:
+    for names in SPLIT_NAMES[split]:
         for name in splits:
-            if files.split_name(name) in names:
+            if split_in(name) in names:
                 return json_files.unnest(splits[name].with_format("arrow")[:], repo_id)
     raise DataError(
-        f"The hub dataset {repo_id} has no split {' or '.join(files.SPLIT_NAMES[split][0])}; "
+        f"The hub dataset {repo_id} has no split {' or '.join(SPLIT_NAMES[split][0])}; "
         f"it has {', '.join(splits)}.",
         "Download it and name the file, or choose another with --data.source or "
         "--data.eval-source.",

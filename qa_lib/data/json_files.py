@@ -81,18 +81,22 @@ def unnest(table: pa.Table, name: str, mapped: frozenset[str] = frozenset()) -> 
         DataError: They hold no questions, or are in the layout of another task.
     """
     known = KNOWN_NAMES | mapped
-    empty = {
-        field.name: {} if pa.types.is_struct(field.type) else [] if is_list(field.type) else ""
-        for field in table.schema
-        if not pa.types.is_boolean(field.type)
-    }
-    refuse_others(dict.fromkeys(table.column_names, False) | empty, name)
+    refuse_others({field.name: _empty(field.type) for field in table.schema}, name)
     if not {*NESTING[:2], "detected_answers"} & set(table.column_names):
         return table
     names = [name for name in table.column_names if plain(name) in known or name in NESTING]
     batches = table.select(names).to_batches(max_chunksize=_ITEMS_PER_BATCH)
     items = (item for batch in batches for item in batch.to_pylist())
     return _in_parts(items, name, known)
+
+
+def _empty(kind: pa.DataType) -> dict[str, Any] | list[Any] | bool | str:
+    """Return a value as JSON would have it in place of one of a type: layouts go by names."""
+    if pa.types.is_struct(kind):
+        return {}
+    if pa.types.is_boolean(kind):
+        return False
+    return [] if is_list(kind) else ""
 
 
 def _read_streamed(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.Table | None:

@@ -25,10 +25,10 @@ from qa_lib.data.columns import (
 )
 from qa_lib.data.conversion import plain
 from qa_lib.data.layouts import refuse_others
+from qa_lib.data.split_names import split_in
 from qa_lib.errors import DataError
 from qa_lib.runs import json_text
 
-_SPLITS = {"train", "training", "dev", "validation", "valid", "val", "eval", "test"}
 NESTING = ("paragraphs", "qas", "questions")
 _WINDOW_BYTES = 1 << 20  # of a large document that are text at a time
 _HEAD = re.compile(
@@ -176,7 +176,7 @@ def _of_keys(document: dict[str, Any], name: str, known: frozenset[str]) -> list
     """Return the items of an object that has them by their ids, or in a list of whatever name."""
     values = list(document.values())
     if values and all(is_item(value) for value in values):
-        if all(plain(key) in _SPLITS for key in document):
+        if all(map(split_in, document)):
             _check_single(list(document), name)
         return [
             {"title" if _nesting_keys(value) else "id": key} | value

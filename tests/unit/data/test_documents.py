@@ -112,6 +112,7 @@ def test_an_article_that_is_no_object_is_named(tmp_path):
     "document",
     [
         {"train": PARTS, "dev": PARTS},  # by their ids, as it were
+        {"training_set": PARTS, "validation": PARTS},
         {"data": [PARTS], "dev": {"data": [PARTS]}},
         {"train": {"version": "2.0", "data": [PARTS]}, "dev": {"version": "2.0", "data": [PARTS]}},
     ],
