@@ -105,7 +105,9 @@ def _decisive(settings: Settings, run: RunFolder) -> dict[str, Any]:
         may_move = {"source", "eval_source"} if has_stage or run.exists("checkpoints") else set()
         data = settings.data.model_dump(exclude={"bad_row_limit", *may_move})
         flags |= {f"--data.{name}": value for name, value in data.items()}
-        flags |= {"--seed": settings.seed, "--model.name": settings.model.name}
+        flags["--seed"] = settings.seed
+        if settings.adjust.stages > 1:  # else the plan tells the parent by content, moved or not
+            flags["--model.name"] = settings.model.name
     if has_stage:  # of the run's own training, the last, its checkpoints know
         flags |= identity_of(settings)
     return {flag.replace("_", "-"): value for flag, value in flags.items()}

@@ -143,6 +143,18 @@ def test_before_it_is_trained_a_planned_run_may_change_how_but_not_what(tmp_path
             pipeline._check_resumed(other, run)
 
 
+def test_the_parent_of_a_plan_may_have_moved(tmp_path: Path):
+    whole = ["--adjust.stages", "1"]
+    with (
+        pytest.raises(KeyboardInterrupt),
+        RunFolder.open(settings_of(tmp_path, *whole), "adjust") as run,
+    ):
+        run.write_text("plan.json", "")
+        raise KeyboardInterrupt
+    moved = settings_of(tmp_path, *whole, "--resume", "--model.name", "elsewhere")
+    pipeline._check_resumed(moved, run_that_goes_on(tmp_path))
+
+
 def run_that_goes_on(folder: Path) -> RunFolder:
     run = RunFolder(str(folder / "mine"), "adjust")
     run.resumed = True
