@@ -184,6 +184,8 @@ class LoopbackCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_path),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # A node that is gone is missed after five of these; by default after 15 s.
+            "RAY_health_check_period_ms": "1000",
             # So that `python` in a job's command is the one of the locked environment.
             "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
             **variables,

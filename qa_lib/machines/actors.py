@@ -186,6 +186,11 @@ class Crew:
         with Progress(sum(task.num_rows for task in tasks), unit, title) as progress:
             yield from _in_order(self, tasks, progress, f"{unit}_per_s")
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether an actor has its model, so that tasks run from now on."""
+        return bool(self._loaded)
+
     def next_result(self) -> tuple[int, pa.Table] | None:
         """Wait until a call ends; return the task's number and result, or None if it gave none."""
         import ray
@@ -236,7 +241,8 @@ def _in_order(
 ) -> Iterator[pa.Table]:
     """Yield the results in the order of the tasks."""
     results: dict[int, pa.Table] = {}  # those that wait for an earlier one
-    due, num_rows, started = 0, 0, None
+    due, num_rows = 0, 0
+    started = time.monotonic() if crew.is_loaded else None
     while due < len(tasks):
         done = crew.next_result()
         started = started or time.monotonic()  # when the first model was loaded

@@ -21,6 +21,11 @@ _NO_MEMORY = (
     "Raise its limit (`ulimit -v unlimited`, the container's memory), or take fewer "
     f"--train.num-workers, {_SMALLER}",
 )
+_ENDED = (
+    "A process of Ray was ended from outside, or crashed",
+    "If its machine ran out of memory (the last lines of `dmesg` there say so), give it more, or "
+    f"take fewer --train.num-workers, {_SMALLER} The same command with --resume goes on.",
+)
 _NO_GPU_MEMORY = ("No memory is left on the GPU", f"End other programs on it, or take {_SMALLER}")
 _BY_NUMBER = {
     errno.ENOSPC: _NO_ROOM,
@@ -68,6 +73,8 @@ def _reason(error: BaseException) -> tuple[str, str] | None:
         return _BY_NUMBER[error.errno]
     if isinstance(error, SystemError) and any(each in str(error) for each in _SILENT):
         return _NO_MEMORY if _limit(_NO_MEMORY) else None
+    if type(error).__name__ in ("ActorDiedError", "WorkerCrashedError"):  # Ray's
+        return None if getattr(error, "actor_init_failed", False) else _ENDED  # that is a bug
     told = isinstance(error, (OSError, RuntimeError, ImportError))
     if told or type(error).__name__ == "OutOfMemoryError":  # Ray's own has no other base
         return next((found for text, found in _BY_TEXT.items() if text in str(error)), None)

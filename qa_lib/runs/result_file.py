@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import Any
 
 from qa_lib.config import versions
 from qa_lib.errors import ConfigError
-from qa_lib.runs import lock, storage
+from qa_lib.runs import json_text, lock, storage
 from qa_lib.runs.folder import Folder
 
 RESULT = "result.json"
@@ -23,7 +22,7 @@ def read_result(folder: Folder) -> dict[str, Any]:
     try:
         if not folder.exists(RESULT):
             return {}
-        result = json.loads(folder.read_text(RESULT))
+        result = json_text.parse(folder.read_text(RESULT))
     except PermissionError as error:
         raise ConfigError(
             f"{folder.path} cannot be read: {storage.first_line(error)}",

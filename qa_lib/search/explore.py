@@ -181,7 +181,7 @@ def _enumerated(config: Any, task: TrialTask, journal: Journal, target: Target) 
 def _latency(config: Any, of_what: Choices, settings: Settings, target: Target) -> LatencyModel:
     """Measure the latency model, and fit it to whole models near the speeds."""
     model = latency_model.measure(config, of_what.streams, target, ragged=of_what.ragged)
-    anchors = one_shot.anchors(of_what, model, settings.search.asked_speeds)[:_CALIBRATED]
+    anchors = one_shot.anchors(of_what, model, settings.search.asked_speeds, _CALIBRATED)
     measure_whole = partial(latency_table.measure_models, config, target=target)
     return latency_model.calibrated(model, anchors, measure_whole) if anchors else model
 

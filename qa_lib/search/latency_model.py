@@ -1,18 +1,21 @@
 """The latency of any sizes, from layers measured at a few widths.
 
 A model's time is that of its layers and of all else. Layers are measured alone, at some widths, and
-interpolated. What whole models lose beside that, a factor on all but the layers makes up for: it is
-fitted to whole models. What is left, some percent, the search measures for the models it chooses.
+interpolated; those of one residual stream in one part of the measurement, while the machine may be
+faster or slower than in another. Whole models in turns with the parent tell a factor for each
+stream. What is left, some percent, the search measures for the models it chooses.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import product
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,6 @@ Stream = tuple[int, int]  # hidden size and heads of a stock layer
 _WIDTHS = (0.0625, 0.25, 0.5, 0.75, 1.0)  # measured, of the parent's feed-forward width
 _ALIGNED = 64
 _LEAST_MS = 1e-3  # of all but the layers: differences of times are noisy in tiny models
-_OVERHEADS = np.geomspace(0.1, 10.0, 201)  # factors on all but the layers that are tried
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,21 @@ class LatencyModel:
         parent: The parent's sizes.
         points: Measured layers.
         rest: Milliseconds of all but the layers, by stream.
-        overhead: Factor on these that whole models show.
+        factors: By stream, how many times as long whole models take beside the parent; those of
+            other streams take as many times as long as these on average.
     """
 
     parent: Sizes
     points: tuple[Point, ...]
     rest: tuple[tuple[Stream, float], ...]
-    overhead: float = 1.0
+    factors: tuple[tuple[Stream, float], ...] = ()
 
     def ms(self, sizes: Sizes) -> float:
         """Return the milliseconds of a model."""
         stream = sizes.hidden_size, sizes.num_heads
         kinds = Counter(sizes.of_layer(place) for place in range(len(sizes.layers)))
         layers = sum(count * self.layer_ms(stream, *kind) for kind, count in kinds.items())
-        return self.overhead * dict(self.rest)[stream] + layers
+        return self._factor(sizes) * (dict(self.rest)[stream] + layers)
 
     def speedup(self, sizes: Sizes) -> float:
         """Return how many times the parent's speed a model has."""
@@ -97,15 +100,14 @@ class LatencyModel:
         return with_width(sizes, widths[low])
 
     def fitted(self, sizes: Sequence[Sizes], speedups: Sequence[float]) -> LatencyModel:
-        """Return the model with the overhead that agrees best with speed-ups of whole models."""
-        stated = np.log(speedups)
-
-        def error(overhead: float) -> float:
-            model = replace(self, overhead=float(overhead))
-            found = np.log([model.speedup(one) for one in sizes])
-            return float(np.square(found - stated).sum())
-
-        return replace(self, overhead=float(min(_OVERHEADS, key=error)))
+        """Return the model with the factors that whole models of some sizes and speed-ups show."""
+        logs: dict[Stream, list[float]] = {}
+        plain = replace(self, factors=())
+        for one, stated in zip(sizes, speedups, strict=True):
+            stream = one.hidden_size, one.num_heads
+            logs.setdefault(stream, []).append(math.log(plain.speedup(one) / stated))
+        factors = tuple((stream, math.exp(fmean(of_one))) for stream, of_one in logs.items())
+        return replace(self, factors=factors)
 
     def row(self) -> dict[str, Any]:
         """Return plain values for `from_row`."""
@@ -117,9 +119,17 @@ class LatencyModel:
         return cls(
             Sizes.from_dict(values["parent"]),
             tuple(Point(**point) for point in values["points"]),
-            tuple(((hidden, heads), ms) for (hidden, heads), ms in values["rest"]),
-            values["overhead"],
+            # Journals of before have a factor on all but the layers.
+            tuple((tuple(key), ms * values.get("overhead", 1.0)) for key, ms in values["rest"]),
+            tuple((tuple(key), factor) for key, factor in values.get("factors", ())),
         )
+
+    def _factor(self, sizes: Sizes) -> float:
+        if not self.factors or sizes == self.parent:
+            return 1.0
+        factors = dict(self.factors)
+        mean = math.exp(fmean(map(math.log, factors.values())))
+        return factors.get((sizes.hidden_size, sizes.num_heads), mean)
 
     def _line(self, stream: Stream, axis: str, fixed: int) -> tuple[list[int], list[float]]:
         return _line(self.points, stream, axis, fixed)
@@ -209,7 +219,7 @@ def calibrated(
     anchors: Sequence[Sizes],
     measure_whole: Callable[[list[Sizes]], list[float]],
 ) -> LatencyModel:
-    """Fit the overhead to whole models.
+    """Fit the factors of streams to whole models.
 
     Args:
         model: Of `measure`.
@@ -218,10 +228,8 @@ def calibrated(
     """
     parent, *others = measure_whole([model.parent, *anchors])
     fitted = model.fitted(list(anchors), [parent / ms for ms in others])
-    print(
-        f"all but the layers takes {fitted.overhead:.2f} times as long in whole models",
-        file=sys.stderr,
-    )
+    told = ", ".join(f"{factor:.2f} ({hidden} wide)" for (hidden, _), factor in fitted.factors)
+    print(f"whole models take so many times as long as their layers say: {told}", file=sys.stderr)
     return fitted
 
 

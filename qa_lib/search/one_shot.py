@@ -14,12 +14,12 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import Sizes, cost
 from qa_lib.errors import AdjustError
-from qa_lib.search.latency_model import LatencyModel
+from qa_lib.search.latency_model import LatencyModel, Stream
 from qa_lib.search.latency_table import Entry
 from qa_lib.search.space import Choices
 
@@ -109,16 +109,23 @@ def rank(
     ]
 
 
-def anchors(choices: Choices, latency: LatencyModel, speeds: Sequence[float]) -> list[Sizes]:
-    """Return sizes near the speeds, of different depths, to fit a latency model to."""
-    found: dict[int, Sizes] = {}
+def anchors(
+    choices: Choices, latency: LatencyModel, speeds: Sequence[float], most: int
+) -> list[Sizes]:
+    """Return sizes near the speeds, to fit a latency model to: each stream's before a second one.
+
+    Of a speed and a stream, those of the depth in the middle.
+    """
+    by_stream: dict[Stream, list[Sizes]] = defaultdict(list)
     for speed in speeds:
-        near = sorted(_shapes(choices, latency, speed), key=lambda sizes: len(sizes.layers))
-        new = [sizes for sizes in near if len(sizes.layers) not in found]
-        if new:
-            middle = new[len(new) // 2]
-            found[len(middle.layers)] = middle
-    return list(found.values())
+        near: dict[Stream, list[Sizes]] = defaultdict(list)
+        for sizes in _shapes(choices, latency, speed):
+            near[sizes.hidden_size, sizes.num_heads].append(sizes)
+        for stream, of_one in near.items():
+            by_stream[stream].append(of_one[len(of_one) // 2])
+    turns = zip_longest(*by_stream.values())
+    found = [sizes for turn in turns for sizes in turn if sizes is not None]
+    return list(dict.fromkeys(found))[:most]
 
 
 def num_sizes(settings: SearchSettings) -> int:

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from qa_lib.adjust import Sizes
-from qa_lib.search.latency_model import LatencyModel
+from qa_lib.search.latency_model import LatencyModel, with_width
 from qa_lib.search.latency_table import measure_builds, run_remotely
 from qa_lib.search.space import Choices
 from qa_lib.search.target import Target
@@ -73,11 +73,12 @@ def fit(
         roughly: The speed-up of these sizes, where some builds of them have been measured.
     """
     found: dict[Sizes, Speedup] = {}
+    widths = _widths(choices, sizes)
 
     def solved(value: float) -> Sizes | None:
         """Return the sizes for the speed, where those of now have this one."""
         factor = value / latency.speedup(sizes)
-        return latency.widest(sizes, speed * _AIM, _widths(choices, sizes), factor=factor)
+        return latency.widest(sizes, speed * _AIM, widths, factor=factor)
 
     if roughly is not None and not speed <= roughly <= speed * (1 + TOLERANCE):
         sizes = solved(roughly) or sizes
@@ -91,7 +92,8 @@ def fit(
         )
         if speed <= measured.value <= speed * (1 + TOLERANCE):
             break
-        again = solved(measured.value)
+        between = _between(found, speed, widths)
+        again = solved(measured.value) if between is None else with_width(sizes, between)
         if again is None or again in found:
             break
         sizes = again
@@ -103,6 +105,24 @@ def _widths(choices: Choices, sizes: Sizes) -> Sequence[int]:
     if not choices.fixed_widths:
         return choices.widths
     return choices.widths if sizes.blocks is None else [sizes.intermediate_size]
+
+
+def _between(found: dict[Sizes, Speedup], speed: float, widths: Sequence[int]) -> int | None:
+    """Return the width that has a speed, by a line between two that were measured on its sides.
+
+    Between the two the latency model may be wrong by any factor.
+
+    Returns:
+        The faster one's where no other is between them; None where none was faster and narrower.
+    """
+    times = {each.intermediate_size: 1 / value.value for each, value in found.items()}
+    aim = 1 / (speed * _AIM)
+    fast = max((width for width in times if times[width] <= aim), default=None)
+    slow = min((width for width in times if times[width] > aim), default=None)
+    if fast is None or slow is None or fast > slow:
+        return None
+    wanted = fast + (slow - fast) * (aim - times[fast]) / (times[slow] - times[fast])
+    return max((width for width in widths if width <= wanted), default=None)
 
 
 def _nearest(found: dict[Sizes, Speedup], speed: float) -> tuple[Sizes, Speedup]:

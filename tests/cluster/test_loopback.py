@@ -84,6 +84,7 @@ JOBS = {
     "tune": (
         "--search.parent {trained} --search.num-trials 2 --search.trial-windows 32 "
         "--search.num-rungs 1 --search.num-candidates 8 --search.eval-questions 16 "
+        "--search.space.num-layers 4 --search.space.hidden-size 288 "  # few stacks to time
         "--adjust.calibration-windows 32 --data.holdout-articles 0.1 " + BRIEFLY,
         {},
     ),

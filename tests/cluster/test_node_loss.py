@@ -27,10 +27,12 @@ def cluster() -> Iterator[LoopbackCluster]:
         yield nodes
 
 
-def started(cluster: LoopbackCluster, *words: str) -> AbstractContextManager[subprocess.Popen[str]]:
+def started(
+    cluster: LoopbackCluster, *words: str, **variables: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
     return running(
         [sys.executable, "-m", *words],
-        env=os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs},
+        env=os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs} | variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -57,7 +59,7 @@ def result_of(storage: Path) -> tuple[str, int, int]:
 
 @pytest.mark.parametrize("what", ["pool", "monitor", "scores", "trials"])
 def test_pool_and_monitor_outlive_another_node(cluster: LoopbackCluster, what: str):
-    with started(cluster, "tests.support.node_loss", what) as driver:
+    with started(cluster, "tests.support.node_loss", what, NUM_SIZES="300") as driver:
         assert driver.stdout is not None
         said = ""
         while "kill" not in said.split():

@@ -2,7 +2,7 @@
 
 tests/cluster/test_node_loss.py runs it:
 
-    python -m tests.support.node_loss pool|monitor|scores|trials
+    [NUM_SIZES=1000] python -m tests.support.node_loss pool|monitor|scores|trials
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from qa_lib.training.monitor import start_monitor
 from tests.support import tiny_search
 from tests.support.adjust_models import windows
 
-NUM_TASKS = 100
-NUM_SIZES = 1000
+NUM_TASKS = 60
+NUM_SIZES = int(os.environ.get("NUM_SIZES", "1000"))
 ROW_BYTES = 2**20  # a result beyond 100 KiB stays on the node that made it
 
 
@@ -108,7 +108,7 @@ class Telling(Journal):
 
 
 def scores() -> None:
-    """Score a thousand one-shot cuts of a tiny model over both nodes; one is killed meanwhile."""
+    """Score NUM_SIZES one-shot cuts of a tiny model over both nodes; one is killed meanwhile."""
     widths = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 24}
     config = BertConfig(vocab_size=64, num_hidden_layers=4, max_position_embeddings=40, **widths)
     sets = [kept for count in (1, 2, 3, 4) for kept in combinations(range(4), count)]

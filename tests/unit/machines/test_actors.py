@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -47,6 +48,16 @@ def load_doubler(blocks: list[ray.ObjectRef], num_threads: int) -> Work:
 def test_all_results_come_in_the_order_of_the_tasks():
     expected = [[2 * number, 20 * number] for number in range(7)]
     assert run(partial(load_doubler, [ray.put("held by the driver")])) == expected
+
+
+def test_the_speed_of_a_later_run_counts_from_its_beginning(capsys):
+    late = [TASKS[1]]  # 2 rows in 0.05 s
+    load = partial(load_doubler, [ray.put("held by the driver")])
+    with ActorPool.of(settings_of(1)).hold(load) as crew:
+        for _ in range(2):
+            list(crew.run(late, title="doubling", unit="rows"))
+    first, second = re.findall(r"rows_per_s (\S+)", capsys.readouterr().err)
+    assert float(first) <= 40 and float(second) <= 40
 
 
 def load_in_vain(num_threads: int) -> Work:

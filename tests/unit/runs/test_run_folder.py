@@ -240,7 +240,7 @@ def test_a_users_error_leaves_no_folder_that_would_block_the_mended_command(plac
     assert result(run)["status"] == "failed"
 
 
-@pytest.mark.parametrize("content", ["", "{", "null", "[1, 2]", '"done"'])
+@pytest.mark.parametrize("content", ["", "{", "null", "[1, 2]", '"done"', "[" * 99_999])
 def test_a_damaged_result_is_named(tmp_path: Path, content: str):
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(ConfigError, match="result.json is damaged"):

@@ -57,6 +57,15 @@ def ranked(score: Prices, **values):
     return one_shot.rank(CONFIG, choices, latency(), wish, score, agree), score
 
 
+def test_the_latency_model_is_fitted_to_every_stream_before_a_second_of_one():
+    wish = settings()
+    found = one_shot.anchors(choices_of(CONFIG, wish.space), latency(), (1.5, 2.0), 3)
+    assert len(set(found)) == 3
+    assert {sizes.hidden_size for sizes in found[:2]} == {24, 32}
+    assert all(latency().speedup(sizes) >= 1.5 for sizes in found)
+    assert one_shot.anchors(choices_of(CONFIG, wish.space), latency(), (1.5, 2.0), 1) == found[:1]
+
+
 def test_answers_decide_among_the_least_divergent():
     choices, score = choices_of(CONFIG, settings().space), Prices(price)
 

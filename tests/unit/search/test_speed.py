@@ -27,11 +27,11 @@ PARENT = Sizes.of(CONFIG)
 STREAM = (32, 4)
 
 
-def model(overhead: float = 1.0) -> LatencyModel:
+def model() -> LatencyModel:
     """A whole layer takes 10 ms: 4, of which a head half, and 6 for its units; the rest 2."""
     points = [Point(32, 4, 4, width, 4 + 6 * width / 64) for width in (0, 8, 64)]
     points += [Point(32, 4, heads, 64, 2 + heads / 2 + 6) for heads in (0, 2)]
-    return LatencyModel(PARENT, tuple(points), ((STREAM, 2.0),), overhead)
+    return LatencyModel(PARENT, tuple(points), ((STREAM, 2.0),))
 
 
 def choices(**values: Any) -> Choices:
@@ -58,11 +58,31 @@ def test_a_model_comes_back_from_the_journal():
     assert again == model()
 
 
-def test_the_overhead_is_fitted_to_whole_models():
-    truth = model(overhead=3.0)
-    sizes = [replace(PARENT, layers=(0, 1)), replace(PARENT, layers=(0,), intermediate_size=8)]
-    fitted = model().fitted(sizes, [truth.speedup(one) for one in sizes])
-    assert fitted.overhead == pytest.approx(3.0, rel=0.02)
+def test_streams_that_were_measured_in_a_slow_hour_are_corrected_by_whole_models():
+    narrow = [Point(24, 3, 3, width, 1.5 * point.ms) for width, point in _by_width(model()).items()]
+    slow = replace(
+        model(), points=(*model().points, *narrow), rest=((STREAM, 2.0), ((24, 3), 2.0 * 1.5))
+    )
+    whole = [
+        replace(PARENT, layers=(0, 1)),
+        replace(PARENT, layers=(0,), intermediate_size=8),
+        Sizes((0, 1), 24, 3, 32),
+    ]
+    stated = [model().speedup(replace(one, hidden_size=32, num_heads=4)) for one in whole]
+    fitted = slow.fitted(whole, stated)
+    assert dict(fitted.factors) == pytest.approx({STREAM: 1.0, (24, 3): 1 / 1.5})
+    assert [fitted.speedup(one) for one in whole] == pytest.approx(stated)
+    assert fitted.speedup(PARENT) == 1.0
+
+
+def _by_width(latency: LatencyModel) -> dict[int, Point]:
+    return {point.width: point for point in latency.points if point.num_kept == 4}
+
+
+def test_a_journal_of_before_says_a_factor_on_all_but_the_layers():
+    row = model().row() | {"overhead": 3.0}
+    del row["factors"]
+    assert LatencyModel.from_row(row).ms(PARENT) == pytest.approx(40.0 + 3 * 2.0)
 
 
 def test_widths_of_ragged_models_shrink_together():
@@ -96,6 +116,23 @@ def test_sizes_are_solved_again_until_they_have_the_speed(error: float):
     assert 1.6 * 0.98 <= found.value <= 1.6 * 1.02
     assert len(machine.measured) == len(set(machine.measured)) <= 5
     assert found.meets(1.6) and sizes in machine.measured
+
+
+def test_a_model_that_is_wrong_about_widths_is_corrected_between_two_measurements():
+    """Widths count twice as much as it says: solving by its line alone would go to and fro."""
+
+    def measure(sizes: Sizes) -> Speedup:
+        measured.append(sizes.intermediate_size)
+        middle = model().ms(replace(sizes, intermediate_size=40))
+        value = model().ms(PARENT) / (2 * model().ms(sizes) - middle)
+        return Speedup(value, value, value)
+
+    measured: list[int] = []
+    fine = replace(choices(), widths=tuple(range(4, 65)))
+    start = replace(PARENT, layers=(0, 1, 2), intermediate_size=60)
+    sizes, found = speed.fit(start, 1.6, model(), fine, measure)
+    assert 1.6 <= found.value <= 1.6 * 1.02 and sizes.intermediate_size == measured[-1]
+    assert len(measured) == 3
 
 
 def test_a_speed_that_is_roughly_known_saves_a_measurement():
