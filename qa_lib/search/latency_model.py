@@ -61,10 +61,19 @@ class LatencyModel:
 
     def ms(self, sizes: Sizes) -> float:
         """Return the milliseconds of a model."""
-        stream = sizes.hidden_size, sizes.num_heads
+        sum_ms = self.sum_ms(sizes)
+        return sum_ms if sizes == self.parent else self._factor(_stream(sizes)) * sum_ms
+
+    def sum_ms(self, sizes: Sizes) -> float:
+        """Return the milliseconds of a model's layers and all else, as measured one by one."""
+        stream = _stream(sizes)
         kinds = Counter(sizes.of_layer(place) for place in range(len(sizes.layers)))
         layers = sum(count * self.layer_ms(stream, *kind) for kind, count in kinds.items())
-        return self._factor(sizes) * (dict(self.rest)[stream] + layers)
+        return dict(self.rest)[stream] + layers
+
+    def most_sum_ms(self, sizes: Sizes, speed: float) -> float:
+        """Return the most that `sum_ms` may be for a speed, of a model with the stream of sizes."""
+        return self.ms(self.parent) / speed / self._factor(_stream(sizes))
 
     def speedup(self, sizes: Sizes) -> float:
         """Return how many times the parent's speed a model has."""
@@ -104,8 +113,7 @@ class LatencyModel:
         logs: dict[Stream, list[float]] = {}
         plain = replace(self, factors=())
         for one, stated in zip(sizes, speedups, strict=True):
-            stream = one.hidden_size, one.num_heads
-            logs.setdefault(stream, []).append(math.log(plain.speedup(one) / stated))
+            logs.setdefault(_stream(one), []).append(math.log(plain.speedup(one) / stated))
         factors = tuple((stream, math.exp(fmean(of_one))) for stream, of_one in logs.items())
         return replace(self, factors=factors)
 
@@ -124,15 +132,18 @@ class LatencyModel:
             tuple((tuple(key), factor) for key, factor in values.get("factors", ())),
         )
 
-    def _factor(self, sizes: Sizes) -> float:
-        if not self.factors or sizes == self.parent:
+    def _factor(self, stream: Stream) -> float:
+        if not self.factors:
             return 1.0
         factors = dict(self.factors)
-        mean = math.exp(fmean(map(math.log, factors.values())))
-        return factors.get((sizes.hidden_size, sizes.num_heads), mean)
+        return factors.get(stream, math.exp(fmean(map(math.log, factors.values()))))
 
     def _line(self, stream: Stream, axis: str, fixed: int) -> tuple[list[int], list[float]]:
         return _line(self.points, stream, axis, fixed)
+
+
+def _stream(sizes: Sizes) -> Stream:
+    return sizes.hidden_size, sizes.num_heads
 
 
 @lru_cache(maxsize=256)

@@ -96,8 +96,8 @@ class Sharer:
         """Return the best ragged sizes for a speed with these layers of the parent, best first."""
         options = self._of_layers(layers)
         base = replace(self._latency.parent, layers=layers)
-        rest = self._latency.ms(base) - sum(float(ms[-1]) for ms in options.ms)
-        budget = self._latency.ms(self._latency.parent) / speed - rest
+        rest = self._latency.sum_ms(base) - sum(float(ms[-1]) for ms in options.ms)
+        budget = self._latency.most_sum_ms(base, speed) - rest
 
         def solve(weights: np.ndarray) -> tuple[int, ...] | None:
             costs = [weight * cost for weight, cost in zip(weights, options.costs, strict=True)]
