@@ -74,7 +74,8 @@ def _reason(error: BaseException) -> tuple[str, str] | None:
     if isinstance(error, SystemError) and any(each in str(error) for each in _SILENT):
         return _NO_MEMORY if _limit(_NO_MEMORY) else None
     if type(error).__name__ in ("ActorDiedError", "WorkerCrashedError"):  # Ray's
-        return None if getattr(error, "actor_init_failed", False) else _ENDED  # that is a bug
+        is_bug = getattr(error, "actor_init_failed", False)  # its constructor raised something
+        return None if is_bug else _ENDED
     told = isinstance(error, (OSError, RuntimeError, ImportError))
     if told or type(error).__name__ == "OutOfMemoryError":  # Ray's own has no other base
         return next((found for text, found in _BY_TEXT.items() if text in str(error)), None)

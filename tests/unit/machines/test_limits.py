@@ -142,6 +142,20 @@ def test_a_worker_that_the_kernel_ends_is_told_with_what_to_make_smaller(
     assert "--train.micro-batch" in told[-1] and "--resume" in told[-1]
 
 
+def test_a_bug_in_what_makes_an_actor_stays_a_bug(ray_session: None, capfd):
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Rank:
+        def __init__(self) -> None:
+            raise KeyError("a bug")
+
+        def train(self) -> None: ...
+
+    assert _runner.exit_code(lambda: ray.get(Rank.remote().train.remote())) == _runner.EXIT_BUG
+    assert "KeyError: 'a bug'" in capfd.readouterr().err
+
+
 def test_a_bug_is_no_limit():
     silent = SystemError("<function f> returned NULL without setting an exception")
     for error in (ValueError("a bug"), FileNotFoundError(2, "x"), RuntimeError("a bug"), silent):
