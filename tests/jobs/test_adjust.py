@@ -12,6 +12,7 @@ import pytest
 
 import jobs.adjust
 from qa_lib import config, models
+from qa_lib.models.latency import affordable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -49,12 +50,11 @@ def test_the_run_holds_plan_model_scores_and_costs(run: Path):
     assert "f1_before" not in result  # this parent was never trained to answer
     assert result["f1"] == result["f1_surgery"]
     assert result["num_parameters"] < result["num_parent_parameters"]
-    assert [(each["windows"], each["tokens"]) for each in result["latencies"]] == [
-        (1, 384),
-        (1, 128),
-        (32, 384),
-        (32, 128),
-    ]
+    shapes = [(each["windows"], each["tokens"]) for each in result["latencies"]]
+    assert shapes[:2] == [(1, 384), (1, 128)]
+    for shape, one in zip(shapes[2:], result["latencies"][:2], strict=True):
+        seconds = {name: one[f"{name}_ms"] / 1e3 for name in ("parent", "child")}
+        assert shape == (affordable(32, seconds), one["tokens"])  # fewer where passes are slow
     assert result["proof"]["max_logit_error"] < 1e-5
     written = json.loads((run / "model" / "config.json").read_text())
     assert (written["num_hidden_layers"], written["intermediate_size"]) == (2, 256)
