@@ -6,7 +6,8 @@ Both get the same logits over the same windows, and must give the same answers a
 spans in the same order, under SQuAD 1.1 and 2.0 rules; they are timed in turns, the preparation of
 their inputs left out. The loop does what that of the well-known question-answering example does,
 on plain lists in memory: per feature the n best starts against the n best ends, then the n best of
-all features of a question with their texts and probabilities.
+all features of a question with their texts and probabilities. Unlike the example it counts a span
+that two windows show once, since ours does.
 """
 
 from __future__ import annotations
@@ -160,7 +161,11 @@ def usual_loop(
             found += feature_candidates(feature, starts, ends, n_best, max_length)
         if threshold is not None:
             found.append(null)
-        nbest = sorted(found, key=lambda candidate: candidate["score"], reverse=True)[:n_best]
+        ranked = sorted(found, key=lambda candidate: candidate["score"], reverse=True)
+        best_of = {}  # a span that several windows or tokens show is one candidate
+        for candidate in ranked:
+            best_of.setdefault(candidate["offsets"], candidate)
+        nbest = list(best_of.values())[:n_best]
         if threshold is not None and all(c["offsets"] != (0, 0) for c in nbest):
             nbest.append(null)
         for candidate in nbest:
