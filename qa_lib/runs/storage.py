@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from qa_lib.config import credentials
 from qa_lib.errors import ConfigError
+from qa_lib.runs.fsspec_errors import with_os_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,16 +90,18 @@ def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str
         raise ConfigError(f"The URL {url} climbs out with '..'.", "Give the URL it leads to.")
     url = url.rstrip("/")
     try:
-        if url.startswith(("gs://", "gcs://")) and "?" not in url:
+        if url.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in url:
             # Left alone, pyarrow goes on trying for 15 minutes.
-            return fs.FileSystem.from_uri(f"{url}?retry_limit_seconds={retry_for_s:g}")
+            mark = "&" if "?" in url else "?"
+            return fs.FileSystem.from_uri(f"{url}{mark}retry_limit_seconds={retry_for_s:g}")
         try:
-            return fs.FileSystem.from_uri(url)
+            filesystem, path = fs.FileSystem.from_uri(url)
         except ArrowInvalid:  # not a scheme of pyarrow
             import fsspec
 
-            filesystem, path = fsspec.core.url_to_fs(url)
-            return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
+            inner, path = fsspec.core.url_to_fs(url)
+            filesystem = fs.PyFileSystem(fs.FSSpecHandler(inner))
+        return with_os_errors(filesystem), path
     except (ValueError, ImportError, OSError) as error:
         raise ConfigError(
             f"{url} cannot be opened: {first_line(error)}",
