@@ -27,7 +27,7 @@ from jobs import _runner
 FLAGS = """
     --data.train-limit 400 --train.max-steps 20 --train.dropout 0 --train.precision fp32
     --train.micro-batch 8 --train.adam-epsilon 1e-6
-    --train.no-freeze-embeddings
+    --train.no-freeze-embeddings --train.new-head-multiplier 1
 """.split()
 NUM_FIXED_WINDOWS = 64
 TOLERANCE = 1e-4
