@@ -49,6 +49,7 @@ def _questions(settings: Settings, plan: dict[str, Any]) -> str:
         ("num_teacher_only_questions", "for the teacher alone"),
         ("num_too_long", "too long to train on"),
         ("num_eval_too_long", "too long to score"),
+        ("num_quarantined", "to train on in quarantine"),
         ("num_eval_quarantined", "to score in quarantine"),
     ):
         if number := plan.pop(name, 0):

@@ -20,6 +20,7 @@ from qa_lib.data import (
     hub,
     quarantine,
     shards,
+    told,
     validation,
 )
 from qa_lib.data.schema import RAW, SCHEMA, Questions, Split
@@ -74,6 +75,7 @@ def load_questions(
             "Repair its rows." if reasons else hub.ALTERNATIVES,
         )
     notes, num_bad = checked.notes, len(checked.bad)
+    told.tell(source, base, num_bad, notes)
     batches = checked.table.to_batches()
     del parts, table, checked
     table = _with_own_texts(batches)

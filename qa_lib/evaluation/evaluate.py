@@ -163,6 +163,8 @@ def describe(settings: Settings, questions: Questions) -> dict[str, Any]:
         raise dataset.no_room(spec)
     return {
         "num_questions": len(questions),
+        "num_eval_quarantined": questions.num_quarantined,
+        "eval_notes": dict(questions.notes),
         "num_windows": cut.table.num_rows,
         "num_eval_too_long": len(cut.too_long),
         **windows.count_unreachable(
@@ -230,6 +232,7 @@ def _origin(questions: Questions) -> dict[str, Any]:
     """Return the fields of result.json about the questions that were scored."""
     return {
         "num_eval_quarantined": questions.num_quarantined,
+        "eval_notes": dict(questions.notes),
         "eval_split": questions.split,
         "eval_fingerprint": questions.fingerprint,
     }

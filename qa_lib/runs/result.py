@@ -84,6 +84,9 @@ class Trained(Section):
     num_quarantined: int = _field(
         "training rows in quarantine", "Rows left out because something is wrong with them."
     )
+    train_notes: dict[str, int] = _field(
+        "changes to training rows", "What reading cut off, found or left out, and how often."
+    )
     train_fingerprint: str = _field("training data", "SHA-256 of the questions trained on.")
     holdout_titles: list[str] = _field(
         "held-out articles", "Titles of training articles that were kept out of training."
@@ -191,6 +194,9 @@ class Scored(Section):
     eval_fingerprint: str = _field("questions scored, hash", "SHA-256 of the questions scored.")
     num_eval_quarantined: int = _field(
         "evaluation rows in quarantine", "Rows left out because something is wrong with them."
+    )
+    eval_notes: dict[str, int] = _field(
+        "changes to evaluation rows", "What reading cut off, found or left out, and how often."
     )
     predictions: str = _field("predictions", "The predictions file that was scored.")
 

@@ -118,6 +118,7 @@ def fine_tune(
         num_window_passes=ledger.num_rows,
         num_too_long=len(window_set.too_long),
         num_quarantined=questions.num_quarantined,
+        train_notes=dict(questions.notes),
         train_fingerprint=questions.fingerprint,
         holdout_titles=_holdout_titles(settings),
         train_seconds=round(time.monotonic() - started, 2),

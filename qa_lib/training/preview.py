@@ -185,6 +185,8 @@ def _cut(
         "num_train_questions": len(questions) - len(cut.too_long),
         "num_train_windows": table.num_rows,
         "num_too_long": len(cut.too_long),
+        "num_quarantined": questions.num_quarantined,
+        "train_notes": dict(questions.notes),
         **more,
     }
 
