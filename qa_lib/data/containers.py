@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import io
 import os
 from collections.abc import Callable
 
@@ -11,15 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from qa_lib.data import delimited, json_files
-from qa_lib.data.columns import CONTEXT_NAMES, SHARED_NAMES
+from qa_lib.data import delimited, json_files, workbook
+from qa_lib.data.columns import SHARED_NAMES
 from qa_lib.data.conversion import plain
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
 
 _COMPRESSIONS = {".gz": None, ".zst": "zstd", ".bz2": "bz2"}  # gzip always shows: see `_PACKED`
 _PACKED = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_MOST_ABOVE_HEADER = 9  # rows of a sheet, such as its title
 _MAX_EXPANSION = 100  # questions unpack to some ten times their size
 _UNPACKED_ALWAYS_BYTES = 1 << 20
 _MARKED = {
@@ -163,47 +161,6 @@ def _read_arrow(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Tab
     return pa.ipc.open_stream(reader).read_all()
 
 
-def _read_xlsx(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Table:
-    """Read the sheet of a workbook that has contexts, else the first; all columns are text.
-
-    Raises:
-        DataError: It is no workbook, or has several such sheets.
-    """
-    import pandas
-
-    try:
-        sheets = pandas.read_excel(
-            io.BytesIO(content.to_pybytes()),
-            sheet_name=None,
-            header=None,
-            dtype=str,
-            keep_default_na=False,
-            na_values=[""],
-        )
-    except Exception as error:  # of zip, XML or openpyxl, without a common base
-        raise DataError(
-            f"{name} is not a workbook: {storage.first_line(error)}.",
-            "Save it again as .xlsx, or as CSV (UTF-8).",
-        ) from None
-    wanted = mapped.union(CONTEXT_NAMES)
-    headers: dict[str, int] = {}  # the row of each sheet that names a context
-    for title, frame in sheets.items():
-        for row in range(min(_MOST_ABOVE_HEADER + 1, len(frame) - 1)):
-            if any(plain(str(cell)) in wanted for cell in frame.iloc[row]):
-                headers.setdefault(title, row)
-    if len(headers) > 1:
-        raise DataError(
-            f"{name} has questions on several sheets: {', '.join(headers)}.",
-            "Save each as a file of its own, named after its split (train, dev), or all on one.",
-        )
-    title, row = next(iter(headers.items()), (next(iter(sheets)), 0))
-    cells = sheets[title].astype(object)
-    if cells.empty:
-        return pa.table({})
-    columns = [pa.array(cells[place][row + 1 :], pa.string(), from_pandas=True) for place in cells]
-    return pa.table(columns, ["" if cell != cell else str(cell) for cell in cells.iloc[row]])
-
-
 def _as_utf8(content: pa.Buffer) -> pa.Buffer:
     """Return text as UTF-8 where it is UTF-16 or 32, as a mark or the zeros in Latin letters say.
 
@@ -229,6 +186,6 @@ _READERS: dict[str, Callable[[pa.Buffer, str, frozenset[str]], pa.Table]] = {
     ".json": json_files.read,
     ".csv": _read_delimited,
     ".tsv": _read_delimited,
-    ".xlsx": _read_xlsx,
+    ".xlsx": workbook.read,
 }
 SUFFIXES = tuple(_READERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 from decimal import Decimal
@@ -240,6 +241,21 @@ def test_the_sheet_that_holds_questions_is_read_and_several_are_named(tmp_path):
     assert content(load(tmp_path / "asked.xlsx"))[0][1:] == READ[0][1:]
     error = refusal(tmp_path / "more.xlsx")
     assert "on several sheets: asked, more" in error.problem and "file of its own" in error.remedy
+
+
+def test_cells_of_a_workbook_are_read_as_they_are_meant(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    texts = ("It began on 1990-05-05 in Rome.", "Some 12.5 % came.", "By Ann_x000D_ and _x005F_x000D_.")
+    answers = (datetime.datetime(1990, 5, 5), 0.125, "Ann_x000D_ and _x005F_x000D_")
+    book.active.append(("question", "context", "answer"))
+    for text, answer in zip(texts, answers, strict=True):
+        book.active.append(("What?", text, answer))
+    book.active["C3"].number_format = "0.0 %"
+    book.save(tmp_path / "train.xlsx")
+    golds = [row["answers"]["text"] for row in load(tmp_path).table.to_pylist()]
+    assert golds == [["1990-05-05"], ["12.5 %"], ["Ann\r and _x000D_"]]
 
 
 def test_a_workbook_without_a_cell_is_named(tmp_path):
