@@ -29,7 +29,7 @@ SCHEMA = _schema(pa.string(), pa.string(), pa.int32())
 """`answer_start` counts Unicode characters of the context; an unanswerable question has no answers.
 
 A gold of an evaluation question that does not stand in the context has the offset -1, and comes
-after those that do.
+after those that do. So does the text that the file has, where the context writes it another way.
 """
 _IMPOSSIBLE = pa.field("is_impossible", pa.bool_())
 UNCHECKED = _schema(pa.string(), SHARED, pa.int64()).append(_IMPOSSIBLE)
