@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from qa_lib.data.conversion import NO_OFFSET, lengths
 from qa_lib.data.places import UNSEEN, as_meant, find
-from qa_lib.data.schema import text_bytes
+from qa_lib.data.schema import NOWHERE, text_bytes
 
 Mask = np.ndarray  # bool
 _SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
@@ -57,7 +57,7 @@ class _Flat:
     row: np.ndarray
     own: pa.StringArray  # as the file has it, but for white space at its ends
     text: pa.StringArray  # as it is looked for, and then as it stands in its context
-    start: np.ndarray  # below 0: unknown
+    start: np.ndarray  # below 0: unknown, or NOWHERE
     lead: np.ndarray  # characters cut off in front of the text, which start is moved by
     given: Mask  # whether the file has an offset
     blank: Mask
@@ -82,6 +82,7 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
     uneven = (num_texts != num_starts) & ~no_starts | unknown & (num_starts > 0)
 
     golds = _flatten(texts, starts, ~uneven & ~no_starts)
+    was_told = golds.start == NOWHERE  # when the folder was prepared
     wrong = ~golds.blank & (golds.start >= 0)
     wrong &= ~_stands(batch["context"], golds, wrong)
     golds.text, found, ambiguous, mended = _search(batch["context"], golds, wrong)
@@ -114,12 +115,12 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
     own = keep & (~sound | all_count & differs)
     notes = Counter(
         {
-            "golds trimmed": int((golds.trimmed & keep).sum()),
+            "golds trimmed": int((golds.trimmed & keep & ~was_told).sum()),
             "golds without offset found": int((found & keep).sum()),
             "of them in several places": int((ambiguous & keep).sum()),
             "offsets mended": int((mended & keep).sum()),
             "golds counted in their context's form as well": int((own & sound).sum()),
-            "golds not in their context": int((keep & ~sound).sum()),
+            "golds not in their context": int((keep & ~sound & ~was_told).sum()),
             "unusable golds left out": int((in_rows & ~keep).sum()),
         }
     )
@@ -211,7 +212,7 @@ def _search(
         which offsets were mended.
     """
     found, ambiguous, mended = (np.zeros(len(wrong), bool) for _ in range(3))
-    open_ = np.flatnonzero(~golds.blank & ((golds.start < 0) | wrong))
+    open_ = np.flatnonzero(~golds.blank & ((golds.start < 0) & (golds.start != NOWHERE) | wrong))
     if not len(open_):
         return golds.text, found, ambiguous, mended
     texts = golds.text.to_pylist()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qa_lib.config import DataSettings
-from qa_lib.data import Questions, Split, load_questions
+from qa_lib.data import SCHEMA, Questions, Split, load_questions, write_shards
+from qa_lib.data.columns import normalise
 from qa_lib.data.places import as_meant, find
+from qa_lib.data.validation import check
 from qa_lib.errors import DataError
 from qa_lib.evaluation import metrics
 
@@ -149,3 +155,36 @@ def test_what_is_found_is_told_and_what_is_not_is_quarantined(tmp_path):
     assert loaded.notes == {"golds without offset found": 2, "of them in several places": 1}
     assert loaded.num_quarantined == 1
     assert "1 of them in several places" in str(loaded)
+
+
+# -- prepared folders
+
+
+def read_again(questions: Questions, folder: str) -> Questions:
+    write_shards([questions], folder)
+    return load_questions(DataSettings(source=folder), questions.split)
+
+
+def test_prepared_golds_are_read_as_they_were(tmp_path):
+    """One with a wrong offset is elsewhere in the context, but does not belong there."""
+    moved = row(BERLIN, ("10", 11), ("one mayor", 12))
+    written = load(tmp_path, moved, row("a “b”", ('"b"', 2), key="2"))
+    assert golds(written) == [[("10", 11), ("one mayor", -1)], [("“b”", 2), ('"b"', -1)]]
+    read = read_again(written, str(tmp_path / "prepared"))
+    assert golds(read) == golds(written)
+    assert read.fingerprint == written.fingerprint and not read.notes
+
+
+TEXTS = st.text(st.sampled_from('ab é\u0301\u200b”"½1´'), min_size=1, max_size=6)
+FOLDERS = count()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(TEXTS, st.lists(st.tuples(TEXTS, st.integers(-1, 5)))), min_size=1))
+def test_preparing_and_reading_changes_no_question(cases):
+    rows = [row(f"{text}.", *answers, key=str(n)) for n, (text, answers) in enumerate(cases)]
+    found = check(normalise(pa.Table.from_pylist(rows, SCHEMA), "rows"), all_golds_count=True)
+    if len(found.table):
+        written = Questions(found.table.cast(SCHEMA), "eval", "rows")
+        read = read_again(written, f"memory://golds/{next(FOLDERS)}")
+        assert read.table.to_pylist() == written.table.to_pylist() and not read.notes
