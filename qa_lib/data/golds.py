@@ -1,30 +1,27 @@
 """Gold answers: trimmed, found in their context, and which of them count.
 
-Training takes the golds that stand in the context; evaluation counts every gold's text, wherever
-it stands.
+Training takes the golds that stand in the context, as it writes them; evaluation counts every
+gold's text as the file has it, wherever it stands, and as the context writes it, too.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data.conversion import NO_OFFSET, lengths
-from qa_lib.data.schema import text_bytes
+from qa_lib.data.places import UNSEEN, as_meant, find
+from qa_lib.data.schema import NOWHERE, text_bytes
 
 Mask = np.ndarray  # bool
-_UNSEEN = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # joiners, marks, soft hyphens
-OUTER = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _UNSEEN
-"""Characters that are no part of a gold at its ends."""
-_MOST_TRIED = 500  # wrong offsets of a batch: those of a file are wrong in one way
+_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
+OUTER = _SPACE + UNSEEN
+"""Characters that are no part of a label at its ends."""
 
 UNEVEN = "answer texts and offsets differ in number"
 CONTRADICTION = "the question is said to be unanswerable, and yet there is an answer"
@@ -58,8 +55,9 @@ class _Flat:
     """The golds of all rows end to end; every array is (golds,)."""
 
     row: np.ndarray
-    text: pa.StringArray
-    start: np.ndarray  # -1: unknown
+    own: pa.StringArray  # as the file has it, but for white space at its ends
+    text: pa.StringArray  # as it is looked for, and then as it stands in its context
+    start: np.ndarray  # below 0: unknown, or NOWHERE
     lead: np.ndarray  # characters cut off in front of the text, which start is moved by
     given: Mask  # whether the file has an offset
     blank: Mask
@@ -71,7 +69,8 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
 
     Args:
         batch: Rows of UNCHECKED whose id, context and question are sound, and all texts UTF-8.
-        all_count: Whether golds that do not stand in the context are kept, as for evaluation.
+        all_count: Whether golds count as the file has them, also where they do not stand in the
+            context, as for evaluation.
     """
     num_rows = len(batch)
     impossible = batch["is_impossible"].fill_null(False).to_numpy(zero_copy_only=False)
@@ -83,6 +82,7 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
     uneven = (num_texts != num_starts) & ~no_starts | unknown & (num_starts > 0)
 
     golds = _flatten(texts, starts, ~uneven & ~no_starts)
+    was_told = golds.start == NOWHERE  # when the folder was prepared
     wrong = ~golds.blank & (golds.start >= 0)
     wrong &= ~_stands(batch["context"], golds, wrong)
     golds.text, found, ambiguous, mended = _search(batch["context"], golds, wrong)
@@ -111,28 +111,40 @@ def clean(batch: pa.RecordBatch, *, all_count: bool) -> Golds:
     ).astype(np.int8)
     keep = (sound | all_count & ~golds.blank) & (faults == 0)[golds.row] & ~none[golds.row]
     in_rows = (faults == 0)[golds.row] & ~none[golds.row]
+    differs = pc.not_equal(golds.text, golds.own).to_numpy(zero_copy_only=False)
+    own = keep & (~sound | all_count & differs)
     notes = Counter(
         {
-            "golds trimmed": int((golds.trimmed & keep).sum()),
+            "golds trimmed": int((golds.trimmed & keep & ~was_told).sum()),
             "golds without offset found": int((found & keep).sum()),
             "of them in several places": int((ambiguous & keep).sum()),
             "offsets mended": int((mended & keep).sum()),
-            "golds not in their context": int((keep & ~sound).sum()),
+            "golds counted in their context's form as well": int((own & sound).sum()),
+            "golds not in their context": int((keep & ~sound & ~was_told).sum()),
             "unusable golds left out": int((in_rows & ~keep).sum()),
         }
     )
-    golds.start[~sound] = -1
-    return Golds(_lists(golds, keep, sound, num_rows), faults, notes)
+    return Golds(_lists(golds, keep & sound, own, num_rows), faults, notes)
 
 
-def _lists(golds: _Flat, keep: Mask, sound: Mask, num_rows: int) -> pa.StructArray:
-    """Return the kept golds of each row, those that stand in the context first."""
-    chosen = np.flatnonzero(keep)
-    chosen = chosen[np.lexsort((chosen, ~sound[chosen], golds.row[chosen]))]
-    counts = np.bincount(golds.row[chosen], minlength=num_rows)
+def _lists(golds: _Flat, stands: Mask, own: Mask, num_rows: int) -> pa.StructArray:
+    """Return the golds of each row: first those chosen as they stand, then those as the file has.
+
+    Args:
+        golds: Those of all rows.
+        stands: Which of them count as they stand in the context.
+        own: Which count as the file has them, at no place.
+        num_rows: Rows of the batch.
+    """
+    places, others = np.flatnonzero(stands), np.flatnonzero(own)
+    row = golds.row[np.concatenate([places, others])]
+    order = np.argsort(row, kind="stable")
+    start = np.concatenate([golds.start[places], np.full(len(others), -1)])[order]
+    text = [golds.text.take(pa.array(places)), golds.own.take(pa.array(others))]
+    counts = np.bincount(row, minlength=num_rows)
     offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
-    texts = pa.ListArray.from_arrays(offsets, golds.text.take(pa.array(chosen)))
-    starts = pa.ListArray.from_arrays(offsets, pa.array(golds.start[chosen], pa.int64()))
+    texts = pa.ListArray.from_arrays(offsets, pa.concat_arrays(text).take(pa.array(order)))
+    starts = pa.ListArray.from_arrays(offsets, pa.array(start, pa.int64()))
     return pa.StructArray.from_arrays([texts, starts], ["text", "answer_start"])
 
 
@@ -140,6 +152,7 @@ def _flatten(texts: pa.ListArray, starts: pa.ListArray, has_starts: Mask) -> _Fl
     num_texts = lengths(texts)
     row = np.repeat(np.arange(len(texts)), num_texts)
     raw = texts.flatten().fill_null("")
+    own = pc.utf8_trim(raw, _SPACE)
     left = pc.utf8_ltrim(raw, OUTER)
     text = pc.utf8_rtrim(left, OUTER)
     raw_length, left_length, length = (
@@ -152,9 +165,9 @@ def _flatten(texts: pa.ListArray, starts: pa.ListArray, has_starts: Mask) -> _Fl
     given[has_starts[row]] = values.is_valid().to_numpy(zero_copy_only=False)
     start[has_starts[row]] = values.fill_null(-1).to_numpy(zero_copy_only=False)
     lead = raw_length - left_length
-    start = np.where(start >= 0, start + lead, np.maximum(start, -2))
+    start += np.where(start >= 0, lead, 0)
     trimmed = (length > 0) & (length < raw_length)
-    return _Flat(row, text, start, lead, given, length == 0, trimmed)
+    return _Flat(row, own, text, start, lead, given, length == 0, trimmed)
 
 
 def _stands(contexts: pa.DictionaryArray, golds: _Flat, asked: Mask) -> Mask:
@@ -199,22 +212,22 @@ def _search(
         which offsets were mended.
     """
     found, ambiguous, mended = (np.zeros(len(wrong), bool) for _ in range(3))
-    open_ = np.flatnonzero(~golds.blank & ((golds.start < 0) | wrong))
+    open_ = np.flatnonzero(~golds.blank & ((golds.start < 0) & (golds.start != NOWHERE) | wrong))
     if not len(open_):
         return golds.text, found, ambiguous, mended
     texts = golds.text.to_pylist()
     numbers = contexts.indices.take(pa.array(golds.row[open_])).to_pylist()
     original = lru_cache(64)(lambda number: contexts.dictionary[number].as_py())
-    num_left = _MOST_TRIED
+    meant = lru_cache(4096)(  # several annotators write the same
+        lambda number, text, *offset: as_meant(text, original(number), *offset)
+    )
     for gold, number in zip(open_.tolist(), numbers, strict=True):
         context, text, begin = original(number), texts[gold], int(golds.start[gold])
         if begin >= 0:
-            place = as_meant(text, context, begin, int(golds.lead[gold])) if num_left else None
+            place = meant(number, text, begin, int(golds.lead[gold]))
             if place is not None:
                 golds.start[gold], texts[gold] = place[0], context[slice(*place)]
                 wrong[gold], mended[gold] = False, True
-            else:
-                num_left -= num_left > 0
             continue
         places = find(text, context)
         if places:
@@ -222,114 +235,3 @@ def _search(
             golds.start[gold], texts[gold] = begin, context[begin:end]
             found[gold], ambiguous[gold] = True, len(places) > 1
     return pa.array(texts, pa.string()), found, ambiguous, mended
-
-
-def as_meant(text: str, context: str, begin: int, lead: int = 0) -> tuple[int, int] | None:
-    """Return the characters of a gold that does not stand at its offset as it is, or None.
-
-    Some tools trim the text and forget the offset, or the reverse; some write text and context in
-    different forms of Unicode; some count UTF-8 bytes, UTF-16 units or a line end as one character.
-
-    Args:
-        text: The gold, trimmed.
-        context: Its context.
-        begin: The offset of the trimmed text.
-        lead: The characters that were cut off in front.
-    """
-    if lead and context.startswith(text, begin - lead):
-        return begin - lead, begin - lead + len(text)
-    near = begin + len(context[begin:]) - len(context[begin:].lstrip())
-    if context.startswith(text, near):
-        return near, near + len(text)
-    folded, _, last = _folded(context[begin : begin + 2 * len(text) + 16])
-    needle = _folded(text)[0].strip()
-    if needle and folded.startswith(needle):
-        return begin, begin + last[len(needle) - 1]
-    line_ends = itertools.accumulate(context, lambda n, letter: n + (letter != "\r"), initial=0)
-    for meant in (
-        len(context.encode()[:begin].decode(errors="ignore")),
-        len(context.encode("utf-16-le")[: 2 * begin].decode("utf-16-le", "ignore")),
-        next((at for at, counted in enumerate(line_ends) if counted == begin), -1),
-    ):
-        if meant >= 0 and context.startswith(text, meant):
-            return meant, meant + len(text)
-    return None
-
-
-def find(text: str, context: str) -> list[tuple[int, int]]:
-    """Find where a text stands in a context.
-
-    It is looked for as it is, then with white space and Unicode (NFKC, letters' case kept)
-    normalised. Where it stands as whole words, other places do not count: 10 is not in 2010.
-
-    Returns:
-        Half-open ranges of characters of the context, in their order.
-    """
-    places = _occurrences(text, context)
-    if not places:
-        folded, first, last = _folded(context)
-        needle = _folded(text)[0].strip()
-        places = [
-            (first[begin], last[end - 1])
-            for begin, end in (_occurrences(needle, folded) if needle else ())
-        ]
-    whole = [place for place in places if _is_whole_words(context, *place)]
-    return whole or places
-
-
-def _occurrences(text: str, context: str) -> list[tuple[int, int]]:
-    places = []
-    begin = context.find(text)
-    while begin >= 0:
-        places.append((begin, begin + len(text)))
-        begin = context.find(text, begin + len(text))
-    return places
-
-
-def _is_whole_words(context: str, begin: int, end: int) -> bool:
-    before, after = context[max(begin - 1, 0) : begin], context[end : end + 1]
-    return not (
-        (before.isalnum() and context[begin].isalnum())
-        or (after.isalnum() and context[end - 1].isalnum())
-    )
-
-
-_SAME = str.maketrans(
-    dict.fromkeys(_UNSEEN, "")
-    | dict.fromkeys("‘’‚‛", "'")
-    | dict.fromkeys("“”„‟", '"')
-    | dict.fromkeys("–—", "-")
-)
-
-
-@cache
-def _clusters() -> re.Pattern[str]:
-    """Return what finds white space, and letters with all that Unicode may join to them or reorder.
-
-    These are combining characters and the second of any two that one character stands for; the
-    vowels and ends of Hangul's syllables, which no table lists, too.
-    """
-    letters = list(map(chr, range(0x10000)))
-    parts = (unicodedata.decomposition(letter).split() for letter in letters)
-    marks = {chr(int(pair[1], 16)) for pair in parts if len(pair) == 2 and "<" not in pair[0]}
-    marks |= set(filter(unicodedata.combining, letters))
-    return re.compile(rf"\s+|.[\u1160-\u11ff{''.join(sorted(marks))}]*", re.DOTALL)
-
-
-def _folded(text: str) -> tuple[str, list[int], list[int]]:
-    """Return a text with white space, quotes, dashes and Unicode normalised.
-
-    Returns:
-        The text, and for each of its characters the half-open range that it came from.
-    """
-    letters: list[str] = []
-    first: list[int] = []
-    last: list[int] = []
-    for cluster in _clusters().finditer(text):
-        piece = cluster.group()
-        folded = unicodedata.normalize("NFKC", piece).translate(_SAME)
-        folded = " " if piece.isspace() else folded
-        letters += folded
-        first += [cluster.start()] * len(folded)
-        last += [cluster.end()] * len(folded)
-    return "".join(letters), first, last

@@ -29,8 +29,10 @@ SCHEMA = _schema(pa.string(), pa.string(), pa.int32())
 """`answer_start` counts Unicode characters of the context; an unanswerable question has no answers.
 
 A gold of an evaluation question that does not stand in the context has the offset -1, and comes
-after those that do.
+after those that do. So does the text that the file has, where the context writes it another way.
 """
+NOWHERE = -(2**62)
+"""In UNCHECKED, in place of an offset: the gold was looked for before, and is not to be again."""
 _IMPOSSIBLE = pa.field("is_impossible", pa.bool_())
 UNCHECKED = _schema(pa.string(), SHARED, pa.int64()).append(_IMPOSSIBLE)
 """As `columns.normalise` returns it: null answers are unknown, a null offset is to be found."""

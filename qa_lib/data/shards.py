@@ -2,7 +2,8 @@
 
     train-00000-of-00018.parquet ... dev-00001-of-00002.parquet  manifest.json (written last)
 
-Rows of one context stay in one shard, so that each shard tokenises its contexts once.
+Rows of one context stay in one shard, so that each shard tokenises its contexts once. A gold at -1
+has no place: it was looked for before it was written.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 
 from qa_lib.data import containers
 from qa_lib.data.files import naming
+from qa_lib.data.schema import NOWHERE, UNCHECKED
 from qa_lib.errors import DataError
 from qa_lib.runs import json_text, manifest
 from qa_lib.runs.folder import Damaged, Folder, StoredFile
@@ -121,7 +123,7 @@ def read_shards(folder: Folder, fields: dict[str, Any], split: str) -> list[tupl
         split: `train` or `eval`.
 
     Returns:
-        (name, table as it is stored) of each shard.
+        (name, table as it is stored, with NOWHERE for the offset -1) of each shard.
 
     Raises:
         DataError: The split is absent, or a shard is missing, truncated or changed; it is named.
@@ -141,8 +143,21 @@ def read_shards(folder: Folder, fields: dict[str, Any], split: str) -> list[tupl
                 content = folder.read_checked(file)
         except Damaged as damage:
             raise DataError(f"The shard {folder.path}/{damage}.", _AGAIN) from None
-        parts.append((name, containers.read(content, name)))
+        parts.append((name, _with_nowhere(containers.read(content, name))))
     return parts
+
+
+def _with_nowhere(table: pa.Table) -> pa.Table:
+    """Say of golds that have no place that they were looked for: reading changes no question."""
+    chunks = []
+    for answers in table["answers"].chunks:
+        texts, starts = (pc.struct_field(answers, name) for name in ("text", "answer_start"))
+        values = starts.values.cast(pa.int64())
+        values = pc.if_else(pc.less(values, 0), pa.scalar(NOWHERE), values)
+        starts = pa.ListArray.from_arrays(starts.offsets, values)
+        chunks.append(pa.StructArray.from_arrays([texts, starts], ["text", "answer_start"]))
+    column = pa.chunked_array(chunks, UNCHECKED.field("answers").type)
+    return table.set_column(table.schema.get_field_index("answers"), "answers", column)
 
 
 def _remove(folder: Folder) -> None:

@@ -233,35 +233,6 @@ def test_a_bad_gold_does_not_cost_the_row_its_sound_one(tmp_path):
     assert dev.notes == {"golds not in their context": 1}
 
 
-@pytest.mark.parametrize(
-    ("text", "context", "expected"),
-    [
-        ("10", "In 2010 there were 10.", [(19, 21)]),
-        ("10", "10 and 10", [(0, 2), (7, 9)]),
-        ("10", "2010", [(2, 4)]),
-        ("São  Tomé", "In Sa\u0303o\nTome\u0301!", [(3, 13)]),
-        ("fine", "a ﬁne day", [(2, 5)]),
-        ("it's", "So it’s true", [(3, 7)]),
-        ("東京", "私は東京に住む", [(2, 4)]),
-        ("eleven", "ten", []),
-        ("\u200b", "a b", []),
-    ],
-)
-def test_a_gold_without_offset_is_found_as_it_stands(text, context, expected):
-    assert golds.find(text, context) == expected
-
-
-def test_what_is_found_is_told_and_what_is_not_is_quarantined(tmp_path):
-    rows = [ROW | {"id": name, "answers": [name]} for name in ("10", "n", "eleven")]
-    path = as_json(tmp_path / "q.json", rows)
-    with pytest.raises(DataError, match=r"row 2: the answer is not found .*id 'eleven', answers"):
-        load(path)
-    loaded = load(path, bad_row_limit=0.5)
-    assert loaded.notes == {"golds without offset found": 2, "of them in several places": 1}
-    assert loaded.num_quarantined == 1
-    assert "1 of them in several places" in str(loaded)
-
-
 # -- unanswerable
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lib.data import SCHEMA, golds, validation
+from qa_lib.data import SCHEMA, golds, places, validation
 from qa_lib.data.columns import normalise
 
 CONTEXT = "Zoë 🦊🦊 lives in São Tomé; \u202bשלום\u202c e\u0301."
@@ -101,9 +101,9 @@ def stands(text: str, start: int, context: str) -> bool:
     if not trimmed:
         return False
     if start < 0:
-        return bool(golds.find(trimmed, context))
+        return bool(places.find(trimmed, context))
     start += len(text) - len(text.lstrip(golds.OUTER))
-    return context.startswith(trimmed, start) or bool(golds.as_meant(trimmed, context, start))
+    return context.startswith(trimmed, start) or bool(places.as_meant(trimmed, context, start))
 
 
 texts = st.text(st.sampled_from("ab é🦊\u0301\u200b"), min_size=1, max_size=6)
@@ -136,4 +136,4 @@ def test_squad_sized_tables_are_checked_in_seconds():
     big = pa.concat_tables([table(shifted)] * 18)  # 90,000 rows, every one at fault
     start = time.perf_counter()
     assert len(validation.check(big).bad) == 90_000
-    assert time.perf_counter() - start < 5  # 0.5 s on two idle cores
+    assert time.perf_counter() - start < 5  # 0.8 s on two idle cores
