@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from contextlib import suppress
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qa_lib.data.answer_values import (
+    SPAN_NAMES,
+    of_cells,
+    offsets_of_cells,
+    start_field,
+    text_field,
+)
 from qa_lib.data.conversion import (
     WrongType,
-    as_text,
-    encoded,
     is_list,
     is_text,
     lengths,
@@ -24,65 +26,179 @@ from qa_lib.data.conversion import (
     to_texts,
 )
 
-START_NAMES = (
-    *("answer_start", "answer_starts", "start", "starts", "start_char", "char_start"),
-    *("start_offset", "answer_offset", "answer_begin"),
-)
-TEXT_FIELDS = ("text", "texts", "answer_text", "answer", "span")
-_START_FIELDS = (*START_NAMES, "offset")
-_NONE = ("nan", "NaN", "None", "null")  # beside cells of JSON or Python; texts elsewhere
-# A value and the white space before the next: numpy writes no commas, as in ['10' 'one'].
-_VALUE = re.compile(
-    r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\w.]+|[]})])(\s+(?=['"\w{[(-]))?""", re.DOTALL
-)
+_Pair = tuple[pa.ListArray, pa.ListArray]  # texts and offsets of the golds of each row
+_NO_ANSWER = ("NULL", "Null", "null", "NaN", "nan", "None", "NA", "N/A", "<NA>", "#N/A", r"\N")
 
 
-def convert(answers: pa.Array | None, starts: pa.Array | None, num_rows: int) -> pa.StructArray:
+class Unclear(Exception):
+    """A row of a batch can be read in two ways, of which only the user knows the right one."""
+
+    def __init__(self, row: int, problem: str, remedy: str) -> None:
+        """Name the row, what it has, and how to say what is meant."""
+        super().__init__(row, problem, remedy)
+        self.row, self.problem, self.remedy = row, problem, remedy
+
+
+def differing(row: int, what: str, first: str, second: str) -> Unclear:
+    """Return the error of a row that has different values in two columns of one meaning."""
+    problem = f"has different values in {first} and {second}, each of which may be its {what}"
+    remedy = f"Name the one that is meant with --data.columns, such as {what}={first}."
+    return Unclear(row, problem, remedy)
+
+
+def convert(
+    columns: Mapping[str, pa.Array],
+    starts: Mapping[str, pa.Array],
+    contexts: pa.DictionaryArray,
+    *,
+    with_own_starts: bool = True,
+) -> pa.StructArray:
     """Return the answers of rows as a struct of the lists text and answer_start.
 
+    A row's golds are those of the first column that has any. A word for null is no gold, unless it
+    stands in the context or the row has others.
+
     Args:
-        answers: Struct of lists, list of structs, list of texts, or texts, also such as JSON
-            writes them; None where the table has none.
-        starts: A column of offsets beside it, or None.
-        num_rows: Rows of the table.
+        columns: By their names: structs of lists, lists of structs, of texts or of pairs [offset,
+            text], or texts, also such as JSON writes them.
+        starts: Columns of offsets beside them by their names, for rows whose golds have none.
+        contexts: Of the rows.
+        with_own_starts: Whether to read the offsets that stand inside the columns.
 
     Raises:
         WrongType: A column has a type that is none of these.
+        Unclear: A row has different golds in two columns, or lists that may be pairs or golds.
     """
-    texts, own = (
-        (pa.nulls(num_rows, pa.list_(pa.string())), None) if answers is None else _pair(answers)
-    )
-    if own is None and starts is not None:
-        texts, own = _beside(texts, _parsed(starts))
-    if own is None:  # no offsets: null for every text
-        own = _relist(texts, pa.nulls(len(texts.flatten()), pa.int64()))
+    read = _Contexts(contexts)
+    texts, own = _unknown(len(contexts), pa.string()), _unknown(len(contexts), pa.int64())
+    for number, (name, column) in enumerate(columns.items()):
+        more, offsets = _pair(of_cells(column, read.have), read if with_own_starts else None)
+        more = _without_words_for_null(more, read)
+        if offsets is None or not with_own_starts:
+            offsets = _unknown(len(more), pa.int64())
+        if number:
+            more, offsets = _merged((texts, own), (more, offsets), [*columns][0], name)
+        texts, own = more, offsets
+    for name, column in starts.items():
+        texts, own = _beside(texts, own, _begins(offsets_of_cells(column), name))
+    if own.null_count:  # no offsets: null for every text
+        own = pc.coalesce(own, _relist(texts, pa.nulls(len(texts.flatten()), pa.int64())))
     return pa.StructArray.from_arrays([texts, own], ["text", "answer_start"])
 
 
-def _pair(column: pa.Array) -> tuple[pa.ListArray, pa.ListArray | None]:
+def _unknown(num_rows: int, kind: pa.DataType) -> pa.ListArray:
+    return pa.nulls(num_rows, pa.list_(kind))
+
+
+class _Contexts:
+    """The contexts of rows, which tell what answers may be."""
+
+    def __init__(self, contexts: pa.DictionaryArray) -> None:
+        self._indices = contexts.indices
+        self._texts = contexts.dictionary.cast(pa.binary())
+
+    def of(self, row: int) -> str:
+        """Return the context of a row, empty where it has none."""
+        index = self._indices[row].as_py()
+        raw = b"" if index is None else self._texts[index].as_py()
+        return str(raw, "utf-8", "surrogateescape")
+
+    def have_at(self, row: int, start: int | None, text: bytes | None) -> bool:
+        """Whether a text stands at its offset."""
+        if text is None or start is None:
+            return False
+        return self.of(row).startswith(str(text, "utf-8", "surrogateescape").strip(), start)
+
+    def have(self, row: int, text: str) -> bool:
+        """Whether a text stands in the context of a row, as whole words."""
+        text = text.strip()
+        front, back = ("\\b" if end.isalnum() else "" for end in (text[:1], text[-1:]))
+        return re.search(front + re.escape(text) + back, self.of(row), re.ASCII) is not None
+
+
+def _without_words_for_null(texts: pa.ListArray, contexts: _Contexts) -> pa.ListArray:
+    """Put null in place of words that tables write for it, where a row has no other gold.
+
+    As texts they would be golds of an evaluation that no prediction equals.
+    """
+    golds = texts.flatten()
+    is_word = _mask(pc.is_in(pc.ascii_trim_whitespace(golds), value_set=pa.array(_NO_ANSWER)))
+    if not is_word.any():
+        return texts
+    row = np.repeat(np.arange(len(texts)), lengths(texts))
+    others = np.bincount(row, _has_letters(golds) & ~is_word, len(texts)) > 0
+    for gold in np.flatnonzero(is_word):
+        is_word[gold] = not (
+            others[row[gold]] or contexts.have(int(row[gold]), golds[gold].as_py())
+        )
+    return _relist(texts, pc.if_else(pa.array(is_word), None, golds))
+
+
+def _merged(first: _Pair, second: _Pair, first_name: str, second_name: str) -> _Pair:
+    """Return the golds that rows have in either of two columns, the first before the second.
+
+    Raises:
+        Unclear: A row has golds in both, and neither has all of the other's.
+    """
+    has, has_more = (_rows_with_letters(texts) for texts, _ in (first, second))
+    take = ~has & (has_more | _mask(first[0].is_null()))
+    both = np.flatnonzero(has & has_more)
+    sets = (
+        [
+            {text.strip() for text in golds if text}
+            for golds in texts.take(pa.array(both)).to_pylist()
+        ]
+        for texts in (pair[0].cast(pa.list_(pa.binary())) for pair in (first, second))
+    )
+    without_starts = _mask(first[1].is_null())
+    for row, own, more in zip(both, *sets, strict=True):
+        if not (own <= more or more <= own):
+            raise differing(int(row), "answers", first_name, second_name)
+        take[row] = without_starts[row] and own <= more
+    texts, starts = (
+        pc.if_else(pa.array(take), more, own) for own, more in zip(first, second, strict=True)
+    )
+    return texts, starts
+
+
+def _rows_with_letters(texts: pa.ListArray) -> np.ndarray:
+    row = np.repeat(np.arange(len(texts)), lengths(texts))
+    return np.bincount(row, _has_letters(texts.flatten()), len(texts)) > 0
+
+
+def _has_letters(texts: pa.StringArray) -> np.ndarray:
+    """Return which texts are neither null nor blank; they may be any bytes."""
+    length = pc.binary_length(pc.ascii_trim_whitespace(texts)).fill_null(0)
+    return _mask(pc.greater(length, 0))
+
+
+def _mask(values: pa.BooleanArray) -> np.ndarray:
+    return values.to_numpy(zero_copy_only=False).copy()
+
+
+def _pair(column: pa.Array, contexts: _Contexts | None) -> tuple[pa.ListArray, pa.ListArray | None]:
     """Return texts and offsets of the golds of each row; None where the column has no offsets."""
-    column = _flattened(_parsed(column))
+    column = _flattened(column)
     kind = column.type
     if pa.types.is_struct(kind):
-        texts, starts = _field(column, TEXT_FIELDS), _field(column, _START_FIELDS)
-        if texts is None:
-            raise WrongType("answers have no text")
+        texts, starts = _fields(column)
         texts = _text_lists(texts)
-        return (texts, None) if starts is None else _beside(texts, starts)
+        if starts is None:
+            return texts, None
+        return _beside(texts, _unknown(len(texts), pa.int64()), starts)
     if is_list(kind) and pa.types.is_struct(kind.value_type):
-        golds = column.flatten()
-        texts, starts = _field(golds, TEXT_FIELDS), _field(golds, _START_FIELDS)
-        if texts is None:
-            raise WrongType("answers have no text")
+        texts, starts = _fields(column.flatten())
         return _relist(column, _texts(texts)), (
             None if starts is None else _relist(column, to_offsets(starts))
         )
+    if is_list(kind) and is_list(kind.value_type):
+        return _split(column, contexts)
     return _text_lists(column), None
 
 
 def _flattened(column: pa.Array) -> pa.Array:
-    """Return lists of lists, such as one for each annotator, as lists."""
-    while is_list(column.type) and is_list(column.type.value_type):
+    """Return lists of lists, such as one for each annotator, as lists; pairs stay such."""
+    while is_list(column.type) and is_list(column.type.value_type) and not _are_pairs(column):
         inner = column.flatten()
         ends = np.concatenate([[0], np.cumsum(lengths(inner))])
         offsets = ends[np.concatenate([[0], np.cumsum(lengths(column))])]
@@ -92,12 +208,57 @@ def _flattened(column: pa.Array) -> pa.Array:
     return column
 
 
-def _field(structs: pa.StructArray, names: tuple[str, ...]) -> pa.Array | None:
-    own = {plain(field.name): field.name for field in structs.type}
-    for name in names:
-        if name in own:
-            return pc.struct_field(structs, own[name])
-    return None
+def _are_pairs(column: pa.Array) -> bool:
+    """Whether all inner lists are an offset and a text, as ParsiNLU has them."""
+    inner = column.flatten()
+    values = inner.flatten()
+    if not (is_text(values.type) or pa.types.is_integer(values.type)):
+        return False
+    starts = to_texts(values, "answers")[::2]
+    are_numbers = pc.match_substring_regex(starts, r"^\d+$").fill_null(False)
+    return bool(len(inner) and (lengths(inner) == 2).all() and pc.all(are_numbers).as_py())
+
+
+def _split(column: pa.Array, contexts: _Contexts | None) -> _Pair:
+    """Return the texts and offsets of pairs.
+
+    Raises:
+        Unclear: No text stands at its offset, so that they may be the golds of annotators.
+    """
+    values = column.flatten().flatten()
+    firsts, seconds = (values.take(pa.array(np.arange(n, len(values), 2))) for n in (0, 1))
+    texts, starts = _texts(seconds), to_offsets(firsts)
+    row = np.repeat(np.arange(len(column)), lengths(column))
+    golds = zip(row.tolist(), starts.to_pylist(), texts.cast(pa.binary()).to_pylist(), strict=True)
+    if contexts is not None and not any(contexts.have_at(*gold) for gold in golds):
+        shown = f"[{starts[0]}, {str(texts[0])[:40]!r}]"
+        raise Unclear(
+            int(row[0]),
+            f"has {shown}, an offset and an answer that does not stand there, or two answers",
+            "Of an offset and an answer, --data.columns answer_start= looks for the answer by its "
+            "text; write two answers as one list of texts, not as a list in a list.",
+        )
+    return _relist(column, texts), _relist(column, starts)
+
+
+def _fields(golds: pa.StructArray) -> tuple[pa.Array, pa.Array | None]:
+    """Return the texts of golds and their offsets, if they have any."""
+    names = [field.name for field in golds.type]
+    text, start = text_field(names), start_field(names)
+    if text is None:
+        raise WrongType("answers have no text")
+    starts = None if start is None else _begins(pc.struct_field(golds, start), start)
+    return pc.struct_field(golds, text), starts
+
+
+def _begins(starts: pa.Array, name: str) -> pa.Array:
+    """Return offsets as they are, and of spans, as their name tells, where they begin."""
+    if plain(name.rpartition(".")[2]) not in SPAN_NAMES or not is_list(starts.type):
+        return starts
+    if is_list(starts.type.value_type):
+        return _relist(starts, _begins(starts.flatten(), name))
+    sizes = lengths(starts)
+    return starts.flatten().take(pa.array(np.cumsum(sizes) - sizes, mask=sizes == 0))
 
 
 def _text_lists(column: pa.Array) -> pa.ListArray:
@@ -112,17 +273,17 @@ def _texts(column: pa.Array) -> pa.StringArray:
     return to_texts(column, "answers")
 
 
-def _beside(texts: pa.ListArray, starts: pa.Array) -> tuple[pa.ListArray, pa.ListArray]:
-    """Return texts, and the offsets that stand beside them, one or a list for each row.
+def _beside(texts: pa.ListArray, own: pa.ListArray, starts: pa.Array) -> _Pair:
+    """Return texts, and their own offsets or those that stand beside them: one a row, or a list.
 
     One offset without any text, such as tools write for unanswerable questions, is that of a gold
     whose text is missing; a row that has neither says nothing of its answers.
     """
     if is_list(starts.type):
-        return texts, _relist(starts, to_offsets(starts.flatten()))
-    own = _one_each(to_offsets(starts))
-    alone = pc.and_(pa.array(lengths(texts) == 0), own.is_valid())
-    return pc.if_else(alone, pa.scalar([None], texts.type), texts), own
+        return texts, pc.coalesce(own, _relist(starts, to_offsets(starts.flatten())))
+    given = _one_each(to_offsets(starts))
+    alone = pc.and_(pa.array(lengths(texts) == 0), pc.and_(own.is_null(), given.is_valid()))
+    return pc.if_else(alone, pa.scalar([None], texts.type), texts), pc.coalesce(own, given)
 
 
 def _one_each(values: pa.Array) -> pa.ListArray:
@@ -138,100 +299,3 @@ def _relist(lists: pa.Array, values: pa.Array) -> pa.ListArray:
     """Return lists like these, null rows included, of other values."""
     offsets = np.concatenate([[0], np.cumsum(lengths(lists))])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=lists.is_null())
-
-
-def _parsed(column: pa.Array) -> pa.Array:
-    """Return the golds of a column of texts that hold JSON or Python, as tables of text do.
-
-    pandas writes SQuAD's answers as `{'text': array(['10'], dtype=object), ...}`, lists of texts
-    as `['10' 'one']`, and lists of numbers of numpy as `[np.int64(11)]`. A cell that does
-    not parse, where most do, stays the text that it is: it spoils its own row.
-    """
-    if not is_text(column.type):
-        return column
-    column = to_texts(column, "answers")
-    looks = pc.match_substring_regex(column, r"^\s*[\[{](?s:.*)[\]}]\s*$")
-    none = pc.or_(column.is_null(), pc.is_in(column, value_set=pa.array(_NONE)))
-    if 2 * (pc.sum(looks).as_py() or 0) <= len(column) - (pc.sum(none).as_py() or 0):
-        return column
-    values = [None if text is None else _value(text) for text in column.to_pylist()]
-    for convert_all in (pa.array, golds_of):
-        with suppress(pa.ArrowException, TypeError, OverflowError):
-            return convert_all(values)
-    return column
-
-
-def _value(text: str) -> Any:
-    """Return what a cell of JSON or Python holds, numbers as they are spelled: 1.50 is no 1.5."""
-    try:
-        value = json.loads(text, parse_int=str, parse_float=str)
-        return value if isinstance(value, dict | list) else None if text in _NONE else text
-    except (ValueError, RecursionError):
-        pass
-    try:
-        python = _VALUE.sub(lambda found: found[1] + ("," if found[2] else ""), text.strip())
-        value = ast.literal_eval(_Plain(python).visit(ast.parse(python, mode="eval")))
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return text
-    if isinstance(value, set | frozenset):
-        value = sorted(value, key=str)
-    return value if value is None or isinstance(value, dict | list) else text
-
-
-class _Plain(ast.NodeTransformer):
-    """Put what is called in place of the call, as in array(['10']), and None in place of nan.
-
-    Numbers become the texts that they are written as.
-    """
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return self._spelled(node) if type(node.value) in (int, float) else node
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        return self._spelled(node) if isinstance(node.operand, ast.Constant) else node
-
-    def _spelled(self, node: ast.AST) -> ast.AST:
-        return ast.Constant(ast.get_source_segment(self._source, node))
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        return self.visit(node.args[0]) if node.args else node
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Constant(None) if node.id == "nan" else node
-
-
-def golds_of(values: list[Any]) -> pa.Array:
-    """Return the answers of rows, whose forms differ, as structs of lists of texts.
-
-    Raises:
-        TypeError: A value is nested.
-    """
-    return pa.array([encoded(_golds(value)) for value in values])
-
-
-def _golds(value: Any) -> dict[str, list[str | None] | None] | None:
-    """Return the golds of a row, in whatever form: their texts, and their offsets if it has any."""
-    if value is None or value != value:  # NaN
-        return None
-    if isinstance(value, dict):
-        texts, starts = (_first(value, names) for names in (TEXT_FIELDS, _START_FIELDS))
-        texts, starts = (part if isinstance(part, list) else [part] for part in (texts, starts))
-        starts = None if starts == [None] else starts
-    else:
-        golds = value if isinstance(value, list) else [value]
-        golds = [gold if isinstance(gold, dict) else {"text": gold} for gold in golds]
-        texts, starts = (
-            [_first(gold, names) for gold in golds] for names in (TEXT_FIELDS, _START_FIELDS)
-        )
-    return {
-        "text": list(map(as_text, texts)),
-        "answer_start": None if starts is None else list(map(as_text, starts)),
-    }
-
-
-def _first(value: dict[str, Any], names: tuple[str, ...]) -> Any:
-    own = {plain(key): key for key in value}
-    return next((value[own[name]] for name in names if name in own), None)

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data import answers
+from qa_lib.data.answer_values import START_NAMES, VAGUE_START_NAMES, text_field
+from qa_lib.data.answers import Unclear, differing
 from qa_lib.data.conversion import (
     WrongType,
     is_list,
@@ -40,7 +42,7 @@ _NAMES = {
         *("answers.text", "answer.text", "answers_text"),  # as pandas flattens structs
     ),
     "answer_start": (
-        *answers.START_NAMES,
+        *START_NAMES,
         *("answers.answer_start", "answer.answer_start", "answers_answer_start", "answers_start"),
     ),
     "is_impossible": (
@@ -59,7 +61,8 @@ HELD = b"qa-suite-columns"
 SHARED_NAMES = frozenset(_NAMES["context"] + _NAMES["title"])
 ID_NAMES = frozenset(_NAMES["id"])
 QUESTION_NAMES = frozenset(_NAMES["question"])
-SPAN_NAMES = frozenset(_NAMES["answers"] + _NAMES["answer_start"])
+OFFSET_NAMES = frozenset(_NAMES["answer_start"])
+ANSWER_NAMES = OFFSET_NAMES.union(_NAMES["answers"])
 OUTER_NAMES = SHARED_NAMES | ID_NAMES
 """What an article or paragraph has without any questions."""
 TEXT_NAMES = frozenset(name for what in TEXT_COLUMNS for name in _NAMES[what])
@@ -86,19 +89,18 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
     Raises:
         DataError: Columns are missing or have other types; all of them are named.
     """
-    source, named = _located(table, name, mapping or {})
-    problems = [f"{what} is missing" for what in ("context", "question") if what not in source]
-    if "answers" in source and pa.types.is_struct(kind := source["answers"].type):
-        if not any(plain(field.name) in answers.TEXT_FIELDS for field in kind):
+    mapping = mapping or {}
+    found = _located(table, name, mapping)
+    problems = [f"{what} is missing" for what in ("context", "question") if what not in found]
+    for what, columns in found.items():
+        kind = next(iter(columns.values())).type
+        if what in ("context", "question") and not _may_be(what, kind):
+            problems.append(f"{what} is {kind}, not text")
+        elif pa.types.is_struct(kind) and not _may_be(what, kind):
             problems.append("answers.text is missing")
-    for what in TEXT_COLUMNS:
-        if what in source and what in ("context", "question") and not _is_readable(source, what):
-            problems.append(f"{what} is {source[what].type}, not text")
-    columns = pa.table(source) if source else pa.table({"id": pa.nulls(0)})
     if not problems:
         try:
-            batches = columns.to_batches(max_chunksize=ROWS_PER_BATCH)
-            return pa.Table.from_batches([_batch(batch, named) for batch in batches], UNCHECKED)
+            return _converted(found, name, mapping)
         except WrongType as error:
             problems.append(str(error))
     held = (table.schema.metadata or {}).get(HELD, b"").decode("utf-8", "replace")
@@ -106,27 +108,36 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
     raise DataError(f"{name} is not a table of questions: {'; '.join(problems)}{holds}.", EXPECTED)
 
 
-def _located(
-    table: pa.Table, name: str, mapping: Mapping[str, str]
-) -> tuple[dict[str, pa.ChunkedArray], dict[str, str]]:
-    """Return the columns of the table by what they are, and their names in the table likewise."""
+_Columns = dict[str, dict[str, pa.ChunkedArray]]  # by what they are, then by their names
+
+
+def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> _Columns:
+    """Return the columns of the table that are wanted; of several, each may have what others lack.
+
+    Those come first that are first in _NAMES, and those without any value only if there is no
+    other.
+    """
     columns = list(zip(table.column_names, table.columns, strict=True))
     filled = [own for own, column in columns if _has_values(column)]
     _check_names(table.column_names, filled, mapping, name)
     by_name = {plain(own): own for own in [*reversed(table.column_names), *filled]}
-    source, named = {}, {}
+    located: _Columns = {}
     for what, names in _NAMES.items():
         if what in mapping:
             if mapping[what]:
-                source[what] = _mapped(table, name, what, mapping[what])
-                named[what] = mapping[what]
+                located[what] = {mapping[what]: _mapped(table, name, what, mapping[what])}
             continue
         found = [by_name[own] for own in names if own in by_name]
-        found = [own for own in found if _may_be(what, own, table[own])]
-        if found:  # a column without any value gives way to one of another usual name
-            own = next((own for own in found if own in filled), found[0])
-            source[what], named[what] = table[own], own
-    return source, named
+        found = [own for own in found if not pa.types.is_null(table[own].type)]
+        if what == "id":
+            found = [own for own in found if _is_id(own, table[own])]
+        first, *others = [own for own in found if own in filled] or found[:1] or [None]
+        if first is not None:
+            others = [own for own in others if _may_be(what, table[own].type)]
+            if what == "answer_start":
+                others = [own for own in others if plain(own) not in VAGUE_START_NAMES]
+            located[what] = {own: table[own] for own in (first, *others)}
+    return located
 
 
 def _has_values(column: pa.ChunkedArray) -> bool:
@@ -139,17 +150,25 @@ def _has_values(column: pa.ChunkedArray) -> bool:
     return bool(column.null_count < len(column))
 
 
-def _may_be(what: str, own: str, column: pa.ChunkedArray) -> bool:
-    """Whether a column of a usual name has what it says: a `uuid` may be that of the passage."""
-    if pa.types.is_null(column.type):
-        return False
-    if what != "id" or plain(own) not in _OF_ANYTHING:
+def _is_id(own: str, column: pa.ChunkedArray) -> bool:
+    """Whether a column of a usual name tells questions apart: a `uuid` may be the passage's."""
+    if plain(own) not in _OF_ANYTHING:
         return True
     try:
-        texts = pa.chunked_array([to_texts(chunk, what) for chunk in column.chunks])
+        texts = pa.chunked_array([to_texts(chunk, "id") for chunk in column.chunks])
     except WrongType:
         return False
     return len(texts.drop_null().unique()) == len(texts) - texts.null_count
+
+
+def _may_be(what: str, kind: pa.DataType) -> bool:
+    """Whether a column of a type can be what its name says."""
+    if what == "answers":
+        is_gold = not pa.types.is_struct(kind) or text_field(field.name for field in kind)
+        return bool(is_gold) and not pa.types.is_boolean(kind)
+    # Workbooks and JSON have questions such as 42.
+    is_readable = is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return is_readable or what not in ("question", "context")
 
 
 def _check_names(
@@ -192,25 +211,72 @@ def _mapped(table: pa.Table, name: str, what: str, path: str) -> pa.ChunkedArray
         ) from None
 
 
-def _batch(batch: pa.RecordBatch, named: Mapping[str, str]) -> pa.RecordBatch:
-    """Convert the columns that `_located` found, under these names."""
-    length, names = len(batch), batch.schema.names
-    columns: dict[str, pa.Array] = {}
-    for what in TEXT_COLUMNS:
-        convert = to_shared if what in ("title", "context") else to_texts
-        kind = UNCHECKED.field(what).type
-        columns[what] = convert(batch[what], what) if what in names else pa.nulls(length, kind)
-    golds, starts = (batch[what] if what in names else None for what in ("answers", "answer_start"))
-    columns["answers"] = answers.convert(golds, starts, length)
-    impossible, answerable = (
-        to_booleans(batch[what], named[what]) if what in names else pa.nulls(length, pa.bool_())
-        for what in ("is_impossible", "is_answerable")
+def _converted(found: _Columns, name: str, mapping: Mapping[str, str]) -> pa.Table:
+    """Convert columns a batch at a time.
+
+    Raises:
+        WrongType: A column cannot be what its name says.
+        DataError: Several columns of one meaning hold different values in a row.
+    """
+    places = [(what, own) for what, columns in found.items() for own in columns]
+    table = pa.table([found[what][own] for what, own in places], [own for _, own in places])
+    with_own_starts = "answer_start" not in mapping
+    batches, num_rows = [], 0
+    for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
+        columns: dict[str, dict[str, pa.Array]] = {}
+        for (what, own), column in zip(places, batch.columns, strict=True):
+            columns.setdefault(what, {})[own] = column
+        try:
+            batches.append(_batch(columns, len(batch), with_own_starts))
+        except Unclear as error:
+            row = f"{name} row {num_rows + error.row} (counted from 0)"
+            raise DataError(f"{row} {error.problem}.", error.remedy) from None
+        num_rows += len(batch)
+    return pa.Table.from_batches(batches, UNCHECKED)
+
+
+def _batch(
+    found: dict[str, dict[str, pa.Array]], length: int, with_own_starts: bool
+) -> pa.RecordBatch:
+    """Convert the columns that `_located` found, by what they are and their names."""
+    columns = {what: _combined(found.get(what, {}), what, length) for what in TEXT_COLUMNS}
+    columns["answers"] = answers.convert(
+        found.get("answers", {}),
+        found.get("answer_start", {}),
+        columns["context"],
+        with_own_starts=with_own_starts,
     )
-    unanswerable = pc.invert(answerable)
-    # One that says so is enough: what contradicts it is a fault of the row.
-    either = pc.or_kleene(impossible, unanswerable)
-    columns["is_impossible"] = pc.coalesce(either, impossible, unanswerable)
+    said = pa.nulls(length, pa.bool_())
+    for what in ("is_impossible", "is_answerable"):
+        for own, column in found.get(what, {}).items():
+            values = to_booleans(column, own)
+            values = values if what == "is_impossible" else pc.invert(values)
+            # One that says so is enough: what contradicts it is a fault of the row.
+            said = pc.coalesce(pc.or_kleene(said, values), said, values)
+    columns["is_impossible"] = said
     return pa.RecordBatch.from_pydict(columns, UNCHECKED)
+
+
+def _combined(found: dict[str, pa.Array], what: str, length: int) -> pa.Array:
+    """Return the texts of a column, or of several that each fill the gaps of those before.
+
+    Raises:
+        Unclear: A row has different questions, or contexts; ids and titles it may have several of.
+    """
+    is_shared = what in ("title", "context")
+    if len(found) < 2:
+        convert = to_shared if is_shared else to_texts
+        column = next(iter(found.values()), pa.nulls(length, pa.string()))
+        return convert(column, what)
+    (first, combined), *others = ((own, to_texts(found[own], what)) for own in found)
+    for name, other in others:
+        own, more = pc.ascii_trim_whitespace(combined), pc.ascii_trim_whitespace(other)
+        lacks, lacks_other = (pc.equal(pc.coalesce(text, ""), "") for text in (own, more))
+        differ = pc.and_not(pc.not_equal(own, more), pc.or_(lacks, lacks_other)).fill_null(False)
+        if what in ("question", "context") and pc.any(differ).as_py():
+            raise differing(pc.index(differ, True).as_py(), what, first, name)
+        combined = pc.if_else(pc.and_not(lacks, lacks_other), other, combined)
+    return to_shared(combined, what) if is_shared else combined
 
 
 def identify(table: pa.Table) -> pa.Table:
@@ -236,9 +302,3 @@ def _titled(batch: pa.RecordBatch) -> pa.RecordBatch:
     made = pa.array(names, pa.string()).take(contexts.indices)
     filled = pc.if_else(blank, made, titles.dictionary_decode()).dictionary_encode()
     return batch.set_column(1, batch.schema.field("title"), filled)
-
-
-def _is_readable(source: Mapping[str, pa.ChunkedArray], what: str) -> bool:
-    """Whether a column is text, or of numbers, as workbooks and JSON have questions such as 42."""
-    kind = source[what].type
-    return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)

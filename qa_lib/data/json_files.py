@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json
 
-from qa_lib.data.answers import golds_of
+from qa_lib.data.answer_values import WrongGold, golds_of
 from qa_lib.data.columns import EXPECTED, HELD, KNOWN_NAMES, SHARED_NAMES, TEXT_NAMES
 from qa_lib.data.conversion import as_text, encoded, is_list, plain
 from qa_lib.data.json_items import NESTING, is_item, items_of, streamed, walk
@@ -201,9 +201,16 @@ def _table(rows: list[dict[str, Any]], name: str, known: frozenset[str]) -> pa.T
         try:
             values = [row.get(column) for row in rows]
             columns[column] = _array(values, plain(column))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError, RecursionError):
+        except (
+            pa.ArrowInvalid,
+            pa.ArrowTypeError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ) as why:
+            where = f": {why}" if isinstance(why, WrongGold) else ""
             raise DataError(
-                f"{name} holds a value of a wrong type in {column}.", EXPECTED
+                f"{name} holds a value of a wrong type in {column}{where}.", EXPECTED
             ) from None
     return _without_null_columns(_holding(pa.table(columns), keys))
 

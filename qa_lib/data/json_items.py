@@ -15,13 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 from qa_lib.data.columns import (
+    ANSWER_NAMES,
     CONTEXT_NAMES,
     EXPECTED,
     ID_NAMES,
     KNOWN_NAMES,
+    OFFSET_NAMES,
     OUTER_NAMES,
     QUESTION_NAMES,
-    SPAN_NAMES,
 )
 from qa_lib.data.conversion import plain
 from qa_lib.data.layouts import refuse_others
@@ -270,7 +271,7 @@ def _rows(
             and plain(own) in known
             and plain(own) not in ID_NAMES  # which would be that of all its questions
             # A paragraph's `start` is where it stands itself.
-            and (isinstance(value, str) or plain(own) not in SPAN_NAMES)
+            and (isinstance(value, str) or plain(own) not in ANSWER_NAMES)
         }
         for part in _listed(item[key]):
             if key != "paragraphs" or _has_questions(part, known):
@@ -307,7 +308,7 @@ def _has_questions(paragraph: Any, known: frozenset[str]) -> bool:
         return True
     firsts = (value[0] for value in paragraph.values() if isinstance(value, list) and value)
     inner = {plain(key) for first in firsts if isinstance(first, dict) for key in first}
-    own = set(map(plain, paragraph)) & known - OUTER_NAMES
+    own = set(map(plain, paragraph)) & known - OUTER_NAMES - OFFSET_NAMES
     return bool(own or inner & (QUESTION_NAMES | known - KNOWN_NAMES))
 
 

@@ -79,8 +79,9 @@ def _remedy(counts: Counter[str], fraction: float) -> str:
             "leave out unanswerable questions."
         )
     if fraction == 1:
+        of_offsets = counts[golds.UNREADABLE] or counts[golds.MISPLACED]
         leave_out = " Golds are looked for by their text with --data.columns answer_start=."
-        return f"Repair these rows.{leave_out if counts[golds.UNREADABLE] else ''}"
+        return f"Repair these rows.{leave_out if of_offsets else ''}"
     return (
         "Repair or remove these rows, or accept their loss with --data.bad-row-limit "
         f"{_round_up(fraction)}."
