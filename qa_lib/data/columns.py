@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -103,9 +104,14 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
             return _converted(found, name, mapping)
         except WrongType as error:
             problems.append(str(error))
+    holds = f"{'; '.join(problems)}; it has {_held(table)}"
+    raise DataError(f"{name} is not a table of questions: {holds}.", EXPECTED)
+
+
+def _held(table: pa.Table) -> str:
+    """Return the names of the columns of the file, for messages."""
     held = (table.schema.metadata or {}).get(HELD, b"").decode("utf-8", "replace")
-    holds = f"; it has {held or ', '.join(table.column_names) or 'no columns'}"
-    raise DataError(f"{name} is not a table of questions: {'; '.join(problems)}{holds}.", EXPECTED)
+    return held or ", ".join(table.column_names) or "no columns"
 
 
 _Columns = dict[str, dict[str, pa.ChunkedArray]]  # by what they are, then by their names
@@ -180,7 +186,7 @@ def _check_names(
         DataError: Which of them is meant, only the user knows.
     """
     counts, spellings = Counter(names), Counter(map(plain, filled))
-    named = {path.split(".")[0] for path in mapping.values()}
+    named = {part for path in mapping.values() for part in (path, path.split(".")[0])}
     usual = {own for what in _NAMES if what not in mapping for own in _NAMES[what]}
     same = [
         own for own in counts if counts[own] > 1 and (own in named or plain(own) in KNOWN_NAMES)
@@ -194,21 +200,18 @@ def _check_names(
 
 
 def _mapped(table: pa.Table, name: str, what: str, path: str) -> pa.ChunkedArray:
-    """Return the column that the user named, such as q or labels.text."""
-    if path in table.column_names:
-        return table[path]
-    first, *fields = path.split(".")
-    try:
-        column = table[first]
-        for field in fields:
-            column = pc.struct_field(column, field)
-        return column
-    except (KeyError, pa.ArrowException):
-        raise DataError(
-            f"{name} has no column {path}, which --data.columns names for {what}; it has "
-            f"{', '.join(table.column_names)}.",
-            "Correct --data.columns.",
-        ) from None
+    """Return the column that the user named, such as q or labels.text; names may have dots too."""
+    parts = path.split(".")
+    for end in range(len(parts), 0, -1):
+        own, fields = ".".join(parts[:end]), parts[end:]
+        if own in table.column_names:
+            with suppress(pa.ArrowException):
+                return pc.struct_field(table[own], fields) if fields else table[own]
+    raise DataError(
+        f"{name} has no column {path}, which --data.columns names for {what}; it has "
+        f"{_held(table)}.",
+        "Correct --data.columns.",
+    )
 
 
 def _converted(found: _Columns, name: str, mapping: Mapping[str, str]) -> pa.Table:

@@ -28,7 +28,9 @@ _NOT_QUESTIONS = {
 _BESIDE = {"predictions", "prediction", "nbest", "results", "metrics"}  # of files of a model
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d+)-of-(?P<count>\d+)(-[0-9a-f]{8,})?$")
 _PART = re.compile(r"(?P<stem>(.*/)?part-)(?P<index>\d{5})-.+$")  # as Spark names them
-_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<index>\d{2,})$")
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?<!\d)(?<!\d\.)(?P<index>\d+)$")  # not the 1 of v1.1
+_VARIANT = re.compile(r"(^|[^a-z])(v|ver|version|fold|seed)[-_. ]?$", re.IGNORECASE)
+"""What a number follows that tells apart what is read one at a time."""
 # Of `datasets`, beside the data that it was made of.
 _CACHE = re.compile(r"cache-[0-9a-f]+\.arrow$")
 _UNREAD = {".xls", ".ods", ".zip", ".xz", ".7z", ".rar", ".tar", ".tgz", ".pkl", ".orc", ".avro"}
@@ -148,7 +150,7 @@ def _grouped(names: list[str]) -> dict[str, list[str]]:
         if shard := _SHARD.match(stem):
             pattern = f"{shard['stem']}-*-of-{shard['count']}{suffix}"
             groups.setdefault(pattern, []).append(name)
-        elif number := _PART.match(stem) or _NUMBERED.match(stem):
+        elif number := _PART.match(stem) or _number(stem):
             numbered.setdefault(f"{number['stem']}*{suffix}", []).append(
                 (int(number["index"]), name)
             )
@@ -157,11 +159,17 @@ def _grouped(names: list[str]) -> dict[str, list[str]]:
     for pattern, files in numbered.items():
         files.sort()
         indices = [index for index, _ in files]
-        if indices[0] in (0, 1) and indices == list(range(indices[0], indices[0] + len(indices))):
+        from_first = indices == list(range(indices[0], indices[0] + len(indices)))
+        if len(files) > 1 and indices[0] in (0, 1) and from_first:
             groups[pattern] = [name for _, name in files]
         else:
             groups |= {name: [name] for _, name in files}
     return groups
+
+
+def _number(stem: str) -> re.Match[str] | None:
+    number = _NUMBERED.match(stem)
+    return None if number is None or _VARIANT.search(number["stem"]) else number
 
 
 def is_saved_dataset(folder: Folder) -> bool:

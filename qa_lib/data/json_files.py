@@ -18,7 +18,8 @@ import pyarrow.json
 from qa_lib.data.answer_values import WrongGold, golds_of
 from qa_lib.data.columns import EXPECTED, HELD, KNOWN_NAMES, SHARED_NAMES, TEXT_NAMES
 from qa_lib.data.conversion import as_text, encoded, is_list, plain
-from qa_lib.data.json_items import NESTING, is_item, items_of, streamed, walk
+from qa_lib.data.json_items import NESTING, is_item, is_wrapped, items_of, walk
+from qa_lib.data.json_stream import streamed
 from qa_lib.data.layouts import refuse_others
 from qa_lib.data.schema import SHARED
 from qa_lib.errors import DataError
@@ -137,7 +138,8 @@ def _read_lines(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.Tabl
     except DataError:
         items, peeked = [], None
         refuse_others(json_text.parse(_decode(next(_lines(content))[1])), name)
-    if peeked is not None and not any(key in items[0] for key in (*NESTING, "header")):
+    are_rows = not any(key in item for item in items[:1] for key in (*NESTING, "header"))
+    if peeked is not None and are_rows and not is_wrapped(items[0]):
         # Types are those of the first lines: left alone, pyarrow reads texts that look like dates
         # as dates. A column that comes later is inferred.
         fields = [

@@ -6,13 +6,8 @@ list of items, an object that holds one (`data`), an object of columns or of ite
 
 from __future__ import annotations
 
-import codecs
-import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-
-import pyarrow as pa
 
 from qa_lib.data.columns import (
     ANSWER_NAMES,
@@ -25,76 +20,10 @@ from qa_lib.data.columns import (
     QUESTION_NAMES,
 )
 from qa_lib.data.conversion import plain
-from qa_lib.data.layouts import refuse_others
 from qa_lib.data.split_names import split_in
 from qa_lib.errors import DataError
-from qa_lib.runs import json_text
 
 NESTING = ("paragraphs", "qas", "questions")
-_WINDOW_BYTES = 1 << 20  # of a large document that are text at a time
-_HEAD = re.compile(
-    r'\ufeff?\s*(?P<object>\{(\s*"\w+"\s*:\s*("[^"\\]*"|[\w.+-]+)\s*,)*\s*"data"\s*:\s*)?\['
-)
-_SPACE = re.compile(r"\s*")
-
-
-def streamed(content: pa.Buffer) -> Iterator[Any]:
-    """Yield the items of `data`, or of a list, as they are parsed; little of it is ever text.
-
-    Raises:
-        ValueError: The content is not JSON, or of another form.
-    """
-    pieces = _decoded(content)
-    text = next(pieces, "")
-    head = _HEAD.match(text)
-    if head is None:
-        raise ValueError("no list of items")
-    decoder, at = json.JSONDecoder(), head.end()
-    while True:
-        at = _after_space(text, at)
-        try:
-            item, end = decoder.raw_decode(text, at)
-            end = _after_space(text, end)
-            if end == len(text):
-                raise ValueError("the list does not end")
-        except ValueError:  # an item that goes on in the next piece
-            more = "".join(_until(pieces, len(text) - at))
-            if not more:
-                raise
-            text, at = text[at:] + more, 0
-            continue
-        refuse_others(item, "")
-        yield item
-        at = end + 1
-        if text[end] != ",":
-            break
-    rest = (text[at:] + "".join(pieces)).strip()
-    others = json_text.parse("{" + rest.removeprefix(",")) if head["object"] else {}
-    if any(map(_asks, _first_items(others).values())):
-        raise ValueError("several lists of items")
-    if text[end] != "]" or (rest and not head["object"]):
-        raise ValueError("the list does not end")
-
-
-def _decoded(content: pa.Buffer) -> Iterator[str]:
-    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(content)
-    for begin in range(0, len(view), _WINDOW_BYTES):
-        end = begin + _WINDOW_BYTES
-        yield decoder.decode(view[begin:end], end >= len(view))
-
-
-def _until(pieces: Iterator[str], num_characters: int) -> Iterator[str]:
-    """Yield pieces of so many characters together, at least one, so that few items are repeated."""
-    for piece in pieces:
-        yield piece
-        num_characters -= len(piece)
-        if num_characters <= 0:
-            return
-
-
-def _after_space(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
-    return at if space is None else space.end()
 
 
 def is_item(value: Any) -> bool:
@@ -122,14 +51,17 @@ def items_of(document: Any, name: str, known: frozenset[str]) -> list[Any]:
         # What is known by name beside it is no version of a file but a part of the question.
         document = document if any(plain(key) in KNOWN_NAMES for key in document) else inner
     if isinstance(document, dict) and "data" not in document:
-        if is_item(document):
+        if is_item(document) or is_wrapped(document):
             return [document]
         document = _of_columns(document, name) or _of_keys(document, name, known) or document
     if isinstance(document, dict):
         _check_single(_lists_of_items(document), name)
         items, header = document.get("data"), document.get("columns")
         if isinstance(header, list) and isinstance(items, list):  # pandas, orient="split"
-            items = [_paired(map(str, header), row, name) for row in items]
+            items = [
+                row if isinstance(row, dict) else _paired(map(str, header), row, name)
+                for row in items
+            ]
     else:
         items = document
     if isinstance(items, list):
@@ -166,6 +98,8 @@ def _of_columns(document: dict[str, Any], name: str) -> list[Any] | None:
 
 def _paired(header: Iterable[str], row: Any, name: str) -> dict[str, Any]:
     try:
+        if not isinstance(row, list):
+            raise TypeError
         return dict(zip(header, row, strict=True))
     except (TypeError, ValueError):
         raise DataError(
@@ -184,7 +118,7 @@ def _of_keys(document: dict[str, Any], name: str, known: frozenset[str]) -> list
             for key, value in document.items()
         ]
     rows = {
-        key: [_unwrapped(item) for item in value]
+        key: [_unwrapped(item, name, known) for item in value]
         for key, value in ((key, _list(value)) for key, value in document.items())
         if value is not None
     }
@@ -204,11 +138,11 @@ def _of_keys(document: dict[str, Any], name: str, known: frozenset[str]) -> list
 
 def _lists_of_items(document: dict[str, Any]) -> list[str]:
     """Return the keys whose values are lists of items; if some of them have questions, theirs."""
-    firsts = _first_items(document)
-    return [key for key, item in firsts.items() if _asks(item)] or list(firsts)
+    firsts = first_items(document)
+    return [key for key, item in firsts.items() if asks(item)] or list(firsts)
 
 
-def _first_items(document: dict[str, Any]) -> dict[str, Any]:
+def first_items(document: dict[str, Any]) -> dict[str, Any]:
     """Return the first of each list of items."""
     lists = {key: _list(value) for key, value in document.items()}
     return {key: items[0] for key, items in lists.items() if items and is_item(items[0])}
@@ -220,7 +154,7 @@ def _list(value: Any) -> list[Any] | None:
     return inner if isinstance(inner, list) else None
 
 
-def _asks(item: dict[str, Any]) -> bool:
+def asks(item: dict[str, Any]) -> bool:
     """Whether an item has questions, and is not a document beside those that have."""
     return any(key in item for key in NESTING) or any(plain(key) in QUESTION_NAMES for key in item)
 
@@ -233,16 +167,39 @@ def _check_single(keys: list[str], name: str) -> None:
         )
 
 
-def _unwrapped(item: Any) -> Any:
-    """Return a row without what the hub's viewer wraps it in."""
-    return item["row"] if isinstance(item, dict) and isinstance(item.get("row"), dict) else item
+def is_wrapped(item: Any) -> bool:
+    """Whether an item is a row as the hub's viewer gives it, with its number beside it."""
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("row"), dict)
+        and item.keys() <= {"row_idx", "row", "truncated_cells"}
+    )
+
+
+def _unwrapped(item: Any, name: str, known: frozenset[str]) -> Any:
+    """Return a row without what the hub's viewer wraps it in.
+
+    Raises:
+        DataError: The viewer cut a text off.
+    """
+    if not is_wrapped(item):
+        return item
+    cut = [cell for cell in item.get("truncated_cells") or () if plain(str(cell)) in known]
+    if cut:
+        raise DataError(
+            f"{name} row {item.get('row_idx', '?')} was cut off by the hub's viewer in "
+            f"{', '.join(cut)}.",
+            "Name the dataset itself (--data.source OWNER/NAME), or download its files.",
+        )
+    return item["row"]
 
 
 def walk(items: Iterable[Any], name: str, known: frozenset[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of items, which all have the form of the first."""
     form: str | None = ""
-    for number, item in enumerate(items):
+    for number, wrapped in enumerate(items):
         where = f"article {number}"
+        item = _unwrapped(wrapped, name, known)
         try:
             if isinstance(item, dict) and item.keys() == {"header"}:  # of MRQA
                 continue

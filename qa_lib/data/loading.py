@@ -241,8 +241,10 @@ def _read(source: str, split: Base, data: DataSettings) -> list[tuple[str, pa.Ta
 
 def _mapped(data: DataSettings) -> frozenset[str]:
     """Return the names of columns that JSON is to keep beside the usual ones."""
-    paths = filter(None, data.column_names.values())
-    return frozenset(conversion.plain(path.split(".")[0]) for path in paths)
+    paths = [path.split(".") for path in data.column_names.values() if path]
+    ends = [(path, end) for path in paths for end in range(1, len(path) + 1)]
+    # A dot may be that of a name.
+    return frozenset(conversion.plain(".".join(path[:end])) for path, end in ends)
 
 
 def _unlabelled(data: DataSettings) -> DataSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from qa_lib.data import json_files
@@ -179,3 +180,51 @@ def test_golds_of_rows_that_differ_are_those_of_each(tmp_path, golds, expected):
 def test_an_empty_list_gives_way_to_a_filled_column(tmp_path):
     path = as_lines(tmp_path / "q.jsonl", ROW | {"answers": [], "answer": "10"})
     assert content(load(path)) == READ
+
+
+@pytest.mark.parametrize("large_bytes", [0, 1 << 20])
+def test_objects_beside_a_list_of_columns_are_rows(tmp_path, large_bytes, monkeypatch):
+    monkeypatch.setattr(json_files, "_LARGE_BYTES", large_bytes)
+    document = {"columns": [*ROW, "answer"], "data": [ROW | {"answer": "10"}]}
+    for keys in ("columns", "data"), ("data", "columns"):
+        path = as_json(tmp_path / "q.json", {key: document[key] for key in keys})
+        assert content(load(path, "eval")) == READ
+    document = {"columns": ["question", "context", "answer"], "data": ["abc"]}
+    assert "does not match its columns: abc" in refusal(as_json(path, document)).problem
+
+
+@pytest.mark.parametrize("num_rows", [1, 2])
+def test_rows_of_the_hubs_viewer_may_stand_on_lines(tmp_path, num_rows):
+    rows = [
+        {"row_idx": n, "row": ROW | {"id": str(n + 1), "answers": [TEN]}, "truncated_cells": []}
+        for n in range(num_rows)
+    ]
+    for path in (as_lines(tmp_path / "q.jsonl", *rows), as_json(tmp_path / "q.json", rows)):
+        assert [id_ for id_, *_ in content(load(path))] == [str(n + 1) for n in range(num_rows)]
+        assert content(load(path))[:1] == READ
+
+
+def test_rows_that_the_hubs_viewer_cut_off_are_refused(tmp_path):
+    row = {"row_idx": 3, "row": ROW | {"answers": [TEN], "html": "<p"}, "truncated_cells": ["html"]}
+    assert content(load(as_json(tmp_path / "q.json", {"features": [], "rows": [row]}))) == READ
+    row["truncated_cells"] = ["context"]
+    documents = as_json(tmp_path / "q.json", {"rows": [row]}), as_lines(tmp_path / "q.jsonl", row)
+    for path in documents:
+        error = refusal(path)
+        assert "row 3 was cut off by the hub's viewer in context" in error.problem
+        assert "--data.source OWNER/NAME" in error.remedy
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
+def test_a_column_whose_name_has_a_dot_is_named_by_the_user(tmp_path, suffix):
+    row = {"context": BERLIN, "my.question": "How many?", "my.gold": {"text": "10"}}
+    path = tmp_path / f"q{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    else:
+        (as_json(path, [row]) if suffix == ".json" else as_lines(path, row))
+    columns = "question=my.question,answer=my.gold.text"
+    assert content(load(path, columns=columns))[0][1:] == READ[0][1:]
+    error = refusal(path, columns="question=my.query")
+    assert "no column my.query" in error.problem
+    assert "it has context, my.question, my.gold" in error.problem

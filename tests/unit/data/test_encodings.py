@@ -8,7 +8,7 @@ from unicodedata import normalize
 import pyarrow as pa
 import pytest
 
-from qa_lib.data import json_items
+from qa_lib.data import json_stream
 from tests.unit.data.test_forms import (
     ASKED,
     READ,
@@ -146,14 +146,14 @@ def test_an_offset_that_means_nothing_is_a_fault(tmp_path, offset):
 
 @pytest.mark.parametrize("num_bytes", range(40, 80, 4))
 def test_items_are_whole_wherever_a_piece_of_the_file_ends(num_bytes, monkeypatch):
-    monkeypatch.setattr(json_items, "_WINDOW_BYTES", num_bytes)
+    monkeypatch.setattr(json_stream, "_WINDOW_BYTES", num_bytes)
     rows = [ROW | {"question": f"\U0001f600é {number}?", "n": number} for number in range(5)]
     document = {"version": "x", "data": rows}
     for indent in (None, 3):
         content = json.dumps(document, ensure_ascii=False, indent=indent).encode()
-        assert list(json_items.streamed(pa.py_buffer(content))) == rows
+        assert list(json_stream.streamed(pa.py_buffer(content))) == rows
         with pytest.raises(ValueError):
-            list(json_items.streamed(pa.py_buffer(content[:-1])))
+            list(json_stream.streamed(pa.py_buffer(content[:-1])))
 
 
 def test_scripts_from_right_to_left_are_texts_like_others(tmp_path):

@@ -81,7 +81,7 @@ def test_files_that_spark_wrote_are_one_split(tmp_path):
     assert [row[0] for row in content(load(tmp_path))] == ["0", "1"]
 
 
-@pytest.mark.parametrize("width", [2, 4])
+@pytest.mark.parametrize("width", [1, 2, 4])
 def test_numbered_files_are_one_split_only_where_none_is_missing(tmp_path, width):
     for number in (0, 1, 2):
         path = tmp_path / f"train-{number:0{width}d}.jsonl"
@@ -89,6 +89,41 @@ def test_numbered_files_are_one_split_only_where_none_is_missing(tmp_path, width
     assert [row[0] for row in content(load(tmp_path))] == ["0", "1", "2"]
     (tmp_path / f"train-{1:0{width}d}.jsonl").unlink()
     assert "several candidates" in refusal(tmp_path).problem
+
+
+@pytest.mark.parametrize(
+    "pattern", ["train/part-{}.csv", "train/part.{}.csv", "train/data_{}.csv", "train{}.csv"]
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_files_are_numbered_as_pyarrow_dask_or_people_do(tmp_path, pattern, first):
+    numbers = list(range(first, 12))
+    for number in numbers:
+        path = tmp_path / pattern.format(number)
+        path.parent.mkdir(exist_ok=True)
+        pacsv.write_csv(pa.Table.from_pylist([ROW | {"id": number, "answer": "10"}]), path)
+    assert [row[0] for row in content(load(tmp_path))] == [*map(str, numbers)]
+
+
+@pytest.mark.parametrize("names", [("v1", "v2"), ("v1.0", "v1.1"), ("fold0", "fold1")])
+def test_versions_and_folds_are_not_read_as_one(tmp_path, names):
+    for number, name in enumerate(names):
+        as_lines(tmp_path / f"train-{name}.jsonl", ROW | {"id": number, "answers": LISTS})
+    assert "several candidates for train: " in refusal(tmp_path).problem
+
+
+@pytest.mark.parametrize("word", ["devanagari", "Devices", "devotion", "quatrains"])
+def test_a_word_that_begins_like_a_split_is_none(tmp_path, word):
+    as_lines(tmp_path / "train.jsonl", ROW | {"answers": LISTS})
+    as_lines(tmp_path / "test.jsonl", ROW | {"id": "test", "answers": LISTS})
+    as_lines(tmp_path / f"{word}.jsonl", ROW | {"id": "other", "answers": LISTS})
+    assert [content(load(tmp_path, split))[0][0] for split in ("train", "eval")] == ["1", "test"]
+
+
+def test_the_split_is_the_word_that_stands_alone(tmp_path):
+    for split in ("train", "dev", "test"):
+        name = f"hindi_devanagari_{split}.jsonl"
+        as_lines(tmp_path / name, ROW | {"id": split, "answers": LISTS})
+    assert [content(load(tmp_path, split))[0][0] for split in ("train", "eval")] == ["train", "dev"]
 
 
 def test_a_dataset_saved_to_disk(tmp_path):
