@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -59,6 +60,8 @@ OF_LABELS = ("answers", "answer_start", "is_impossible", "is_answerable")
 KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) | {"detected_answers"}
 HELD = b"qa-suite-columns"
 """In a table's metadata: the names of all columns of its file, where the table has but some."""
+BLANK_ROWS = b"qa-suite-blank-rows"
+"""In a table's metadata, as JSON: the numbers of the rows of its file that were left out."""
 SHARED_NAMES = frozenset(_NAMES["context"] + _NAMES["title"])
 ID_NAMES = frozenset(_NAMES["id"])
 QUESTION_NAMES = frozenset(_NAMES["question"])
@@ -101,16 +104,31 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
             problems.append("answers.text is missing")
     if not problems:
         try:
-            return _converted(found, name, mapping)
+            converted = _converted(found, with_own_starts="answer_start" not in mapping)
+            return converted.replace_schema_metadata(_metadata(table, BLANK_ROWS))
+        except Unclear as error:
+            row = f"{name} row {row_in_file(table, error.row)} (counted from 0)"
+            raise DataError(f"{row} {error.problem}.", error.remedy) from None
         except WrongType as error:
             problems.append(str(error))
     holds = f"{'; '.join(problems)}; it has {_held(table)}"
     raise DataError(f"{name} is not a table of questions: {holds}.", EXPECTED)
 
 
+def row_in_file(table: pa.Table, row: int) -> int:
+    """Return the number that a row of a table has in its file, whose blank rows count too."""
+    for blank in json.loads(_metadata(table, BLANK_ROWS).get(BLANK_ROWS, b"[]")):
+        row += blank <= row
+    return row
+
+
+def _metadata(table: pa.Table, key: bytes) -> dict[bytes, bytes]:
+    return {own: value for own, value in (table.schema.metadata or {}).items() if own == key}
+
+
 def _held(table: pa.Table) -> str:
     """Return the names of the columns of the file, for messages."""
-    held = (table.schema.metadata or {}).get(HELD, b"").decode("utf-8", "replace")
+    held = _metadata(table, HELD).get(HELD, b"").decode("utf-8", "replace")
     return held or ", ".join(table.column_names) or "no columns"
 
 
@@ -214,16 +232,15 @@ def _mapped(table: pa.Table, name: str, what: str, path: str) -> pa.ChunkedArray
     )
 
 
-def _converted(found: _Columns, name: str, mapping: Mapping[str, str]) -> pa.Table:
+def _converted(found: _Columns, *, with_own_starts: bool) -> pa.Table:
     """Convert columns a batch at a time.
 
     Raises:
         WrongType: A column cannot be what its name says.
-        DataError: Several columns of one meaning hold different values in a row.
+        Unclear: A row can be read in two ways.
     """
     places = [(what, own) for what, columns in found.items() for own in columns]
     table = pa.table([found[what][own] for what, own in places], [own for _, own in places])
-    with_own_starts = "answer_start" not in mapping
     batches, num_rows = [], 0
     for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
         columns: dict[str, dict[str, pa.Array]] = {}
@@ -232,8 +249,8 @@ def _converted(found: _Columns, name: str, mapping: Mapping[str, str]) -> pa.Tab
         try:
             batches.append(_batch(columns, len(batch), with_own_starts))
         except Unclear as error:
-            row = f"{name} row {num_rows + error.row} (counted from 0)"
-            raise DataError(f"{row} {error.problem}.", error.remedy) from None
+            error.row += num_rows
+            raise
         num_rows += len(batch)
     return pa.Table.from_batches(batches, UNCHECKED)
 

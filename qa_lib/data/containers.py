@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qa_lib.data import delimited, json_files, workbook
-from qa_lib.data.columns import SHARED_NAMES
+from qa_lib.data.columns import BLANK_ROWS, SHARED_NAMES
 from qa_lib.data.conversion import plain
 from qa_lib.errors import DataError
 from qa_lib.runs import storage
@@ -137,14 +139,20 @@ def _check_counts(metadata: pq.FileMetaData) -> None:
 
 
 def _without_blank_rows(table: pa.Table) -> pa.Table:
-    """Leave out rows without any value, which spreadsheets have at their end."""
+    """Leave out rows without any value, and note which: messages name rows of the file."""
     blank = None
     for column in table.columns:
         if not column.null_count:
             return table
         nulls = column.is_null()
         blank = nulls if blank is None else pc.and_(blank, nulls)
-    return table if blank is None else table.filter(pc.invert(blank))
+    if blank is None:
+        return table
+    filled = np.flatnonzero(~blank.to_numpy())
+    num_inside = len(filled) and int(filled[-1]) + 1  # spreadsheets have many at their end
+    numbers = np.setdiff1d(np.arange(num_inside), filled).tolist()
+    noted = {**(table.schema.metadata or {}), BLANK_ROWS: json.dumps(numbers)}
+    return table.filter(pc.invert(blank)).replace_schema_metadata(noted)
 
 
 def _read_arrow(content: pa.Buffer, name: str, mapped: frozenset[str]) -> pa.Table:

@@ -100,13 +100,14 @@ def read_questions(source: str, data: DataSettings) -> pa.Table:
     """
     folder, _ = _locate(source)
     found = files.read(folder, _mapped(data))
-    table = columns.identify(_normalised([(source, found)], _unlabelled(data))[0][1])
+    part = _normalised([(source, found)], _unlabelled(data))[0][1]
+    table = columns.identify(part)
     fault = validation.first_fault(table)
     if fault is not None:
         row, reason = fault
         shown = quarantine.detail(table.slice(row, 1).cast(RAW).to_pylist()[0], reason)
         raise DataError(
-            f"{source} row {row} (counted from 0): {reason} ({shown}).",
+            f"{source} row {columns.row_in_file(part, row)} (counted from 0): {reason} ({shown}).",
             "Write the file as UTF-8, with a question and a context in every row.",
         )
     table = table.select(["id", "question", "context"])

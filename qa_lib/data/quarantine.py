@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from qa_lib.data import golds
+from qa_lib.data.columns import row_in_file
 from qa_lib.data.conversion import AS_UTF8, NO_OFFSET
 from qa_lib.data.schema import RAW, TEXT_COLUMNS
 from qa_lib.data.validation import CHECKS, NOT_UTF8, REPEATED_ID
@@ -44,7 +45,9 @@ def set_aside(
     located = []
     for row, reason in bad:
         part = int(np.searchsorted(ends, row, side="right"))
-        located.append((parts[part][0], row - int(ends[part]) + len(parts[part][1]), reason))
+        name, table_of_part = parts[part]
+        in_part = row - int(ends[part]) + len(table_of_part)
+        located.append((name, row_in_file(table_of_part, in_part), reason))
     rows = table.take([row for row, _ in bad])
     where = ""
     if directory is not None:

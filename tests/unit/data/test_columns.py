@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lib.data import golds
+from qa_lib.config import DataSettings
+from qa_lib.data import golds, load_questions, read_questions
+from qa_lib.errors import DataError
 from tests.unit.data.test_forms import BERLIN, TEN, as_json, as_lines, content, load, refusal
 
 ASKED = {"question": "Q", "context": BERLIN}
@@ -88,3 +92,28 @@ def test_any_column_that_says_so_makes_a_question_unanswerable(tmp_path, rest):
     assert [row[3] for row in content(load(path))] == [[("10", 11)], []]
     rows[1]["answers"] = ["10"]
     assert f"row 1: {golds.CONTRADICTION}" in refusal(as_json(path, rows)).problem
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+def test_blank_rows_count_where_rows_are_named(tmp_path, suffix):
+    blank = dict.fromkeys((*ASKED, "answer"))
+    rows = [blank, ASKED | {"answer": "10"}, blank, blank, ASKED | {"answer": "zzz"}, blank]
+    path = tmp_path / f"q{suffix}"
+
+    def write() -> None:
+        frame = pandas.DataFrame(rows)
+        (frame.to_csv if suffix == ".csv" else frame.to_excel)(path, index=False)
+
+    write()
+    assert f"row 4: {golds.NOT_FOUND}" in refusal(path).problem
+    settings = DataSettings(source=str(path), bad_row_limit=0.5)
+    load_questions(settings, "train", quarantine_dir=str(tmp_path))
+    assert json.loads((tmp_path / "quarantine-train.jsonl").read_text())["row"] == 4
+    rows[4]["question"] = None
+    write()
+    with pytest.raises(DataError, match=r"row 4 \(counted from 0\): the question is missing"):
+        read_questions(str(path), DataSettings())
+    rows[4]["question"] = "Q"
+    rows = [row | {"query": "How many?" if row is rows[4] else None} for row in rows]
+    write()
+    assert "row 4 (counted from 0) has different values in question" in refusal(path).problem
