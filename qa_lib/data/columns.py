@@ -100,7 +100,7 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
         kind = next(iter(columns.values())).type
         if what in ("context", "question") and not _may_be(what, kind):
             problems.append(f"{what} is {kind}, not text")
-        elif pa.types.is_struct(kind) and not _may_be(what, kind):
+        elif what == "answers" and pa.types.is_struct(kind) and not _may_be(what, kind):
             problems.append("answers.text is missing")
     if not problems:
         try:
@@ -190,9 +190,9 @@ def _may_be(what: str, kind: pa.DataType) -> bool:
     if what == "answers":
         is_gold = not pa.types.is_struct(kind) or text_field(field.name for field in kind)
         return bool(is_gold) and not pa.types.is_boolean(kind)
-    # Workbooks and JSON have questions such as 42.
-    is_readable = is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return is_readable or what not in ("question", "context")
+    if what in ("question", "context"):  # workbooks and JSON have questions such as 42
+        return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return what in ("id", "title", "answer_start") or not pa.types.is_nested(kind)
 
 
 def _check_names(

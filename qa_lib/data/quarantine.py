@@ -106,7 +106,10 @@ def detail(row: dict[str, Any], reason: str) -> str:
     if isinstance(value, dict):
         texts, starts = value.get("text") or [], value.get("answer_start") or []
         starts = ["?" if start == NO_OFFSET else start for start in starts]
-        value = [f"{_shown(text)} at {start}" for text, start in zip_longest(texts, starts)]
+        value = [
+            ("null" if text is None else _shown(text)) + ("" if start is None else f" at {start}")
+            for text, start in zip_longest(texts, starts)
+        ]
         return f"id {_shown(row.get('id'))}, {field}: {', '.join(value) or 'none'}"
     return f"id {_shown(row.get('id'))}, {field}: {_shown(value)}"
 
