@@ -247,10 +247,12 @@ def test_cells_of_a_workbook_are_read_as_they_are_meant(tmp_path):
     import openpyxl
 
     book = openpyxl.Workbook()
-    texts = ("It began on 1990-05-05 in Rome.", "Some 12.5 % came.", "By Ann_x000D_ and _x005F_x000D_.")
-    answers = (datetime.datetime(1990, 5, 5), 0.125, "Ann_x000D_ and _x005F_x000D_")
     book.active.append(("question", "context", "answer"))
-    for text, answer in zip(texts, answers, strict=True):
+    for text, answer in (
+        ("It began on 1990-05-05 in Rome.", datetime.datetime(1990, 5, 5)),
+        ("Some 12.5 % came.", 0.125),
+        ("By Ann_x000D_ and _x005F_x000D_.", "Ann_x000D_ and _x005F_x000D_"),
+    ):
         book.active.append(("What?", text, answer))
     book.active["C3"].number_format = "0.0 %"
     book.save(tmp_path / "train.xlsx")
