@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -96,13 +96,23 @@ def _load_answerer(
 
 
 def _read(path: str, data: DataSettings) -> list[_Asked]:
-    """Return the objects of a JSON lines file, or the rows of another table, each checked."""
-    if is_table(path):
-        table = read_questions(path, data).to_pylist()
-        return [
-            _Asked(f"{path} row {number} (counted from 0)", row, row["question"], row["context"])
-            for number, row in enumerate(table)
-        ]
+    """Return the objects of a JSON lines file, or the rows of another, each checked.
+
+    The first line tells: documents on each line, as MRQA's, are a table like others.
+    """
+    lines = {} if is_table(path) else _lines(path)
+    names = [data.column_names.get(what) or what for what in _TEXTS]
+    if lines and _is_row(next(iter(lines.values())), names):
+        return [_asked(line, f"{path} line {number}", names) for number, line in lines.items()]
+    table = read_questions(path, data).to_pylist()
+    return [
+        _Asked(f"{path} row {number} (counted from 0)", row, row["question"], row["context"])
+        for number, row in enumerate(table)
+    ]
+
+
+def _lines(path: str) -> dict[int, str]:
+    """Return the lines of a file that are not blank, by their numbers from 1."""
     try:
         text = storage.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -111,14 +121,11 @@ def _read(path: str, data: DataSettings) -> list[_Asked]:
             "Give --answer.input the path or URL of a UTF-8 file of JSON lines.",
         ) from None
     # Not splitlines: JSON strings may hold other line separators than \n.
-    asked = [
-        _asked(line, f"{path} line {number}", data.column_names)
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
-    ]
-    if not asked:
+    numbered = enumerate(text.split("\n"), start=1)
+    lines = {number: line for number, line in numbered if line.strip()}
+    if not lines:
         raise DataError(f"{path} holds no question.", _FORM)
-    return asked
+    return lines
 
 
 _FORM = (
@@ -127,8 +134,17 @@ _FORM = (
 )
 
 
-def _asked(line: str, where: str, columns: Mapping[str, str]) -> _Asked:
-    """Parse and check a line; `columns` names its fields where they are not the usual ones."""
+def _is_row(line: str, names: list[str]) -> bool:
+    """Say whether a line has fields of these names; one that is no JSON may have."""
+    try:
+        row = json_text.parse(line)
+    except ValueError:
+        return True
+    return all(isinstance(_field(row, name), str) for name in names)
+
+
+def _asked(line: str, where: str, names: list[str]) -> _Asked:
+    """Parse and check a line; `names` are those of its fields of question and context."""
     try:
         row = json_text.parse(line)
     except ValueError:
@@ -141,7 +157,7 @@ def _asked(line: str, where: str, columns: Mapping[str, str]) -> _Asked:
             "Write the character whole, or leave it out.",
         ) from None
     texts = []
-    for name in (columns.get(what) or what for what in _TEXTS):
+    for name in names:
         text = _field(row, name)
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{where} has no {name}.", _FORM)

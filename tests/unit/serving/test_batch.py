@@ -72,6 +72,15 @@ def test_lines_come_out_as_they_were_packed_or_with_fields_of_other_names(
     assert predictions == [["Who?", "Ann did."], ["When?", "In 1890."]]
 
 
+def test_documents_on_lines_give_their_questions(tmp_path):
+    """MRQA's files are such."""
+    asked = {"qid": "a", "question": "Who?", "answers": ["Ann"]}
+    lines = [{"header": {"dataset": "x"}}, {"id": "p", "context": "Ann did.", "qas": [asked]}]
+    assert answered(written(tmp_path / "in.jsonl.gz", lines)) == [
+        {"id": "a", "question": "Who?", "context": "Ann did.", "prediction": ["Who?", "Ann did."]}
+    ]
+
+
 def test_a_table_gives_its_ids_questions_and_contexts(tmp_path):
     (tmp_path / "in.csv").write_text("id,question,context,note\na,Who?,Ann did.,x\n")
     assert answered(tmp_path / "in.csv") == [
@@ -85,6 +94,7 @@ def test_a_table_gives_its_ids_questions_and_contexts(tmp_path):
         (LINES[0] | {"prediction": "Bob"}, [], "line 2 has a prediction already"),
         (LINES[0], COLUMNS, "line 2 has no sample.q"),
         (OTHERS[0] | {"sample": "Who?"}, COLUMNS, "line 2 has no sample.q"),
+        (OTHERS[0] | {"passage.text": ["Ann"]}, COLUMNS, "line 2 has no passage.text"),
     ],
 )
 def test_a_line_that_cannot_be_answered_is_named(tmp_path, line, flags, words):
