@@ -65,12 +65,15 @@ class _Quantity(NamedTuple):
 def quantity_at(tokens: Sequence[str], at: int) -> tuple[Number | Unsure, int] | None:
     """Read a number with its currency or unit, a share, or a name's Roman numeral.
 
-    The first number of a range may be counted as the second is: "2 to 3 million", "5-10 km".
+    The first number of a range may be counted as the second is: "2 to 3 million", "5-10 km". And
+    "5 feet 10 inches" may be a sum.
     """
     first = _alone_at(tokens, at)
     if first is None:
         return None
     value, end, scale = first
+    if (sum_end := _sum_at(tokens, first)) is not None:
+        return sum_end
     second = _alone_at(tokens, end + 1) if lower(tokens, end) in words.JOINERS else None
     if second is None or isinstance(value, Unsure):
         return value, end
@@ -79,6 +82,20 @@ def quantity_at(tokens: Sequence[str], at: int) -> tuple[Number | Unsure, int] |
     factor = second.scale if scale < second.scale else 1.0
     alike = Number(value.amount * factor, value.units or second.value.units)
     return (value if alike == value else Unsure((alike, value))), end
+
+
+def _sum_at(tokens: Sequence[str], first: _Quantity) -> tuple[Unsure, int] | None:
+    """Read what a smaller unit adds to a quantity: "2 hours and 30 minutes", "7 miles (11 km)"."""
+    rest = _alone_at(tokens, first.end + (lower(tokens, first.end) == "and"))
+    if rest is None or not (isinstance(first.value, Number) and isinstance(rest.value, Number)):
+        return None
+    for dimension, factor in first.value.units:
+        smaller = dict(rest.value.units).get(dimension, factor)
+        if smaller < factor:
+            total = first.value.amount * factor + rest.value.amount * smaller
+            whole = Number(total, ((dimension, 1.0),))
+            return Unsure((whole, first.value, rest.value)), rest.end
+    return None
 
 
 def amount_at(tokens: Sequence[str], at: int, below: float = math.inf) -> Amount | None:

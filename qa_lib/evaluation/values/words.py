@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from qa_lib.evaluation.values.tokens import ATTACHED
+
 
 def _counted(words: str, start: int = 0, step: int = 1) -> dict[str, int]:
     return {word: start + step * place for place, word in enumerate(words.split())}
@@ -19,9 +21,9 @@ ORDINALS = _counted(
 )
 ORDINALS |= _counted(_TENS.replace(" ", "ieth ") + "ieth", 20, 10) | {"hundredth": 100}
 SCALES = {"dozen": 12.0, "hundred": 100.0, "thousand": 1e3, "million": 1e6, "billion": 1e9}
-SCALES |= {"trillion": 1e12, "mn": 1e6, "mln": 1e6, "bn": 1e9, "tn": 1e12}
+SCALES |= {"trillion": 1e12, "mln": 1e6, "bn": 1e9}
 # Of money; elsewhere "5K" may be a race, a resolution, a temperature, and "5m" metres.
-LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9}
 JOINERS = {"to", "or", "and"}  # of a range
 FRACTIONS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4} | {
     f"{word}{plural}": value
@@ -30,7 +32,7 @@ FRACTIONS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "qua
     for plural in ("", "s")
 }
 # Behind a number they make it another, which is not read.
-UNREAD = {"×", "x", "cubic", "nautical", "fahrenheit"}
+UNREAD = {"×", "x", "cubic", "nautical", "fahrenheit", "mn", "tn", "t", f"{ATTACHED}t"}
 UNREAD |= {f"{scale}{ending}" for scale in SCALES for ending in ("th", "ths")}
 UNREAD |= {f"{word}s" for word, value in ORDINALS.items() if value > 10}  # "five sixteenths"
 BEHIND_A_SHARE = {"", "of", "the", "as"}  # "a third of it", not "a third man"

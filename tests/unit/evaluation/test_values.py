@@ -108,6 +108,7 @@ three thousand two hundred | 3,000
 2-3 thousand | 5000
 5 million (1990) | 6 million
 1800s | 1900s
+5 feet 10 inches | 6 feet
 """
 # Less precise, more than the value, no value at all, or written in a way that is not read.
 OPEN = """
@@ -184,6 +185,11 @@ a third man | 1/3
 Half | 100,000
 36% of households | 25 million people
 late 1800s | 1890s
+5 feet 10 inches | 70 inches
+2 hours and 30 minutes | 150 minutes
+15 miles (24 km) | 24 km
+$20 T-shirt | $20
+€5mn | €5 million
 the 1900s | the sixties
 """
 
