@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qa_lib.data import SCHEMA
 from qa_lib.evaluation import metrics
 from qa_lib.evaluation.analysis import intervals, semantic
-from qa_lib.evaluation.values import reading, words
+from qa_lib.evaluation.values import numbers, reading, words
 from qa_lib.evaluation.values.agreement import Verdict, agree
 
 # Fifty questions, each with a right answer in other words and a wrong one of the same type. They
@@ -30,10 +30,11 @@ TRUE_MEAN = 0.7
 
 Floats = NDArray[np.float64]
 
-# Rules of the value reader: functions of `reading`, or tables of `words`, that each goes without.
+# Rules of the value reader: functions of `numbers` or `reading`, or tables of `words`, that each
+# goes without.
 RULES = {
-    "number words": ("_worded_at",),
-    "scales": ("SCALES",),
+    "number words": ("NUMBERS", "ORDINALS"),
+    "scales": ("SCALES", "LETTERS"),
     "units": ("UNITS",),
     "decades, centuries": ("_period_at",),
     "currency signs": ("CURRENCIES",),
@@ -110,7 +111,8 @@ def changed_without(rule: str, rows: Sequence[tuple[list[str], str]]) -> int:
             if hasattr(words, name):
                 stack.enter_context(mock.patch.dict(getattr(words, name), clear=True))
             else:
-                stack.enter_context(mock.patch.object(reading, name, lambda *_: None))
+                module = numbers if hasattr(numbers, name) else reading
+                stack.enter_context(mock.patch.object(module, name, lambda *_: None))
         after = decided(rows)
     return sum(one is not other for one, other in zip(before, after, strict=True))
 

@@ -165,11 +165,9 @@ def _source_of(data: DataSettings, split: str) -> str:
 
 
 def is_table(path: str) -> bool:
-    """Whether the suffix of a file is that of a container other than JSON lines."""
-    suffix = containers.split_suffix(path)
-    return suffix[1] in containers.SUFFIXES and (
-        suffix[1] not in (".jsonl", ".ndjson") or bool(suffix[2])
-    )
+    """Whether the suffix of a file is that of a container other than JSON lines, packed or not."""
+    _, suffix, _ = containers.split_suffix(path)
+    return suffix in containers.SUFFIXES and suffix not in (".jsonl", ".ndjson")
 
 
 def is_on_hub(data: DataSettings, split: Split) -> bool:

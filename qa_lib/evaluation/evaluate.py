@@ -95,7 +95,8 @@ def _merge_and_score(
     answers = merge(candidates, questions, settings.evaluate)
     predictions, answered = write_answers(run, questions, answers)
     scored = metrics.score(questions.table, predictions)
-    fields = _fields(scored) | _by_language(questions, predictions, settings.evaluate.language)
+    language = settings.evaluate.language
+    fields = _fields(scored) | _by_language(questions, scored, predictions, language)
     if not final:
         return fields
     contexts = questions.table["context"].to_pylist()
@@ -187,10 +188,8 @@ def _check(settings: Settings, model_name: str, *, final: bool) -> None:
 
 def score(questions: Questions, predictions: Mapping[str, str], language: str = "squad") -> Scored:
     """Score answers as `metrics.score` does, EM and F1 alone, and by `evaluate.language`."""
-    return Scored(
-        **_fields(metrics.score(questions.table, predictions)),
-        **_by_language(questions, predictions, language),
-    )
+    scored = metrics.score(questions.table, predictions)
+    return Scored(**_fields(scored), **_by_language(questions, scored, predictions, language))
 
 
 def warn_of_language(questions: Questions, settings: EvaluateSettings) -> None:
@@ -205,12 +204,17 @@ def warn_of_language(questions: Questions, settings: EvaluateSettings) -> None:
         )
 
 
-def _by_language(questions: Questions, predictions: Mapping[str, str], wish: str) -> dict[str, Any]:
-    """Return the fields of `evaluate.language`; none for SQuAD's rules alone."""
+def _by_language(
+    questions: Questions, scored: metrics.Scores, predictions: Mapping[str, str], wish: str
+) -> dict[str, Any]:
+    """Return the fields of `evaluate.language`, over the questions that SQuAD's means count.
+
+    There are none for SQuAD's rules alone.
+    """
     if wish == "squad":
         return {}
-    table = questions.table
-    contexts = table["context"].to_pylist()
+    contexts = questions.table["context"].to_pylist()
+    table = questions.table.select(["id", "answers"]).filter(pa.array(scored.counted))
     language = languages.detect(contexts) if wish == "auto" else cast(languages.Language, wish)
     golds = pc.struct_field(table["answers"], "text").to_pylist()
     answers = [predictions.get(key) for key in table["id"].to_pylist()]
@@ -271,7 +275,7 @@ def score_file(settings: Settings, run: RunFolder, questions: Questions, path: s
     run.write_text(PREDICTIONS, json.dumps(predictions))
     return Scored(
         **_fields(scored),
-        **_by_language(questions, predictions, settings.evaluate.language),
+        **_by_language(questions, scored, predictions, settings.evaluate.language),
         **analysis.analyse(settings, run, questions, predictions, scored),
         predictions=path,
         **_origin(questions),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import fs
@@ -25,19 +25,31 @@ from qa_lib.serving.prompt import call_options, load_answerer
 # Enough that windows of similar length meet in a batch, few enough to see progress.
 _QUESTIONS_PER_TASK = 256
 _TEXTS = ("question", "context")
+_ADDED = "prediction"
+
+
+class _Asked(NamedTuple):
+    """A question of a file: what messages call it, the object it came in, and its texts."""
+
+    name: str
+    line: dict[str, Any]
+    question: str
+    context: str
 
 
 def answer_file(settings: Settings) -> dict[str, Any]:
     """Answer every line of `answer.input`; write the lines, with predictions, to `answer.output`.
 
-    A line is a JSON object with `question` and `context`; it is written as it was, in the same
-    order, with `prediction`: what `Answerer` returns. The output appears when it is complete.
+    A line is a JSON object with `question` and `context`, or what `data.columns` names; it is
+    written as it was, in the same order, with `prediction`: what `Answerer` returns. Of another
+    table come the id, question and context of each row. The output appears when it is complete.
 
     Returns:
         `num_questions`, `seconds` and `questions_per_s` (from the start of the actors), `output`.
 
     Raises:
-        DataError: A line is not such an object; its number is named before anything starts.
+        DataError: A line is not such an object, or has a `prediction`; its number is named before
+            anything starts.
         ConfigError: The output exists or cannot be written, or the settings do not fit the machine
             or cluster.
         ModelError: The model is not available, or was never trained to answer.
@@ -45,7 +57,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
     answer = settings.answer
     assert answer.input is not None and answer.output is not None, "a rule between the settings"
     _refuse_existing(answer.output, settings.overwrite)
-    names, lines = _read(answer.input, settings.data)
+    asked = _read(answer.input, settings.data)
     models.check_answers(settings.model.name)
     options = call_options(settings)
     num_done = 0
@@ -54,10 +66,10 @@ def answer_file(settings: Settings) -> dict[str, Any]:
         pool = ActorPool.of(settings)
         load = partial(_load_answerer, settings, pool.device, options)
         started = time.monotonic()
-        for part in pool.run(load, _tasks(names, lines), title="answering", unit="questions"):
-            some = lines[num_done : num_done + part.num_rows]
-            for line, prediction in zip(some, part["prediction"].to_pylist(), strict=True):
-                row = line | {"prediction": json.loads(prediction)}
+        for part in pool.run(load, _tasks(asked), title="answering", unit="questions"):
+            some = asked[num_done : num_done + part.num_rows]
+            for each, prediction in zip(some, part[_ADDED].to_pylist(), strict=True):
+                row = each.line | {_ADDED: json.loads(prediction)}
                 write(json.dumps(row, ensure_ascii=False) + "\n")
             num_done += part.num_rows
     seconds = time.monotonic() - started
@@ -78,19 +90,29 @@ def _load_answerer(
     def answer(task: pa.Table) -> pa.Table:
         *texts, names = (task[name].to_pylist() for name in (*_TEXTS, "name"))
         answers = answerer(*texts, **options, names=names)
-        return pa.table({"prediction": [json.dumps(each) for each in answers]})
+        return pa.table({_ADDED: [json.dumps(each) for each in answers]})
 
     return answer
 
 
-def _read(path: str, data: DataSettings) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the objects of a JSON lines file, or the rows of another table, each checked.
+def _read(path: str, data: DataSettings) -> list[_Asked]:
+    """Return the objects of a JSON lines file, or the rows of another, each checked.
 
-    With them comes what messages call each.
+    The first line tells: documents on each line, as MRQA's, are a table like others.
     """
-    if is_table(path) or data.columns:
-        table = read_questions(path, data).to_pylist()
-        return [f"{path} row {row} (counted from 0)" for row in range(len(table))], table
+    lines = {} if is_table(path) else _lines(path)
+    names = [data.column_names.get(what) or what for what in _TEXTS]
+    if lines and _is_row(next(iter(lines.values())), names):
+        return [_asked(line, f"{path} line {number}", names) for number, line in lines.items()]
+    table = read_questions(path, data).to_pylist()
+    return [
+        _Asked(f"{path} row {number} (counted from 0)", row, row["question"], row["context"])
+        for number, row in enumerate(table)
+    ]
+
+
+def _lines(path: str) -> dict[int, str]:
+    """Return the lines of a file that are not blank, by their numbers from 1."""
     try:
         text = storage.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -99,20 +121,30 @@ def _read(path: str, data: DataSettings) -> tuple[list[str], list[dict[str, Any]
             "Give --answer.input the path or URL of a UTF-8 file of JSON lines.",
         ) from None
     # Not splitlines: JSON strings may hold other line separators than \n.
-    rows = {
-        (name := f"{path} line {number}"): _row(line, name)
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
-    }
-    if not rows:
+    numbered = enumerate(text.split("\n"), start=1)
+    lines = {number: line for number, line in numbered if line.strip()}
+    if not lines:
         raise DataError(f"{path} holds no question.", _FORM)
-    return [*rows], [*rows.values()]
+    return lines
 
 
-_FORM = 'Give one JSON object per line, such as {"question": "Who?", "context": "Ann did."}'
+_FORM = (
+    'Give one JSON object per line, such as {"question": "Who?", "context": "Ann did."}, or name '
+    "its fields with --data.columns, such as question=q,context=passage."
+)
 
 
-def _row(line: str, where: str) -> dict[str, Any]:
+def _is_row(line: str, names: list[str]) -> bool:
+    """Say whether a line has fields of these names; one that is no JSON may have."""
+    try:
+        row = json_text.parse(line)
+    except ValueError:
+        return True
+    return all(isinstance(_field(row, name), str) for name in names)
+
+
+def _asked(line: str, where: str, names: list[str]) -> _Asked:
+    """Parse and check a line; `names` are those of its fields of question and context."""
     try:
         row = json_text.parse(line)
     except ValueError:
@@ -124,18 +156,33 @@ def _row(line: str, where: str) -> dict[str, Any]:
             f"{where} is not Unicode: it has half of a surrogate pair.",
             "Write the character whole, or leave it out.",
         ) from None
-    for name in _TEXTS:
-        text = row.get(name) if isinstance(row, dict) else None
+    texts = []
+    for name in names:
+        text = _field(row, name)
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{where} has no {name}.", _FORM)
-    return row
+        texts.append(text)
+    if _ADDED in row:
+        raise DataError(
+            f"{where} has a {_ADDED} already, which the answer would replace.",
+            f"Rename the field {_ADDED}, or leave it out.",
+        )
+    return _Asked(where, row, *texts)
 
 
-def _tasks(names: list[str], lines: list[dict[str, Any]]) -> list[pa.Table]:
-    columns = {name: [line[name] for line in lines] for name in _TEXTS}
-    table = pa.table({**columns, "name": names})
+def _field(row: Any, path: str) -> Any:
+    """Return the value of a field, `q` or `sample.q`; None where there is none."""
+    if isinstance(row, dict) and path in row:
+        return row[path]
+    first, _, rest = path.partition(".")
+    return _field(row[first], rest) if isinstance(row, dict) and first in row and rest else None
+
+
+def _tasks(asked: list[_Asked]) -> list[pa.Table]:
+    columns = {name: [getattr(each, name) for each in asked] for name in (*_TEXTS, "name")}
+    table = pa.table(columns)
     return [
-        table.slice(row, _QUESTIONS_PER_TASK) for row in range(0, len(lines), _QUESTIONS_PER_TASK)
+        table.slice(row, _QUESTIONS_PER_TASK) for row in range(0, len(asked), _QUESTIONS_PER_TASK)
     ]
 
 

@@ -14,20 +14,15 @@ from __future__ import annotations
 
 import enum
 import math
-import re
 from collections.abc import Sequence
 
 from qa_lib.evaluation.values import words
-from qa_lib.evaluation.values.reading import Date, Number, Period, Value, read
+from qa_lib.evaluation.values.numbers import Number, Unsure
+from qa_lib.evaluation.values.reading import Date, Period, Value, read
 
 _CONVERTED = 0.01  # relative error of a conversion: "100 miles" is written "160 km"
 _MOST_EXTRA_WORDS = 2
-# Ways of writing numbers that `read` does not know: what it makes of them contradicts nothing.
-_UNREAD = re.compile(
-    r"[½¼¾²³]|°F|/h\b|\d ?(?:k|bn)\b|\d[ \u202f](?:\d{3}\b|\d/)"
-    r"|\b(?:(?:and|half) a|minus|cubic|nautical|fahrenheit)\b",
-    re.IGNORECASE,
-)
+_COUNT = (("count", 1.0),)
 
 
 class Verdict(enum.Enum):
@@ -50,16 +45,18 @@ def agree(first: str, second: str) -> Verdict:
     if not one.values or not two.values:
         return Verdict.OPEN
     if _contradict(one.values, two.values):
-        return Verdict.OPEN if _UNREAD.search(f"{first}\n{second}") else Verdict.DIFFERENT
+        return Verdict.DIFFERENT
     if not same_values(first, second):
         return Verdict.OPEN
-    few, many = sorted((_telling(one.words), _telling(two.words)), key=len)
-    if [word.lower() for word in few] == [word.lower() for word in many]:
+    brief, full = sorted((one, two), key=lambda each: len(_telling(each.words)))
+    few, many = ([word.lower() for word in _telling(each.words)] for each in (brief, full))
+    if few == many:
         return Verdict.SAME
-    is_counted = len(many) <= _MOST_EXTRA_WORDS and all(word.islower() for word in many)
-    if not few and is_counted and words.DIRECTIONS.isdisjoint(many):
-        return Verdict.SAME
-    return Verdict.OPEN
+    is_counted = len(many) <= _MOST_EXTRA_WORDS and all(map(str.islower, _telling(full.words)))
+    is_open = any(map(_may_belong_to_words, full.values, brief.values))
+    if few or not is_counted or is_open or not words.DIRECTIONS.isdisjoint(many):
+        return Verdict.OPEN
+    return Verdict.SAME
 
 
 def same_values(first: str, second: str) -> bool:
@@ -71,23 +68,38 @@ def same_values(first: str, second: str) -> bool:
 
 
 def _contradict(one: Sequence[Value], two: Sequence[Value]) -> bool:
-    """Say whether a value of the shorter list can be none of the other's that are left."""
-    few, many = sorted((list(one), list(two)), key=len)
-    for value in few:
-        fitting = [other for other in many if _relate(value, other) is Verdict.SAME]
-        fitting = fitting or [other for other in many if _relate(value, other) is Verdict.OPEN]
-        if not fitting:
-            return True
-        many.remove(fitting[0])
-    return False
+    """Say whether the values of the shorter list cannot all be different ones of the other's."""
+    few, many = sorted((one, two), key=len)
+    taken: dict[int, int] = {}  # place in many: place in few
+
+    def finds_room(value: int, tried: set[int]) -> bool:
+        for place, other in enumerate(many):
+            if place in tried or _relate(few[value], other) is Verdict.DIFFERENT:
+                continue
+            tried.add(place)
+            if place not in taken or finds_room(taken[place], tried):
+                taken[place] = value
+                return True
+        return False
+
+    return not all(finds_room(value, set()) for value in range(len(few)))
 
 
 def _telling(others: Sequence[str]) -> list[str]:
     return [word for word in others if word.lower() not in words.FILLERS]
 
 
+def _may_belong_to_words(value: Value, other: Value) -> bool:
+    """Say whether words beside a value may be its unit, or a part of its spelling."""
+    if isinstance(value, Number) and isinstance(other, Number):
+        return bool(other.units) and not value.units
+    return isinstance(value, Unsure) and not value.readings
+
+
 def _relate(one: Value, two: Value) -> Verdict:
-    """Compare two values; OPEN where one is less precise, or another kind of thing."""
+    """Compare two values; OPEN where one is less precise, unsure, or another kind of thing."""
+    if isinstance(one, Unsure) or isinstance(two, Unsure):
+        return _relate_unsure(one, two)
     if isinstance(one, Number) and isinstance(two, Number):
         return _relate_numbers(one, two)
     first, second = _as_year(one), _as_year(two)
@@ -101,6 +113,17 @@ def _relate(one: Value, two: Value) -> Verdict:
     return Verdict.OPEN
 
 
+def _relate_unsure(one: Value, two: Value) -> Verdict:
+    """Return what all readings agree on; without a reading only the same spelling is the same."""
+    if one == two:
+        return Verdict.SAME
+    first, second = (
+        value.readings if isinstance(value, Unsure) else (value,) for value in (one, two)
+    )
+    found = {_relate(a, b) for a in first for b in second}
+    return found.pop() if len(found) == 1 else Verdict.OPEN
+
+
 def _as_year(value: Value) -> Value:
     """Take a bare number for a year where it can be one; below 100 it needs its era."""
     if isinstance(value, Number) and not value.units:
@@ -110,21 +133,30 @@ def _as_year(value: Value) -> Value:
 
 
 def _relate_numbers(one: Number, two: Number) -> Verdict:
-    """Compare two numbers by a meaning that both units share, by amount where one has no unit."""
-    if not one.units or not two.units:
-        return _verdict(math.isclose(one.amount, two.amount, rel_tol=1e-9, abs_tol=1e-12))
-    return _verdict(
-        any(
-            dimension == other
-            and math.isclose(
-                one.amount * factor,
-                two.amount * other_factor,
-                rel_tol=1e-9 if factor == other_factor else _CONVERTED,
-            )
-            for dimension, factor in one.units
-            for other, other_factor in two.units
+    """Compare two numbers by a meaning that both units share, by amount where one has no unit.
+
+    A share is no contradiction of a number of another kind: both "half" and "500" may be right.
+    """
+    fits = any(
+        dimension == other
+        and math.isclose(
+            one.amount * factor,
+            two.amount * other_factor,
+            rel_tol=1e-9 if factor == other_factor else _CONVERTED,
         )
+        for dimension, factor in one.units or _COUNT
+        for other, other_factor in two.units or _COUNT
     )
+    if one.units and two.units:
+        return Verdict.SAME if fits else _unlike(one, two)
+    if math.isclose(one.amount, two.amount, rel_tol=1e-9, abs_tol=1e-12):
+        return Verdict.SAME
+    return Verdict.OPEN if fits else _unlike(one, two)
+
+
+def _unlike(one: Number, two: Number) -> Verdict:
+    is_share, other_is = (("ratio" in dict(each.units)) for each in (one, two))
+    return Verdict.DIFFERENT if is_share == other_is else Verdict.OPEN
 
 
 def _relate_dates(one: Date, two: Date) -> Verdict:
@@ -138,9 +170,15 @@ def _relate_dates(one: Date, two: Date) -> Verdict:
 def _relate_periods(one: Period, two: Period) -> Verdict:
     if one.kind != two.kind:
         return Verdict.OPEN
-    distance = one.amount - two.amount
-    is_short = one.kind == "decade" and min(one.amount, two.amount) < 100  # "the sixties"
-    return _verdict(distance == 0 or (is_short and distance % 100 == 0))
+    low, high = sorted((one.amount, two.amount))
+    if one.kind != "decade":
+        return _verdict(low == high)
+    is_short = low < 100  # "the sixties"
+    if low == high or (is_short and (high - low) % 100 == 0):
+        return Verdict.SAME
+    century = high if is_short else low  # "1800s" may be all of it
+    is_in = century >= 100 and century % 100 == 0 and (is_short or high < century + 100)
+    return Verdict.OPEN if is_in else Verdict.DIFFERENT
 
 
 def _within(year: int, period: Period) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from qa_lib import config, evaluation
-from qa_lib.data import load_questions
+from qa_lib.data import Questions, load_questions
 from qa_lib.evaluation import languages
 from qa_lib.evaluation.languages import Rules
 from qa_lib.runs.run_folder import RunFolder
@@ -156,3 +156,20 @@ def test_a_predictions_file_gets_the_languages_scores_by_name(tmp_path, capsys, 
         assert fields["language_f1"] == pytest.approx(80)
         assert "by the rules of zh: EM 0.00  F1 80.00" in evaluation.summary(fields)
         assert "note" not in told
+
+
+@pytest.mark.parametrize(("version", "em", "total"), [("2.0", 100, 2), ("1.1", 50, 4)])
+def test_a_language_counts_the_questions_that_the_official_means_count(version, em, total):
+    """Under 2.0 rules a question without a prediction is left out, under 1.1 it is wrong."""
+    last = [] if version == "2.0" else ["Rom"]
+    table = pa.Table.from_pylist(
+        [
+            {"id": str(row), "context": "x", "answers": {"text": golds}}
+            for row, golds in enumerate([["10"], ["one"], ["Ann"], last])
+        ]
+    )
+    questions = Questions(table, "eval", "here", 0)
+    fields = evaluation.score(questions, {"0": "10", "1": "one"}, "en").fields()
+    assert fields["total"] == total
+    assert (fields["em"], fields["f1"]) == (em, em)
+    assert (fields["language_em"], fields["language_f1"]) == (em, em)

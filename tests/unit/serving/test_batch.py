@@ -1,0 +1,105 @@
+"""A file of questions: what becomes of its lines, with a pool that answers without a model."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from qa_lib import config
+from qa_lib.errors import DataError
+from qa_lib.serving import answer_file, batch
+
+LINES = [
+    {"id": "a", "question": "Who?", "context": "Ann did.", "asked": {"by": "Bob"}},
+    {"question": "When?", "context": "In 1890.", "level": 3},
+]
+OTHERS = [
+    {"uid": 1, "sample": {"q": "Who?", "hard": True}, "passage.text": "Ann did."},
+    {"uid": 2, "sample": {"q": "When?"}, "passage.text": "In 1890.", "note": None},
+]
+COLUMNS = ["--data.columns", "question=sample.q,context=passage.text,answer=a"]
+
+
+class EchoingPool:
+    """A pool whose answer to a question is the question and its context."""
+
+    device = "cpu"
+
+    @classmethod
+    def of(cls, settings: config.Settings) -> EchoingPool:
+        return cls()
+
+    def run(self, load: Callable, tasks: Sequence[pa.Table], **_: str) -> Iterator[pa.Table]:
+        for task in tasks:
+            rows = task.select(["question", "context"]).to_pylist()
+            yield pa.table({"prediction": [json.dumps([*row.values()]) for row in rows]})
+
+
+@pytest.fixture(autouse=True)
+def _no_model(monkeypatch):
+    monkeypatch.setattr(batch, "ActorPool", EchoingPool)
+    monkeypatch.setattr(batch, "start_ray", lambda: None)
+    monkeypatch.setattr(batch.models, "check_answers", lambda name: None)
+
+
+def answered(source: Path, *flags: str) -> list[dict[str, Any]]:
+    output = source.with_name("out.jsonl")
+    paths = ["--answer.input", str(source), "--answer.output", str(output)]
+    answer_file(config.parse("answer", [*paths, *flags]))
+    return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+
+
+def written(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
+    content = "\n".join(map(json.dumps, lines)).encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.ndjson", "in.jsonl.gz"])
+@pytest.mark.parametrize(("lines", "flags"), [(LINES, []), (OTHERS, COLUMNS)])
+def test_lines_come_out_as_they_were_packed_or_with_fields_of_other_names(
+    tmp_path, name, lines, flags
+):
+    rows = answered(written(tmp_path / name, lines), *flags)
+    predictions = [row.pop("prediction") for row in rows]
+    assert rows == lines
+    assert predictions == [["Who?", "Ann did."], ["When?", "In 1890."]]
+
+
+def test_documents_on_lines_give_their_questions(tmp_path):
+    """MRQA's files are such."""
+    asked = {"qid": "a", "question": "Who?", "answers": ["Ann"]}
+    lines = [{"header": {"dataset": "x"}}, {"id": "p", "context": "Ann did.", "qas": [asked]}]
+    assert answered(written(tmp_path / "in.jsonl.gz", lines)) == [
+        {"id": "a", "question": "Who?", "context": "Ann did.", "prediction": ["Who?", "Ann did."]}
+    ]
+
+
+def test_a_table_gives_its_ids_questions_and_contexts(tmp_path):
+    (tmp_path / "in.csv").write_text("id,question,context,note\na,Who?,Ann did.,x\n")
+    assert answered(tmp_path / "in.csv") == [
+        {"id": "a", "question": "Who?", "context": "Ann did.", "prediction": ["Who?", "Ann did."]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "flags", "words"),
+    [
+        (LINES[0] | {"prediction": "Bob"}, [], "line 2 has a prediction already"),
+        (LINES[0], COLUMNS, "line 2 has no sample.q"),
+        (OTHERS[0] | {"sample": "Who?"}, COLUMNS, "line 2 has no sample.q"),
+        (OTHERS[0] | {"passage.text": ["Ann"]}, COLUMNS, "line 2 has no passage.text"),
+    ],
+)
+def test_a_line_that_cannot_be_answered_is_named(tmp_path, line, flags, words):
+    source = written(tmp_path / "in.jsonl", [OTHERS[0] if flags else LINES[1], line])
+    with pytest.raises(DataError, match=words) as caught:
+        answered(source, *flags)
+    assert "prediction" in caught.value.remedy or "--data.columns" in caught.value.remedy
+    assert not (tmp_path / "out.jsonl").exists()
