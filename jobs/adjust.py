@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 def describe(settings: Settings) -> str:
     """Return the table of sizes, before and after."""
-    from qa_lib.adjust import prune
+    from qa_lib.adjust import prune, recovery
 
+    recovery.check_teacher(settings)
     return prune.describe(settings)
 
 
