@@ -171,9 +171,10 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
 
 def summary(result: dict[str, Any]) -> str:
     """Return the last lines that a job prints."""
+    num_tokens = result["latencies"][0]["tokens"]
     lines = [
         f"{result['num_parent_parameters']:,} -> {result['num_parameters']:,} parameters,"
-        f" {result['speedup']:.2f}x as fast (1 window of 384 tokens,"
+        f" {result['speedup']:.2f}x as fast (1 window of {num_tokens} tokens,"
         f" {result['latency_device']}, {result['latency_threads']} threads)"
     ]
     for title, key in (("before", "f1_before"), ("after surgery", "f1_surgery"), ("now", "f1")):
