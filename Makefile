@@ -23,6 +23,9 @@ PUSHED = $(if $(filter push,$@ $(JOB)),$(if $(filter command,$(origin REPO)),--p
 # `make compare RUNS="runs/one runs/other"`, here or as a submitted job.
 COMPARED = $(if $(filter compare,$@ $(JOB)),$(if $(filter command,$(origin RUNS)),--compare.runs $(RUNS)))
 
+# A variable that was given to make itself: shells use names such as ID for other things.
+given = $(if $(filter command,$(origin $1)),$($1))
+
 # No library reports usage, unless the user decided otherwise.
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
@@ -78,10 +81,10 @@ submit: setup ## Send a job to the cluster at RAY_ADDRESS and follow it: make su
 	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(PUSHED) $(ARGS)
 
 logs: setup ## Follow a submitted job: make logs ID=raysubmit_..., or RUN=its-run
-	$(ENV_PYTHON) -m cluster.logs $(or $(ID),$(RUN))
+	$(ENV_PYTHON) -m cluster.logs $(or $(call given,ID),$(call given,RUN))
 
 stop: setup ## Stop a submitted job: make stop ID=raysubmit_..., or RUN=its-run
-	$(ENV_PYTHON) -m cluster.stop $(or $(ID),$(RUN))
+	$(ENV_PYTHON) -m cluster.stop $(or $(call given,ID),$(call given,RUN))
 
 loopback-cluster: setup ## Run a Ray cluster of three nodes on this machine until Ctrl-C
 	$(ENV_PYTHON) -m cluster.loopback $(ARGS)

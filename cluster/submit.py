@@ -40,6 +40,7 @@ REPOSITORY = HERE.parent
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard` ends its tunnel
 
 _POLL_S = 0.5
+_SENT = ("cluster", "jobs", "qa_lib")  # folders, by .rayignore; and recipes beside them
 _WITHOUT_STORAGE = ("verify", "push")
 _MOST_FAILURES = 60  # of polls in a row
 _SECONDS_PER_HOUR = 3600
@@ -125,21 +126,36 @@ def local_paths(settings: Settings, job: str) -> Iterator[str]:
     }
     compared = [("--compare.runs", name) for name in settings.compare.runs or ()]
     compared += [("--serve.beside", one.rpartition("=")[2]) for one in settings.serve.beside or ()]
+    importance, context = settings.adjust.importance, settings.answer.context or ""
+    if context.startswith("@") and not context.startswith("@@") and _is_relative(context[1:]):
+        yield f"--answer.context {context} is a file in this machine's working directory"
+    if ":" in importance and _is_module_here(importance.partition(":")[0]):
+        yield f"--adjust.importance {importance} is a module of this machine's working directory"
     if _stays_here(settings.recipe):
         yield f"--recipe {settings.recipe} is a file that is not sent"
     writes = {"--storage", "--answer.output"}
     for flag, value in [*named.items(), *compared]:
-        if value is None or value == "embedded" or not storage.is_local(value):
+        if value is None or value == "embedded" or not _is_relative(value):
             continue
         writes_none = job in _WITHOUT_STORAGE or (job == "answer" and settings.answer.input is None)
         if flag == "--storage" and writes_none:
             continue
-        path = Path(value.removeprefix("file://"))
-        if path.is_absolute():
-            continue
         # `a/b` is a hub id, unless there is such a folder here.
-        if flag in writes or value.startswith((".", "~")) or (REPOSITORY / path).exists():
+        path = REPOSITORY / value.removeprefix("file://")
+        if flag in writes or value.startswith((".", "~")) or path.exists():
             yield f"{flag} {value} is a path in this machine's working directory"
+
+
+def _is_relative(path: str) -> bool:
+    """Whether a path is a local one below the working directory, or below a home."""
+    return storage.is_local(path) and not Path(path.removeprefix("file://")).is_absolute()
+
+
+def _is_module_here(name: str) -> bool:
+    """Whether a module is a file or folder of the checkout that is not sent."""
+    top, *_ = name.split(".")
+    here = (REPOSITORY / top, REPOSITORY / f"{top}.py")
+    return top not in _SENT and any(path.exists() for path in here)
 
 
 def _stays_here(recipe: str) -> bool:
@@ -148,7 +164,7 @@ def _stays_here(recipe: str) -> bool:
     if path.is_absolute() or path.suffix not in (".yaml", ".yml"):
         return False
     is_beside = len(path.parts) == 1 and path.suffix == ".yaml"
-    return not (is_beside or path.parts[0] in ("cluster", "jobs", "qa_lib"))
+    return not (is_beside or path.parts[0] in _SENT)
 
 
 def dry_run(job: str, flags: list[str]) -> dict[str, Any]:

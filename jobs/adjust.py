@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 def describe(settings: Settings) -> str:
-    """Return the table of sizes, before and after."""
-    from qa_lib.adjust import prune
+    """Return the table of sizes, before and after, and a note on stages that there cannot be."""
+    from qa_lib import models
+    from qa_lib.adjust import prune, recovery, stages
 
-    return prune.describe(settings)
+    recovery.check_teacher(settings)
+    sizes = prune.describe(settings)
+    notes = stages.left_out(models.load_config(settings.model.name), settings.adjust)
+    return "\n\n".join([sizes, *notes])
 
 
 def run(settings: Settings, folder: RunFolder) -> None:

@@ -33,6 +33,8 @@ class Accumulator:
     """Sums up the products of two sets of units, batch by batch.
 
     Products are summed in float32 within a batch, by a matrix product, and in float64 over batches.
+    They are taken about the means of the first batch: about the origin, rounding would hide the
+    variance of a unit that is small beside its mean.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,7 @@ class Accumulator:
         self._count: int = 0
         self._left: Any = 0.0
         self._right: Any = 0.0
+        self._shifts: tuple[torch.Tensor, torch.Tensor] | None = None
         self._products: Any = 0.0
 
     def add(self, left: torch.Tensor, right: torch.Tensor) -> None:
@@ -47,7 +50,12 @@ class Accumulator:
         self._count += len(left)
         self._left = self._left + left.double().sum(0)
         self._right = self._right + right.double().sum(0)
-        self._products = self._products + (left.T @ right).double()
+        if self._shifts is None:
+            about_left, about_right = self.means
+            self._shifts = about_left.to(left.dtype), about_right.to(right.dtype)
+        shifted = left - self._shifts[0]
+        other = shifted if right is left else right - self._shifts[1]
+        self._products = self._products + (shifted.T @ other).double()
 
     @property
     def means(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,9 +64,11 @@ class Accumulator:
 
     def covariance(self, *, centred: bool = True) -> torch.Tensor:
         """Return the mean product of the two, of shape (m, n), about their means or the origin."""
-        left, right = self.means
-        about_origin = self._products / self._count
-        return about_origin - left[:, None] * right if centred else about_origin
+        assert self._shifts is not None, "no rows were added"
+        (left, right), shifts = self.means, self._shifts
+        rest = (left - shifts[0])[:, None] * (right - shifts[1])
+        about_means = self._products / self._count - rest
+        return about_means if centred else about_means + left[:, None] * right
 
 
 def measure_moments(

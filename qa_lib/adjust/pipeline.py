@@ -17,7 +17,7 @@ from qa_lib import evaluation, models
 from qa_lib.adjust.extensions import declare_families
 from qa_lib.adjust.plan import Plan
 from qa_lib.adjust.prune import obtain_plan, write_pruned
-from qa_lib.adjust.recovery import ADJUSTED, recover
+from qa_lib.adjust.recovery import ADJUSTED, check_teacher, recover
 from qa_lib.adjust.stages import parents_layers, recover_stages
 from qa_lib.config import Settings
 from qa_lib.data import Questions, load_held_out, load_questions
@@ -51,8 +51,10 @@ def adjust_and_recover(settings: Settings, run: RunFolder) -> None:
     Raises:
         AdjustError: The model cannot be adjusted as the settings say; nothing is written then.
         ConfigError: A resumed run was begun with other settings.
+        TrainError: The recovery has no teacher for what it should teach.
     """
     _check_resumed(settings, run)
+    check_teacher(settings)
     declare_families(settings.adjust.families)
     recovers = settings.adjust.recover
     questions, last, match = None, settings, None
@@ -169,9 +171,10 @@ def compare(settings: Settings, parent: PreTrainedModel, child: PreTrainedModel)
 
 def summary(result: dict[str, Any]) -> str:
     """Return the last lines that a job prints."""
+    num_tokens = result["latencies"][0]["tokens"]
     lines = [
         f"{result['num_parent_parameters']:,} -> {result['num_parameters']:,} parameters,"
-        f" {result['speedup']:.2f}x as fast (1 window of 384 tokens,"
+        f" {result['speedup']:.2f}x as fast (1 window of {num_tokens} tokens,"
         f" {result['latency_device']}, {result['latency_threads']} threads)"
     ]
     for title, key in (("before", "f1_before"), ("after surgery", "f1_surgery"), ("now", "f1")):

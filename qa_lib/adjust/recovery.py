@@ -5,14 +5,28 @@ from __future__ import annotations
 from qa_lib import models, training
 from qa_lib.adjust.correspondence import composed, correspondence
 from qa_lib.adjust.plan import Plan
-from qa_lib.config import Settings
+from qa_lib.config import Settings, TrainSettings
 from qa_lib.data import Questions
 from qa_lib.evaluation import judge_of
 from qa_lib.runs.result import Trained
 from qa_lib.runs.run_folder import RunFolder
+from qa_lib.training import teacher_only
 from qa_lib.training.correspondence import Correspondence
 
 ADJUSTED = "adjusted"  # folder of a run's model right after surgery
+
+
+def check_teacher(settings: Settings) -> None:
+    """Check, before anything is cut, that a recovery has the teacher that its settings need.
+
+    Args:
+        settings: As of `recover`; without `adjust.recover` nothing is checked.
+
+    Raises:
+        TrainError: There is no teacher for what it should teach.
+    """
+    if settings.adjust.recover:
+        teacher_only.check(_taught(settings))
 
 
 def recover(
@@ -37,7 +51,7 @@ def recover(
         What `training.fine_tune` returns.
     """
     model = settings.model.model_copy(update={"name": run.url(ADJUSTED)})
-    train = settings.train.model_copy(update={"teacher": _teacher(settings)})
+    train = _taught(settings)
     student = settings.model_copy(update={"model": model, "train": train})
     match = match_of(settings, run, first) if train.teaches_inside else None
     judge = judge_of(student) if last_step is None else None
@@ -50,6 +64,11 @@ def match_of(settings: Settings, run: RunFolder, first: Correspondence | None) -
     """Return where the states of a run's pruned model are; arguments as of `recover`."""
     found = correspondence(models.load_config(settings.model.name), Plan.read(run))
     return found if first is None else composed(first, found)
+
+
+def _taught(settings: Settings) -> TrainSettings:
+    """Return how the recovery trains, its teacher included."""
+    return settings.train.model_copy(update={"teacher": _teacher(settings)})
 
 
 def _teacher(settings: Settings) -> str | None:

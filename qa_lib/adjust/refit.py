@@ -12,6 +12,7 @@ Source: He et al. 2017, Channel Pruning for Accelerating Very Deep Neural Networ
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from qa_lib.adjust.groups import Groups
 
 RIDGE = 1e-2  # of the mean variance of what is read; 1e-3 to 3e-2 differ by less than seeds do
+ROUNDINGS = 100  # of a unit's mean: what varies less tells nothing that rounding leaves
 RESIDUAL_TOLERANCE = 1e-5  # of the normal equations: weights are rounded to float32
 
 
@@ -77,22 +79,21 @@ def fit(
     """
     import torch
 
+    if not (covariance.isfinite().all() and missing.isfinite().all()):
+        raise AdjustError(
+            "The model's activations on the calibration windows are not finite.",
+            "Adjust another checkpoint; or leave the refit out: --adjust.no-refit.",
+        )
+    inputs, missed = means
     old = weight.double()
     change = torch.zeros_like(old)
     system = covariance
     if old.shape[1] and ridge != float("inf"):
-        strength = max(ridge * float(covariance.diagonal().mean()), torch.finfo(old.dtype).tiny)
-        system = covariance + strength * torch.eye(len(covariance), dtype=covariance.dtype)
-        factor, failed = torch.linalg.cholesky_ex(system)
-        if failed or not factor.isfinite().all():
-            raise AdjustError(
-                "The model's activations on the calibration windows are not finite.",
-                "Adjust another checkpoint; or leave the refit out: --adjust.no-refit.",
-            )
+        strength = _ridge(covariance, inputs, ridge, torch.finfo(weight.dtype).eps)
+        system, factor = _factorise(covariance, strength)
         change = torch.cholesky_solve(missing.T, factor).T
     new = (old + change).to(weight.dtype)
     residual = _residual(new.double() - old, system, missing, old) if change.any() else 0.0
-    inputs, missed = means
     if bias is None:
         return Fitted(new, None, residual)
     shift = missed - change @ inputs
@@ -134,6 +135,32 @@ def refit_readers(
             ridge,
         )
     return fitted
+
+
+def _ridge(covariance: torch.Tensor, means: torch.Tensor, ridge: float, eps: float) -> float:
+    """Return what the ridge adds to the diagonal.
+
+    Of nearly constant units, the variance that calibration saw is that of their rounding: weights
+    fitted to it would be huge. A ridge above it leaves the fold.
+    """
+    variance = covariance.diagonal()
+    told = (ROUNDINGS * eps) ** 2 * (variance + means.square())
+    return max(ridge * float(variance.mean()), float(told.mean()), sys.float_info.min)
+
+
+def _factorise(covariance: torch.Tensor, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a covariance with its ridge, and the Cholesky factor of that.
+
+    Where the products' rounding took more than the ridge gives, the ridge grows, toward the fold.
+    """
+    import torch
+
+    while True:
+        system = covariance + strength * torch.eye(len(covariance), dtype=covariance.dtype)
+        factor, failed = torch.linalg.cholesky_ex(system)
+        if not failed:
+            return system, factor
+        strength *= 10
 
 
 def _residual(

@@ -127,7 +127,7 @@ def check_layers(config: Any, layers: tuple[int, ...]) -> None:
             raise AdjustError(
                 f"The layers of this {config.model_type} model share their weights: the same model"
                 " follows from any of them.",
-                f"Give only their number: {count}.",
+                f"Leave out --adjust.layers; instead of --adjust.keep-layers give {count}.",
             )
         return
     tensors = _layer_tensors(config)

@@ -6,6 +6,7 @@ and the recovered model; the run itself is the last stage.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,13 +50,16 @@ def recover_stages(
             after = {"distill_weight": 0.0}
     config, match = models.load_config(settings.model.name), None
     facts: list[dict[str, Any]] = []
-    for number, wish in enumerate(stages_before_the_last(config, settings.adjust), 1):
+    for line in left_out(config, settings.adjust):
+        print(line, file=sys.stderr)
+    wishes = list(stages_before_the_last(config, settings.adjust))
+    for number, wish in enumerate(wishes, 1):
         stage = run.inside(f"stages/{number}")
         own = settings.model_copy(update={"adjust": wish})
         if stage.read_result().get("status") == "done":
             _check_questions(stage, questions)
         else:
-            print(f"stage {number} of {settings.adjust.stages}", flush=True)
+            print(f"stage {number} of {len(wishes) + 1}", flush=True)
             _run_stage(own, stage, questions, match)
         if settings.train.teaches_inside:
             match = match_of(own, stage, match)
@@ -67,10 +71,23 @@ def recover_stages(
     return settings, match
 
 
+def left_out(config: Any, wish: AdjustSettings) -> list[str]:
+    """Return a note where there are fewer stages than asked for; arguments as of the stages."""
+    if wish.stages == 1:
+        return []
+    count = 1 + sum(1 for _ in stages_before_the_last(config, wish))
+    if count == wish.stages:
+        return []
+    return [
+        f"note: --adjust.stages {wish.stages} becomes {count}: between the parent's layers and"
+        " widths and those asked for there are too few that it can have."
+    ]
+
+
 def stages_before_the_last(config: Any, wish: AdjustSettings) -> Iterator[AdjustSettings]:
     """Yield the settings of each stage but the last: sizes in equal ratios.
 
-    A stage whose sizes the family cannot have is left out.
+    A stage whose sizes the family cannot have, or that are another's, is left out: see `left_out`.
 
     Args:
         config: The parent's configuration.

@@ -9,6 +9,7 @@ from qa_lib.adjust import cost
 from qa_lib.adjust.coupling import groups_of
 from qa_lib.adjust.groups import Group, Groups
 from qa_lib.adjust.sizes import Sizes
+from qa_lib.models import maximum_length
 from qa_lib.models.latency import BATCH, NUM_TOKENS
 
 
@@ -22,6 +23,7 @@ def table(config: Any, sizes: Sizes, device: str = "cpu") -> str:
     """
     parent = Sizes.of(config)
     before, after = parent.apply(config), sizes.apply(config)
+    num_tokens = min(NUM_TOKENS, maximum_length(config) or NUM_TOKENS)
     seconds = cost.predict_latencies([before, after], device)
     rows = [
         ("dimension", "before", "after"),
@@ -33,12 +35,12 @@ def table(config: Any, sizes: Sizes, device: str = "cpu") -> str:
         ("vocabulary", f"{before.vocab_size:,}", f"{after.vocab_size:,}"),
         ("parameters", f"{cost.num_parameters(before):,}", f"{cost.num_parameters(after):,}"),
         (
-            f"GFLOPs ({NUM_TOKENS} tokens)",
+            f"GFLOPs ({num_tokens} tokens)",
             f"{cost.num_flops(before) / 1e9:.2f}",
             f"{cost.num_flops(after) / 1e9:.2f}",
         ),
         (
-            f"predicted ms (batch {BATCH}, {NUM_TOKENS} tokens)",
+            f"predicted ms (batch {BATCH}, {num_tokens} tokens)",
             f"{seconds[0] * 1e3:.1f}",
             f"{seconds[1] * 1e3:.1f}  ({seconds[0] / seconds[1]:.2f}x)",
         ),

@@ -100,19 +100,21 @@ def card_for(
         language: Likewise.
 
     Raises:
-        ModelError: The run has no card.
+        ModelError: The run has no card, or none in UTF-8.
     """
     try:
         text = run.read_text(CARD)
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         raise ModelError(
-            f"{run.path} has no model card {CARD}.",
+            f"{run.path} has no model card {CARD} that can be read.",
             "Name a run folder of train, adjust or tune that is done.",
         ) from None
     header, body = _split(text)
     header |= {key: value for key, value in (("license", license), ("language", language)) if value}
-    for index in header.get("model-index", []):
-        index["name"] = name.partition("/")[2]
+    listed = header.get("model-index")
+    for index in listed if isinstance(listed, list) else ():  # of a card that was edited by hand
+        if isinstance(index, dict):
+            index["name"] = name.partition("/")[2]
     body = re.sub(r'(from_pretrained|Answerer)\("model"\)', rf'\1("{name}")', body)
     return _join(header, body)
 

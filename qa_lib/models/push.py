@@ -31,7 +31,7 @@ def preview(settings: Settings) -> dict[str, Any]:
     """Return what would be written: repository, files with bytes, and the card's metadata.
 
     Raises:
-        ConfigError: No repository is named.
+        ConfigError: No repository is named, or the hub takes none of that name.
         ModelError: The run has no model or no card.
     """
     repo, card, files = _prepared(settings)
@@ -48,7 +48,7 @@ def push(settings: Settings) -> str:
     The hub's endpoint is HF_ENDPOINT's, the token HF_TOKEN's or that of `hf auth login`.
 
     Raises:
-        ConfigError: No repository is named, or the token may not write it.
+        ConfigError: As of `preview`; or the token may not write the repository.
         ModelError: The run has no model or no card.
         ResourceError: The hub does not answer.
     """
@@ -83,9 +83,19 @@ def push(settings: Settings) -> str:
 
 def _prepared(settings: Settings) -> tuple[str, str, dict[str, Path]]:
     """Return the repository, the card, and the files by their names there."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     repo, name = settings.push.repo, settings.model.name
     if repo is None:
         raise ConfigError("No repository is named.", "Give --push.repo USER/NAME.")
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ConfigError(
+            f"The hub takes no such name: {first_line(error)}",
+            "Give --push.repo USER/NAME with another name.",
+        ) from None
     run = RunFolder(name, "push")
     card = card_for(run, repo, license=settings.push.license, language=settings.push.language)
     folder = Path(models.resolve(name))

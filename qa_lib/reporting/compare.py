@@ -117,11 +117,27 @@ def _score_rows(runs: Sequence[Facts]) -> list[dict[str, Any]]:
 
 
 def _comparable(run: Facts) -> dict[str, Any]:
-    """Return result.json with an evaluation's speed where jobs that also train have theirs."""
-    if run.job != "evaluate" or "windows_per_s" not in run.result:
-        return run.result
-    rest = {name: value for name, value in run.result.items() if name != "windows_per_s"}
-    return rest | {"eval_windows_per_s": run.result["windows_per_s"]}
+    """Return result.json with what runs have in common under one name.
+
+    An evaluation's speed is where jobs that also train have theirs, and the milliseconds of a pass
+    are named by its shape.
+    """
+    fields = dict(run.result)
+    if run.job == "evaluate" and "windows_per_s" in fields:
+        fields["eval_windows_per_s"] = fields.pop("windows_per_s")
+    return fields | {"child_ms": _passes(run)}
+
+
+def _passes(run: Facts) -> dict[str, float]:
+    """Return the milliseconds of a pass by its shape; the first where one was measured again.
+
+    A model with fewer positions than a shape has tokens is measured at as many as it has.
+    """
+    found: dict[str, float] = {}
+    for one in run.result.get("latencies") or []:
+        if "child_ms" in one:  # else of an export
+            found.setdefault(f"{one['windows']} × {one['tokens']} tokens", one["child_ms"])
+    return found
 
 
 def _rows(runs: Sequence[Facts], names: dict[str, str]) -> list[dict[str, Any]]:
@@ -137,15 +153,11 @@ def _rows(runs: Sequence[Facts], names: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def _latencies(runs: Sequence[Facts]) -> dict[str, str]:
-    """Name the measured latencies by path, those that all runs measured at the same shape."""
-    measured = [run.result.get("latencies") or [] for run in runs]
-    named = {}
-    for index in range(max(map(len, measured))):
-        shapes = {(one["windows"], one["tokens"]) for each in measured for one in each[index:][:1]}
-        if len(shapes) == 1:  # of slow models a pass has fewer windows
-            windows, tokens = shapes.pop()
-            named[f"latencies.{index}.child_ms"] = f"ms, {windows} × {tokens} tokens"
-    return named
+    """Name the measured latencies by path, those of shapes that all runs with any measured."""
+    first, *others = [passes for run in runs if (passes := _passes(run))] or [{}]
+    # Of slow models a pass has fewer windows.
+    common = [shape for shape in first if all(shape in passes for passes in others)]
+    return {f"child_ms.{shape}": f"ms, {shape}" for shape in common}
 
 
 def _pairs(

@@ -267,7 +267,9 @@ class Adjusted(Sized):
     weight_bytes: int = _field("bytes of weights", "Bytes of the model's tensors.")
     parent_weight_bytes: int = _field("bytes of the parent's weights", "Of the parent's tensors.")
     speedup: float = _field(
-        "speed-up", "Times the parent's speed: one window of 384 tokens, measured in turns."
+        "speed-up",
+        "Times the parent's speed: one window of 384 tokens, or of as many as there are positions, "
+        "measured in turns.",
     )
     latencies: list[dict[str, Any]] = _field(
         "latencies", "Milliseconds of a pass of both models, by windows and tokens."

@@ -160,19 +160,22 @@ class Sharer:
             self._options = self._measured()
         every, count = self._options, len(self._latency.parent.layers)
         places = [*layers, *(count + layer for layer in layers)]
+        least = _least(layers)
+        used = [[at for at, level in enumerate(every.levels[i]) if level >= least] for i in places]
         return Options(
-            tuple(every.levels[i] for i in places),
-            tuple(every.costs[i] for i in places),
-            tuple(every.ms[i] for i in places),
+            tuple(every.levels[i][at[0] :] for i, at in zip(places, used, strict=True)),
+            tuple(every.costs[i][at[0] :] for i, at in zip(places, used, strict=True)),
+            tuple(every.ms[i][at[0] :] for i, at in zip(places, used, strict=True)),
         )
 
     def _measured(self) -> Options:
         """Score every block of the parent at every level, all others whole."""
         parent = self._latency.parent
         whole, stream = parent.intermediate_size, (parent.hidden_size, parent.num_heads)
-        heads = tuple(head_steps(parent))
+        least = _least(parent.layers)
+        heads = tuple(each for each in head_steps(parent) if each >= least)
         steps = {round(whole * part / _ROUND_TO) * _ROUND_TO for part in _WIDTH_STEPS}
-        widths = (*sorted(steps - {whole}), whole)
+        widths = (*sorted(each for each in steps - {whole} if each >= least), whole)
         count = len(parent.layers)
         levels = (heads,) * count + (widths,) * count
         cuts = [
@@ -223,6 +226,11 @@ def swapped(levels: tuple[int, ...], options: Options, budget: float) -> list[tu
             new[lower], new[higher] = levels[lower] - 1, reachable[-1]
             found[tuple(new)] = sum(float(c[at]) for c, at in zip(options.costs, new, strict=True))
     return sorted(found, key=lambda one: found[one])
+
+
+def _least(layers: tuple[int, ...]) -> int:
+    """Return the fewest heads and units that a layer can keep: an only layer keeps some of both."""
+    return 1 if len(layers) == 1 else 0
 
 
 def _one_block(parent: Sizes, block: int, level: int) -> Sizes:

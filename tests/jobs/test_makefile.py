@@ -252,3 +252,13 @@ def test_a_job_gets_its_recipe_and_arguments_and_its_exit_code_is_told(checkout:
     assert "[]" in make(checkout, "compare", RUNS="of the shell").stdout
     result = make(checkout, "compare", "RUNS=runs/one runs/other")
     assert "['--compare.runs', 'runs/one', 'runs/other']" in result.stdout
+
+
+def test_a_submitted_job_is_named_by_what_make_was_given_not_by_the_shell() -> None:
+    def command(target: str, *words: str) -> str:
+        return make(ROOT, "-n", "-o", "setup", target, *words, ID="x", RUN="y").stdout.strip()
+
+    for target in ("stop", "logs"):
+        assert command(target, "RUN=mine").endswith(f"-m cluster.{target} mine")
+        assert command(target, "RUN=mine", "ID=raysubmit_1").endswith(" raysubmit_1")
+        assert command(target).endswith(f"-m cluster.{target}")

@@ -118,11 +118,13 @@ def answers_of(answerer: Any, options: dict[str, Any]) -> Callable[..., list[Ans
 
     def answer(questions: Sequence[Question]) -> list[Answers]:
         found: list[Answers] = [[] for _ in questions]
-        groups: dict[tuple[int, float | None], list[int]] = {}
+        groups: dict[tuple[int | None, float | None], list[int]] = {}
         for index, each in enumerate(questions):
             groups.setdefault((each.top_k, each.threshold), []).append(index)
         for (top_k, threshold), indices in groups.items():
-            own: dict[str, Any] = {"top_k": top_k, "threshold": threshold}
+            own: dict[str, Any] = {"threshold": threshold}
+            if top_k is not None:
+                own["top_k"] = top_k
             if threshold is not None:
                 own["handle_impossible_answer"] = True
             texts = ([getattr(questions[i], name) for i in indices] for name in _TEXTS)

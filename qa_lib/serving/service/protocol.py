@@ -22,8 +22,12 @@ class Question(BaseModel):
 
     question: str = Field(description="The question.")
     context: str = Field(description="The passage to answer from.")
-    top_k: int = Field(
-        default=1, ge=1, le=100, description="Answers, best first; fewer where fewer are possible."
+    top_k: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Answers, best first; fewer where fewer are possible; none: as many as the "
+        "service was started with (--answer.top-k, 1 by default).",
     )
     threshold: float | None = Field(
         default=None,

@@ -3,7 +3,8 @@
     python -m qa_lib.serving.service.slim runs/exported --serve.backend int8
     python -m qa_lib.serving.service.slim runs/exported --serve.host 0.0.0.0 --serve.token-file FILE
 
-The flags are those of jobs.serve; replicas are more such processes. SIGTERM and Ctrl-C drain.
+The flags are those of jobs.serve; replicas are more such processes, and --serve.cpus-per-replica
+gives the threads of each model. SIGTERM and Ctrl-C drain.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from collections.abc import Sequence
 
 from qa_lib import config
 from qa_lib.config import Settings, credentials
-from qa_lib.errors import EXIT_USER_ERROR, UserError
+from qa_lib.errors import EXIT_USER_ERROR, ConfigError, UserError
 from qa_lib.runs import stop_signals
 from qa_lib.serving.service.app import Service
 from qa_lib.serving.service.batching import Batcher
 from qa_lib.serving.service.guard import read_token
-from qa_lib.serving.service.loading import load_batcher, named_models
+from qa_lib.serving.service.loading import check, load_batcher, named_models
 from qa_lib.serving.service.metrics import Metrics
 from qa_lib.serving.service.protocol import Question, Reply
 from qa_lib.serving.service.running import open_port, where
@@ -59,20 +60,43 @@ def make_service(settings: Settings) -> Service:
     """
     path = settings.serve.token_file
     token = None if path is None else read_token(path)
-    batchers = {name: load_batcher(settings, path) for name, path in named_models(settings).items()}
+    named, cpus = named_models(settings), settings.serve.cpus_per_replica
+    threads = None if cpus is None else max(1, int(cpus))
+    batchers = {
+        name: load_batcher(settings, path, num_threads=threads) for name, path in named.items()
+    }
     return Service(LocalModels(batchers), Metrics(list(batchers)), settings.serve, token)
 
 
 def parse(argv: Sequence[str]) -> Settings:
-    """Return the settings of a command line; the backend is onnx where it names none.
+    """Return the settings of a command line; the backend is onnx where nothing names one.
 
     Raises:
-        ConfigError: With everything that is wrong in it.
+        ConfigError: With everything that is wrong in it; or the backend is torch.
     """
-    given = [*argv]
-    if not any(word.startswith("--serve.backend") for word in given):
-        given += ["--serve.backend", "onnx"]
-    return config.parse("serve", given, positional="--model.name")
+    settings = config.parse("serve", argv, positional="--model.name")
+    serve = settings.serve
+    if "backend" not in serve.model_fields_set:
+        return settings.model_copy(update={"serve": serve.model_copy(update={"backend": "onnx"})})
+    if serve.backend == "torch":
+        raise ConfigError(
+            "The slim service has no torch, which serve.backend asks for.",
+            "Give --serve.backend onnx or int8, or serve with jobs.serve.",
+        )
+    return settings
+
+
+def preview(settings: Settings) -> list[str]:
+    """Return a line about each model that would be served.
+
+    Raises:
+        ConfigError, ModelError: As of `loading.check`.
+    """
+    check(settings)
+    return [
+        f"would serve {path} as {name}, backend {settings.serve.backend}"
+        for name, path in named_models(settings).items()
+    ]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -84,6 +108,9 @@ def main(argv: Sequence[str]) -> int:
         return 0
     try:
         settings = parse(argv)
+        if settings.dry_run:
+            print("\n".join(preview(settings)))
+            return 0
         listener = open_port(settings)
         service = make_service(settings)
     except UserError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 from transformers import BertConfig
 
 from qa_lib import adjust
-from qa_lib.adjust import Sizes, cost
+from qa_lib.adjust import Sizes, cost, pipeline
 from qa_lib.config import AdjustSettings
 from qa_lib.errors import AdjustError
 from qa_lib.models.latency import NUM_TOKENS, measure_latency
@@ -110,6 +111,16 @@ def test_the_table_names_every_dimension_and_every_group():
         "layers 2",
     ):
         assert part in text
+
+
+def test_models_of_fewer_positions_are_told_at_as_many_tokens():
+    short = copy.deepcopy(WIDE)
+    short.max_position_embeddings = 128
+    text = adjust.table(short, Sizes((0, 1), 64, 2, 256))
+    assert "GFLOPs (128 tokens)" in text and "(batch 1, 128 tokens)" in text
+    result = {"num_parent_parameters": 2, "num_parameters": 1, "speedup": 2.0}
+    result |= {"latencies": [{"tokens": 128}], "latency_device": "cpu", "latency_threads": 1}
+    assert "2.00x as fast (1 window of 128 tokens, cpu, 1 threads)" in pipeline.summary(result)
 
 
 def _random(config: BertConfig):

@@ -18,8 +18,8 @@ from qa_lib.adjust.coupling import groups_of
 from qa_lib.adjust.divergence import Reference, _spans
 from qa_lib.adjust.fold import measure_fold
 from qa_lib.adjust.layers import best_layers
-from qa_lib.adjust.moments import measure_moments
-from qa_lib.adjust.refit import RIDGE
+from qa_lib.adjust.moments import Accumulator, measure_moments
+from qa_lib.adjust.refit import RESIDUAL_TOLERANCE, RIDGE, fit
 from qa_lib.adjust.seams import Seams
 from qa_lib.adjust.selection import cut_readers, kept_outputs, readers
 from qa_lib.adjust.surgery import cut
@@ -123,6 +123,54 @@ def test_units_without_finite_statistics_are_refused():
         parent.bert.encoder.layer[1].intermediate.dense.bias[3] = math.inf
     with pytest.raises(AdjustError, match="not finite"):
         plan_of(parent, Sizes((0, 1, 2), 32, 4, 10), BATCHES, importance="magnitude")
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(3.0, 0.0), (30.0, 1e-7), (10.0, 1e-3)])
+@pytest.mark.parametrize("sizes", [Sizes((0, 1, 2), 32, 4, 8), Sizes((0, 2), 32, 4, 24)])
+def test_no_fit_to_units_that_hardly_vary_amplifies_their_rounding(
+    mean: float, deviation: float, sizes: Sizes
+):
+    parent = tiny("bert")
+    with torch.no_grad():
+        for layer in parent.bert.encoder.layer[:2]:
+            layer.intermediate.dense.weight.mul_(deviation)
+            layer.intermediate.dense.bias.fill_(mean)
+    plan = plan_of(parent, sizes, BATCHES)  # units go, or a layer
+    child = adjust.apply(parent, plan)
+    adjust.prove(parent, child, plan)
+    exact = copy.deepcopy(child).double()
+    for batch in BATCHES:
+        torch.testing.assert_close(
+            probe_batch.logits(child, batch).double(),
+            probe_batch.logits(exact, batch).double(),
+            rtol=0.0,
+            atol=0.02,
+        )
+
+
+def test_moments_of_units_that_are_small_beside_their_means_are_exact():
+    torch.manual_seed(0)
+    left, right = 30 + 1e-3 * torch.randn(500, 6), torch.randn(500, 4) - 5
+    sums = Accumulator()
+    for rows in (slice(0, 100), slice(100, 500)):
+        sums.add(left[rows], right[rows])
+    exact = left.double(), right.double()
+    for centred in (True, False):
+        a, b = ((t - t.mean(0)) if centred else t for t in exact)
+        torch.testing.assert_close(
+            sums.covariance(centred=centred), a.T @ b / len(a), rtol=1e-5, atol=1e-8
+        )
+
+
+def test_a_covariance_that_rounding_left_negative_gets_more_ridge():
+    weight, bias = torch.randn(3, 4), torch.randn(3)
+    covariance = torch.diag(torch.tensor([1.0, 1.0, 1.0, -0.5], dtype=torch.float64))
+    missing = torch.ones(3, 4, dtype=torch.float64)
+    means = torch.zeros(4, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    fitted = fit(weight, bias, covariance, missing, means)
+    assert fitted.weight.isfinite().all() and fitted.residual < RESIDUAL_TOLERANCE
+    with pytest.raises(AdjustError, match="not finite"):
+        fit(weight, bias, covariance * math.inf, missing, means)
 
 
 @pytest.mark.parametrize("family", REPAIRABLE)

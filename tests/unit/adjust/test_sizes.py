@@ -10,7 +10,7 @@ from qa_lib import adjust, models
 from qa_lib.adjust import Sizes
 from qa_lib.config import AdjustSettings
 from qa_lib.errors import AdjustError
-from tests.support.adjust_models import CONFIGS
+from tests.support.adjust_models import CONFIGS, tiny, windows
 
 
 def resolve(family: str = "bert", **settings: Any) -> Sizes:
@@ -90,6 +90,12 @@ def test_albert_says_how_many_layers_stay_not_which():
     with pytest.raises(AdjustError, match="share their weights") as refusal:
         resolve("albert", keep_layers=(0, 2))
     assert "--adjust.num-layers 2" in refusal.value.remedy
+    target = AdjustSettings(target_parameters=0.7, round_to=4, layers="spread")
+    with pytest.raises(AdjustError, match="share their weights") as refusal:
+        adjust.find_sizes(tiny("albert"), target, [windows()])
+    assert "Leave out --adjust.layers" in refusal.value.remedy
+    without = AdjustSettings(target_parameters=0.7, round_to=4)
+    assert adjust.find_sizes(tiny("albert"), without, [windows()]).layers[0] == 0
 
 
 def test_the_config_is_rewritten_with_what_must_follow_it():

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from transformers import BertModel
 
+from jobs import adjust
 from qa_lib import config, models
 from qa_lib.adjust import pipeline, prune, recovery, resolve, stages
 from qa_lib.config import AdjustSettings
@@ -30,6 +31,19 @@ def test_sizes_that_a_family_cannot_have_are_no_stage():
     assert list(stages.stages_before_the_last(electra, wish)) == []
     (between,) = stages.stages_before_the_last(CONFIGS["bert"](), wish)
     assert between.hidden_size == 16
+
+
+def test_fewer_stages_than_asked_for_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    bert = CONFIGS["bert"]()
+    assert stages.left_out(bert, AdjustSettings(hidden_size=8, recover=True, stages=2)) == []
+    (note,) = stages.left_out(bert, AdjustSettings(num_layers=2, recover=True, stages=3))
+    assert "--adjust.stages 3 becomes 1" in note
+    settings = settings_of(tmp_path, "--adjust.num-layers", "3", "--adjust.vocabulary", "corpus")
+    assert "--adjust.stages 2 becomes 1" in adjust.describe(settings)
+    with RunFolder.open(settings, "adjust") as run:
+        stages.recover_stages(settings, run, load_questions(settings.data, "train"))
+        assert run.result["stages"] == []
+    assert "note: --adjust.stages 2 becomes 1" in capsys.readouterr().err
 
 
 def settings_of(folder: Path, *flags: str) -> Any:

@@ -36,6 +36,8 @@ def settings(*flags: str) -> config.Settings:
         (["--demo.beside", "./runs/small"], "--demo.beside"),
         (["--serve.beside", "old=./runs/old", "new=gs://bucket/new"], "--serve.beside ./runs/old"),
         (["--serve.token-file", "./token"], "--serve.token-file"),
+        (["--answer.context", "@article.txt"], "--answer.context @article.txt"),
+        (["--adjust.importance", "tests.support.tiny:score"], "--adjust.importance"),
     ],
 )
 def test_paths_of_this_machine_are_refused(flags, flag):
@@ -50,6 +52,11 @@ def test_paths_of_this_machine_are_refused(flags, flag):
         ["--data.source", "rajpurkar/squad", "--model.name", "bert-base-uncased"],
         ["--data.source", "gs://bucket/squad"],
         ["--storage", "/mnt/shared/runs", "--model.name", "/mnt/shared/runs/mine"],
+        ["--answer.context", "@/mnt/shared/article.txt"],
+        ["--answer.context", "@gs://bucket/article.txt"],
+        ["--answer.context", "@@ann wrote it."],
+        ["--adjust.importance", "cluster.mine:score"],  # it is sent
+        ["--adjust.importance", "of_the_image:score"],
     ],
 )
 def test_what_every_node_can_reach_is_accepted(flags):

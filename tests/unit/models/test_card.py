@@ -239,3 +239,24 @@ def test_what_cannot_be_pushed_is_refused_before_the_hub_is_asked(run: RunFolder
     target = {"repo": "someone/mine"}
     with pytest.raises(ModelError, match="no model card"):
         push.preview(Settings.model_validate({"model": {"name": str(tmp_path)}, "push": target}))
+    for repo in ("user/my--model", "user/m.git", "user/m-", "user/näme", f"user/{'m' * 100}"):
+        target = {"repo": repo}
+        with pytest.raises(ConfigError, match="hub takes no such name") as refused:
+            push.preview(Settings.model_validate({"model": {"name": run.path}, "push": target}))
+        assert str(refused.value).count("\n") == 1
+
+
+@pytest.mark.parametrize("listed", ["", " 3", " [none, mine]", " mine"])
+def test_a_card_that_was_edited_by_hand_is_pushed_with_what_it_has(tmp_path: Path, listed: str):
+    run = RunFolder(str(tmp_path), "push")
+    run.write_text(card.CARD, f"---\nlicense: mit\nmodel-index:{listed}\n---\nMine.\n")
+    sent = card.card_for(run, "user/mine")
+    assert card.header_of(sent)["license"] == "mit" and sent.endswith("Mine.\n")
+
+
+def test_a_card_that_is_no_text_is_refused(tmp_path: Path):
+    run = RunFolder(str(tmp_path), "push")
+    run.write_text(card.CARD, "")
+    (tmp_path / card.CARD).write_bytes(b"\xff\xfe\xfd")
+    with pytest.raises(ModelError, match="that can be read"):
+        card.card_for(run, "user/mine")

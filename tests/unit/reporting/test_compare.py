@@ -167,3 +167,20 @@ def test_runs_may_be_the_first_words_or_a_flag():
     for words in (["a", "b", "--seed", "3"], ["--seed", "3", "--compare.runs", "a", "b"]):
         assert jobs.compare.JOB.parse(words).compare.runs == ("a", "b")
     assert jobs.report.JOB.parse(["runs/mine"]).model.name == "runs/mine"
+
+
+def test_latencies_stand_beside_those_of_the_same_shape(tmp_path: Path):
+    """Of 128 positions a pass of 384 tokens has 128: measured first, and once more."""
+    shapes = {"long": [(1, 384), (1, 128), (8, 384)], "short": [(1, 128), (1, 128), (8, 128)]}
+    for name, passes in shapes.items():
+        run = write_run(tmp_path / name, "adjust")
+        rows = [
+            {"windows": windows, "tokens": tokens, "parent_ms": 9.0, "child_ms": 10.0 + number}
+            for number, (windows, tokens) in enumerate(passes)
+        ]
+        write_fields(run, {"latencies": rows})
+    found = compare.compare([str(tmp_path / name) for name in shapes])
+    rows = {row["name"]: row["values"] for row in found["costs"] if row["name"].startswith("ms, ")}
+    assert rows == {"ms, 1 × 128 tokens": [11.0, 10.0]}
+    names = [row["name"] for row in found["costs"]]
+    assert len(names) == len(set(names))

@@ -88,6 +88,17 @@ def test_units_go_where_they_are_cheap_and_the_budget_holds(factor: float):
     assert even is not None and score.of(best) < 0.5 * score.of(even)
 
 
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_an_only_layer_keeps_attention_and_a_feed_forward_part(num_layers: int):
+    parent = replace(PARENT, layers=tuple(range(num_layers)))
+    score = Prices(lambda sizes: 4.0 - sizes.of_layer(0)[0])  # heads are dear, units are free
+    found = Sharer(replace(latency(), parent=parent), score, seed=0).find(1.5, (0,))
+    assert found and all(min(each.of_layer(0)) > 0 for each in found)
+    for sizes in score.scored:
+        blocks = sizes.blocks
+        assert blocks is not None and any(blocks.num_heads) and any(blocks.intermediate_size)
+
+
 def test_blocks_are_scored_once_for_all_speeds():
     score = Prices(price)
     sharer = Sharer(latency(), score, seed=0)

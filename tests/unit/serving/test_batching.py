@@ -136,8 +136,9 @@ def test_questions_with_settings_of_their_own_are_asked_with_them():
     answer = answers_of(answerer, {"top_k": 7, "max_answer_len": 3})
     some = [question("a"), question("b", top_k=2), question("c"), question("d", threshold=1.0)]
     found = answer(some)
-    assert [each[0]["answer"] for each in found] == ["a", "b", "c", "d"] and len(found[1]) == 2
-    plain = {"top_k": 1, "max_answer_len": 3, "threshold": None}
+    assert [each[0]["answer"] for each in found] == ["a", "b", "c", "d"]
+    assert [len(each) for each in found] == [7, 2, 7, 7]
+    plain = {"top_k": 7, "max_answer_len": 3, "threshold": None}
     assert calls == [
         (["a", "c"], plain),
         (["b"], plain | {"top_k": 2}),

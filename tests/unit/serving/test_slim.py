@@ -11,15 +11,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from qa_lib import config
-from qa_lib.errors import ModelError
+from qa_lib.errors import ConfigError, ModelError
 from qa_lib.models.inference import Forward
 from qa_lib.serving import Answerer, onnx
+from qa_lib.serving.onnx import reader
 from qa_lib.serving.onnx.graph import FLOAT, write_onnx
 from qa_lib.serving.onnx.reader import Inputs
 from qa_lib.serving.service import slim
@@ -50,12 +52,12 @@ def folder(forward: Forward) -> Path:
 
 
 def test_the_answers_are_pytorchs(forward: Forward, folder: Path):
-    reader = onnx.OnnxReader(str(folder), num_threads=1)
+    exported = onnx.OnnxReader(str(folder), num_threads=1)
     questions, contexts = ["Who built it?", "When?"], [LONG, "Bo: café, 1 Mai."]
     for options in ({}, {"top_k": 5, "threshold": 0.5, "handle_impossible_answer": True}):
         ours, theirs = (
             Answerer(model)(questions, contexts, **WINDOWS, **options)
-            for model in (reader, forward)
+            for model in (exported, forward)
         )
         for one, other in zip(ours, theirs, strict=True):
             listed = [[each] if isinstance(each, dict) else each for each in (one, other)]
@@ -104,6 +106,41 @@ def test_a_damaged_file_is_two_lines(folder: Path, tmp_path, name, content):
     with pytest.raises(ModelError) as refused:  # with which `main` ends in exit code 2
         slim.make_service(slim.parse([str(copy)]))
     assert str(refused.value).count("\n") == 1 and str(copy) in refused.value.problem
+
+
+def test_the_backend_is_the_recipes_onnx_without_one_and_never_torch(tmp_path: Path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("serve: {backend: int8}\n")
+    assert slim.parse(["runs/x", "--recipe", str(recipe)]).serve.backend == "int8"
+    assert slim.parse(["runs/x"]).serve.backend == "onnx"
+    for words in (["--serve.backend", "torch"], ["--recipe", str(recipe)]):
+        recipe.write_text("serve: {backend: torch}\n")
+        with pytest.raises(ConfigError, match="has no torch") as refused:
+            slim.parse(["runs/x", *words])
+        assert "--serve.backend onnx" in refused.value.remedy
+
+
+def test_a_dry_run_says_what_would_be_served_and_serves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(slim, "open_port", lambda _: pytest.fail("it opened a port"))
+    assert slim.main([str(folder), "--dry-run"]) == 0
+    assert capsys.readouterr().out == f"would serve {folder} as {folder.name}, backend onnx\n"
+    assert slim.main([f"{folder}-absent", "--dry-run"]) == 2
+
+
+def test_the_cpus_of_a_replica_are_a_models_threads(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    open_session = reader.open_session
+
+    def spy(path: Path, num_threads: int | None) -> Any:
+        asked.append(num_threads)
+        return open_session(path, num_threads)
+
+    monkeypatch.setattr(reader, "open_session", spy)
+    for flags in ([], ["--serve.cpus-per-replica", "1.5"]):
+        slim.make_service(slim.parse([str(folder), *flags]))
+    assert asked == [None, 1]
 
 
 def in_the_image() -> set[str]:

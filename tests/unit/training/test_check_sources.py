@@ -8,9 +8,12 @@ import sys
 
 import pytest
 
+from jobs import adjust
 from qa_lib import config, training
+from qa_lib.adjust import pipeline
 from qa_lib.data import load_questions
-from qa_lib.errors import ConfigError, DataError, ModelError
+from qa_lib.errors import ConfigError, DataError, ModelError, TrainError
+from qa_lib.runs.run_folder import RunFolder
 from tests.support.tiny import write_model
 
 
@@ -59,6 +62,19 @@ def test_a_teacher_of_another_vocabulary_is_refused(tmp_path):
     flags = ["--train.teacher", teacher, "--data.max-length", "128", "--data.stride", "32"]
     with pytest.raises(ModelError, match="vocabular"):
         training.check_models(config.parse("train", flags, ""))
+
+
+def test_a_recovery_without_the_teacher_of_its_questions_is_refused_before_the_cut(tmp_path):
+    parent = write_model(tmp_path / "parent")
+    flags = ["--model.name", parent, "--adjust.num-layers", "1", "--adjust.recover"]
+    flags += ["--train.teacher-only-source", "embedded", "--train.distill-weight", "0"]
+    settings = config.parse("adjust", [*flags, "--data.max-length", "128", "--data.stride", "32"])
+    with pytest.raises(TrainError, match="teacher-only-source needs a teacher"):
+        adjust.describe(settings)
+    with RunFolder.open(settings.model_copy(update={"storage": str(tmp_path)}), "adjust") as run:
+        with pytest.raises(TrainError, match="teacher-only-source needs a teacher"):
+            pipeline.adjust_and_recover(settings, run)
+        assert not run.exists("plan.json")
 
 
 def test_windows_without_room_for_context_are_refused_by_a_dry_run():
