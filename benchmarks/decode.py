@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     n_best, max_length = settings.evaluate.n_best, settings.evaluate.max_answer_length
     print(f"{questions.num_rows:,} questions, {table.num_rows:,} windows, n_best {n_best}")
 
-    for rules, threshold in (("1.1", None), ("2.0", settings.evaluate.no_answer_threshold)):
+    for rules, threshold in (("1.1", None), ("2.0", settings.evaluate.threshold)):
         seconds = defaultdict(list)
         for _ in range(NUM_REPEATS):
             usual = timed(

@@ -29,7 +29,8 @@ def page(settings: Settings, job: str, plan: dict[str, Any]) -> str:
         plan: What it described.
     """
     plan = dict(plan)
-    lines = [("job", f"{job}, recipe {settings.recipe}, model {settings.model.name}")]
+    model = "" if "runs" in plan else f", model {settings.model.name}"
+    lines = [("job", f"{job}, recipe {settings.recipe}{model}")]
     lines += [(name, text) for name, write in _LINES if (text := write(settings, plan))]
     rest = {name: value for name, value in plan.items() if value and name != "device"}
     lines += [(name.replace("_", " "), _text(value)) for name, value in rest.items()]

@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 the user can fix it (one message, no traceback); 130 inter
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -214,8 +215,8 @@ class Job:
 
             checked = training.check_sources(settings)
             training.check_models(settings)
-        if self.describe is not None:
-            described = self.describe(settings)
+        if self.describe is not None or is_page:
+            described = {} if self.describe is None else self.describe(settings)
             if not isinstance(described, str):
                 described |= checked
                 described = (
@@ -260,6 +261,10 @@ def exit_code(work: Callable[[], int | None]) -> int:
     SIGTERM ends it as Ctrl-C does.
     """
     stop_signals.interrupt_on_stop()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # as stderr: an ASCII terminal ends no job
     try:
         return work() or 0
     except KeyboardInterrupt:

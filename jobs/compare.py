@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs._runner import Job
 
 if TYPE_CHECKING:
     from qa_lib.config import Settings
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """Return what would be compared."""
+    return {"runs": list(settings.compare.runs or ())}
 
 
 def run(settings: Settings) -> None:
@@ -34,6 +39,7 @@ def run(settings: Settings) -> None:
 JOB = Job(
     "compare",
     run,
+    describe,
     has_run_folder=False,
     first_groups=("compare",),
     positional="--compare.runs",

@@ -76,7 +76,8 @@ def _describe(key: str, details: list[Any], origins: dict[str, str]) -> str:
     requirements = [*dict.fromkeys(_requirement(item) for item in details)]
     if _KNOWN[key].can_be_none:
         requirements.append("none")
-    return f"{key} is {details[0]['input']!r}{where} but must be {' or '.join(requirements)}"
+    value = "none" if details[0]["input"] is None else repr(details[0]["input"])
+    return f"{key} is {value}{where} but must be {' or '.join(requirements)}"
 
 
 def _meant(key: str) -> str:
@@ -108,6 +109,8 @@ def _requirement(error: Any) -> str:
         return "a name of letters, digits, dots, dashes and underscores"
     if kind == "too_short":
         return "at least one value" if context["min_length"] == 1 else "at least two values"
+    if kind == "tuple_type":
+        return f"a list{_as_list(error['input'])}"
     if kind == "literal_error":
         return f"{context['expected']}"
     if kind in _REQUIREMENTS:
@@ -117,6 +120,13 @@ def _requirement(error: Any) -> str:
     )
 
 
+def _as_list(value: Any) -> str:
+    """Return how a list of what was given looks, as the end of "a list"."""
+    if value is None or isinstance(value, dict):
+        return ""
+    return f", such as [{', '.join(str(value).replace(',', ' ').split())}]"
+
+
 # By pydantic's type of error, or by its first word.
 _REQUIREMENTS = {
     "int": "a whole number",
@@ -124,6 +134,7 @@ _REQUIREMENTS = {
     "bool": "True or False",
     "missing": "two values",
     "too_long": "two values",
+    "string_type": "quoted text",
     "string_too_short": "text of at least 1 character",
     "string_too_long": "a shorter name",
 }

@@ -26,6 +26,8 @@ from qa_lib.errors import ConfigError
 
 RUN_NAME_PATTERN = r"[A-Za-z0-9._-]+"
 
+_LARGEST_SEED = 2**32 - 1
+
 # Settings of one command rather than of the run: a config.yaml that held them could not be used as
 # the recipe of another run.
 _OF_ONE_COMMAND = {
@@ -71,7 +73,7 @@ class Settings(Group):
     skip_doctor: bool = Field(
         default=False, description="Start without checking machine, cluster and storage first."
     )
-    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of all random draws.")
+    seed: int = Field(default=0, ge=0, le=_LARGEST_SEED, description="Seed of all random draws.")
     seeds: int = Field(
         default=1,
         ge=1,
@@ -120,6 +122,18 @@ class Settings(Group):
             message = "--resume and --overwrite exclude each other"
             raise RuleError((("resume", "overwrite"), message))
         return overwrite
+
+    @field_validator("seeds")
+    @classmethod
+    def _refuse_seeds_past_the_largest(cls, seeds: int, info: ValidationInfo) -> int:
+        first = info.data.get("seed", 0)
+        if first + seeds - 1 > _LARGEST_SEED:
+            message = (
+                f"seeds {seeds} from seed {first} on go past the largest, {_LARGEST_SEED}: use "
+                f"seed {_LARGEST_SEED - seeds + 1} or less"
+            )
+            raise RuleError((("seed", "seeds"), message))
+        return seeds
 
     @field_validator("train")
     @classmethod

@@ -31,11 +31,12 @@ class EvaluateSettings(Group):
     n_best: int = Field(
         default=20, ge=1, le=1000, description="Candidate answers kept per question."
     )
-    no_answer_threshold: float = Field(
-        default=0.0,
+    no_answer_threshold: float | None = Field(
+        default=None,
         description="SQuAD 2.0: a question is left unanswered where the null score beats the best "
-        "span by more than this, in logits. The model keeps it; where none is given it keeps the "
-        "best for the questions of the evaluation, unless it has one found on more.",
+        "span by more than this, in logits; the model keeps it. none: 0 (in an export the "
+        "model's own), and the model keeps the best for the questions of the evaluation, unless it "
+        "has one found on more.",
     )
     language: Literal[
         "squad", "auto", "ar", "de", "en", "es", "hi", "ja", "ko", "th", "vi", "zh"
@@ -50,6 +51,11 @@ class EvaluateSettings(Group):
         description="Sentence encoder that compares answers by meaning in the final evaluation: "
         "embedded (all-MiniLM-L6-v2), or a sentence-transformers checkpoint; none: no such score.",
     )
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of "no answer" that scores are at: the given one, else 0."""
+        return self.no_answer_threshold or 0.0
 
 
 class AnswerSettings(Group):

@@ -9,10 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KEY = "schema_version"
 
-_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+def _from_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Read a no-answer threshold of 0 in a config.yaml as none, which it stood for if not given."""
+    rules = values.get("evaluate")
+    if "recipe" in values and isinstance(rules, dict):  # a run wrote it: recipes name no other
+        if rules.get("no_answer_threshold") == 0:
+            values = values | {"evaluate": rules | {"no_answer_threshold": None}}
+    return values
+
+
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
 """Steps from a version of config.yaml to the next. Files without a version are of version 1."""
 
 

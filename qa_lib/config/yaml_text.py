@@ -6,6 +6,8 @@ large or endless.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -15,15 +17,25 @@ _MAX_DEPTH = 20
 _MAX_NODES = 10_000  # with every alias counted as what it stands for
 
 
+# To YAML 1.1, 1:4 is 64, counted in sixties, and 017 is 15, counted in eights.
+_OTHER_NUMBER = re.compile(r":|^[-+]?0[0-9_]")
+
+
 class _Loader(yaml.SafeLoader):
-    """Reads 1:4 as text. YAML 1.1 counts in sixties there, and makes 64 of it."""
-
-    def construct_whole(self, node: yaml.ScalarNode) -> int | str:
-        """Return the number that a node holds, or its text."""
-        return node.value if ":" in node.value else self.construct_yaml_int(node)
+    """Reads as text what YAML 1.1 makes other numbers of, and dates, which no setting is."""
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole)
+def _number_or_text(construct: Callable[[Any, yaml.ScalarNode], Any]) -> Callable[..., Any]:
+    def read(loader: _Loader, node: yaml.ScalarNode) -> Any:
+        return node.value if _OTHER_NUMBER.search(node.value) else construct(loader, node)
+
+    return read
+
+
+_INT, _FLOAT, _DATE = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+_Loader.add_constructor(_INT, _number_or_text(_Loader.construct_yaml_int))
+_Loader.add_constructor(_FLOAT, _number_or_text(_Loader.construct_yaml_float))
+_Loader.add_constructor(_DATE, lambda _, node: node.value)
 
 
 def parse(text: str) -> tuple[yaml.Node | None, Any]:

@@ -112,18 +112,18 @@ def _keep_threshold(
     if "best_threshold" not in scored:
         return
     best = scored["best_threshold"]
-    is_given = "no_answer_threshold" in rules.model_fields_set  # 0, the default, may be given too
+    given = rules.no_answer_threshold
     before = models.num_threshold_questions(model_name)
-    if not is_given and before > len(questions):
+    if given is None and before > len(questions):
         print(
             f"note: {model_name} keeps its no-answer threshold, found on {before:,} questions; "
             f"--evaluate.no-answer-threshold {best!r} gives it that of these {len(questions):,}.",
             file=sys.stderr,
         )
         return
-    threshold = rules.no_answer_threshold if is_given else best  # a given one is of others
+    threshold = best if given is None else given  # a given one is of others
     found = {
-        "f1": scored["f1" if is_given else "best_f1"],
+        "f1": scored["best_f1" if given is None else "f1"],
         "num_questions": len(questions),
         "eval_fingerprint": questions.fingerprint,
     }
@@ -288,7 +288,7 @@ def merge(candidates: pa.Table, questions: Questions, settings: EvaluateSettings
         candidates,
         len(questions),
         n_best=settings.n_best,
-        no_answer_threshold=settings.no_answer_threshold if questions.has_unanswerable else None,
+        no_answer_threshold=settings.threshold if questions.has_unanswerable else None,
     )
 
 

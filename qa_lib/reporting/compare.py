@@ -45,7 +45,7 @@ def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
     short = [run.name for run in runs]
     labels = short if len(set(short)) == len(short) else [run.path for run in runs]
     pairs, notes = _pairs(runs, labels, seed)
-    if len({run.result.get("eval_fingerprint") for run in runs}) > 1:
+    if len({run.result.get("eval_fingerprint") for run in runs if "f1" in run.result}) > 1:
         where = ": see the paired differences" if pairs else ""
         notes.append(f"The runs were scored on different questions{where}.")
     return {
@@ -55,7 +55,11 @@ def compare(names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
         "costs": _rows(runs, {name: _TITLES[name] for name in COSTS} | _latencies(runs)),
         "pairs": pairs,
         "settings": _settings(runs),
-        "notes": [*(note for run in runs for note in run.notes), *notes],
+        "notes": [
+            *filter(None, map(_unfinished, runs, labels)),
+            *(note for run in runs for note in run.notes),
+            *notes,
+        ],
     }
 
 
@@ -103,6 +107,16 @@ def write(comparison: dict[str, Any], storage: str) -> str:
         **comparison,
     )
     return pages.write(RunFolder(storage, "compare"), f"compare-{names}-{digest}.html", html)
+
+
+def _unfinished(run: Facts, label: str) -> str:
+    """Say that a run is not done, with its error; nothing of one that is."""
+    status = run.result.get("status")
+    ended = {"failed": "failed", "interrupted": "was interrupted", "running": "is not done yet"}
+    if status not in ended or run.is_lost:  # which its notes say
+        return ""
+    error = f" ({run.result['error'].rstrip('.')})" if run.result.get("error") else ""
+    return f"{label} {ended[status]}{error}: its figures are not final."
 
 
 def _score_rows(runs: Sequence[Facts]) -> list[dict[str, Any]]:
@@ -167,9 +181,13 @@ def _pairs(
     tables = {
         label: run.scores for run, label in zip(runs, labels, strict=True) if run.scores is not None
     }
+    remedies = {
+        label: ": `make evaluate` writes them" if run.result.get("status") in ("done", None) else ""
+        for run, label in zip(runs, labels, strict=True)
+    }
     notes = [
-        f"{label} has no scores of single questions to pair: `make evaluate` writes them."
-        for label in labels
+        f"{label} has no scores of single questions to pair{remedy}."
+        for label, remedy in remedies.items()
         if label not in tables
     ]
     pairs = []

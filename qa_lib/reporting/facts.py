@@ -46,6 +46,7 @@ class Facts:
         plan: plan.json.
         trials: The rows of trials.parquet.
         notes: What could not be read.
+        is_lost: Whether it says that it is running, and its process is gone; the notes say so.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Facts:
     plan: dict[str, Any] = field(default_factory=dict)
     trials: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_lost: bool = False
 
     def setting(self, key: str) -> Any:
         """Return a setting by its dotted name, or None."""
@@ -111,6 +113,7 @@ def read(run: RunFolder) -> Facts:
         plan=attempt(PLAN, lambda: parsed(PLAN), {}),
         trials=attempt(TRIALS, lambda: _rows(run, TRIALS), []),
         notes=notes,
+        is_lost=bool(lost),
     )
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from qa_lib.data import Questions, Split, load_questions, load_unlabelled
 from qa_lib.doctor import Finding
 from qa_lib.errors import CheckpointError, UserError
 from qa_lib.evaluation import PREDICTIONS, metrics
+from qa_lib.reporting import inner_runs
 from qa_lib.reporting.facts import require_files
 from qa_lib.runs import storage
 from qa_lib.runs.checkpoints import CheckpointStore
@@ -71,7 +73,7 @@ _SOURCES = (("data", "source"), ("data", "eval_source"), ("train", "teacher_only
 
 
 def verify(run: RunFolder, moved: Settings | None = None) -> Iterator[Finding]:
-    """Check a run folder.
+    """Check a run folder, and the runs that were made in it on the way.
 
     Args:
         run: Of any job that trains or evaluates.
@@ -81,14 +83,30 @@ def verify(run: RunFolder, moved: Settings | None = None) -> Iterator[Finding]:
     Yields:
         A finding on each of result.json, every checkpoint, ledger.parquet, metrics.jsonl,
         predictions.json, model/: good, fault (also where result.json says that there was one), or
-        note where it could not be checked. Checkpoints may be pruned.
+        note where it could not be checked. Checkpoints may be pruned. The same on the runs
+        inside (`inner_runs.names`).
 
     Raises:
         ConfigError: The folder is not a run's.
     """
     require_files(run, RESULT, CONFIG)
-    result, settings = run.read_result(), _with_sources(run.read_config(), moved or Settings())
-    data = settings.data
+    yield from _check_all(run, run.read_config(), moved or Settings())
+
+
+def _check_all(run: RunFolder, config: Settings, moved: Settings) -> Iterator[Finding]:
+    yield from _check_run(run, _with_sources(config, moved))
+    for name in inner_runs.names(run, config):
+        inner = RunFolder(run.url(name), run.job)
+        if not inner.exists(RESULT):
+            yield Finding(name, "fault", f"its {RESULT} is missing")
+            continue
+        own = inner.read_config() if inner.exists(CONFIG) else config  # a stage has the run's
+        for found in _check_all(inner, own, moved):
+            yield replace(found, what=f"{name}/{found.what}")
+
+
+def _check_run(run: RunFolder, settings: Settings) -> Iterator[Finding]:
+    result, data = run.read_result(), settings.data
     yield _try(RESULT, partial(_check_status, run, result))
     yield from _check_checkpoints(run)
     trained = "steps" in result

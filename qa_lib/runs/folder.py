@@ -144,12 +144,19 @@ class Folder:
         self.filesystem.create_dir(self.root, recursive=True)
 
     def remove(self, name: str = "") -> None:
-        """Remove a file, or a folder with all that is in it, if it is there."""
+        """Remove a file, or a folder with all that is in it, if it is there.
+
+        Where this folder is a link, that stays, and what is in the folder goes.
+        """
         kind = self.info(name).type
         if kind == fs.FileType.File:
             self.filesystem.delete_file(self.at(name))
         elif kind == fs.FileType.Directory:
-            self.filesystem.delete_dir(self.at(name))
+            path = self.at(name)
+            if not name and storage.is_local(self.path) and os.path.islink(path):
+                self.filesystem.delete_dir_contents(os.path.realpath(path))
+            else:
+                self.filesystem.delete_dir(path)
 
     def move(self, target: Folder) -> None:
         """Move the folder to a place where there is none: in one step on a disk.

@@ -20,7 +20,7 @@ _SUFFIX = ".replaced"
 
 
 def check(run: Folder, job: str, settings: Settings) -> None:
-    """Refuse to replace what is not a run of the same job, or what the new run reads.
+    """Refuse to replace what is not a run of the same job, a link, or what the new run reads.
 
     Raises:
         ConfigError: Nothing has been touched.
@@ -36,6 +36,12 @@ def check(run: Folder, job: str, settings: Settings) -> None:
         raise ConfigError(
             f"--overwrite: {run.path} is a run of jobs.{result['job']}, not of jobs.{job}.",
             "Choose another --run-name, or remove it yourself.",
+        )
+    if storage.is_local(run.path) and os.path.islink(run.root):  # it alone would be moved
+        raise ConfigError(
+            f"--overwrite: {run.path} is a link to {os.path.realpath(run.root)}, and what is there"
+            " would stay.",
+            "Choose another --run-name, or remove the link first.",
         )
     place = _place(run.path)
     for flag, value in _read_by(settings):

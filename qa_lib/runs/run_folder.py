@@ -159,14 +159,16 @@ class RunFolder(Folder):
     def _end_badly(self, error: BaseException) -> None:
         if self._waiting is not None and self.resumed:
             return  # it has not begun again: it stays as it was
+        status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         if self._replaces and not self._is_worth_keeping(error):
+            self.tracker.close(status)
             self._give_up()
             print(f"note: {self.path} is again the run that was there before.", file=sys.stderr)
         elif isinstance(error, UserError) and not self.resumed and self._is_empty():
+            self.tracker.close(status)
             self._release()
             self.remove()  # the corrected command may use the name again
         else:
-            status: Status = "failed" if isinstance(error, Exception) else "interrupted"
             self._write_ending(error, status)
             if replacing.holds_replaced(self):
                 print(f"note: {replacing.describe(self)}", file=sys.stderr)

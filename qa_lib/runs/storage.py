@@ -56,8 +56,13 @@ def join(url: str, *parts: str) -> str:
     """Return the path or URL of something below another: a URL's `?options` stay at its end."""
     if not parts:
         return url
-    base, mark, options = (url, "", "") if is_local(url) else url.partition("?")
-    return "/".join([base.rstrip("/"), *parts]) + mark + options
+    base = without_options(url)
+    return "/".join([base.rstrip("/"), *parts]) + url[len(base) :]
+
+
+def without_options(url: str) -> str:
+    """Return a URL without its `?options`, a path as it is."""
+    return url if is_local(url) else url.partition("?")[0]
 
 
 def resolve(url: str, retry_for_s: float = RETRY_FOR_S) -> tuple[FileSystem, str]:
@@ -323,7 +328,7 @@ def _plain(value: Any) -> Any:
 
 def short_name(name: Any) -> str:
     """Return a model's or source's name without the folders before it."""
-    text = str(name).rstrip("/")
+    text = without_options(str(name)).rstrip("/")
     return text.rpartition("/")[2] if "://" in text or text[:1] in "/.~" else text
 
 

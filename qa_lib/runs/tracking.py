@@ -75,9 +75,18 @@ class Tracker:
         return Tracker(self._tell, lambda: self._here().child(name, params))
 
     def end(self, status: str) -> None:
-        """End a run below another one, with a status of result.json."""
+        """End the run, or one below it, with a status of result.json."""
         if self._tell is not None:
             self._tell.put(lambda: self._here().end(status))
+
+    def close(self, status: str) -> None:
+        """End the run with a status alone, and tell what is left, before its folder goes.
+
+        What is in the folder afterwards is another run's.
+        """
+        if self._tell is not None:
+            self.end(status)
+            self._tell.close()
 
     def _here(self) -> Backend:
         assert self._backend is not None
@@ -89,6 +98,7 @@ class _Teller:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_closed = False
         self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._num_lost = 0
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
@@ -99,6 +109,7 @@ class _Teller:
 
     def close(self) -> None:
         """Tell what is left, for as long as patience lasts."""
+        self.is_closed = True
         self._waiting.put(None)
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
@@ -147,7 +158,7 @@ def start(settings: Settings, run: RunFolder) -> Iterator[Tracker]:
     """Tell the tracker of the settings about a run, from its settings to its end.
 
     At the end, which may be after that of the run folder's own block, it is told the status, the
-    numbers of result.json and the run's files.
+    numbers of result.json and the run's files; nothing more where it was closed before.
 
     Raises:
         ConfigError: As of `check`.
@@ -170,8 +181,9 @@ def start(settings: Settings, run: RunFolder) -> Iterator[Tracker]:
     try:
         yield Tracker(tell, lambda: backend)
     finally:
-        tell.put(lambda: _end(backend, run))
-        tell.close()
+        if not tell.is_closed:
+            tell.put(lambda: _end(backend, run))
+            tell.close()
 
 
 def _end(backend: Backend, run: RunFolder) -> None:

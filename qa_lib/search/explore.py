@@ -271,7 +271,8 @@ def _identity(settings: Settings, target: Target) -> dict[str, Any]:
         "train": settings.train.model_dump(mode="json", exclude=_NOT_OF_TRIALS),
         "evaluate": settings.evaluate.model_dump(
             mode="json", exclude={"batch_size", "num_actors", "semantic_model"}
-        ),
+        )
+        | {"no_answer_threshold": settings.evaluate.threshold},
     }
     flags = {
         f"--{group}.{name.replace('_', '-')}": value

@@ -146,7 +146,8 @@ class BatchPlan:
         seeds = [self.seed, epoch] if self._is_one_pool else [self.seed, epoch, pool]
         random = np.random.default_rng(seeds)
         order = random.permutation(self._members(epoch, pool)).astype(np.int32)
-        bucket = self.bucket_batches * self.global_batch
+        # A larger bucket than the pool is the pool; its size may be more than an array can have.
+        bucket = max(1, min(self.bucket_batches * self.global_batch, len(order)))
         whole = order[: len(order) // bucket * bucket].reshape(-1, bucket)
         for buckets in (whole, order[whole.size :].reshape(1, -1)):  # the last may be short
             by_length = np.argsort(-self.lengths[buckets], axis=1, kind="stable")

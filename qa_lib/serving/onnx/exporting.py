@@ -260,7 +260,7 @@ def _predict(
             parts.append(part)
             progress.update(sum(map(len, parts)))
     rules = settings.evaluate
-    if forward.no_answer_threshold is not None and not rules.no_answer_threshold:
+    if rules.no_answer_threshold is None:
         rules = rules.model_copy(update={"no_answer_threshold": forward.no_answer_threshold})
     answers = evaluation.merge(pa.concat_tables(parts), questions, rules)
     texts = answers.texts(questions.table["context"].to_pylist())

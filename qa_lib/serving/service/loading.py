@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from qa_lib import models
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError
+from qa_lib.runs import storage
 from qa_lib.serving import Answerer, load_answerer, options_within
 from qa_lib.serving.onnx import OnnxReader
 from qa_lib.serving.service.batching import Answers, Batcher, answers_of
@@ -39,7 +40,7 @@ def named_models(settings: Settings) -> dict[str, str]:
 
 def _name_of(path: str) -> str:
     """Return the last part of a path, or that of the run whose `model/` it is."""
-    *above, last = path.rstrip("/").split("/")
+    *above, last = storage.without_options(path).rstrip("/").split("/")
     return above[-1] if above and last == "model" else last
 
 

@@ -269,21 +269,6 @@ def test_every_number_has_a_bound():
             assert setting.bounds or setting.key in open_ended, setting.key
 
 
-@pytest.mark.parametrize(
-    ("line", "wanted"),
-    [
-        ("train: {epochs: yes}", "train.epochs is 'True' .* a whole number"),
-        ("train: {learning_rate: on}", "train.learning_rate is 'True' .* a number"),
-        ("data: {train_limit: no}", "data.train_limit is 'False' .* a whole number or none"),
-    ],
-)
-def test_a_flag_is_no_number(line: str, wanted: str, tmp_path):
-    recipe = tmp_path / "mine.yaml"
-    recipe.write_text(line)
-    with pytest.raises(ConfigError, match=wanted):
-        config.parse("train", ["--recipe", str(recipe)])
-
-
 def test_settings_cannot_be_changed_and_know_no_other_keys():
     settings = Settings()
     with pytest.raises(ValidationError):

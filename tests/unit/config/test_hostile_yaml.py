@@ -29,7 +29,7 @@ CASES = {
     "long": ("a: 1\n" * 100_000, "characters"),
     "many": ("a: [" + "1," * 45_000 + "]", "values"),
     "digits": ("train: {epochs: " + "9" * 10_000 + "}", "cannot be read"),
-    "date": ("train: {epochs: 2001-99-99}", "cannot be read"),
+    "date": ("train: {epochs: 2001-99-99}", "a whole number"),
     "bytes": ("a: !!binary 'a'", "base64"),
     "code": ("a: !!python/object/apply:os.system [ls]", "constructor"),
 }

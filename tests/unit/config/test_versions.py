@@ -22,6 +22,13 @@ def test_a_config_of_an_earlier_version_is_read_as_a_run_and_as_a_recipe(path: P
     assert settings.data.source == "rajpurkar/squad"
     again = config.parse("adjust", ["--recipe", str(path)])
     assert again == settings.model_copy(update={"recipe": str(path)})
+    assert again.evaluate.no_answer_threshold is None, "a default of then was taken for a wish"
+
+
+def test_a_recipe_without_a_version_asks_for_what_it_says(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("evaluate: {no_answer_threshold: 0}\n", encoding="utf-8")
+    assert config.parse("train", ["--recipe", str(path)]).evaluate.no_answer_threshold == 0
 
 
 def test_the_current_version_has_a_file_that_the_next_must_read():

@@ -98,3 +98,10 @@ def test_a_job_without_chance_refuses_seeds(tmp_path):
     settings = config.parse("evaluate", ["--seeds", "2", "--storage", str(tmp_path)])
     with pytest.raises(ConfigError, match="draws nothing at random"):
         evaluate.JOB.execute(settings)
+
+
+def test_seeds_past_the_largest_are_refused_before_any_run(tmp_path):
+    with pytest.raises(ConfigError, match="past the largest, 4294967295: use seed 4294967294"):
+        execute(tmp_path, "--seeds", "2", "--seed", "4294967295")
+    execute(tmp_path, "--seeds", "2", "--seed", "4294967294")
+    assert RAN == [4294967294, 4294967295]

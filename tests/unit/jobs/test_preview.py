@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pty
@@ -54,6 +55,16 @@ def test_questions_for_the_teacher_alone_are_counted_and_need_a_teacher(tmp_path
     assert plan["num_train_windows"] > plan["num_teacher_only_windows"] >= 24
     assert plan["steps"] == -(-plan["num_train_windows"] // train.global_batch)
     assert "24 for the teacher alone" in _preview.page(settings, "train", plan)
+
+
+@pytest.mark.parametrize("name", ["answer", "compare", "verify", "report", "doctor"])
+def test_a_job_without_figures_has_a_page_too(name, capsys):
+    job = importlib.import_module(f"jobs.{name}").JOB
+    words = ["runs/a", "runs/b"] if name == "compare" else ["--model.name", "runs/a, runs/b"]
+    job.execute(job.parse([*words, "--dry-run", "page"]))
+    page = capsys.readouterr().out
+    assert f"{name}, recipe quickstart" in page and "runs/a, runs/b" in page
+    assert _preview.MORE in page and "embedded" not in page
 
 
 def test_a_gpu_has_a_cost():

@@ -14,6 +14,7 @@ from qa_lib.errors import ConfigError
 from qa_lib.evaluation import analysis
 from qa_lib.reporting import compare
 from qa_lib.reporting.pages.text import num_bytes
+from qa_lib.runs import lock
 from qa_lib.runs.result import Evaluated
 from qa_lib.runs.run_folder import RunFolder
 from tests.support.page import Page
@@ -82,6 +83,29 @@ def test_what_a_run_lacks_is_said_and_the_rest_compared(runs: list[RunFolder], t
     assert runs[0].path in text and other.path in text, (
         "two runs of one name are told by their path"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "told"),
+    [
+        ("failed", {"error": "The disk is full."}, "ended failed (The disk is full): its figures"),
+        ("interrupted", {}, "ended was interrupted: its figures are not final."),
+        ("running", {}, "ended is not done yet: its figures are not final."),
+    ],
+)
+def test_a_run_that_is_not_done_is_said_so(
+    runs: list[RunFolder], tmp_path: Path, status: str, fields: dict[str, str], told: str
+):
+    ended = RunFolder(str(tmp_path / "ended"), "train")
+    (tmp_path / "ended").mkdir()
+    write_fields(ended, {"status": status, **fields})
+    notes = compare.compare([runs[0].path, ended.path])["notes"]
+    if status == "running":  # and its process is gone
+        assert "no process holds its lock" in notes[0] and "figures" not in str(notes)
+        lock.take(ended)
+        notes = compare.compare([runs[0].path, ended.path])["notes"]
+    assert notes[0].startswith(told)
+    assert notes[1:] == ["ended has no scores of single questions to pair."]
 
 
 def test_semantic_scores_of_different_encoders_are_left_out_and_said(tmp_path: Path):

@@ -16,9 +16,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import fs
 
+from qa_lib import config
 from qa_lib.errors import ConfigError
 from qa_lib.runs import manifest, storage
 from qa_lib.runs.folder import Damaged, Folder
+from qa_lib.serving.service.loading import named_models
 
 
 @pytest.fixture(params=["disk", "url"])
@@ -258,3 +260,11 @@ def test_large_files_are_hashed_in_parts(folder: Folder):
     file = folder.write_bytes("a", content)
     folder.verify(file)
     assert io.BytesIO(folder.read_checked(file)).getvalue() == content
+
+
+@pytest.mark.parametrize("options", ["", "?region=eu", "?endpoint_override=http://localhost:9000"])
+def test_a_model_at_a_url_with_options_has_the_name_of_its_folder(options: str):
+    url = f"s3://bucket/runs/mine{options}"
+    assert storage.short_name(url) == "mine"
+    flags = ["--model.name", storage.join(url, "model"), "--serve.beside", f"s3://b/own{options}"]
+    assert list(named_models(config.parse("serve", flags))) == ["mine", "own"]

@@ -123,6 +123,18 @@ def test_a_job_does_not_replace_what_it_reads(tmp_path: Path, flag: str):
     assert content(tmp_path) == before
 
 
+def test_a_run_folder_that_is_a_link_stays_one(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "mine").symlink_to(tmp_path / "disk")
+    with pytest.raises(DataError), RunFolder.open(settings_in(tmp_path), "train"):
+        raise DataError("no file", "x")
+    assert not list((tmp_path / "disk").iterdir()), "the mended command may use the name"
+    before = finished(tmp_path)
+    with pytest.raises(ConfigError, match=r"mine is a link to .*disk"):
+        RunFolder.check(settings_in(tmp_path, "--overwrite"), "train")
+    assert content(tmp_path, "disk") == before and (tmp_path / "mine").is_symlink()
+
+
 def test_a_resumed_run_is_written_only_once_it_has_begun(place: str):
     before = finished(place)
     other = settings_in(place, "--resume", "--seed", "7")

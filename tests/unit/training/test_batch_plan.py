@@ -65,6 +65,12 @@ def test_bucketing_wastes_little_padding():
     assert sum(batch.max() * len(batch) for batch in batches) / plan.lengths.sum() > 1.5
 
 
+def test_a_bucket_of_any_size_is_at_most_the_epoch():
+    largest, whole = plan_of(500, bucket_batches=10**22), plan_of(500, bucket_batches=32)
+    for step in range(whole.num_steps):
+        assert (largest.batch(step) == whole.batch(step)).all()
+
+
 def test_order_depends_on_seed_and_epoch_and_nothing_else():
     first, again, other = plan_of(500), plan_of(500), plan_of(500, seed=4)
     for step in range(first.num_steps):
