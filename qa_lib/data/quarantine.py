@@ -14,7 +14,7 @@ import pyarrow as pa
 from qa_lib.data import golds
 from qa_lib.data.columns import row_in_file
 from qa_lib.data.conversion import AS_UTF8, NO_OFFSET
-from qa_lib.data.schema import RAW, TEXT_COLUMNS
+from qa_lib.data.schema import NOWHERE, RAW, TEXT_COLUMNS
 from qa_lib.data.validation import CHECKS, NOT_UTF8, REPEATED_ID
 from qa_lib.errors import DataError
 from qa_lib.runs.folder import Folder
@@ -104,14 +104,19 @@ def detail(row: dict[str, Any], reason: str) -> str:
     field = _FIELDS.get(reason, "answers")
     value = row.get(field)
     if isinstance(value, dict):
-        texts, starts = value.get("text") or [], value.get("answer_start") or []
-        starts = ["?" if start == NO_OFFSET else start for start in starts]
+        texts, starts = value.get("text") or [], _starts(value)
         value = [
             ("null" if text is None else _shown(text)) + ("" if start is None else f" at {start}")
             for text, start in zip_longest(texts, starts)
         ]
         return f"id {_shown(row.get('id'))}, {field}: {', '.join(value) or 'none'}"
     return f"id {_shown(row.get('id'))}, {field}: {_shown(value)}"
+
+
+def _starts(answers: dict[str, Any]) -> list[int | str | None]:
+    """Return the offsets of a row's answers: ? where the file has no number, -1 for no place."""
+    shown: dict[int | None, int | str] = {NO_OFFSET: "?", NOWHERE: -1}
+    return [shown.get(start, start) for start in answers.get("answer_start") or []]
 
 
 def _undecodable(row: dict[str, Any]) -> str:
@@ -141,6 +146,8 @@ def records(rows: pa.Table, located: Sequence[tuple[str, int, str]]) -> Iterator
     """
     for (file, row, reason), content in zip(located, rows.cast(RAW).to_pylist(), strict=True):
         record = {"file": file, "row": row, "reason": reason, **content}
+        if answers := content["answers"]:
+            record["answers"] = answers | {"answer_start": _starts(answers)}
         yield json.dumps(record, ensure_ascii=False, default=_readable) + "\n"
 
 

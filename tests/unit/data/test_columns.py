@@ -117,3 +117,12 @@ def test_blank_rows_count_where_rows_are_named(tmp_path, suffix):
     rows = [row | {"query": "How many?" if row is rows[4] else None} for row in rows]
     write()
     assert "row 4 (counted from 0) has different values in question" in refusal(path).problem
+
+
+def test_the_quarantine_shows_an_offset_that_is_no_number_as_such(tmp_path):
+    text = "question,context,answer,answer_start\nQ,Berlin has 10,10,11-12\nQ,Berlin has 10,10,11\n"
+    (tmp_path / "q.csv").write_text(text)
+    data = DataSettings(source=str(tmp_path / "q.csv"), bad_row_limit=1)
+    load_questions(data, "train", quarantine_dir=str(tmp_path))
+    row = json.loads((tmp_path / "quarantine-train.jsonl").read_text())
+    assert row["answers"] == {"text": ["10"], "answer_start": ["?"]}
