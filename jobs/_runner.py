@@ -262,9 +262,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
     """
     stop_signals.interrupt_on_stop()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # as stderr: an ASCII terminal ends no job
+        # As stderr: an ASCII terminal ends no job.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return work() or 0
     except KeyboardInterrupt:
