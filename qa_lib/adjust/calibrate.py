@@ -25,8 +25,8 @@ Batch = dict[str, "torch.Tensor"]
 Loss = Callable[["PreTrainedModel", Batch], "torch.Tensor"]
 """Sums over the windows of a batch, so that each window's gradient is its own."""
 
-_WINDOWS_PER_BATCH = 8
-_TYPICAL_LENGTH = 192  # tokens of a batch; SQuAD's windows have 170 on average
+WINDOWS_PER_BATCH = 8
+TYPICAL_LENGTH = 192  # tokens of a batch; SQuAD's windows have 170 on average
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Statistics:
 
 def computing(model: PreTrainedModel) -> AbstractContextManager[None]:
     """Compute with what is fastest for calibration windows of this model, in float32."""
-    return fastest_fp32(model, Workload(_WINDOWS_PER_BATCH, _TYPICAL_LENGTH, trains=True))
+    return fastest_fp32(model, Workload(WINDOWS_PER_BATCH, TYPICAL_LENGTH, trains=True))
 
 
 def draw_windows(
@@ -97,8 +97,8 @@ def draw_windows(
     by_length = chosen[np.argsort(windows.lengths(table)[chosen], kind="stable")]
     pad = windows.PadSpec.of(tokenizer, spec.max_length)
     return [
-        windows.collate(table.take(by_length[at : at + _WINDOWS_PER_BATCH]), pad)
-        for at in range(0, len(by_length), _WINDOWS_PER_BATCH)
+        windows.collate(table.take(by_length[at : at + WINDOWS_PER_BATCH]), pad)
+        for at in range(0, len(by_length), WINDOWS_PER_BATCH)
     ]
 
 
@@ -219,26 +219,33 @@ def rows_of(passes: list[torch.Tensor], mask: torch.Tensor, *, double: bool = Tr
     return joined.double() if double else joined
 
 
+def total(rows: torch.Tensor) -> torch.Tensor:
+    """Sum rows of shape (rows, units) in float64, a few at a time: a copy of all takes longer."""
+    import torch
+
+    return torch.stack([few.double().sum(0) for few in rows.split(128)]).sum(0)
+
+
 def _of_batch(
     passes: list[torch.Tensor], gradients: dict[int, torch.Tensor], mask: torch.Tensor
 ) -> tuple[int, Statistics]:
     """Return the number of rows of a batch, and sums in place of means."""
     import torch
 
-    rows = rows_of(passes, mask)
+    rows = rows_of(passes, mask, double=False)
     pairs = [
-        (tensor.detach().double(), gradients[id(tensor)].double() * mask[..., None])
+        (tensor.detach(), gradients[id(tensor)] * mask[..., None])
         for tensor in passes
         if id(tensor) in gradients
     ]
     # A module that runs several times loses a unit in all passes: their effects add up.
     # (windows, tokens, units) -> (windows, units)
-    products = [(units * gradient).sum(1) for units, gradient in pairs]
-    sums = [gradient.sum(1) for _, gradient in pairs]
+    products = [(units * gradient).sum(1).double() for units, gradient in pairs]
+    sums = [gradient.sum(1).double() for _, gradient in pairs]
     none = torch.zeros(0, rows.shape[1], dtype=torch.float64, device=rows.device)
     return len(rows), Statistics(
-        mean=rows.sum(0),
-        magnitude=rows.abs().sum(0),
+        mean=total(rows),
+        magnitude=total(rows.abs()),
         products=sum(products[1:], products[0]) if pairs else none,
         gradients=sum(sums[1:], sums[0]) if pairs else none,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust.calibrate import Batch
@@ -35,8 +36,8 @@ def best_layers(
     """Choose the layers to keep: those whose model is nearest to the parent on calibration windows.
 
     All sets of layers are tried where they are few; else layers go one at a time, each the one
-    whose loss costs the least. Divergence from the parent's logits leaves the best few; of these
-    that one is kept whose answers are nearest to the parent's.
+    whose loss costs the least. Divergence from the parent's logits, first on few windows, leaves
+    the best few; of these that one is kept whose answers are nearest to the parent's.
 
     Args:
         model: The parent, in evaluation mode.
@@ -48,7 +49,9 @@ def best_layers(
     whole = tuple(range(model.config.num_hidden_layers))
     if family_of(model.config).shares_layers or num_kept == len(whole):
         return whole[:num_kept]
-    reference = reference or Reference(model, batches)
+    reference = reference or Reference(model, batches, keeps_streams=True)
+    if seams is not None:
+        seams.measure_gaps(len(whole) - num_kept)
 
     def best(sets: Iterable[Layers], *, by_answers: bool) -> Layers:
         possible = [layers for layers in sets if _fits(model.config, layers)]
@@ -59,8 +62,17 @@ def best_layers(
             repair = Repair() if seams is None else seams.repair(layers)
             return drop_layers(model, layers, repair.state())
 
+        def divergence(layers: Layers, *, roughly: bool = False) -> float:
+            return reference.divergence(
+                cut(layers), _num_shared(layers, seams is not None), roughly=roughly
+            )
+
+        # The set with the best answers need not be the nearest one.
+        few = max(2 * _NUM_BEST if by_answers else _NUM_BEST, len(possible) // 4)
+        if len(possible) > few:
+            possible = sorted(possible, key=partial(divergence, roughly=True))[:few]
         if len(possible) > 1:
-            possible.sort(key=lambda layers: reference.divergence(cut(layers)))
+            possible.sort(key=divergence)
         if by_answers and len(possible) > 1:
             return max(possible[:_NUM_BEST], key=lambda each: reference.agreement(cut(each)))
         return possible[0]
@@ -72,6 +84,12 @@ def best_layers(
         fewer = [(*kept[:gone], *kept[gone + 1 :]) for gone in range(len(kept))]
         kept = best(fewer, by_answers=len(kept) == num_kept + 1)
     return kept
+
+
+def _num_shared(layers: Layers, repaired: bool) -> int:
+    """Return how many of the first layers are the parent's own: not the one before a gap."""
+    before_gap = next((p for p, layer in enumerate(layers) if layer > p), len(layers))
+    return max(0, min(before_gap - repaired, len(layers) - 1))
 
 
 def _fits(config: Any, layers: Layers) -> bool:

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qa_lib.adjust.calibrate import Batch, model_inputs, observe, rows_of
+from qa_lib.adjust.calibrate import Batch, model_inputs, observe, rows_of, total
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+_ROWS_OF_PART = 8192  # to add up float64 for every batch would take longer than the products
+_BLOCK = 512  # rows of a product that are computed at a time
 
 
 @dataclass(frozen=True)
@@ -32,30 +35,49 @@ class Moments:
 class Accumulator:
     """Sums up the products of two sets of units, batch by batch.
 
-    Products are summed in float32 within a batch, by a matrix product, and in float64 over batches.
-    They are taken about the means of the first batch: about the origin, rounding would hide the
-    variance of a unit that is small beside its mean.
+    Products are summed in float32 over some thousand rows, by matrix products, and in float64 over
+    these. They are taken about the means of the first batch: about the origin, rounding would hide
+    the variance of a unit that is small beside its mean.
     """
 
     def __init__(self) -> None:
         """Begin with no rows."""
-        self._count: int = 0
+        self._count, self._num_in_part = 0, 0
         self._left: Any = 0.0
         self._right: Any = 0.0
-        self._shifts: tuple[torch.Tensor, torch.Tensor] | None = None
         self._products: Any = 0.0
+        self._part: torch.Tensor | None = None  # of the products, in the units' own type
+        self._shifts: Any = None
+        self._is_symmetric = False
 
     def add(self, left: torch.Tensor, right: torch.Tensor) -> None:
         """Add rows of shapes (rows, m) and (rows, n)."""
         self._count += len(left)
-        self._left = self._left + left.double().sum(0)
-        self._right = self._right + right.double().sum(0)
-        if self._shifts is None:
+        sums = total(left)
+        self._left = self._left + sums
+        self._right = self._right + (sums if right is left else total(right))
+        if self._part is None:
             about_left, about_right = self.means
             self._shifts = about_left.to(left.dtype), about_right.to(right.dtype)
+            self._part = left.new_zeros(left.shape[1], right.shape[1])
         shifted = left - self._shifts[0]
-        other = shifted if right is left else right - self._shifts[1]
-        self._products = self._products + (shifted.T @ other).double()
+        if right is not left:
+            self._part.addmm_(shifted.T, right - self._shifts[1])
+        else:
+            self._is_symmetric = True  # the upper part tells the rest
+            for begin in range(0, left.shape[1], _BLOCK):
+                rows = self._part[begin : begin + _BLOCK, begin:]
+                rows.addmm_(shifted[:, begin : begin + _BLOCK].T, shifted[:, begin:])
+        self._num_in_part += len(left)
+        if self._num_in_part >= _ROWS_OF_PART:
+            self._add_part()
+
+    def _add_part(self) -> None:
+        assert self._part is not None, "no rows were added"
+        if self._num_in_part:
+            self._products = self._products + self._part.double()
+            self._part.zero_()
+            self._num_in_part = 0
 
     @property
     def means(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,10 +86,13 @@ class Accumulator:
 
     def covariance(self, *, centred: bool = True) -> torch.Tensor:
         """Return the mean product of the two, of shape (m, n), about their means or the origin."""
-        assert self._shifts is not None, "no rows were added"
+        self._add_part()
         (left, right), shifts = self.means, self._shifts
         rest = (left - shifts[0])[:, None] * (right - shifts[1])
-        about_means = self._products / self._count - rest
+        products = self._products
+        if self._is_symmetric:
+            products = products.triu() + products.triu(1).T
+        about_means = products / self._count - rest
         return about_means if centred else about_means + left[:, None] * right
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from qa_lib import models, windows
 from qa_lib.adjust import vocabulary
 from qa_lib.adjust.calibrate import Batch, computing, draw_windows
+from qa_lib.adjust.divergence import Reference, comparing
 from qa_lib.adjust.extensions import declare_families, find_scorer
 from qa_lib.adjust.from_settings import resolve
 from qa_lib.adjust.layers import best_layers
@@ -297,7 +298,10 @@ def _sizes(
         return sizes
     repaired = seams if wish.repairs_seams else None
     with computing(parent):
-        layers = best_layers(parent, len(sizes.layers), batches, seams=repaired)
+        reference = Reference(parent, batches, kernels=comparing(parent), keeps_streams=True)
+        layers = best_layers(
+            parent, len(sizes.layers), batches, seams=repaired, reference=reference
+        )
     return replace(sizes, layers=layers)
 
 

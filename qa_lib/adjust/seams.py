@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Seam = tuple[int, int]  # the kept layer before a gap, and the gap's last layer
 
+_MOST_BYTES = 2 << 30  # of all seams: 12 layers as large as BERT-base's leave some of 1.9 GB
+_BYTES_OF_PRODUCT = 12  # in float32 and float64
+
 
 @dataclass(frozen=True)
 class Repair:
@@ -85,6 +88,22 @@ class Seams:
         for batch in self.batches:
             batch = {key: value.to(self.model.device) for key, value in batch.items()}
             self._add(batch, outputs, new, new_layers)
+
+    def measure_gaps(self, longest: int | None = None) -> None:
+        """Measure the seams of all gaps of at most so many layers, in one pass.
+
+        Where they would take too much memory, they are left to be measured as they are needed.
+        """
+        whole = range(self._groups.num_layers)
+        subsets = [
+            (*whole[: first + 1], *whole[after:])
+            for first in whole
+            for after in range(first + 2, len(whole) + 1)
+            if longest is None or after - first - 1 <= longest
+        ]
+        size = self._groups.hidden.width * self._groups.layers[0].intermediate.width
+        if len(subsets) * size * _BYTES_OF_PRODUCT <= _MOST_BYTES:
+            self.measure(subsets)
 
     def repair(self, layers: tuple[int, ...], ridge: float = RIDGE) -> Repair:
         """Fit the repair of a set of kept layers."""

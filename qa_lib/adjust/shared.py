@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value")
 
-_MOST_SEAM_BYTES = 2 << 30  # 12 layers as large as BERT-base's leave seams of 1.5 GB
-
 
 class SharedCalibration:
     """A parent, and what plans need to know of it: measured when it is needed, and kept."""
@@ -61,7 +59,7 @@ class SharedCalibration:
         self.settings = settings or AdjustSettings()
         self.parent_sha256 = parent_sha256
         self.seams = seams or Seams(model, batches)
-        self._has_seams = seams is not None
+        self._measures_all_seams = seams is None
         self._groups = groups_of(model.config)
         self._statistics: dict[str, Statistics] = {}
         self._scores: importance.Scores = {}
@@ -99,7 +97,8 @@ class SharedCalibration:
         self._score()
         refits, repair = settings.refits, Repair()
         if settings.repairs_seams:
-            self._measure_seams()
+            if self._measures_all_seams:
+                self.seams.measure_gaps()
             repair = self.seams.repair(layers)
         short = drop_layers(self.model, layers, repair.state())
         groups = groups_of(short.config)
@@ -121,19 +120,6 @@ class SharedCalibration:
             else None,
         )
         return short, groups, keep, fold
-
-    def _measure_seams(self) -> None:
-        """Measure all seams that any layers can leave, in one pass, unless they take too much."""
-        if self._has_seams:
-            return
-        self._has_seams = True
-        whole = Sizes.of(self.model.config)
-        count = len(whole.layers)
-        gaps = [(first, after) for first in range(count) for after in range(first + 2, count + 1)]
-        if len(gaps) * whole.hidden_size * whole.intermediate_size * 8 <= _MOST_SEAM_BYTES:
-            self.seams.measure(
-                (*whole.layers[: first + 1], *whole.layers[after:]) for first, after in gaps
-            )
 
     def _score(self) -> None:
         """Score the parent's units, once."""

@@ -82,8 +82,10 @@ def drop_layers(
 def build(config: Any, state: Mapping[str, torch.Tensor]) -> PreTrainedModel:
     """Build a model from its configuration, and load exactly its tensors."""
     import torch
+    from transformers.initialization import no_init_weights
 
-    with torch.random.fork_rng(devices=[]):
+    # To draw weights that are replaced would take seconds for a model of base size.
+    with torch.random.fork_rng(devices=[]), no_init_weights():
         model = models.build(config)
     model.load_state_dict(state, strict=True, assign=True)
     # The loaded tensors keep their device; buffers outside of checkpoints are still on the CPU.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from qa_lib.adjust import cost
 from qa_lib.adjust.calibrate import Batch, computing, span_loss
-from qa_lib.adjust.divergence import Reference
+from qa_lib.adjust.divergence import Reference, comparing
 from qa_lib.adjust.layers import best_layers
 from qa_lib.adjust.ragged_sizes import spread_evenly
 from qa_lib.adjust.seams import Seams
@@ -140,7 +140,7 @@ def _best(
             replace(sizes, layers=spread_layers(whole, len(sizes.layers))) for sizes in candidates
         ]
     elif settings.layers == "best":
-        reference = Reference(model, batches)
+        reference = Reference(model, batches, kernels=comparing(model), keeps_streams=True)
         repaired = seams if settings.repairs_seams else None
         candidates = [
             replace(

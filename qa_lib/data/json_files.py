@@ -57,14 +57,14 @@ def read(content: pa.Buffer, name: str, mapped: frozenset[str] = frozenset()) ->
     lines = _lines(content)
     is_one = True
     try:
-        document = json_text.parse(_decode(next(lines, (1, b""))[1]))
+        document = _parse(next(lines, (1, b""))[1])
         is_one = next(lines, None) is None
         if isinstance(document, dict) and "data" not in document:
             if is_item(document) or not is_one:
                 return _read_lines(content, name, known)
     except ValueError:  # a document over several lines, or damaged
         try:
-            document = json_text.parse(_decode(memoryview(content)))
+            document = _parse(memoryview(content))
         except ValueError as error:
             raise DataError(
                 f"{name} is not JSON, or is cut off: {error}.", "Fetch or write it again."
@@ -137,7 +137,7 @@ def _read_lines(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.Tabl
         peeked = _table(list(walk(items, name, known)), name, known)
     except DataError:
         items, peeked = [], None
-        refuse_others(json_text.parse(_decode(next(_lines(content))[1])), name)
+        refuse_others(_parse(next(_lines(content))[1]), name)
     are_rows = not any(key in item for item in items[:1] for key in (*NESTING, "header"))
     if peeked is not None and are_rows and not is_wrapped(items[0]):
         # Types are those of the first lines: left alone, pyarrow reads texts that look like dates
@@ -158,7 +158,7 @@ def _read_lines(content: pa.Buffer, name: str, known: frozenset[str]) -> pa.Tabl
         else:
             held = table.column_names
             table = _holding(table.select([n for n in held if plain(n) in known]), held)
-            if "timestamp" not in str(table.schema):
+            if not any(kind in str(table.schema) for kind in ("timestamp", "double")):
                 return _without_null_columns(table)
     return _table(list(walk(_parsed_lines(content, name), name, known)), name, known)
 
@@ -171,7 +171,7 @@ def _parsed_lines(content: pa.Buffer, name: str, kind: type = dict) -> Iterator[
     """
     for number, line in _lines(content):
         try:
-            row = json_text.parse(_decode(line))
+            row = _parse(line)
             if not isinstance(row, kind):
                 raise ValueError(f"it is not a JSON {'object' if kind is dict else 'list'}")
         except ValueError as error:  # a JSONDecodeError is one
@@ -238,9 +238,9 @@ def _array(values: list[Any], column: str) -> pa.Array:
         return golds_of(values)
 
 
-def _decode(data: bytes | memoryview) -> str:
-    """Decode bytes; what is not UTF-8 becomes lone surrogates, for `encoded`."""
-    return str(data, "utf-8", "surrogateescape")
+def _parse(data: bytes | memoryview) -> Any:
+    """Parse JSON: 1.50 stays the text that it is, what is not UTF-8 becomes lone surrogates."""
+    return json_text.parse(str(data, "utf-8", "surrogateescape"), parse_float=str)
 
 
 def _without_null_columns(table: pa.Table) -> pa.Table:

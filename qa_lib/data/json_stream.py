@@ -32,7 +32,7 @@ def streamed(content: pa.Buffer) -> Iterator[Any]:
     head = _HEAD.match(text)
     if head is None:
         raise ValueError("no list of items")
-    decoder, at = json.JSONDecoder(), head.end()
+    decoder, at = json.JSONDecoder(parse_float=str), head.end()
     while True:
         at = _after_space(text, at)
         try:

@@ -103,18 +103,10 @@ def load_scorer(task: ScoringTask, num_threads: int) -> Work:
     kernels = choose(
         parent.config, Workload(num_windows, num_tokens, trains=False), device=task.device
     )
-    kernels.apply(parent)
-    arithmetic = partial(
-        torch.autocast, task.device, torch.bfloat16, enabled=kernels.precision == "bf16"
-    )
-    with arithmetic():
-        reference = Reference(parent, task.held_out, most=None)
+    reference = Reference(parent, task.held_out, most=None, kernels=kernels)
 
     def score(sizes: Sizes) -> tuple[float, float]:
-        model = shared.cut(sizes)
-        kernels.apply(model)
-        with arithmetic():
-            divergence, agreement = reference.compare(model)
+        divergence, agreement = reference.compare(shared.cut(sizes))
         return (divergence, agreement) if math.isfinite(divergence) else (_WORST, 0.0)
 
     def work(table: pa.Table) -> pa.Table:

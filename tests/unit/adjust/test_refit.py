@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 from qa_lib import adjust
 from qa_lib.adjust import Sizes, probe_batch
 from qa_lib.adjust import layers as layers_module
+from qa_lib.adjust import moments as moments_module
+from qa_lib.adjust import seams as seams_module
 from qa_lib.adjust.calibrate import calibrate, model_inputs, observe, rows_of
 from qa_lib.adjust.coupling import groups_of
 from qa_lib.adjust.divergence import Reference, _spans
@@ -22,8 +24,9 @@ from qa_lib.adjust.moments import Accumulator, measure_moments
 from qa_lib.adjust.refit import RESIDUAL_TOLERANCE, RIDGE, fit
 from qa_lib.adjust.seams import Seams
 from qa_lib.adjust.selection import cut_readers, kept_outputs, readers
-from qa_lib.adjust.surgery import cut
+from qa_lib.adjust.surgery import cut, drop_layers
 from qa_lib.errors import AdjustError
+from qa_lib.models.kernels import Kernels
 from tests.support.adjust_models import CONFIGS, fitting, plan_of, tiny, windows
 
 WIDTHS = Sizes((0, 1, 2), 24, 3, 10)
@@ -162,6 +165,24 @@ def test_moments_of_units_that_are_small_beside_their_means_are_exact():
         )
 
 
+@pytest.mark.parametrize("rows_of_part", [1, 8192])
+def test_moments_of_units_with_themselves_are_exact_in_any_parts(
+    monkeypatch: pytest.MonkeyPatch, rows_of_part: int
+):
+    monkeypatch.setattr(moments_module, "_BLOCK", 3)
+    monkeypatch.setattr(moments_module, "_ROWS_OF_PART", rows_of_part)
+    torch.manual_seed(0)
+    units, sums = torch.randn(300, 7) + 2, Accumulator()
+    for rows in units.split(130):
+        sums.add(rows, rows)
+    exact = units.double()
+    for centred in (True, False):
+        a = exact - exact.mean(0) * centred
+        torch.testing.assert_close(
+            sums.covariance(centred=centred), a.T @ a / len(a), rtol=1e-5, atol=1e-6
+        )
+
+
 def test_a_covariance_that_rounding_left_negative_gets_more_ridge():
     weight, bias = torch.randn(3, 4), torch.randn(3)
     covariance = torch.diag(torch.tensor([1.0, 1.0, 1.0, -0.5], dtype=torch.float64))
@@ -250,6 +271,53 @@ def test_a_model_does_not_diverge_from_itself_and_labels_do_not_matter():
     assert reference.divergence(parent) == 0.0
     unlabelled = [model_inputs(batch) for batch in BATCHES]
     assert Reference(parent, unlabelled).divergence(other) == reference.divergence(other) > 0.0
+
+
+@pytest.mark.parametrize("family", REPAIRABLE)
+def test_a_model_that_starts_at_the_parents_stream_diverges_as_the_whole_does(family: str):
+    parent = tiny(family)
+    seams = Seams(parent, BATCHES)
+    plain, knowing = (Reference(parent, BATCHES, keeps_streams=keeps) for keeps in (False, True))
+    for layers, repaired, num_shared in (
+        ((0, 1), True, 1),
+        ((0, 1), False, 1),
+        ((0, 2), True, 0),
+        ((0, 2), False, 1),
+    ):
+        if not layers_module._fits(parent.config, layers):
+            continue
+        assert layers_module._num_shared(layers, repaired) == num_shared
+        state = seams.repair(layers).state() if repaired else {}
+        model = drop_layers(parent, layers, state)
+        before = len(list(model.modules()))
+        found = knowing.divergence(model, num_shared)
+        assert found == pytest.approx(plain.divergence(model), rel=1e-5) and found > 0.0
+        assert knowing.divergence(model) == plain.divergence(model)  # it is whole again
+        assert len(list(model.modules())) == before
+
+
+def test_seams_of_all_gaps_take_one_pass_unless_they_are_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    parent, passes = tiny("bert"), []
+    parent.register_forward_hook(lambda *_: passes.append(1))
+    seams = Seams(parent, BATCHES)
+    seams.measure_gaps(longest=1)
+    seams.measure([(0, 2), (0, 1)])
+    assert len(passes) == len(BATCHES)
+    seams.measure([(0,)])  # a gap of two
+    assert len(passes) == 2 * len(BATCHES)
+    monkeypatch.setattr(seams_module, "_MOST_BYTES", 0)
+    Seams(parent, BATCHES).measure_gaps()
+    assert len(passes) == 2 * len(BATCHES)
+
+
+def test_with_bf16_kernels_both_models_compute_in_bf16():
+    parent, other = tiny("bert"), tiny("bert", seed=1)
+    exact, rounded = Reference(parent, BATCHES), Reference(parent, BATCHES, kernels=Kernels("bf16"))
+    assert rounded.divergence(parent) == 0.0
+    assert rounded.divergence(other) != exact.divergence(other)
+    assert rounded.divergence(other) == pytest.approx(exact.divergence(other), rel=0.1)
 
 
 def test_answers_agree_with_themselves_whatever_the_temperature():

@@ -134,6 +134,6 @@ def test_squad_sized_tables_are_checked_in_seconds():
     rows = [row(number, *answer, f"{number // 5} {context}") for number in range(5000)]
     shifted = [line | {"answers": {"text": answer[0], "answer_start": [0, 0]}} for line in rows]
     big = pa.concat_tables([table(shifted)] * 18)  # 90,000 rows, every one at fault
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(validation.check(big).bad) == 90_000
-    assert time.perf_counter() - start < 5  # 0.8 s on two idle cores
+    assert time.process_time() - start < 5  # 0.8 on a quick core

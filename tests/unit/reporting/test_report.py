@@ -344,9 +344,9 @@ def test_an_excerpt_of_twenty_megabytes_is_short_and_quick():
     context = "Ann built the bridge. " * 950_000
     case = {"context": context, "char_start": 10**7, "char_end": 10**7 + 9}
     case |= {"gold": ["nn"], "gold_start": 1}
-    started = time.monotonic()
+    started = time.process_time()
     parts = pieces(case, around=160)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     assert [kind for _, kind in parts] == ["", "gold", "", "gap", "", "answer", "", "gap"]
     assert sum(len(text) for text, _ in parts) < 1_500
     without_spaces = pieces({"context": "x" * 10**7, "char_start": 10**6, "char_end": 10**6 + 1}, 5)
