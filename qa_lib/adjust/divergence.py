@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _NUM_WINDOWS = 64  # enough to order sets of layers: these differ by far more than windows do
-_NUM_FIRST = 16  # enough to leave out most of them
+_ONE_OF = 4  # batches of these, where it is enough to leave out most sets
 _LONGEST = 30  # tokens of an answer, as in `evaluate.max_answer_length`
 
 
@@ -73,7 +73,8 @@ class Reference:
             for number, batch in enumerate(every)
         ]
         self._some = self._every[::step]
-        self._first = self._some[:: max(1, (most or num_windows) // _NUM_FIRST)]
+        one_of = min(_ONE_OF, len(self._some))
+        self._few = self._some[(one_of - 1) // 2 :: one_of]
 
     def divergence(
         self, model: PreTrainedModel, num_shared: int = 0, *, roughly: bool = False
@@ -86,7 +87,7 @@ class Reference:
                 run where the parent's streams were kept.
             roughly: Whether fewer windows are enough.
         """
-        compared = self._first if roughly else self._some
+        compared = self._few if roughly else self._some
         return self._mean(model, compared, _diverged, num_shared=num_shared)[0]
 
     def agreement(self, model: PreTrainedModel) -> float:

@@ -296,6 +296,16 @@ def test_a_model_that_starts_at_the_parents_stream_diverges_as_the_whole_does(fa
         assert len(list(model.modules())) == before
 
 
+@pytest.mark.parametrize("num_batches", range(1, 10))
+def test_a_rough_divergence_takes_some_batches_and_not_only_the_shortest(num_batches: int):
+    parent, other = tiny("bert"), tiny("bert", seed=1)
+    batches, used = BATCHES * 3, []
+    reference = Reference(parent, batches[:num_batches], most=None)
+    other.register_forward_hook(lambda *_: used.append(1))
+    assert reference.divergence(other, roughly=True) > 0.0
+    assert len(used) == max(1, round(num_batches / 4))
+
+
 def test_seams_of_all_gaps_take_one_pass_unless_they_are_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ):
