@@ -200,13 +200,12 @@ def of_tokens(tensor: torch.Tensor, mask: torch.Tensor) -> bool:
     return tensor.shape[:-1] == mask.shape
 
 
-def rows_of(passes: list[torch.Tensor], mask: torch.Tensor, *, double: bool = True) -> torch.Tensor:
+def rows_of(passes: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
     """Return the units of the real tokens, or all rows of a module that sees no tokens.
 
     Args:
         passes: Inputs or outputs of a module, of shape (windows, tokens, units) or (..., units).
         mask: 1 for the real tokens, of shape (windows, tokens).
-        double: Whether to return float64 rather than the model's own type.
 
     Returns:
         Of shape (rows, units).
@@ -215,8 +214,7 @@ def rows_of(passes: list[torch.Tensor], mask: torch.Tensor, *, double: bool = Tr
 
     rows = [tensor[mask.bool()] for tensor in passes if of_tokens(tensor, mask)]
     rows = rows or [tensor.flatten(0, -2) for tensor in passes]
-    joined = torch.cat(rows).detach()
-    return joined.double() if double else joined
+    return torch.cat(rows).detach()
 
 
 def total(rows: torch.Tensor) -> torch.Tensor:
@@ -232,7 +230,7 @@ def _of_batch(
     """Return the number of rows of a batch, and sums in place of means."""
     import torch
 
-    rows = rows_of(passes, mask, double=False)
+    rows = rows_of(passes, mask)
     pairs = [
         (tensor.detach(), gradients[id(tensor)] * mask[..., None])
         for tensor in passes

@@ -94,7 +94,7 @@ def fit_norms(
             model(**model_inputs(batch))
         for name, module in modules.items():
             index = kept[name]
-            units = rows_of(seen[name], batch["attention_mask"])  # (real tokens, hidden)
+            units = rows_of(seen[name], batch["attention_mask"]).double()  # (tokens, hidden)
             whole = module.weight.double() * normalise(units, module.eps)
             if module.bias is not None:
                 whole = whole + module.bias.double()

@@ -119,7 +119,7 @@ def measure_moments(
             first_reader = _first_readers(seen)
         with torch.no_grad():
             for name in set(first_reader.values()):
-                rows = rows_of(seen[name], batch["attention_mask"], double=False)
+                rows = rows_of(seen[name], batch["attention_mask"])
                 sums.setdefault(name, Accumulator()).add(rows, rows)
     moments: dict[tuple[str, bool], Moments] = {}
     found = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -228,3 +230,31 @@ def test_a_column_whose_name_has_a_dot_is_named_by_the_user(tmp_path, suffix):
     error = refusal(path, columns="question=my.query")
     assert "no column my.query" in error.problem
     assert "it has context, my.question, my.gold" in error.problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": 2.0, "question": "Q", "context": "It is 1.50 EUR", "answer": 1.50}',
+        '{"id": 2.0, "question": "Q", "context": "It is 1.50 EUR", "answer": 1.50,'
+        ' "answer_start": 6.0}\n{"id": 3, "question": "Q", "context": "No.", "answer": "No"}',
+        '[{"id": 2.0, "question": "Q", "context": "It is 1.50 EUR", "answers": [1.50],'
+        ' "is_impossible": 0.0}]',
+        '{"data": [{"paragraphs": [{"context": "It is 1.50 EUR", "qas": [{"id": 2.0, "question":'
+        ' "Q", "answers": [{"text": 1.50, "answer_start": 6.0}]}]}]}]}',
+        '{"id": {"0": 2.0}, "question": {"0": "Q"}, "context": {"0": "It is 1.50 EUR"},'
+        ' "answer": {"0": 1.50}}',
+    ],
+)
+@pytest.mark.parametrize("large_bytes", [1 << 23, 1])
+def test_a_number_of_json_stays_as_it_is_spelled(tmp_path, text, large_bytes, monkeypatch):
+    monkeypatch.setattr(json_files, "_LARGE_BYTES", large_bytes)
+    (tmp_path / "q.json").write_text(text)
+    assert content(load(tmp_path / "q.json"))[0] == ("2.0", "Q", "It is 1.50 EUR", [("1.50", 6)])
+
+
+def test_a_number_after_many_lines_without_one_stays_as_it_is_spelled(tmp_path):
+    rows = [{"question": "Q", "context": "No.", "answers": ["No"]}] * 70
+    last = '{"question": "Q", "context": "It is 1.50 EUR", "answer": 1.50}'
+    (tmp_path / "q.jsonl").write_text("\n".join([*map(json.dumps, rows), last]))
+    assert content(load(tmp_path / "q.jsonl"))[70][3] == [("1.50", 6)]
