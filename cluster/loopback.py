@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from cluster import tokens
-from qa_lib.machines.ray_session import LOOPBACK_ONLY
+from qa_lib.machines.ray_session import LOOPBACK_ONLY, keeping_workers
 
 _ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
@@ -186,6 +186,7 @@ class LoopbackCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             # A node that is gone is missed after five of these; by default after 15 s.
             "RAY_health_check_period_ms": "1000",
+            **keeping_workers(self.cpus_per_node),
             # So that `python` in a job's command is the one of the locked environment.
             "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
             **variables,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from jobs import _runner
 from qa_lib.machines.ray_session import start_ray
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+STARTED = time.monotonic()
 
 _runner.quiet_libraries()  # before any test module imports Ray or transformers
 
@@ -52,11 +54,24 @@ def ray_session() -> Iterator[None]:
     ray.shutdown()
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a GPU where there is none: Ray would wait for one for ever.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option with which a check that may take so long ends in time on a slow machine."""
+    parser.addoption(
+        "--within-minutes",
+        type=float,
+        default=float("inf"),
+        help="skip, and say so, what has not begun this long after the start",
+    )
 
-    QA_GPU_SUITE_ON=cpu rehearses tests/gpu without one.
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what there is no time for, and what needs a GPU where there is none.
+
+    Ray would wait for a GPU for ever. QA_GPU_SUITE_ON=cpu rehearses tests/gpu without one.
     """
+    minutes = item.config.getoption("--within-minutes")
+    if time.monotonic() - STARTED > 60 * minutes:
+        pytest.skip(f"not begun within {minutes:g} minutes: this machine is too slow")
     if item.get_closest_marker("gpu"):
         if os.environ.get("QA_GPU_SUITE_ON") == "cpu" and "gpu" in item.path.parts:
             return

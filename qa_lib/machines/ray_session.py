@@ -16,6 +16,7 @@ from qa_lib.runs import stop_signals
 from qa_lib.runs.storage import first_line
 
 _MIN_FREE_BYTES = 64 * 2**20  # of Ray's session folder: sockets, logs, a store's beginning
+_ACTORS_OF_A_JOB = 8  # the controller of Ray Train, the monitor, the recorders of Ray Data ...
 
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Environment variable that with 0 lets every process of Ray listen on 127.0.0.1 alone.
@@ -224,6 +225,16 @@ def _end_at_once() -> None:
     node.kill_all_processes = kill_at_once
 
 
+def keeping_workers(num_cpus: float) -> dict[str, str]:
+    """Return the environment of a raylet that keeps idle workers.
+
+    It ends a worker that is idle for a second while it has more processes than CPUs. The actors
+    that a job always has are more than a small machine's CPUs: each task would start a process,
+    which imports for seconds.
+    """
+    return {"RAY_num_workers_soft_limit": str(int(num_cpus) + _ACTORS_OF_A_JOB)}
+
+
 def _set_environment(*, is_local: bool) -> None:
     """Set what Ray and glibc read when a process starts, unless the user has set it."""
     environment = {
@@ -240,6 +251,7 @@ def _set_environment(*, is_local: bool) -> None:
         "MALLOC_ARENA_MAX": str(2 * num_local_cpus()),
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(2**33),
+        **keeping_workers(num_local_cpus()),
     }
     if is_local:
         environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # an actor for clouds

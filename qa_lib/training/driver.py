@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from qa_lib import windows
-from qa_lib.config import Settings, TrainSettings
+from qa_lib.config import Settings
 from qa_lib.data import load_questions
 from qa_lib.errors import CheckpointError, TrainError
 from qa_lib.machines import lean_imports
@@ -36,15 +35,12 @@ from qa_lib.training.task import (
     checkpoints_of,
     identity_of,
 )
+from qa_lib.training.trainer import trainer_of
 
 if TYPE_CHECKING:
-    import ray
-
     from qa_lib.data import Questions, Unlabelled
     from qa_lib.training.correspondence import Correspondence
     from qa_lib.training.held_out import Judge
-
-_NEVER_S = 1e9
 
 
 def fine_tune(
@@ -185,7 +181,7 @@ def _train(task: TrainTask, run: RunFolder, allocation: Allocation) -> dict[str,
     nodes = NodeWatch(allocation, is_elastic=task.settings.train.is_elastic)
     num_rollbacks = num_regroups = 0
     while num_rollbacks < 2:
-        trainer = _trainer(task, allocation)
+        trainer = trainer_of(run_rank, task, allocation)
         is_asked = watch(trainer, task.monitor, task.last_step, nodes.reason, tell)
         facts = result_from(task.monitor)
         problem, going, ending = facts.pop("problem"), facts.pop("going"), facts["ending"]
@@ -303,43 +299,3 @@ def _holdout_titles(settings: Settings) -> list[str]:
     if not settings.data.holdout_articles:
         return []
     return list(load_questions(settings.data, "holdout").titles)
-
-
-def _trainer(task: TrainTask, allocation: Allocation) -> ray.train.torch.TorchTrainer:
-    from ray.train import FailureConfig, RunConfig
-    from ray.train.torch import TorchTrainer
-
-    from qa_lib.training.rendezvous import GroupConfig
-
-    train = task.settings.train
-    return TorchTrainer(
-        run_rank,
-        train_loop_config={"task": task},
-        torch_config=GroupConfig("nccl" if allocation.device == "cuda" else "gloo"),  # type: ignore[arg-type]
-        scaling_config=_scaling(train, allocation),
-        run_config=RunConfig(
-            name="ray",
-            storage_path=task.run_path,
-            failure_config=FailureConfig(max_failures=train.max_failures),
-        ),
-    )
-
-
-def _scaling(train: TrainSettings, allocation: Allocation) -> ray.train.ScalingConfig:
-    from ray.train import ScalingConfig
-
-    if train.is_elastic:
-        # Ray counts on a lost node for a while; then it waits so long before it counts again.
-        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
-    use_gpu = allocation.device == "cuda"
-    elastic: dict[str, Any] = {
-        "num_workers": (train.min_workers, train.max_workers),
-        # Ray would not wait for a checkpoint: NodeWatch makes groups grow.
-        "elastic_resize_monitor_interval_s": _NEVER_S,
-    }
-    fixed = {"num_workers": allocation.num_workers}
-    return ScalingConfig(
-        use_gpu=use_gpu,
-        resources_per_worker={"CPU": allocation.cpus_per_worker} | ({"GPU": 1} if use_gpu else {}),
-        **(elastic if train.is_elastic else fixed),
-    )

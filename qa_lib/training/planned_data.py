@@ -28,6 +28,10 @@ _WINDOWS_PER_TASK = 512
 _MAX_WINDOWS_PER_TASK = 2**15
 _MAX_TASKS_PER_EPOCH = 512
 
+# Of a rank's tasks at a time. Each has a process, which takes seconds of a core to start; without a
+# bound, Ray starts one for every quarter of a CPU that is free in the cluster.
+_TASKS_AT_ONCE = 2
+
 
 @dataclass(frozen=True)
 class PlannedData:
@@ -62,6 +66,9 @@ class PlannedData:
             micro_batch: Windows per rank and micro-step.
         """
         import ray
+        from ray.data._internal.execution.backpressure_policy import (
+            ConcurrencyCapBackpressurePolicy,
+        )
 
         quiet_ray_data()  # in this process
         steps = range(first_step, plan.num_steps)
@@ -75,8 +82,10 @@ class PlannedData:
         dataset.context.execution_options.preserve_order = True
         # Under output backpressure Ray 2.60's executor polls without a pause and takes half a core
         # from the training thread of the same process [measured]. Without it little runs ahead: 60
-        # MB for an epoch of SQuAD, and the object store can spill.
-        dataset.context.set_config("backpressure_policies.enabled", [])
+        # MB for an epoch of SQuAD, and the object store can spill. The policy left heeds
+        # `concurrency`.
+        policies = [ConcurrencyCapBackpressurePolicy]
+        dataset.context.set_config("backpressure_policies.enabled", policies)
         # So many waiting tasks would be a reason for Ray Data to ask for more machines, which none
         # of them is worth. It does not ask where it has no share of the CPUs.
         limits = ray.data.ExecutionResources.for_limits(cpu=0)
@@ -94,6 +103,7 @@ class PlannedData:
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=TASK_CPUS,
+            concurrency=_TASKS_AT_ONCE,
         ).iterator()
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.support.autoscaling import AutoscalingCluster
 from tests.support.processes import running
 
-NUM_STEPS = 12
+NUM_STEPS = 200
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -32,13 +32,13 @@ def has_a_rank(raylet: psutil.Process) -> bool:
     return any("RayTrainWorker" in " ".join(child.cmdline()) for child in raylet.children())
 
 
-def test_workers_come_are_replaced_and_go(tmp_path: Path):
+def test_workers_come_are_replaced_and_go(tmp_path: Path, quick: list[str]):
     # A rank takes most of a node's two CPUs, so that two nodes must come.
     command = f"""{sys.executable} -m jobs.train --storage {tmp_path} --run-name trained
         --train.num-workers 2 --train.cpus-per-worker 1.5 --train.device cpu
         --cluster.gpu T4 --cluster.num-nodes 4 --cluster.cpus-per-node 2
-        --train.max-steps {NUM_STEPS} --train.checkpoint-every-steps 2
-        --data.train-limit 400 --data.eval-limit 16""".split()
+        --train.max-steps {NUM_STEPS} --train.epochs 9 --train.checkpoint-every-steps 20
+        --data.train-limit 400 --data.eval-limit 16 {" ".join(quick)}""".split()
     with AutoscalingCluster(idle_s=10) as cluster:
         assert cluster.workers() == {}
         environment = os.environ | cluster.environment | {"RAY_ADDRESS": cluster.gcs}

@@ -24,7 +24,8 @@ from qa_lib.errors import EXIT_USER_ERROR
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-BRIEFLY = "--train.max-steps 4 --data.eval-limit 32 --data.train-limit 400"
+WINDOWS = "--data.max-length 112 --data.stride 32"
+BRIEFLY = f"--train.max-steps 4 --data.eval-limit 32 --data.train-limit 400 {WINDOWS}"
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +56,12 @@ def result(folder: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def trained(cluster: LoopbackCluster, storage: Path) -> Path:
+def trained(cluster: LoopbackCluster, storage: Path, quick: list[str]) -> Path:
     """A model that two workers on the cluster have trained, its articles held out for a search."""
     done = submit(
         *(cluster, "train", "--storage", str(storage), "--run-name", "parent"),
         *f"{BRIEFLY} --train.num-workers 2 --train.zero-stage 2".split(),  # on two nodes
-        *("--data.holdout-articles", "0.1"),
+        *("--data.holdout-articles", "0.1", *quick),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 of 4 steps" in done.stdout, "the job's log did not come through"
@@ -75,17 +76,20 @@ def test_two_workers_of_the_cluster_train(trained):
 
 # Job, its flags, its run's folder, what its result must hold.
 JOBS = {
-    "evaluate": ("--model.name {trained} --data.eval-limit 32", {"num_questions": 32}),
+    "evaluate": (
+        f"--model.name {{trained}} --data.eval-limit 32 {WINDOWS}",
+        {"num_questions": 32},
+    ),
     "adjust": (
-        "--model.name {trained} --adjust.intermediate-size 768 --adjust.calibration-windows 16 "
-        "--data.eval-limit 32",
-        {"intermediate_size": 768},
+        "--model.name {trained} --adjust.intermediate-size 24 --adjust.calibration-windows 16 "
+        f"--data.eval-limit 32 {WINDOWS}",
+        {"intermediate_size": 24},
     ),
     "tune": (
         "--search.parent {trained} --search.num-trials 2 --search.trial-windows 32 "
         "--search.num-rungs 1 --search.num-candidates 8 --search.eval-questions 16 "
-        "--search.space.num-layers 4 --search.space.hidden-size 288 "  # few stacks to time
-        "--adjust.calibration-windows 32 --data.holdout-articles 0.1 " + BRIEFLY,
+        "--search.speeds 1.2 --search.space.num-layers 1,2 --search.space.hidden-size 32 "
+        f"--adjust.calibration-windows 32 --data.holdout-articles 0.1 {BRIEFLY}",
         {},
     ),
 }
@@ -109,6 +113,7 @@ def test_a_file_of_questions_is_answered(cluster, storage, trained):
     done = submit(
         *(cluster, "answer", "--model.name", str(trained), "--storage", str(storage)),
         *("--answer.input", str(asked), "--answer.output", str(storage / "answers.jsonl")),
+        *WINDOWS.split(),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (answer,) = (storage / "answers.jsonl").read_text().splitlines()

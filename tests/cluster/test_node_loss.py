@@ -16,7 +16,7 @@ import pytest
 from cluster.loopback import LoopbackCluster
 from tests.support.processes import running
 
-NUM_STEPS = 12
+NUM_STEPS = 200
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
@@ -39,10 +39,13 @@ def started(
     )
 
 
-def flags(storage: Path) -> list[str]:
-    return f"""--storage {storage} --run-name trained --train.num-workers 2 --data.eval-limit 16
-        --train.cpus-per-worker 0.5 --train.max-steps {NUM_STEPS} --data.train-limit 400
-        --train.checkpoint-every-steps 2""".split()
+@pytest.fixture
+def flags(tmp_path: Path, quick: list[str]) -> list[str]:
+    """The flags of a run whose first checkpoint is long before its end."""
+    words = f"""--storage {tmp_path} --run-name trained --train.num-workers 2 --data.eval-limit 16
+        --train.cpus-per-worker 0.5 --train.max-steps {NUM_STEPS} --train.epochs 9
+        --data.train-limit 400 --train.checkpoint-every-steps 20""".split()
+    return [*words, *quick]
 
 
 def wait_for_a_checkpoint(driver: subprocess.Popen[str], storage: Path) -> None:
@@ -59,7 +62,7 @@ def result_of(storage: Path) -> tuple[str, int, int]:
 
 @pytest.mark.parametrize("what", ["pool", "monitor", "scores", "trials"])
 def test_pool_and_monitor_outlive_another_node(cluster: LoopbackCluster, what: str):
-    with started(cluster, "tests.support.node_loss", what, NUM_SIZES="300") as driver:
+    with started(cluster, "tests.support.node_loss", what, NUM_SIZES="120") as driver:
         assert driver.stdout is not None
         said = ""
         while "kill" not in said.split():
@@ -70,9 +73,11 @@ def test_pool_and_monitor_outlive_another_node(cluster: LoopbackCluster, what: s
     assert driver.returncode == 0 and rest.endswith("done\n"), said + rest
 
 
-def test_training_outlives_the_node_of_a_rank(cluster: LoopbackCluster, tmp_path: Path):
+def test_training_outlives_the_node_of_a_rank(
+    cluster: LoopbackCluster, flags: list[str], tmp_path: Path
+):
     """Two ranks on two nodes; what is left has room for both."""
-    with started(cluster, "jobs.train", *flags(tmp_path)) as driver:
+    with started(cluster, "jobs.train", *flags) as driver:
         wait_for_a_checkpoint(driver, tmp_path)
         cluster.kill_node()
         said, _ = driver.communicate(timeout=300)
@@ -80,17 +85,17 @@ def test_training_outlives_the_node_of_a_rank(cluster: LoopbackCluster, tmp_path
     assert result_of(tmp_path) == ("done", NUM_STEPS, 2)
 
 
-def test_a_run_goes_on_after_the_head_has_gone(tmp_path: Path):
+def test_a_run_goes_on_after_the_head_has_gone(flags: list[str], tmp_path: Path):
     """The driver ends with its head, within a minute; the same command resumes on a new one."""
     with LoopbackCluster(num_nodes=1, cpus_per_node=3) as first:
-        with started(first, "jobs.train", *flags(tmp_path)) as driver:
+        with started(first, "jobs.train", *flags) as driver:
             wait_for_a_checkpoint(driver, tmp_path)
             first.kill_node()
             said, _ = driver.communicate(timeout=90)
         assert driver.returncode != 0, said
     with (
         LoopbackCluster(num_nodes=1, cpus_per_node=3) as second,
-        started(second, "jobs.train", *flags(tmp_path), "--resume") as driver,
+        started(second, "jobs.train", *flags, "--resume") as driver,
     ):
         said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, said

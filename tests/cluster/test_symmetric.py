@@ -72,8 +72,8 @@ def slurm(tmp_path: Path) -> dict[str, str]:
 
 def flags(storage: Path, name: str, num_steps: int) -> list[str]:
     return f"""train --storage {storage} --run-name {name} --train.num-workers 2
-        --train.cpus-per-worker 1.5 --train.max-steps {num_steps} --data.train-limit 400
-        --data.eval-limit 16 --train.checkpoint-every-steps 2""".split()
+        --train.cpus-per-worker 1.5 --train.max-steps {num_steps} --train.epochs 999
+        --data.train-limit 400 --data.eval-limit 16""".split()
 
 
 def result(storage: Path, name: str) -> dict:
@@ -90,8 +90,8 @@ def remains(environment: dict[str, str]) -> list[psutil.Process]:
     return found
 
 
-def test_two_nodes_train_and_leave_nothing(slurm, tmp_path):
-    script = ["bash", "cluster/slurm.sh", *flags(tmp_path, "trained", 4)]
+def test_two_nodes_train_and_leave_nothing(slurm, tmp_path, quick):
+    script = ["bash", "cluster/slurm.sh", *flags(tmp_path, "trained", 4), *quick]
     done = subprocess.run(script, cwd=ROOT, env=slurm, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = result(tmp_path, "trained")
@@ -110,9 +110,9 @@ def test_an_error_of_the_users_is_the_scripts_exit_code(slurm, tmp_path):
     assert "none.json cannot be read" in done.stderr
 
 
-def test_before_the_time_is_up_a_checkpoint_is_written(slurm, tmp_path):
+def test_before_the_time_is_up_a_checkpoint_is_written(slurm, tmp_path, quick):
     """Slurm sends SIGTERM to the batch script alone."""
-    script = ["bash", "cluster/slurm.sh", *flags(tmp_path, "stopped", 400)]
+    script = ["bash", "cluster/slurm.sh", *flags(tmp_path, "stopped", 50_000), *quick]
     with running(script, env=slurm, stderr=subprocess.PIPE) as batch:
         steps = tmp_path / "stopped" / "metrics.jsonl"
         while not (steps.exists() and steps.read_text()):

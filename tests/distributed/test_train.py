@@ -149,6 +149,15 @@ def test_every_window_is_trained_once_per_epoch(runs, straight):
     assert set(times.tolist()) == {2}
 
 
+def test_no_actor_starts_that_has_nothing_to_do(straight):
+    """Each takes seconds of a core for its imports, while the ranks start."""
+    from ray._private.state import actors
+
+    started = {actor["ActorClassName"] for actor in actors().values()}
+    assert "TrainController" in started
+    assert started.isdisjoint({"DatasetManager", "PlacementGroupCleaner"})
+
+
 def test_a_ledger_that_misses_or_repeats_a_window_is_refused(runs, straight):
     plan, ledger = runs.plan("straight"), read_ledger(straight)
     rest = ledger.slice(1)
