@@ -51,8 +51,8 @@ def _start_only_what_is_needed(trainer: Any) -> None:
     """Spare a run two of Ray Train's actors, each of which imports for seconds.
 
     One deals out datasets of the trainer, which has none: ranks make theirs (planned_data). The
-    other frees the ranks' resources if the controller dies, which a Ray of this job alone, whose
-    end is the job's, needs not.
+    other frees the ranks' resources should the controller die, which nobody waits for in a Ray
+    that ends with this job.
     """
     from ray.train.v2._internal.callbacks import DatasetsCallback
     from ray.train.v2._internal.callbacks.placement_group_callback import (
