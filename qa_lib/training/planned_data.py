@@ -103,7 +103,7 @@ class PlannedData:
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=TASK_CPUS,
-            concurrency=_TASKS_AT_ONCE,
+            concurrency=min(_TASKS_AT_ONCE, num_stretches),  # Ray warns of more
         ).iterator()
 
 
