@@ -1,4 +1,6 @@
-"""What a user can get wrong: exit code 2, the cause, the remedy, no traceback, within ten seconds.
+"""What a user can get wrong: exit code 2, the cause, the remedy, no traceback, and soon.
+
+Soon is measured by this machine: half as long again as its bare imports of ray and of a model.
 
 Each error is caused through the real command, before Ray starts; no run folder is left behind.
 """
@@ -11,7 +13,6 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,13 +90,18 @@ class Outcome:
     seconds: float
 
 
-def run(faulty: Path, case: str) -> Outcome:
-    argv = [argument.format(faulty=faulty) for argument in CASES[case][0]]
-    command = [sys.executable, "-m", "jobs.train", "--storage", str(faulty / "runs"), *argv]
+IMPORTS = "import ray, torch; from transformers import BertForQuestionAnswering"
+
+
+def run(*arguments: str) -> Outcome:
     environment = os.environ | {"COLUMNS": "300"}
     with tempfile.TemporaryFile("w+") as said:
         child = subprocess.Popen(
-            command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=said
+            [sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
         )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -105,9 +111,14 @@ def run(faulty: Path, case: str) -> Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(faulty: Path) -> dict[str, Outcome]:
-    """Run all commands, two at a time: each is a process that imports what it needs."""
+    """Run all commands and the bare imports, two at a time: each imports what it needs."""
+    job = ("-m", "jobs.train", "--storage", str(faulty / "runs"))
+    commands = {"imports": ("-c", IMPORTS)}
+    for case, (flags, _, _) in CASES.items():
+        commands[case] = (*job, *(flag.format(faulty=faulty) for flag in flags))
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(CASES, pool.map(partial(run, faulty), CASES), strict=True))
+        ended = pool.map(lambda arguments: run(*arguments), commands.values())
+        return dict(zip(commands, ended, strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -117,7 +128,7 @@ def test_an_error_names_cause_and_remedy(outcomes: dict[str, Outcome], case: str
     assert cause in outcomes[case].stderr
     assert remedy in outcomes[case].stderr
     assert "Traceback" not in outcomes[case].stderr
-    assert outcomes[case].seconds < 10
+    assert outcomes[case].seconds < 1.5 * outcomes["imports"].seconds
 
 
 def test_an_error_leaves_no_run_but_its_quarantine(faulty: Path, outcomes: dict[str, Outcome]):
