@@ -89,11 +89,22 @@ stop: setup ## Stop a submitted job: make stop ID=raysubmit_..., or RUN=its-run
 loopback-cluster: setup ## Run a Ray cluster of three nodes on this machine until Ctrl-C
 	$(ENV_PYTHON) -m cluster.loopback $(ARGS)
 
+# The unit tests take a process for each core, up to four; the others each use all cores themselves.
+# With ARGS, such as a file's name, one process runs what they choose.
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
+
 test: setup ## Run the tests, except those marked gpu or slow
+ifeq (,$(ARGS))
+	@failed=0; \
+	$(ENV_PYTHON) -m pytest tests/unit $(PARALLEL) -m "not gpu and not slow" || failed=$$?; \
+	$(ENV_PYTHON) -m pytest --ignore tests/unit -m "not gpu and not slow" || failed=$$?; \
+	exit $$failed
+else
 	$(ENV_PYTHON) -m pytest -m "not gpu and not slow" $(ARGS)
+endif
 
 test-fast: setup ## Run the unit tests only
-	$(ENV_PYTHON) -m pytest tests/unit -m "not gpu and not slow" $(ARGS)
+	$(ENV_PYTHON) -m pytest tests/unit $(PARALLEL) -m "not gpu and not slow" $(ARGS)
 
 test-slow: setup ## Run the tests marked slow (all but gpu)
 	$(ENV_PYTHON) -m pytest -m "slow and not gpu" $(ARGS)

@@ -22,6 +22,10 @@ _runner.quiet_libraries()  # before any test module imports Ray or transformers
 # Many small groups of workers start and end: their controller looks after them more often.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
 
+# Processes that share the machine (pytest -n) take one thread each: more would fight for the cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 # A shell starts what stands before `&` with SIGINT ignored, and the tests' commands inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -62,6 +66,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=float("inf"),
         help="skip, and say so, what has not begun this long after the start",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let `pytest -n` keep a file's tests in one process, and all that start Ray in one of them."""
+    if not config.getoption("numprocesses", default=None):
+        return
+    for item in items:
+        starts_ray = "ray_session" in getattr(item, "fixturenames", ())
+        starts_ray |= item.path.stem == "test_ray_session"
+        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else item.path.as_posix()))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
