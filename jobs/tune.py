@@ -29,6 +29,13 @@ def complete(settings: Settings) -> Settings:
             "jobs.tune knows the built-in families only: --adjust.families is for jobs.adjust.",
             "Adjust the model with `python -m jobs.adjust`.",
         )
+    lowest, highest = settings.search.space.distill_weight
+    if settings.train.teacher_only_source is not None and lowest == 0:
+        raise ConfigError(
+            "--train.teacher-only-source needs a parent whose logits count, and"
+            f" --search.space.distill-weight {lowest:g} {highest:g} begins where they do not.",
+            "Begin it above 0, or leave the source out.",
+        )
     return search.with_holdout(settings)
 
 

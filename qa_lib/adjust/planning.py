@@ -20,6 +20,7 @@ from qa_lib.adjust.sizes import Sizes
 from qa_lib.adjust.steps import scattered, sizes_between
 from qa_lib.adjust.surgery import build, changed_tensors, cut, drop_layers
 from qa_lib.config import AdjustSettings
+from qa_lib.errors import AdjustError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,8 +56,13 @@ def make_plan(
         seed: Of `random` importance.
 
     Raises:
-        AdjustError: The model's family is not supported.
+        AdjustError: The model's family is not supported, or its weights are of half precision.
     """
+    if model.dtype.itemsize < 4:
+        raise AdjustError(
+            f"The weights are {model.dtype}, which would round what is folded into them.",
+            "Load the model in float32: model.float().",
+        )
     settings = settings or AdjustSettings()
     repair = Repair()
     if settings.repairs_seams:

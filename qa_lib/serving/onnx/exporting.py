@@ -106,6 +106,8 @@ def export(settings: Settings, run: RunFolder) -> None:
             for file in Path(models.resolve(name)).glob(pattern):
                 shutil.copyfile(file, local / file.name)
         forward.tokenizer.save_pretrained(local)
+        if (threshold := settings.evaluate.no_answer_threshold) is not None:
+            models.keep_no_answer_threshold(str(local), threshold)  # it answers as it was compared
         variants, facts = _write(forward, local, settings.export.quantize)
         Inputs.of(forward.tokenizer, forward.pad.max_width).write(local)
         exported = Exported(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def test_replaying_a_plan_gives_the_same_bytes(family: str, tmp_path: Path):
     )
     assert first == second
     assert replayed.to_json() == plan.to_json()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_refused(dtype: torch.dtype):
+    with pytest.raises(AdjustError, match=str(dtype)):
+        plan_of(copy.deepcopy(tiny("bert")).to(dtype), SIZES, [windows()])
 
 
 def test_the_plan_states_what_was_kept_and_why(plan: Plan):

@@ -137,8 +137,10 @@ def test_the_job_exports_families_without_torchs_attention(
     tokenizer = tiny.make_tokenizer()
     settings = changed(FAMILIES[family], vocab_size=len(tokenizer) + 2)
     models.save(random_model(settings), tokenizer, tmp_path / "model")
-    exported_by(tmp_path, str(tmp_path / "model"), **{"data.eval-limit": "4"})
+    flags = {"data.eval-limit": "4", "evaluate.no-answer-threshold": "-1.5"}
+    exported_by(tmp_path, str(tmp_path / "model"), **flags)
     assert (tmp_path / "runs/run/model/onnx/model.onnx").exists()
+    assert models.no_answer_threshold(str(tmp_path / "runs/run")) == -1.5
 
 
 def test_windows_longer_than_the_positions_are_refused_first(tmp_path: Path):
