@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -200,14 +199,7 @@ def _tables(
     task: TrainTask, first_step: int, rank: int, world_size: int
 ) -> Iterator[tuple[int, list[pa.Table]]]:
     """Group this rank's micro-batches by optimizer step; Ray Data starts on the first at once."""
-    windows = task.data.of_rank(task.plan, first_step, rank, world_size, task.micro_batch)
-    batches = _fetch_ahead(
-        iter(
-            windows.iter_batches(
-                batch_size=task.micro_batch, batch_format="pyarrow", prefetch_batches=4
-            )
-        )
-    )
+    batches = task.data.of_rank(task.plan, first_step, rank, world_size, task.micro_batch)
     num_micro = num_micro_batches(task.plan.global_batch, world_size, task.micro_batch)
 
     def grouped() -> Iterator[tuple[int, list[pa.Table]]]:
@@ -217,19 +209,6 @@ def _tables(
             yield steps.pop(), tables
 
     return grouped()
-
-
-def _fetch_ahead(items: Iterator[Any]) -> Iterator[Any]:
-    """Fetch the first item in a thread, now: Ray Data starts while this rank loads its model."""
-    thread = ThreadPoolExecutor(1)
-    first = thread.submit(list, islice(items, 1))
-    thread.shutdown(wait=False)
-
-    def fetched() -> Iterator[Any]:
-        yield from first.result()
-        yield from items
-
-    return fetched()
 
 
 def _batches(
