@@ -35,8 +35,8 @@ _MAX_TASKS_PER_EPOCH = 512
 _WINDOWS_PER_DATASET = 2**16
 _MIN_TASKS_PER_DATASET = 4
 
-# Of a dataset's tasks at a time. Each has a process, which takes seconds of a core to start; without
-# a bound, Ray starts one for every quarter of a CPU that is free in the cluster.
+# Of a dataset's tasks at a time. Each has a process, which takes seconds of a core to start;
+# without a bound, Ray starts one for every quarter of a CPU that is free in the cluster.
 _TASKS_AT_ONCE = 2
 
 
