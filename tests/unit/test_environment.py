@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -112,16 +115,29 @@ def test_nothing_is_left_for_pip_to_choose_on_the_day(python: str) -> None:
             assert requirement.specifier.contains(PINS[name], prereleases=True), requirement
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("python", SUPPORTED)
-def test_every_supported_python_has_wheels_of_the_lock(python: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def installable(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Ask pip for the lock's wheels on every supported Python, a Python for each core at a time."""
+    folder = tmp_path_factory.mktemp("wheels")
     # DeepSpeed comes as source, for any Python, and its build needs torch.
     wheels = [line for line in LOCK.splitlines() if not line.startswith(("#", "deepspeed=="))]
-    (tmp_path / "lock.txt").write_text("\n".join(wheels))
-    asked = ["--dry-run", "--no-deps", "--only-binary=:all:", "--python-version", python]
-    asked += ["--target", str(tmp_path / "target"), "--ignore-installed", "--quiet"]
-    pip = [sys.executable, "-m", "pip", "install", *asked, "-r", str(tmp_path / "lock.txt")]
-    result = subprocess.run(pip, capture_output=True, text=True)
+    (folder / "lock.txt").write_text("\n".join(wheels))
+
+    def ask(python: str) -> subprocess.CompletedProcess[str]:
+        asked = ["--dry-run", "--no-deps", "--only-binary=:all:", "--python-version", python]
+        asked += ["--target", str(folder / python), "--ignore-installed", "--quiet"]
+        pip = [sys.executable, "-m", "pip", "install", *asked, "-r", str(folder / "lock.txt")]
+        return subprocess.run(pip, capture_output=True, text=True)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(SUPPORTED, pool.map(ask, SUPPORTED), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # the first waits for all
+@pytest.mark.parametrize("python", SUPPORTED)
+def test_every_supported_python_has_wheels_of_the_lock(installable: dict[str, Any], python: str):
+    result = installable[python]
     if "Failed to establish a new connection" in result.stderr:
         pytest.skip("the package index cannot be reached")
     assert result.returncode == 0, result.stderr
