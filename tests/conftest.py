@@ -68,9 +68,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let `pytest -n` keep a file's tests in one process, and all that start Ray in one of them."""
-    if not config.getoption("numprocesses", default=None):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     for item in items:
         starts_ray = "ray_session" in getattr(item, "fixturenames", ())
