@@ -91,7 +91,7 @@ loopback-cluster: setup ## Run a Ray cluster of three nodes on this machine unti
 
 # The unit tests take a process for each core, up to four; the others each use all cores themselves.
 # With ARGS, such as a file's name, one process runs what they choose.
-PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 test: setup ## Run the tests, except those marked gpu or slow
 ifeq (,$(ARGS))

@@ -68,17 +68,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let `pytest -n` keep a file's tests in one process, and all that start Ray in one of them."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    for item in items:
-        starts_ray = "ray_session" in getattr(item, "fixturenames", ())
-        starts_ray |= item.path.stem == "test_ray_session"
-        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else item.path.as_posix()))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what there is no time for, and what needs a GPU where there is none.
 
