@@ -89,8 +89,8 @@ stop: setup ## Stop a submitted job: make stop ID=raysubmit_..., or RUN=its-run
 loopback-cluster: setup ## Run a Ray cluster of three nodes on this machine until Ctrl-C
 	$(ENV_PYTHON) -m cluster.loopback $(ARGS)
 
-# The unit tests take a process for each core, up to four; the others each use all cores themselves.
-# With ARGS, such as a file's name, one process runs what they choose.
+# The unit tests, which start no Ray, take a process for each core, up to four; the others each use
+# all cores themselves. With ARGS, such as a file's name, one process runs what they choose.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 test: setup ## Run the tests, except those marked gpu or slow

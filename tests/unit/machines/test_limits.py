@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -124,36 +123,6 @@ def test_a_worker_without_memory_ends_the_job_with_what_to_make_smaller(
     assert _runner.exit_code(work) == EXIT_USER_ERROR
     problem, remedy = capsys.readouterr().err.splitlines()
     assert "No memory is left" in problem and "--train.micro-batch" in remedy
-
-
-def test_a_worker_that_the_kernel_ends_is_told_with_what_to_make_smaller(
-    ray_session: None, capsys: pytest.CaptureFixture[str]
-):
-    import ray
-
-    @ray.remote(num_cpus=0)
-    class Rank:
-        def train(self) -> None:
-            os.kill(os.getpid(), signal.SIGKILL)  # as where memory runs out
-
-    assert _runner.exit_code(lambda: ray.get(Rank.remote().train.remote())) == EXIT_USER_ERROR
-    told = capsys.readouterr().err.splitlines()
-    assert told[-2].startswith("error: A process of Ray was ended from outside")
-    assert "--train.micro-batch" in told[-1] and "--resume" in told[-1]
-
-
-def test_a_bug_in_what_makes_an_actor_stays_a_bug(ray_session: None, capfd):
-    import ray
-
-    @ray.remote(num_cpus=0)
-    class Rank:
-        def __init__(self) -> None:
-            raise KeyError("a bug")
-
-        def train(self) -> None: ...
-
-    assert _runner.exit_code(lambda: ray.get(Rank.remote().train.remote())) == _runner.EXIT_BUG
-    assert "KeyError: 'a bug'" in capfd.readouterr().err
 
 
 def test_a_bug_is_no_limit():

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.small_disk import small_disk
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 START = """
 from jobs._runner import exit_code, quiet_libraries
 quiet_libraries()
