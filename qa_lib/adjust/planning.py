@@ -67,18 +67,11 @@ def make_plan(
     repair = Repair()
     if settings.repairs_seams:
         repair = (seams or Seams(model, batches)).repair(sizes.layers)
-    short = _Short(drop_layers(model, sizes.layers, repair.state()), batches, settings)
-    scores = scores_of(short.model, short.statistics, settings, seed)
-    windows = taught(model, batches) if settings.steps > 1 else []
-    for between in sizes_between(model.config, sizes, settings.steps, settings.round_to):
-        keep = importance.choose(short.groups, scores, between)
-        state = cut(short.model.state_dict(), short.groups, keep, short.fold(keep, repair))
-        child = build(between.apply(model.config), state)
-        statistics = statistics_of(child, windows, settings, divergence_loss)
-        scores = scattered(scores_of(child, statistics, settings, seed), short.groups, keep)
+    short = _Short(model, sizes, batches, settings, repair)
+    scores = short.scores(sizes, seed)
     sizes = redistribute(scores, sizes, settings.round_to)
     keep = importance.choose(short.groups, scores, sizes, vocabulary)
-    fold = short.fold(keep, repair)
+    fold = short.fold(keep)
     return Plan(
         family=model.config.model_type,
         parent_sha256=parent_sha256,
@@ -95,14 +88,34 @@ class _Short:
     """The parent without the layers that go, its seams repaired: what units are scored on."""
 
     def __init__(
-        self, model: PreTrainedModel, batches: Iterable[Batch], settings: AdjustSettings
+        self,
+        parent: PreTrainedModel,
+        sizes: Sizes,
+        batches: Iterable[Batch],
+        settings: AdjustSettings,
+        repair: Repair,
     ) -> None:
-        self.model, self._batches, self._settings = model, batches, settings
-        self.groups = groups_of(model.config)
-        self.statistics = statistics_of(model, batches, settings)
+        self._parent, self._batches = parent, batches
+        self._settings, self._repair = settings, repair
+        self.model = drop_layers(parent, sizes.layers, repair.state())
+        self.groups = groups_of(self.model.config)
+        self.statistics = statistics_of(self.model, batches, settings)
         self._moments: dict[str, Moments] = {}  # by the map that reads the units
 
-    def fold(self, keep: Keep, repair: Repair) -> Fold:
+    def scores(self, sizes: Sizes, seed: int) -> importance.Scores:
+        """Score the units; in several steps, anew on what each step leaves."""
+        settings = self._settings
+        scores = scores_of(self.model, self.statistics, settings, seed)
+        windows = taught(self._parent, self._batches) if settings.steps > 1 else []
+        for between in sizes_between(self._parent.config, sizes, settings.steps, settings.round_to):
+            keep = importance.choose(self.groups, scores, between)
+            state = cut(self.model.state_dict(), self.groups, keep, self.fold(keep))
+            child = build(between.apply(self._parent.config), state)
+            statistics = statistics_of(child, windows, settings, divergence_loss)
+            scores = scattered(scores_of(child, statistics, settings, seed), self.groups, keep)
+        return scores
+
+    def fold(self, keep: Keep) -> Fold:
         """Measure what the units of a choice take over from the others."""
         settings = self._settings
         if not settings.fold:
@@ -118,7 +131,7 @@ class _Short:
             self.statistics,
             self._batches,
             moments=self._moments if settings.refits else None,
-            repair=repair,
+            repair=self._repair,
         )
 
 
