@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,7 @@ from qa_lib.data.conversion import (
     lengths,
     plain,
     to_booleans,
+    to_json,
     to_shared,
     to_texts,
 )
@@ -56,6 +58,8 @@ _NAMES = {
     ),
     "is_answerable": ("is_answerable", "answerable"),
 }
+ASKED = ["id", "question", "context"]
+"""What answering a question takes."""
 OF_LABELS = ("answers", "answer_start", "is_impossible", "is_answerable")
 KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) | {"detected_answers"}
 HELD = b"qa-suite-columns"
@@ -113,6 +117,26 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
             problems.append(str(error))
     holds = f"{'; '.join(problems)}; it has {_held(table)}"
     raise DataError(f"{name} is not a table of questions: {holds}.", EXPECTED)
+
+
+def others(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Return the values of the columns that are none of ASKED, as JSON has them.
+
+    A name that an earlier column has, or none, is followed by the column's number from 1.
+
+    Args:
+        table: As read.
+        name: What was read, for messages.
+        mapping: As `normalise` takes it.
+    """
+    located = _located(table, name, mapping)
+    asked = {next(iter(located[what])) for what in ASKED if what in located}
+    kept: dict[str, list[Any]] = {}
+    for number, (own, column) in enumerate(zip(table.column_names, table.columns, strict=True), 1):
+        if own not in asked:
+            is_told = own and own not in kept and own not in ASKED
+            kept[own if is_told else f"{own or 'column'} {number}"] = to_json(column)
+    return kept
 
 
 def row_in_file(table: pa.Table, row: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from functools import lru_cache
 from typing import Any
@@ -131,6 +132,27 @@ def to_shared(column: pa.Array, what: str) -> pa.DictionaryArray:
 def lengths(lists: pa.Array) -> np.ndarray:
     """Return the number of values of each list, 0 where it is null; (rows,)."""
     return pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+
+
+def to_json(column: pa.ChunkedArray) -> list[Any]:
+    """Return values that JSON can hold: NaN as null, times as text, bytes as text with escapes."""
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:
+        values = column.cast(pa.binary()).to_pylist()
+    return [_to_json(value) for value in values]
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _to_json(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):  # a map is a list of pairs
+        return [_to_json(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def as_text(value: Any) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +85,7 @@ def load_questions(
     return Questions(sample(table, limit), split, source, num_bad, notes)
 
 
-def read_questions(source: str, data: DataSettings) -> pa.Table:
+def read_questions(source: str, data: DataSettings) -> list[dict[str, Any]]:
     """Read a file of questions and contexts to be answered, with or without golds.
 
     Args:
@@ -93,14 +93,15 @@ def read_questions(source: str, data: DataSettings) -> pa.Table:
         data: Names its columns, where they are not the usual ones.
 
     Returns:
-        Columns `id`, `question` and `context`, each row with text in all of them.
+        The `id`, `question` and `context` of each row, all of them texts, and its other values in
+        the columns that were read (`columns.others`).
 
     Raises:
         DataError: The file cannot be read, or a row lacks its question or context, or is not UTF-8.
     """
     folder, _ = _locate(source)
-    found = files.read(folder, _mapped(data))
-    part = _normalised([(source, found)], _unlabelled(data))[0][1]
+    found, unlabelled = files.read(folder, _mapped(data)), _unlabelled(data)
+    part = _normalised([(source, found)], unlabelled)[0][1]
     table = columns.identify(part)
     fault = validation.first_fault(table)
     if fault is not None:
@@ -110,8 +111,13 @@ def read_questions(source: str, data: DataSettings) -> pa.Table:
             f"{source} row {columns.row_in_file(part, row)} (counted from 0): {reason} ({shown}).",
             "Write the file as UTF-8, with a question and a context in every row.",
         )
-    table = table.select(["id", "question", "context"])
-    return table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
+    table = table.select(columns.ASKED)
+    rows = table.cast(pa.schema([(name, pa.string()) for name in columns.ASKED])).to_pylist()
+    others = columns.others(found, source, unlabelled.column_names)
+    for name, values in others.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    return rows
 
 
 def load_splits(data: DataSettings, *, quarantine_dir: str | None = None) -> list[Questions]:

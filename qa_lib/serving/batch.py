@@ -42,7 +42,7 @@ def answer_file(settings: Settings) -> dict[str, Any]:
 
     A line is a JSON object with `question` and `context`, or what `data.columns` names; it is
     written as it was, in the same order, with `prediction`: what `Answerer` returns. Of another
-    table come the id, question and context of each row. The output appears when it is complete.
+    table comes what `read_questions` returns. The output appears when it is complete.
 
     Returns:
         `num_questions`, `seconds` and `questions_per_s` (from the start of the actors), `output`.
@@ -104,10 +104,14 @@ def _read(path: str, data: DataSettings) -> list[_Asked]:
     names = [data.column_names.get(what) or what for what in _TEXTS]
     if lines and _is_row(next(iter(lines.values())), names):
         return [_asked(line, f"{path} line {number}", names) for number, line in lines.items()]
-    table = read_questions(path, data).to_pylist()
+    rows = read_questions(path, data)
+    if not rows:
+        raise DataError(f"{path} holds no question.", _FORM)
+    if _ADDED in rows[0]:
+        raise _answered(path)
     return [
         _Asked(f"{path} row {number} (counted from 0)", row, row["question"], row["context"])
-        for number, row in enumerate(table)
+        for number, row in enumerate(rows)
     ]
 
 
@@ -163,11 +167,15 @@ def _asked(line: str, where: str, names: list[str]) -> _Asked:
             raise DataError(f"{where} has no {name}.", _FORM)
         texts.append(text)
     if _ADDED in row:
-        raise DataError(
-            f"{where} has a {_ADDED} already, which the answer would replace.",
-            f"Rename the field {_ADDED}, or leave it out.",
-        )
+        raise _answered(where)
     return _Asked(where, row, *texts)
+
+
+def _answered(where: str) -> DataError:
+    return DataError(
+        f"{where} has a {_ADDED} already, which the answer would replace.",
+        f"Rename the field {_ADDED}, or leave it out.",
+    )
 
 
 def _field(row: Any, path: str) -> Any:

@@ -301,8 +301,8 @@ def test_questions_without_any_answers_can_be_answered_but_not_scored(tmp_path):
     assert "1 questions without answers; they cannot be trained on" in refusal(path).problem
     error = refusal(path, "eval")
     assert "cannot be scored" in error.problem and "jobs.answer --answer.input" in error.remedy
-    read = read_questions(str(path), DataSettings())
-    assert read.to_pylist() == [{"id": "1", "question": "How many?", "context": BERLIN}]
+    (read,) = read_questions(str(path), DataSettings())
+    assert read.items() >= {"id": "1", "question": "How many?", "context": BERLIN}.items()
 
 
 @pytest.mark.parametrize(
