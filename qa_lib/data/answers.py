@@ -60,7 +60,7 @@ def convert(
 
     Args:
         columns: By their names: structs of lists, lists of structs, of texts or of pairs [offset,
-            text], or texts, also such as JSON writes them.
+            text], one such pair alone, or texts, also such as JSON writes them.
         starts: Columns of offsets beside them by their names, for rows whose golds have none.
         contexts: Of the rows.
         with_own_starts: Whether to read the offsets that stand inside the columns.
@@ -193,7 +193,8 @@ def _pair(column: pa.Array, contexts: _Contexts | None) -> tuple[pa.ListArray, p
         )
     if is_list(kind) and is_list(kind.value_type):
         return _split(column, contexts)
-    return _text_lists(column), None
+    texts = _text_lists(column)
+    return (texts, None) if contexts is None else _lone_pairs(texts, contexts)
 
 
 def _flattened(column: pa.Array) -> pa.Array:
@@ -239,6 +240,30 @@ def _split(column: pa.Array, contexts: _Contexts | None) -> _Pair:
             "text; write two answers as one list of texts, not as a list in a list.",
         )
     return _relist(column, texts), _relist(column, starts)
+
+
+def _lone_pairs(
+    texts: pa.ListArray, contexts: _Contexts
+) -> tuple[pa.ListArray, pa.ListArray | None]:
+    """Take two texts for an offset and an answer where only the second stands, and at the first."""
+    sizes, values = lengths(texts), texts.flatten()
+    begins, rows = np.cumsum(sizes) - sizes, np.flatnonzero(sizes == 2)
+    firsts = values.take(pa.array(begins[rows]))
+    may_be = _mask(pc.match_substring_regex(firsts, r"^\d{1,9}$").fill_null(False))
+    starts: list[list[int] | None] = [None] * len(texts)
+    keep = np.ones(len(values), bool)
+    for row in rows[may_be].tolist():
+        place = int(begins[row])
+        number, text = values[place].as_py(), values[place + 1].cast(pa.binary()).as_py()
+        is_pair = text and text.strip() and contexts.have_at(row, int(number), text)
+        if is_pair and not contexts.have(row, number):
+            starts[row], keep[place] = [int(number)], False
+    if keep.all():
+        return texts, None
+    ends = np.concatenate([[0], np.cumsum(keep)])[np.concatenate([[0], np.cumsum(sizes)])]
+    kept = values.filter(pa.array(keep))
+    answers = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), kept, mask=texts.is_null())
+    return answers, pa.array(starts, pa.list_(pa.int64()))
 
 
 def _fields(golds: pa.StructArray) -> tuple[pa.Array, pa.Array | None]:

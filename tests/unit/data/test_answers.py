@@ -166,6 +166,23 @@ def test_pairs_of_offset_and_text_are_golds(tmp_path, number, suffix):
     assert all_golds(path) == [[("19", 21), ("inh", 24)]] * 2
 
 
+@pytest.mark.parametrize("number", [11, "11"])
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
+def test_a_pair_alone_is_one_gold_where_its_text_stands_there(tmp_path, number, suffix):
+    golds = [[number, "10"], ["10", "one"], ["10"]]
+    rows = [ROW | {"id": str(n), "answers": gold} for n, gold in enumerate(golds)]
+    path = tmp_path / f"q{suffix}"
+    if suffix == ".csv":
+        as_csv(path, *(row | {"answers": json.dumps(row["answers"])} for row in rows))
+    elif suffix == ".parquet":
+        texts = [row | {"answers": list(map(str, row["answers"]))} for row in rows]
+        pq.write_table(pa.Table.from_pylist(texts), path)
+    else:
+        (as_json(path, rows) if suffix == ".json" else as_lines(path, *rows))
+    ten, one = ("10", 11), ("one", 30)
+    assert all_golds(path) == [[ten], [ten, one], [ten]]
+
+
 def test_a_pair_whose_offset_does_not_fit_is_refused_by_its_row(tmp_path):
     row = {"question": "?", "context": "On day 19 Berlin has 10 inhabitants."}
     path = as_csv(tmp_path / "q.csv", row | {"answers": '[[19, "inhabitants"]]'})
