@@ -71,13 +71,13 @@ def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Al
     # One core stays free for Ray Data: without it the workers wait for batches for ever.
     spare = max(num_cpus - 1, 0.5)
     if train.is_elastic:
-        cpus = least = _elastic_cpus(train, _nodes(cluster), device)
+        cpus = least = _elastic_cpus(train, nodes(cluster), device)
         spare = num_cpus  # every node keeps a part
     else:
         # Ray counts in ten-thousandths; a share that it rounds up may not fit.
         cpus = train.cpus_per_worker or min(1.0, math.floor(spare / train.max_workers * 1e4) / 1e4)
         least = train.cpus_per_worker or min(_MIN_CPUS_PER_WORKER, spare)
-    room = _num_placeable(_nodes(cluster), max(cpus, least), needs_gpu=device == "cuda")
+    room = _num_placeable(nodes(cluster), max(cpus, least), needs_gpu=device == "cuda")
     most = min(room, int(spare / least + 1e-9))
     if train.min_workers > most:
         remedies = [f"--train.num-workers {most} or fewer"] if most else []
@@ -129,8 +129,8 @@ def num_model_actors(device: str, cluster: ClusterSettings = _NO_CLUSTER) -> int
 
 def capacity(cluster: ClusterSettings = _NO_CLUSTER) -> tuple[float, float]:
     """Return the CPUs and GPUs of this machine or the connected cluster, added nodes included."""
-    nodes = _nodes(cluster)
-    return sum(cpus for cpus, _ in nodes), sum(gpus for _, gpus in nodes)
+    found = nodes(cluster)
+    return sum(cpus for cpus, _ in found), sum(gpus for _, gpus in found)
 
 
 def _check_precision(train: TrainSettings, device: str, cluster: ClusterSettings) -> None:
@@ -162,13 +162,13 @@ def _num_placeable(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: 
     )
 
 
-def _nodes(cluster: ClusterSettings) -> list[tuple[float, float]]:
+def nodes(cluster: ClusterSettings) -> list[tuple[float, float]]:
     """Return CPUs and GPUs of every node, of those too that an autoscaler starts on demand."""
-    nodes = _present()
+    found = _present()
     if cluster.gpu == "none":
-        return nodes
-    num_missing = cluster.num_nodes - sum(num_gpus > 0 for _, num_gpus in nodes)
-    return nodes + [(cluster.cpus_per_node, float(cluster.gpus_per_node))] * max(0, num_missing)
+        return found
+    num_missing = cluster.num_nodes - sum(num_gpus > 0 for _, num_gpus in found)
+    return found + [(cluster.cpus_per_node, float(cluster.gpus_per_node))] * max(0, num_missing)
 
 
 def _present() -> list[tuple[float, float]]:

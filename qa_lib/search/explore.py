@@ -32,6 +32,8 @@ from qa_lib.training.task import MAY_CHANGE
 
 _RAGGED_OF_A_SPEED = 4  # ragged sizes that are ranked beside the stock ones
 _CALIBRATED = 4  # whole models that the latency model is fitted to, at most
+_OF_CUTS = {"fold", "refit", "seams", "steps", "calibration_windows", "round_to"}
+"""Fields of `adjust` that trials are cut by."""
 _NOT_OF_TRIALS = MAY_CHANGE.keys() - {"precision", "num_workers"} | {
     *("learning_rate", "distill_weight", "epochs", "max_steps", "evaluate_every", "teacher"),
     *("teacher_only_source", "teacher_only_limit"),
@@ -112,14 +114,27 @@ def prepare(settings: Settings) -> tuple[Questions, Halving]:
     data = settings.data.model_copy(update={"eval_limit": settings.search.eval_questions})
     held_out = load_questions(data, "holdout")
     parent.check_parent(settings, held_out.titles)
-    if is_one_shot(settings) and settings.adjust.steps > 1:
+    _say_unused(settings)
+    rule = Brackets if is_one_shot(settings) else Halving
+    return held_out, rule(settings.search, settings.train.global_batch)
+
+
+def _say_unused(settings: Settings) -> None:
+    """Say which settings of an adjustment do not apply: a search chooses what is cut itself."""
+    given = settings.adjust.model_dump(exclude_defaults=True, exclude={"recover"})
+    if is_one_shot(settings) and given.pop("steps", None):
         print(
             f"note: units of all sizes are scored once: --adjust.steps {settings.adjust.steps} does"
             " not apply.",
             file=sys.stderr,
         )
-    rule = Brackets if is_one_shot(settings) else Halving
-    return held_out, rule(settings.search, settings.train.global_batch)
+    unused = [f"--adjust.{name.replace('_', '-')}" for name in given if name not in _OF_CUTS]
+    if unused:
+        print(
+            f"note: {', '.join(unused)} {'do' if len(unused) > 1 else 'does'} not apply: a search"
+            " chooses what is cut, by --search.space. What it has found, jobs.adjust cuts further.",
+            file=sys.stderr,
+        )
 
 
 def is_one_shot(settings: Settings) -> bool:
@@ -266,7 +281,7 @@ def _identity(settings: Settings, target: Target) -> dict[str, Any]:
         "data": settings.data.model_dump(mode="json"),
         "adjust": settings.adjust.model_dump(
             mode="json",
-            include={"fold", "refit", "seams", "steps", "calibration_windows", "round_to"},
+            include=_OF_CUTS,
         ),
         "train": settings.train.model_dump(mode="json", exclude=_NOT_OF_TRIALS),
         "evaluate": settings.evaluate.model_dump(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # A sum of layers misses what whole models lose, 8 % of a speed-up of 2 in one search: sizes between
 # these multiples of the required speed-up are measured as whole models.
 _CLOSE = (0.9, 1.25)
+TOLERANCE = 0.02
+"""By which a measured speed-up may fall short of the one asked for: two builds differ by more."""
 _NUM_AT_ONCE = 4  # whole models in memory, beside the parent
 _SMALL_VOCABULARY = 1024
 _NUM_BUILDS = 3  # of each model: two builds of one shape differ by several percent

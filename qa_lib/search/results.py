@@ -13,6 +13,7 @@ import pyarrow as pa
 from qa_lib.runs.run_folder import TRIALS, RunFolder
 from qa_lib.search.halving import Halving, Trial
 from qa_lib.search.journal import Journal
+from qa_lib.search.latency_table import TOLERANCE
 from qa_lib.search.pareto import non_dominated
 
 TRIALS_CSV = "trials.csv"
@@ -111,9 +112,11 @@ def choose(
     Args:
         front: Trials, not empty.
         speedups: Measured on whole models, by number of the trial.
-        min_speedup: Times the parent's speed; the result says whether the trial reaches it.
+        min_speedup: Times the parent's speed; the result says whether the trial reaches it, to the
+            tolerance of measurements.
     """
-    fast = [trial for trial in front if speedups[trial.number] >= min_speedup]
+    least = min_speedup * (1 - TOLERANCE)
+    fast = [trial for trial in front if speedups[trial.number] >= least]
     if fast:
         return max(fast, key=lambda trial: trial.outcomes[-1].f1), True
     return max(front, key=lambda trial: speedups[trial.number]), False

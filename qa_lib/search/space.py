@@ -96,7 +96,7 @@ def space_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Spac
     parent = Sizes.of(config)
     most = len(parent.layers)
     num_layers = _depths(parent, settings, math.ceil(most / 2))
-    hidden = _hidden_sizes(parent, settings, _HIDDEN_FRACTIONS)
+    hidden = _hidden_sizes(config, settings, _HIDDEN_FRACTIONS)
     intermediate = settings.intermediate_size or _fractions(
         parent.intermediate_size, _INTERMEDIATE_FRACTIONS, round_to
     )
@@ -162,7 +162,7 @@ def choices_of(config: Any, settings: SpaceSettings, *, round_to: int = 8) -> Ch
     streams = [
         replace(_resolve(config, stream), intermediate_size=parent.intermediate_size)
         for stream in _streams(
-            parent, _hidden_sizes(parent, settings, _ENUMERATED_FRACTIONS), settings
+            parent, _hidden_sizes(config, settings, _ENUMERATED_FRACTIONS), settings
         )
     ]
     step = min(round_to, parent.intermediate_size)
@@ -198,12 +198,22 @@ def _depths(parent: Sizes, settings: SpaceSettings, least: int) -> tuple[int, ..
     return tuple(sorted(set(depths)))
 
 
-def _hidden_sizes(
-    parent: Sizes, settings: SpaceSettings, fractions: tuple[float, ...]
-) -> list[int]:
-    return list(settings.hidden_size or ()) or _fractions(
-        parent.hidden_size, fractions, parent.head_size
-    )
+def _hidden_sizes(config: Any, settings: SpaceSettings, fractions: tuple[float, ...]) -> list[int]:
+    """Return the widths that are named, else those of the fractions that the parent can have."""
+    if settings.hidden_size:
+        return list(settings.hidden_size)
+    parent = Sizes.of(config)
+    derived = _fractions(parent.hidden_size, fractions, parent.head_size)
+    return [each for each in derived if each == parent.hidden_size or _can_have(config, each)]
+
+
+def _can_have(config: Any, hidden_size: int) -> bool:
+    """Whether a width can be expressed: ELECTRA's is not that of its embeddings, if once not."""
+    try:
+        adjust.resolve(config, AdjustSettings(hidden_size=hidden_size))
+    except AdjustError:
+        return False
+    return True
 
 
 def _streams(parent: Sizes, hidden: list[int], settings: SpaceSettings) -> list[dict[str, int]]:

@@ -16,11 +16,10 @@ from typing import Any
 
 from qa_lib.adjust import Sizes
 from qa_lib.search.latency_model import LatencyModel, with_width
-from qa_lib.search.latency_table import measure_builds, run_remotely
+from qa_lib.search.latency_table import TOLERANCE, measure_builds, run_remotely
 from qa_lib.search.space import Choices
 from qa_lib.search.target import Target
 
-TOLERANCE = 0.02
 _NUM_BUILDS = 6
 _MOST_SOLUTIONS = 5
 _AIM = 1.005  # above the speed asked for, so that the next measurement seldom falls below

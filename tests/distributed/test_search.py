@@ -147,6 +147,15 @@ def test_a_parent_that_may_have_seen_the_held_out_articles_is_refused(folder, tm
     assert search.describe(settings_of(folder, *flags))["num_held_out_articles"] == len(titles)
 
 
+def test_settings_of_an_adjustment_that_do_not_apply_are_named(folder, capsys):
+    applies = ["--adjust.calibration-windows", "9", "--adjust.recover", "true"]
+    others = ["--adjust.vocabulary", "corpus", "--adjust.num-layers", "2"]
+    search.describe(settings_of(folder, *applies, *others))
+    assert "note: --adjust.num-layers, --adjust.vocabulary do not apply" in capsys.readouterr().err
+    search.describe(settings_of(folder, *applies))
+    assert not capsys.readouterr().err
+
+
 def test_sizes_that_the_parent_cannot_have_are_refused_before_anything_runs(folder):
     settings = settings_of(folder, "--search.space.num-layers", "9")
     with pytest.raises(AdjustError, match="--search.space.num-layers"):

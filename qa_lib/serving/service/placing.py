@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
 from qa_lib.machines.actors import device_of
-from qa_lib.machines.allocation import capacity, growth
+from qa_lib.machines.allocation import growth, nodes
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,54 @@ class Place:
         """Divide the connected cluster among all replicas that there can be.
 
         Raises:
-            ResourceError: `serve.cpus_per_replica` is more than there is.
+            ResourceError: They do not fit the nodes.
             ConfigError: The device is not available.
         """
-        import ray
-
         service = settings.serve
-        most = num_models * max(service.replicas, service.max_replicas or 1)
-        cluster = growth(settings)
-        all_cpus, all_gpus = capacity(cluster)
-        nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
-        if all_cpus > sum(nodes):
-            nodes.append(cluster.cpus_per_node)
-        share = service.cpus_per_replica or _share(all_cpus, most, max(nodes))
-        if share > max(nodes) or share * most > all_cpus + 1e-6:
-            raise ResourceError(
-                f"{most} replicas of {share:g} CPUs do not fit {all_cpus:g} CPUs.",
-                "Lower --serve.cpus-per-replica or leave it out, or take fewer replicas.",
-            )
         device = device_of(settings) if service.backend == "torch" else "cpu"
-        return cls(device, share, _share(all_gpus, most, 1.0) if device == "cuda" else 0.0)
+        most = num_models * max(service.replicas, service.max_replicas or 1)
+        found = nodes(growth(settings))
+        return cls(device, *shares(found, most, service.cpus_per_replica, on_gpu=device == "cuda"))
 
 
-def _share(total: float, parts: int, most: float) -> float:
-    """Return a part of a resource: whole ones where there is one for each part."""
-    part = min(total / parts, most)
+def shares(
+    found: Sequence[tuple[float, float]], most: int, wanted: float | None, *, on_gpu: bool
+) -> tuple[float, float]:
+    """Return the CPUs and GPUs of a replica with which as many as there can be have a place.
+
+    None is spread over two nodes, nor over two GPUs.
+
+    Args:
+        found: CPUs and GPUs of every node.
+        most: Replicas.
+        wanted: CPUs of each; None takes all that there are.
+        on_gpu: Whether each needs a GPU, or a part of one.
+
+    Raises:
+        ResourceError: They do not fit.
+    """
+    num_cpus, num_gpus = (sum(node[place] for node in found) for place in (0, 1))
+    per_gpu = math.ceil(most / num_gpus) if on_gpu else 0
+
+    def num_placed(share: float) -> int:
+        return sum(
+            int(min(cpus / share + 1e-9, gpus * per_gpu if on_gpu else math.inf))
+            for cpus, gpus in found
+        )
+
+    parts = {_rounded(cpus / count) for cpus, _ in found for count in range(1, most + 1)}
+    asked = sorted(parts - {0.0}, reverse=True) if wanted is None else [wanted]
+    share = next((share for share in asked if num_placed(share) >= most), None)
+    if share is None:
+        each = "" if wanted is None else f" of {wanted:g} CPUs, each on one node,"
+        raise ResourceError(
+            f"{most} replicas{each} do not fit {num_cpus:g} CPUs on {len(found)} nodes.",
+            "Lower --serve.cpus-per-replica or leave it out, or take fewer replicas.",
+        )
+    return share, _rounded(1 / per_gpu) if on_gpu else 0.0
+
+
+def _rounded(part: float) -> float:
+    """Return a part of a resource, rounded down: whole ones where it is more than one."""
     # Ray counts in ten-thousandths; a share that it rounds up may not fit.
     return float(int(part)) if part >= 1 else math.floor(part * 1e4) / 1e4

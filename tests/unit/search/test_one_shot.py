@@ -19,6 +19,7 @@ from qa_lib.search.front import Pick, told_of
 from qa_lib.search.halving import Outcome, Trial
 from qa_lib.search.latency_model import LatencyModel, Point
 from qa_lib.search.one_shot import OUTRANKED
+from qa_lib.search.search import summary
 from qa_lib.search.space import Setting, Space, choices_of
 from qa_lib.search.speed import Speedup
 from tests.support.one_shot import CONFIG, Prices
@@ -322,4 +323,24 @@ def test_the_front_tells_the_sizes_that_were_recovered():
     (row,) = told_of(rows, [pick], {trial.number: trial}, {2.0: {"f1_recovered": 68.0}}, CONFIG)
     assert (row["intermediate_size"], row["speedup"], row["f1"]) == (24, 2.01, 70.0)
     assert row["num_parameters"] == num_parameters(fitted.apply(CONFIG))
-    assert row["f1_recovered"] == 68.0
+    assert row["f1_recovered"] == 68.0 and row["reaches_asked"]
+
+
+def test_a_speed_that_was_missed_is_told_at_the_end():
+    trial = trials(2.0)[1]
+    trial.outcomes.append(Outcome(70.0, 64, 1.0))
+    sizes = trial.setting.sizes
+    picks = [
+        Pick(2.0, trial.number, sizes, Speedup(1.97, 1.9, 2.0)),
+        Pick(5.0, trial.number, sizes, Speedup(3.1, 3.0, 3.2)),
+    ]
+    front = told_of([], picks, {trial.number: trial}, {}, CONFIG)
+    result = {
+        **{"front": front, "f1_held_out_parent": 80.0, "chosen_trial": trial.number},
+        **{"asked_speedup": 2.0, "chosen_reaches_min_speedup": True, "latencies": [{"tokens": 1}]},
+        **{"num_parent_parameters": 2, "num_parameters": 1, "speedup": 2.0},
+        **{"latency_device": "cpu", "latency_threads": 2, "search_windows_saved": None},
+    }
+    said = summary(result)
+    assert said.count("none of them reaches") == 1
+    assert "none of them reaches the 5x that was asked for: the fastest has 3.10x" in said

@@ -274,6 +274,8 @@ def test_the_choice_is_the_best_f1_at_the_speed_up_else_the_fastest():
     assert results.choose(found, speedups, 1.0) == (trials[1], True)
     assert results.choose(found, speedups, 2.5) == (trials[2], True)
     assert results.choose(found, speedups, 5.0) == (trials[2], False)
+    assert results.choose(found, speedups, 2.03) == (trials[3], True), "builds differ by more"
+    assert results.choose(found, speedups, 2.05) == (trials[2], True)
     assert results.front_of([trial(0, 99.0), trial(1, error="out of memory")]) == []
 
 

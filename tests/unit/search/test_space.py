@@ -30,6 +30,18 @@ def test_sizes_that_are_not_given_are_derived_from_the_parent():
     assert {each.intermediate_size for each in space.sizes} == {8, 16, 24}
 
 
+@pytest.mark.parametrize("of", [space_of, choices_of])
+def test_a_derived_width_that_the_family_cannot_express_is_left_out(of):
+    """ELECTRA projects embeddings unless they are as wide: half of the width is theirs."""
+    config = CONFIGS["electra"]()
+    assert config.embedding_size == config.hidden_size // 2
+    found = of(config, SpaceSettings())
+    sizes = found.sizes if of is space_of else found.streams
+    assert {each.hidden_size for each in sizes} == {24, 32}
+    with pytest.raises(AdjustError, match="hidden size 16"):
+        of(config, SpaceSettings(hidden_size=[16, 32]))
+
+
 def test_layers_are_the_first_or_spread_from_first_to_last():
     space = space_of(CONFIGS["bert"](), SpaceSettings(num_layers=[2], layers=["first", "spread"]))
     assert {each.layers for each in space.sizes} == {(0, 1), (0, 2)}
