@@ -261,6 +261,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
     SIGTERM ends it as Ctrl-C does.
     """
     stop_signals.interrupt_on_stop()
+    _outlive_readers_of_stderr()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # As stderr: an ASCII terminal ends no job.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -282,6 +283,27 @@ def exit_code(work: Callable[[], int | None]) -> int:
         message = credentials.redact(f"error: {cause.problem}\n  {cause.remedy}")
         print(message, file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+class _StandardError(io.FileIO):
+    """Standard error that outlives its reader: a `tee` that Ctrl-C ends too ends no training."""
+
+    def write(self, data: Any) -> int:
+        """Write; once nobody reads it any more, this process's standard error goes nowhere."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return len(data)
+
+
+def _outlive_readers_of_stderr() -> None:
+    stream = sys.stderr
+    if isinstance(stream, io.TextIOWrapper) and stream is sys.__stderr__:
+        raw = _StandardError(stream.fileno(), "w", closefd=False)
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=True
+        )
 
 
 def user_error(error: BaseException) -> UserError | None:

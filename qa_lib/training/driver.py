@@ -28,6 +28,7 @@ from qa_lib.training.nodes import NodeWatch, drain
 from qa_lib.training.planned_data import PlannedData
 from qa_lib.training.task import (
     MAY_CHANGE,
+    MICRO_BATCH,
     OLD_REMEDY,
     STATE,
     TrainTask,
@@ -95,7 +96,7 @@ def fine_tune(
         run_path=run.path,
         plan=plan,
         data=PlannedData.of(window_set, plan),
-        micro_batch=micro_batch_of(settings, allocation, int(plan.lengths.max())),
+        micro_batch=_micro_batch(settings, run, allocation, int(plan.lengths.max())),
         device=allocation.device,
         monitor=monitor,
         last_step=min(last_step or plan.num_steps, plan.num_steps),
@@ -150,6 +151,23 @@ def _windows(
     return dataset.tokenize(
         questions.table, settings.model.name, spec, offsets=offsets, storage=storage
     )
+
+
+def _micro_batch(settings: Settings, run: RunFolder, allocation: Allocation, longest: int) -> int:
+    """Return the micro-batch; for `auto` the checkpoint's, where that fits: dropout goes by it.
+
+    What `micro_batch_of` finds depends on what else the machine does.
+    """
+    train, size = settings.train, micro_batch_of(settings, allocation, longest)
+    found = CheckpointStore(checkpoints_of(run.path)).newest_good(warn=lambda _: None)
+    noted = found.meta.get(MICRO_BATCH) if found and train.micro_batch == "auto" else None
+    if noted in (None, size) or (
+        noted < size and not (train.global_batch // train.max_workers) % noted
+    ):
+        return noted or size
+    effect = MAY_CHANGE[MICRO_BATCH]
+    print(f"resuming with a micro-batch of {size}, not {noted}: {effect}", file=sys.stderr)
+    return size
 
 
 def run_rank(config: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from qa_lib.errors import TrainError
@@ -134,9 +135,11 @@ def watch(
     monitor.begin.remote()
 
     def stop() -> None:
-        print("stopping after this step, with a checkpoint ...", file=sys.stderr)
         asked.append(True)
         monitor.request_stop.remote()
+        # The terminal that has sent the signal may be gone, or a line of progress half written.
+        with suppress(OSError, RuntimeError):
+            print("stopping after this step, with a checkpoint ...", file=sys.stderr)
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()

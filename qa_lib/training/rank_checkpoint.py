@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,15 @@ from qa_lib.training.group import agree, gather
 from qa_lib.training.ledger import LEDGER, SCHEMA
 from qa_lib.training.loop import StepBatch
 from qa_lib.training.sources import SOURCES
-from qa_lib.training.task import TrainTask, changeable_of, checkpoints_of, identity_of
+from qa_lib.training.task import (
+    MICRO_BATCH,
+    TrainTask,
+    changeable_of,
+    checkpoints_of,
+    identity_of,
+)
+
+_PREFIX = "qa-checkpoint-"  # of folders on the way to a checkpoint and from it
 
 
 def find_checkpoint(task: TrainTask, rank: int) -> Checkpoint | None:
@@ -62,6 +71,14 @@ def _computes_well(noted: dict[str, Any]) -> bool:
     if noted["device"] == "cuda":
         return noted["precision"] != "bf16" or devices.resolve_precision("auto", "cuda") == "bf16"
     return noted["products"] == "mkl" or noted["precision"] != "fp32" or devices.onednn_is_exact()
+
+
+def _make_folder() -> tuple[tempfile.TemporaryDirectory[str] | None, str]:
+    """Make a folder for a checkpoint's files; without one, say what prevents it."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=_PREFIX), ""
+    except OSError as error:  # a full disk is no failure of a worker
+        return None, storage.first_line(error)
 
 
 class _Begun(NamedTuple):
@@ -123,6 +140,7 @@ class RankCheckpoint:
             "settings": identity_of(settings),
             "changeable": changeable_of(settings),
             "plan": self._task.plan.fingerprint,
+            MICRO_BATCH: self._task.micro_batch,
             SOURCES: self._task.sources,
             EVALUATIONS: list(evaluations),
             "kernels": {
@@ -134,11 +152,14 @@ class RankCheckpoint:
         }
         step, ledger = self._engine.step_number, self._merged()
         self._last_step = step
-        folder = tempfile.TemporaryDirectory(prefix="qa-checkpoint-")
-        write_state = self._engine.copy_state(Path(folder.name))
+        folder, problem = _make_folder()
+        # All ranks gather the state, also where one has no room for it.
+        write_state = self._engine.copy_state(Path(folder.name if folder else os.devnull))
 
         def store() -> list[StoredFile] | str:
             try:
+                if folder is None:
+                    return problem
                 with folder as name:
                     write_state()
                     pq.write_table(ledger, Path(name, f"ledger-{self._rank:05d}.parquet"))
@@ -174,7 +195,7 @@ class RankCheckpoint:
         """Continue from a checkpoint, which any number of ranks wrote, if there is one."""
         if found is None:
             return
-        with tempfile.TemporaryDirectory(prefix="qa-checkpoint-") as name:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
             folder = Path(name)
             self._store.fetch(found, folder)
             self._engine.load(folder)

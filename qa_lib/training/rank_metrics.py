@@ -29,7 +29,7 @@ class RankMetrics:
         self._rows: list[dict[str, Any]] = []
         written = self._run.read_metrics() if self._is_main else []
         self._num_written = max((row["step"] for row in written if "step" in row), default=0)
-        self._started = self._flushed = time.monotonic()
+        self._started = self._ended = self._flushed = time.monotonic()
         self._is_started = False
         self._num_windows = 0
         self._num_tokens = 0
@@ -52,6 +52,7 @@ class RankMetrics:
         if not self._is_main:
             return
         now, plan, engine = time.monotonic(), self._task.plan, self._engine
+        self._ended = now
         self._step_seconds = now - self._started - self._paused_s
         self._num_windows += batch.num_windows
         self._num_tokens += int(plan.lengths[plan.batch(batch.step)].sum())
@@ -129,6 +130,9 @@ class RankMetrics:
     ) -> None:
         """Send the monitor the result of the training, with fields for result.json.
 
+        Of a group that took no step, as of a run that was resumed after its last, there are no
+        speeds: the run keeps those that it has.
+
         Args:
             kernels: What was trained with.
             ending: How it ended.
@@ -142,25 +146,30 @@ class RankMetrics:
         import ray
 
         engine = self._engine
-        seconds = time.monotonic() - self._started
-        step_seconds = self._step_seconds or seconds  # a resumed run may have no step left
         self.flush()
+        measured = self._measured() if self._num_windows else {}
         facts = {
             "steps": engine.step_number,
             "ending": ending,
             "problem": problem,
             "going": going,
             "num_skipped_steps": engine.num_skipped,
-            "train_loop_seconds": round(seconds, 2),
-            "windows_per_s": round(self._num_windows / step_seconds, 2),
-            "tokens_per_s": round(self._num_tokens / step_seconds, 1),
             "num_parameters": models.num_parameters(engine.model),
             "world_size": world_size,
             "zero_stage": engine.zero_stage,
             **kernels.facts(),
             **evaluated,
             "device": str(engine.device),
-            "state_bytes_per_rank": engine.num_state_bytes(),
-            "peak_memory_bytes": devices.peak_memory_bytes(str(engine.device)),
+            **measured,
         }
         ray.get(self._task.monitor.conclude.remote(facts))
+
+    def _measured(self) -> dict[str, Any]:
+        """Return the fields about the speed and memory of the steps that this group took."""
+        return {
+            "train_loop_seconds": round(self._ended - self._started, 2),
+            "windows_per_s": round(self._num_windows / self._step_seconds, 2),
+            "tokens_per_s": round(self._num_tokens / self._step_seconds, 1),
+            "state_bytes_per_rank": self._engine.num_state_bytes(),
+            "peak_memory_bytes": devices.peak_memory_bytes(str(self._engine.device)),
+        }

@@ -57,6 +57,9 @@ def checkpoints_of(run_path: str) -> str:
 STATE = "state.json"
 """A checkpoint's steps and loss scale; those of versions that wrote pickles have no such file."""
 
+MICRO_BATCH = "micro_batch"
+"""In a checkpoint's notes: the micro-batch, which `auto` may choose otherwise the next time."""
+
 OLD_REMEDY = (
     "Its files are pickles, which can run code, and are not opened. Finish the run with the "
     "version that began it, or start a new run."

@@ -71,6 +71,8 @@ def train(task: TrainTask) -> None:
     until = engine.step_number if held_out.is_over else task.last_step
     ending = take_steps(engine, _batches(task, tables, pad, metrics), until, after_step)
     _finish(checkpoint, metrics)
+    if ending == "unsaved" and not checkpoint.problem:
+        ending = "regrouping"  # the one that was under way is stored: the run goes on from it
     problem = checkpoint.problem if ending == "unsaved" else ""
     if ending in ("done", "stopped"):
         weights = engine.gather_weights()
@@ -140,7 +142,9 @@ def _after_step(
 
     num_steps = batch.step + 1
     checkpoint.note(batch)
-    regroups = result.regroup and num_steps < task.last_step
+    # What could not be stored is tried again when the next checkpoint is due, not at every step.
+    may_store = not checkpoint.problem or checkpoint.is_due(num_steps)
+    regroups = result.regroup and may_store and num_steps < task.last_step
     # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
     # So it is after a skipped one, but for the last, which left the weights as they were.
     waits = result.stop or regroups or (result.skipped and num_steps < task.last_step)
@@ -176,7 +180,9 @@ def _after_step(
         return "done"
     if regroups and not checkpoint.problem:
         return "regrouping"
-    return "unsaved" if checkpoint.num_failures == MOST_FAILURES else None
+    # After the last step the model may yet be written, which takes less room.
+    has_failed = checkpoint.num_failures >= MOST_FAILURES and num_steps < task.last_step
+    return "unsaved" if has_failed else None
 
 
 def _warn_of_best(metrics: RankMetrics, step: int, scores: dict[str, Any]) -> None:

@@ -94,6 +94,20 @@ def test_a_signal_to_the_group_stops_the_training_with_a_checkpoint(tmp_path, mo
 
 
 @pytest.mark.slow
+def test_a_reader_that_the_signal_ends_too_costs_no_checkpoint(tmp_path, model):
+    """As Ctrl-C ends the `tee` of `2>&1 | tee train.log`."""
+    metrics = tmp_path / "mine/metrics.jsonl"
+    with started(tmp_path, model) as process:
+        wait_for(metrics.is_file, process)
+        process.stderr.close()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(WAIT_S) == 130
+    assert status(tmp_path) == "interrupted"
+    newest = CheckpointStore(str(tmp_path / "mine/checkpoints")).newest_good()
+    assert newest.step == json.loads(metrics.read_text(encoding="utf-8").splitlines()[-1])["step"]
+
+
+@pytest.mark.slow
 def test_a_signal_in_the_evaluation_leaves_a_true_status_and_the_model(tmp_path, model):
     with started(tmp_path, model, "--train.max-steps", "2") as process:
         wait_for((tmp_path / "mine/model/config.json").is_file, process)
