@@ -10,6 +10,7 @@ them stop the run.
 from __future__ import annotations
 
 from qa_lib.data.loading import (
+    is_known,
     is_on_hub,
     is_table,
     load_held_out,
@@ -29,6 +30,7 @@ __all__ = [
     "Unlabelled",
     "context_edges",
     "fingerprint",
+    "is_known",
     "is_on_hub",
     "is_table",
     "load_questions",

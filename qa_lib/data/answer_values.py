@@ -18,8 +18,10 @@ _STARTS_OF_ANSWERS = (
     *("answer_start", "answer_starts", "start_char", "char_start", "answer_offset"),
     *("answer_begin", "answer_begin_position", "answer_start_position", "answer_start_index"),
 )
-SPAN_NAMES = ("answer_span", "answer_spans", "char_span")
+SPAN_NAMES = ("answer_span", "answer_spans", "char_span", "char_spans")
 """Of pairs of begin and end."""
+SPAN_FIELDS = ("span", "spans")
+"""The same, of fields beside a text: where they hold texts, they are something else."""
 VAGUE_START_NAMES = (
     *("start", "starts", "start_offset", "start_position", "start_index", "start_idx"),
     *("begin_position", "offset"),
@@ -54,6 +56,9 @@ def start_field(names: Iterable[str]) -> str | None:
     own = {plain(name): name for name in names}
     for name in START_NAMES:
         if name in own:
+            return own[name]
+    for name in SPAN_FIELDS:
+        if name in own and text_field(own) != name:
             return own[name]
     words = {name: set(name.split("_")) for name in own}
     say_so = [
@@ -193,6 +198,7 @@ def _golds(value: Any) -> dict[str, list[str | None] | None] | None:
         golds = value if isinstance(value, list) else [value]
         pairs = [_text_and_start(gold) for gold in golds]
         texts, starts = ([pair[place] for pair in pairs] for place in (0, 1))
+        starts = list(map(_begin, starts))
     has_starts = not starts or any(start is not None for start in starts)
     return {
         "text": list(map(as_text, texts)),
@@ -200,10 +206,22 @@ def _golds(value: Any) -> dict[str, list[str | None] | None] | None:
     }
 
 
+def _begin(start: Any) -> Any:
+    """Return where a span begins, or the first of several."""
+    while isinstance(start, dict | list):
+        if isinstance(start, dict):
+            name = start_field(start)
+            start = None if name is None else start[name]
+        else:
+            start = start[0] if start else None
+    return start
+
+
 def _text_and_start(gold: Any) -> tuple[Any, Any]:
     if isinstance(gold, dict):
         names = text_field(gold), start_field(gold)
         text, start = (None if name is None else gold[name] for name in names)
-        return text, start
+        is_text_too = names[1] in SPAN_FIELDS and isinstance(start, str)
+        return text, None if is_text_too else start
     is_pair = isinstance(gold, list) and [*map(type, gold)] == [int, str]
     return (gold[1], gold[0]) if is_pair else (gold, None)

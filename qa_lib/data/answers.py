@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data.answer_values import (
+    SPAN_FIELDS,
     SPAN_NAMES,
     of_cells,
     offsets_of_cells,
@@ -27,7 +28,7 @@ from qa_lib.data.conversion import (
 )
 
 _Pair = tuple[pa.ListArray, pa.ListArray]  # texts and offsets of the golds of each row
-_NO_ANSWER = ("NULL", "Null", "null", "NaN", "nan", "None", "NA", "N/A", "<NA>", "#N/A", r"\N")
+_NO_ANSWER = ("-", "NULL", "Null", "null", "NaN", "nan", "None", "NA", "N/A", "<NA>", "#N/A", r"\N")
 
 
 class Unclear(Exception):
@@ -60,7 +61,7 @@ def convert(
 
     Args:
         columns: By their names: structs of lists, lists of structs, of texts or of pairs [offset,
-            text], one such pair alone, or texts, also such as JSON writes them.
+            text], one gold and its offset as a list, or texts, also such as JSON writes them.
         starts: Columns of offsets beside them by their names, for rows whose golds have none.
         contexts: Of the rows.
         with_own_starts: Whether to read the offsets that stand inside the columns.
@@ -177,24 +178,34 @@ def _mask(values: pa.BooleanArray) -> np.ndarray:
 
 
 def _pair(column: pa.Array, contexts: _Contexts | None) -> tuple[pa.ListArray, pa.ListArray | None]:
-    """Return texts and offsets of the golds of each row; None where the column has no offsets."""
-    column = _flattened(column)
+    """Return texts and offsets of the golds of each row; None where the column has no offsets.
+
+    Args:
+        column: In one of the forms that `convert` knows.
+        contexts: Tell pairs from golds; None where offsets inside the column do not count.
+    """
+    texts, starts = _texts_and_starts(_flattened(column), contexts)
+    return (texts, starts) if contexts is None else _lone_pairs(texts, starts, contexts)
+
+
+def _texts_and_starts(
+    column: pa.Array, contexts: _Contexts | None
+) -> tuple[pa.ListArray, pa.ListArray | None]:
     kind = column.type
     if pa.types.is_struct(kind):
-        texts, starts = _fields(column)
+        texts, starts = _fields(column, of_golds=False)
         texts = _text_lists(texts)
         if starts is None:
             return texts, None
         return _beside(texts, _unknown(len(texts), pa.int64()), starts)
     if is_list(kind) and pa.types.is_struct(kind.value_type):
-        texts, starts = _fields(column.flatten())
+        texts, starts = _fields(column.flatten(), of_golds=True)
         return _relist(column, _texts(texts)), (
             None if starts is None else _relist(column, to_offsets(starts))
         )
     if is_list(kind) and is_list(kind.value_type):
         return _split(column, contexts)
-    texts = _text_lists(column)
-    return (texts, None) if contexts is None else _lone_pairs(texts, contexts)
+    return _text_lists(column), None
 
 
 def _flattened(column: pa.Array) -> pa.Array:
@@ -243,47 +254,97 @@ def _split(column: pa.Array, contexts: _Contexts | None) -> _Pair:
 
 
 def _lone_pairs(
-    texts: pa.ListArray, contexts: _Contexts
+    texts: pa.ListArray, starts: pa.ListArray | None, contexts: _Contexts
 ) -> tuple[pa.ListArray, pa.ListArray | None]:
-    """Take two texts for an offset and an answer where only the second stands, and at the first."""
-    sizes, values = lengths(texts), texts.flatten()
-    begins, rows = np.cumsum(sizes) - sizes, np.flatnonzero(sizes == 2)
-    firsts = values.take(pa.array(begins[rows]))
-    may_be = _mask(pc.match_substring_regex(firsts, r"^\d{1,9}$").fill_null(False))
-    starts: list[list[int] | None] = [None] * len(texts)
-    keep = np.ones(len(values), bool)
-    for row in rows[may_be].tolist():
-        place = int(begins[row])
-        number, text = values[place].as_py(), values[place + 1].cast(pa.binary()).as_py()
-        is_pair = text and text.strip() and contexts.have_at(row, int(number), text)
-        if is_pair and not contexts.have(row, number):
-            starts[row], keep[place] = [int(number)], False
-    if keep.all():
-        return texts, None
-    ends = np.concatenate([[0], np.cumsum(keep)])[np.concatenate([[0], np.cumsum(sizes)])]
-    kept = values.filter(pa.array(keep))
-    answers = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), kept, mask=texts.is_null())
-    return answers, pa.array(starts, pa.list_(pa.int64()))
+    """Take the texts of each row for one gold and its offset, or begin and end, if all are such.
+
+    They are if the gold stands there in every row whose golds have no offsets.
+    """
+    sizes = lengths(texts)
+    rows = np.flatnonzero((sizes > 0) & (True if starts is None else _mask(starts.is_null())))
+    size = int(sizes[rows[0]]) if len(rows) else 0
+    if size not in (2, 3) or (sizes[rows] != size).any():
+        return texts, starts
+    values, begins = texts.flatten(), (np.cumsum(sizes) - sizes)[rows]
+    parts = [values.take(pa.array(begins + place)) for place in range(size)]
+    for place in (size - 1, 0):  # where the gold is
+        numbers = [part for number, part in enumerate(parts) if number != place]
+        if not all(pc.all(_are_numbers(part), skip_nulls=False).as_py() for part in numbers):
+            continue
+        offsets = list(map(int, numbers[0].to_pylist()))
+        golds = parts[place].cast(pa.binary()).to_pylist()
+        if all(map(contexts.have_at, rows.tolist(), offsets, golds)):
+            keep = np.ones(len(values), bool)
+            keep[begins[:, None] + [other for other in range(size) if other != place]] = False
+            own: list[list[int] | None] = [None] * len(texts)
+            for row, offset in zip(rows.tolist(), offsets, strict=True):
+                own[row] = [offset]
+            ends = np.concatenate([[0], np.cumsum(keep)])[np.concatenate([[0], np.cumsum(sizes)])]
+            kept = values.filter(pa.array(keep))
+            texts = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), kept, mask=texts.is_null())
+            found = pa.array(own, pa.list_(pa.int64()))
+            return texts, found if starts is None else pc.coalesce(found, starts)
+    return texts, starts
 
 
-def _fields(golds: pa.StructArray) -> tuple[pa.Array, pa.Array | None]:
-    """Return the texts of golds and their offsets, if they have any."""
+def _are_numbers(texts: pa.StringArray) -> pa.BooleanArray:
+    return pc.match_substring_regex(texts, r"^\d{1,9}$")
+
+
+def _fields(golds: pa.StructArray, *, of_golds: bool) -> tuple[pa.Array, pa.Array | None]:
+    """Return the texts of golds and their offsets, if they have any.
+
+    Args:
+        golds: A gold, or the lists of all golds of a row.
+        of_golds: Which of the two.
+    """
     names = [field.name for field in golds.type]
     text, start = text_field(names), start_field(names)
     if text is None:
         raise WrongType("answers have no text")
-    starts = None if start is None else _begins(pc.struct_field(golds, start), start)
-    return pc.struct_field(golds, text), starts
+    if start is None or is_text(golds.type.field(start).type) and plain(start) in SPAN_FIELDS:
+        return pc.struct_field(golds, text), None
+    starts = pc.struct_field(golds, start)
+    return pc.struct_field(golds, text), _begins(starts, start, of_golds=of_golds)
 
 
-def _begins(starts: pa.Array, name: str) -> pa.Array:
-    """Return offsets as they are, and of spans, as their name tells, where they begin."""
-    if plain(name.rpartition(".")[2]) not in SPAN_NAMES or not is_list(starts.type):
+def _begins(starts: pa.Array, name: str, *, of_golds: bool = False) -> pa.Array:
+    """Return offsets: of spans, as name or fields tell, where they begin; of several, the first.
+
+    Args:
+        starts: Of rows, numbers or lists of them, one for each gold; or of golds.
+        name: Of their column or field.
+        of_golds: Whether each is that of one gold, and so a list no list of several golds' own.
+    """
+    begins = _without_fields(starts)
+    if of_golds:
+        while is_list(begins.type):
+            begins = _firsts(begins)
+        return begins
+    while is_list(begins.type) and is_list(begins.type.value_type):
+        begins = _relist(begins, _firsts(begins.flatten()))
+    # A list of two numbers is one span.
+    is_span = is_list(starts.type) and pa.types.is_integer(starts.type.value_type)
+    is_span &= plain(name.rpartition(".")[2]) in (*SPAN_NAMES, *SPAN_FIELDS)
+    return _firsts(begins) if is_span else begins
+
+
+def _without_fields(starts: pa.Array) -> pa.Array:
+    """Return, in place of structs such as {start, end}, their offsets."""
+    if pa.types.is_struct(starts.type):
+        start = start_field(field.name for field in starts.type)
+        return starts if start is None else _without_fields(pc.struct_field(starts, start))
+    if not is_list(starts.type):
         return starts
-    if is_list(starts.type.value_type):
-        return _relist(starts, _begins(starts.flatten(), name))
-    sizes = lengths(starts)
-    return starts.flatten().take(pa.array(np.cumsum(sizes) - sizes, mask=sizes == 0))
+    inner = starts.flatten()
+    found = _without_fields(inner)
+    return starts if found is inner else _relist(starts, found)
+
+
+def _firsts(lists: pa.Array) -> pa.Array:
+    """Return the first value of each list, null where it has none."""
+    sizes = lengths(lists)
+    return lists.flatten().take(pa.array(np.cumsum(sizes) - sizes, mask=sizes == 0))
 
 
 def _text_lists(column: pa.Array) -> pa.ListArray:

@@ -7,8 +7,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,7 +34,8 @@ from qa_lib.errors import DataError
 ROWS_PER_BATCH = 8192
 """Rows that are converted and checked at a time, which bounds the memory of both."""
 CONTEXT_NAMES = ("context", "passage", "paragraph", "document_text")
-_OF_ANYTHING = ("uid", "guid", "uuid")
+_OF_ANYTHING = ("uid", "guid", "uuid", "key")
+_OF_SPANS = "labels"  # of MRQA's tables; a name of many things
 _NAMES = {
     "id": (
         *("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id"),
@@ -48,6 +51,7 @@ _NAMES = {
     "answer_start": (
         *START_NAMES,
         *("answers.answer_start", "answer.answer_start", "answers_answer_start", "answers_start"),
+        _OF_SPANS,
     ),
     "is_impossible": (
         "is_impossible",
@@ -61,7 +65,9 @@ _NAMES = {
 ASKED = ["id", "question", "context"]
 """What answering a question takes."""
 OF_LABELS = ("answers", "answer_start", "is_impossible", "is_answerable")
-KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) | {"detected_answers"}
+KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) - {_OF_SPANS} | {
+    "detected_answers"
+}
 HELD = b"qa-suite-columns"
 """In a table's metadata: the names of all columns of its file, where the table has but some."""
 BLANK_ROWS = b"qa-suite-blank-rows"
@@ -141,9 +147,14 @@ def others(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str, 
 
 def row_in_file(table: pa.Table, row: int) -> int:
     """Return the number that a row of a table has in its file, whose blank rows count too."""
-    for blank in json.loads(_metadata(table, BLANK_ROWS).get(BLANK_ROWS, b"[]")):
+    for blank in _numbers(_metadata(table, BLANK_ROWS).get(BLANK_ROWS, b"[]")):
         row += blank <= row
     return row
+
+
+@lru_cache(4)
+def _numbers(noted: bytes) -> tuple[int, ...]:
+    return tuple(json.loads(noted))
 
 
 def _metadata(table: pa.Table, key: bytes) -> dict[bytes, bytes]:
@@ -179,13 +190,29 @@ def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> _Columns
         found = [own for own in found if not pa.types.is_null(table[own].type)]
         if what == "id":
             found = [own for own in found if _is_id(own, table[own])]
+        if what == "answer_start":
+            found = [own for own in found if plain(own) != _OF_SPANS or _are_spans(table[own].type)]
         first, *others = [own for own in found if own in filled] or found[:1] or [None]
         if first is not None:
             others = [own for own in others if _may_be(what, table[own].type)]
             if what == "answer_start":
                 others = [own for own in others if plain(own) not in VAGUE_START_NAMES]
             located[what] = {own: table[own] for own in (first, *others)}
+    own = by_name.get("text")
+    if own and "answers" not in {*located, *mapping} and "context" in located:
+        # As notebooks flatten SQuAD; without an offset it might be anything.
+        if not all(plain(start) in VAGUE_START_NAMES for start in located.get("answer_start", ())):
+            located["answers"] = {own: table[own]}
     return located
+
+
+def _are_spans(kind: pa.DataType) -> bool:
+    """Whether a type is that of MRQA's spans: {start, end} of each gold."""
+    return (
+        is_list(kind)
+        and pa.types.is_struct(kind.value_type)
+        and any(field.name == "start" for field in kind.value_type)
+    )
 
 
 def _has_values(column: pa.ChunkedArray) -> bool:
@@ -248,12 +275,24 @@ def _mapped(table: pa.Table, name: str, what: str, path: str) -> pa.ChunkedArray
         own, fields = ".".join(parts[:end]), parts[end:]
         if own in table.column_names:
             with suppress(pa.ArrowException):
-                return pc.struct_field(table[own], fields) if fields else table[own]
+                chunks = [_field(chunk, fields) for chunk in table[own].chunks]
+                return pa.chunked_array(chunks) if fields and chunks else table[own]
     raise DataError(
         f"{name} has no column {path}, which --data.columns names for {what}; it has "
         f"{_held(table)}.",
         "Correct --data.columns.",
     )
+
+
+def _field(column: pa.Array, fields: list[str]) -> pa.Array:
+    """Return a field of a field of structs, also of those in lists."""
+    if not fields:
+        return column
+    if not is_list(column.type):
+        return _field(pc.struct_field(column, fields[0]), fields[1:])
+    offsets = np.concatenate([[0], np.cumsum(lengths(column))])
+    values = _field(column.flatten(), fields)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=column.is_null())
 
 
 def _converted(found: _Columns, *, with_own_starts: bool) -> pa.Table:
@@ -325,11 +364,15 @@ def _combined(found: dict[str, pa.Array], what: str, length: int) -> pa.Array:
 
 def identify(table: pa.Table) -> pa.Table:
     """Give rows without id their number, and rows without title one title for each context."""
-    if table["id"].null_count:
-        own, numbers = set(table["id"].to_pylist()), [f"row-{n}" for n in range(table.num_rows)]
-        while not own.isdisjoint(numbers):
+    ids = table["id"].cast(pa.binary())  # may be any bytes
+    blank = pc.equal(pc.binary_length(pc.ascii_trim_whitespace(table["id"])), 0)
+    ids = pc.if_else(blank.fill_null(False), None, ids)
+    if ids.null_count:
+        own, numbers = set(ids.to_pylist()), [f"row-{n}" for n in range(table.num_rows)]
+        while not own.isdisjoint(number.encode() for number in numbers):
             numbers = [f"{number}-{table.num_rows}" for number in numbers]
-        table = table.set_column(0, "id", pc.coalesce(table["id"], pa.array(numbers)))
+        ids = pc.coalesce(ids, pa.array(numbers, pa.binary())).cast(pa.string(), safe=False)
+        table = table.set_column(0, "id", ids)
     return pa.Table.from_batches([_titled(batch) for batch in table.to_batches()], table.schema)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -136,11 +137,32 @@ def lengths(lists: pa.Array) -> np.ndarray:
 
 def to_json(column: pa.ChunkedArray) -> list[Any]:
     """Return values that JSON can hold: NaN as null, times as text, bytes as text with escapes."""
-    try:
-        values = column.to_pylist()
-    except UnicodeDecodeError:
-        values = column.cast(pa.binary()).to_pylist()
-    return [_to_json(value) for value in values]
+    for convert in (_same, _with_bytes, _as_shown):
+        with suppress(UnicodeDecodeError, OverflowError, ValueError, pa.ArrowException):
+            return [_to_json(value) for value in convert(column).to_pylist()]
+    return [None if each is None else str(each) for each in column]
+
+
+def _same(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column
+
+
+def _with_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return bytes in place of texts, which may not be UTF-8, at any depth."""
+    return column.cast(_bytes_for_text(column.type))
+
+
+def _bytes_for_text(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_bytes_for_text(field.type)) for field in kind])
+    if is_list(kind):
+        return pa.list_(_bytes_for_text(kind.value_type))
+    return pa.binary() if is_text(kind) else kind
+
+
+def _as_shown(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return times beyond Python's as the texts that Arrow shows."""
+    return column.cast(pa.string())
 
 
 def _to_json(value: Any) -> Any:

@@ -17,7 +17,7 @@ import pyarrow.json
 
 from qa_lib.data.answer_values import WrongGold, golds_of
 from qa_lib.data.columns import EXPECTED, HELD, KNOWN_NAMES, SHARED_NAMES, TEXT_NAMES
-from qa_lib.data.conversion import as_text, encoded, is_list, plain
+from qa_lib.data.conversion import as_text, encoded, is_list, is_text, plain
 from qa_lib.data.json_items import NESTING, is_item, is_wrapped, items_of, walk
 from qa_lib.data.json_stream import streamed
 from qa_lib.data.layouts import refuse_others
@@ -83,7 +83,8 @@ def unnest(table: pa.Table, name: str, mapped: frozenset[str] = frozenset()) -> 
     """
     known = KNOWN_NAMES | mapped
     refuse_others({field.name: _empty(field.type) for field in table.schema}, name)
-    if not {*NESTING[:2], "detected_answers"} & set(table.column_names):
+    nested = {field.name for field in table.schema if not is_text(field.type)}
+    if not {*NESTING[:2], "detected_answers"} & nested:
         return table
     names = [name for name in table.column_names if plain(name) in known or name in NESTING]
     batches = table.select(names).to_batches(max_chunksize=_ITEMS_PER_BATCH)

@@ -252,7 +252,7 @@ def _nesting(item: Any) -> str | None:
 
 
 def _nesting_keys(item: dict[str, Any]) -> list[str]:
-    keys = (key for key in NESTING if key in item)
+    keys = (key for key in NESTING if key in item and not isinstance(item[key], str))
     return [key for key in keys if key != "questions" or not _holds_texts(item[key])]
 
 

@@ -29,7 +29,7 @@ _LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
     ),
     (
         "HotpotQA's own layout, whose context is several articles",
-        frozenset({"supporting_facts"}),
+        frozenset({"supporting_facts", "context"}),
         f"{_ROWS}: join the sentences of the supporting articles to one context, and leave out "
         "yes/no answers; MRQA publishes HotpotQA converted",
     ),
@@ -97,12 +97,25 @@ _LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
         "This suite marks answers inside of a context; choices need another kind of model",
     ),
     (
+        "MuSiQue's own layout, whose context is several paragraphs",
+        frozenset({"paragraphs", "question_decomposition"}),
+        f"{_ROWS}: join the supporting paragraphs (paragraph_text) to one context",
+    ),
+    *(
+        (
+            f"{task}'s layout, multiple choice",
+            frozenset({"answers", *others}),
+            "This suite marks answers inside of a context; choices need another kind of model",
+        )
+        for task, others in (("QuAIL", ["correct_answer_id"]), ("ReClor", ["label", "id_string"]))
+    ),
+    (
         "BoolQ's layout, whose answers are yes and no",
         frozenset({"passage", "question", "answer", "title"}),
         "This suite marks answers inside of a context; yes/no needs another kind of model",
     ),
 )
-_TYPES = {"idx": dict, "answer": bool, "data": dict}
+_TYPES: dict[str, type | tuple[type, ...]] = {"idx": dict, "answer": bool, "data": dict, "context": (dict, list)}
 """Of fields that other files have too."""
 
 

@@ -176,6 +176,11 @@ def is_table(path: str) -> bool:
     return suffix in containers.SUFFIXES and suffix not in (".jsonl", ".ndjson")
 
 
+def is_known(path: str) -> bool:
+    """Whether the suffix of a file is that of a container, packed or not."""
+    return containers.split_suffix(path)[1] in containers.SUFFIXES
+
+
 def is_on_hub(data: DataSettings, split: Split) -> bool:
     """Whether a split can only be a dataset of the hub."""
     source = _source_of(data, split)
@@ -234,7 +239,7 @@ def _read(source: str, split: Base, data: DataSettings) -> list[tuple[str, pa.Ta
     manifest = shards.read_manifest(folder)
     if manifest is not None:
         parts = shards.read_shards(folder, manifest, split)
-        return [(name, columns.normalise(part, name)) for name, part in parts]
+        return [(name, _as_judged(columns.normalise(part, name))) for name, part in parts]
     is_saved = files.is_saved_dataset(folder)
     found = files.saved_files(folder) if is_saved else files.find(folder, split, data.version)
     names = (f"{source.rstrip('/')}{file.path.removeprefix(folder.path)}" for file in found)
@@ -242,6 +247,13 @@ def _read(source: str, split: Base, data: DataSettings) -> list[tuple[str, pa.Ta
         [(name, files.read(file, _mapped(data))) for name, file in zip(names, found, strict=True)],
         data,
     )
+
+
+def _as_judged(table: pa.Table) -> pa.Table:
+    """Say of prepared questions without answers that they are unanswerable: so they were judged."""
+    num_golds = pc.list_value_length(pc.struct_field(table["answers"], "text"))
+    none = pc.equal(num_golds.fill_null(0), 0)
+    return table.set_column(table.schema.get_field_index("is_impossible"), "is_impossible", none)
 
 
 def _mapped(data: DataSettings) -> frozenset[str]:
@@ -292,16 +304,17 @@ def _check_gold(table: pa.Table, source: str, split: str) -> None:
     Raises:
         DataError: They can be answered, not trained on or scored.
     """
-    texts = pc.struct_field(table["answers"], "text")
-    if table.num_rows and texts.null_count == table.num_rows:
-        if not pc.any(table["is_impossible"]).as_py():
-            work = "scored" if split == "eval" else "trained on"
-            raise DataError(
-                f"{source} holds {len(table):,} questions without answers; they cannot be {work}.",
-                f"Answer them with `python -m jobs.answer --answer.input {source} "
-                "--answer.output answers.jsonl`, give a file with answers, or name their column "
-                "with --data.columns, such as answer=a.",
-            )
+    texts = pc.list_flatten(pc.struct_field(table["answers"], "text"))
+    has_any = pc.any(pc.greater(pc.binary_length(texts.cast(pa.binary())), 0)).as_py()
+    if table.num_rows and not has_any and not pc.any(table["is_impossible"]).as_py():
+        work = "scored" if split == "eval" else "trained on"
+        raise DataError(
+            f"{source} holds {len(table):,} questions without answers; they cannot be {work}.",
+            f"Answer them with `python -m jobs.answer --answer.input {source} "
+            "--answer.output answers.jsonl`, give a file with answers, name their column with "
+            "--data.columns, such as answer=a, or say of unanswerable ones that they are "
+            "(is_impossible true).",
+        )
 
 
 def _without_answers(table: pa.Table) -> pa.Table:

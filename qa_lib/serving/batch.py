@@ -14,7 +14,7 @@ from pyarrow import fs
 
 from qa_lib import models
 from qa_lib.config import DataSettings, Settings
-from qa_lib.data import is_table, read_questions
+from qa_lib.data import is_known, is_table, read_questions
 from qa_lib.errors import ConfigError, DataError
 from qa_lib.machines.actors import ActorPool
 from qa_lib.machines.ray_session import start_ray
@@ -102,7 +102,8 @@ def _read(path: str, data: DataSettings) -> list[_Asked]:
     """
     lines = {} if is_table(path) else _lines(path)
     names = [data.column_names.get(what) or what for what in _TEXTS]
-    if lines and _is_row(next(iter(lines.values())), names):
+    # Of a file that may be anything, the error says what its first line lacks.
+    if lines and (_is_row(next(iter(lines.values())), names) or not is_known(path)):
         return [_asked(line, f"{path} line {number}", names) for number, line in lines.items()]
     rows = read_questions(path, data)
     if not rows:

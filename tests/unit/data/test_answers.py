@@ -166,11 +166,15 @@ def test_pairs_of_offset_and_text_are_golds(tmp_path, number, suffix):
     assert all_golds(path) == [[("19", 21), ("inh", 24)]] * 2
 
 
-@pytest.mark.parametrize("number", [11, "11"])
+TENS = "10 and 20 and 10 more."
+
+
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
-def test_a_pair_alone_is_one_gold_where_its_text_stands_there(tmp_path, number, suffix):
-    golds = [[number, "10"], ["10", "one"], ["10"]]
-    rows = [ROW | {"id": str(n), "answers": gold} for n, gold in enumerate(golds)]
+@pytest.mark.parametrize(
+    "gold", [[14, "10"], ["14", "10"], ["10", 14], [14, 16, "10"], ["10", "14", "16"]]
+)
+def test_a_gold_and_its_offset_in_one_list_are_one_gold(tmp_path, gold, suffix):
+    rows = [{"question": "?", "context": TENS, "answers": gold} for _ in range(2)]
     path = tmp_path / f"q{suffix}"
     if suffix == ".csv":
         as_csv(path, *(row | {"answers": json.dumps(row["answers"])} for row in rows))
@@ -179,8 +183,59 @@ def test_a_pair_alone_is_one_gold_where_its_text_stands_there(tmp_path, number, 
         pq.write_table(pa.Table.from_pylist(texts), path)
     else:
         (as_json(path, rows) if suffix == ".json" else as_lines(path, *rows))
-    ten, one = ("10", 11), ("one", 30)
-    assert all_golds(path) == [[ten], [ten, one], [ten]]
+    assert all_golds(path) == [[("10", 14)]] * 2
+    assert [row[3] for row in content(load(path, "eval"))] == [[("10", 14)]] * 2
+
+
+def test_two_golds_are_no_pair_because_one_happens_to_stand_at_the_other(tmp_path):
+    row = {"question": "?", "context": "The 4 or four seasons."}
+    rows = [row | {"answers": ["4", "4 or"]}, row | {"answers": ["4", "seasons"]}]
+    path = as_json(tmp_path / "q.json", rows)
+    assert [len(row[3]) for row in content(load(path, "eval"))] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{"text": "10", "span": [14, 16]}],
+        {"text": ["10"], "spans": [[14, 16]]},
+        [{"answer": "10", "offsets_in_context": [{"start": 14, "end": 16}]}],
+        [{"text": "10", "answer_start": [14, 0]}],  # where it occurs
+        {"text": ["10"], "answer_start": [[14]]},
+    ],
+)
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+def test_spans_say_where_golds_begin(tmp_path, answers, suffix):
+    row = {"question": "?", "context": TENS, "answers": answers}
+    path = tmp_path / f"q{suffix}"
+    if suffix == ".json":
+        as_json(path, [row])
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    assert all_golds(path) == [[("10", 14)]]
+
+
+def test_a_span_that_is_text_is_no_offset(tmp_path):
+    golds = [{"text": "10", "span": "and 10"}, {"text": "20", "span": "20 and"}]
+    row = {"question": "?", "context": TENS, "answers": golds}
+    assert all_golds(as_json(tmp_path / "q.json", [row])) == [[("10", 0), ("20", 7)]]
+
+
+def test_the_tables_of_mrqa_on_the_hub_say_where_golds_begin(tmp_path):
+    labels = [{"start": [14, 0], "end": [15, 1]}, {"start": [7], "end": [8]}]
+    rows = [
+        {"context": TENS, "question": "?", "answers": ["10", "20"], "key": key, "labels": labels}
+        for key in ("a", "b")
+    ]
+    path = tmp_path / "q.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    for columns in (None, "answer_start=labels.start"):
+        loaded = content(load(path, columns=columns))
+        assert [(row[0], row[3]) for row in loaded] == [
+            (key, [("10", 14), ("20", 7)]) for key in ("a", "b")
+        ]
+    pq.write_table(pa.Table.from_pylist([row | {"labels": ["x"]} for row in rows]), path)
+    assert content(load(path))[0][3] == [("10", 0), ("20", 7)]  # labels of something else
 
 
 def test_a_pair_whose_offset_does_not_fit_is_refused_by_its_row(tmp_path):

@@ -8,7 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.data.test_forms import BERLIN, as_json, as_lines, content, load, refusal
+from tests.unit.data.test_forms import (
+    BERLIN,
+    ROW,
+    TEN,
+    as_json,
+    as_lines,
+    content,
+    load,
+    refusal,
+)
 
 OTHERS = {
     "CMRC": [{"context_id": "D", "context_text": BERLIN, "qas": [{"query_text": "?"}]}],
@@ -26,6 +35,18 @@ OTHERS = {
     },
     "MultiRC": {"paragraph": BERLIN, "question": "?", "answer": "one", "idx": {"paragraph": 0}},
     "Label Studio": [{"id": 1, "data": {"context": BERLIN}, "annotations": [{"result": []}]}],
+    "MuSiQue": {
+        "id": "1",
+        "paragraphs": [{"idx": 0, "title": "T", "paragraph_text": BERLIN}],
+        "question": "?",
+        "question_decomposition": [{"id": 1, "question": "?", "answer": "10"}],
+        "answer": "10",
+    },
+    "QuAIL": {"context": BERLIN, "question": "?", "answers": ["9", "10"], "correct_answer_id": 1},
+    "ReClor": {
+        **{"context": BERLIN, "question": "?", "answers": ["9", "10"], "label": 1},
+        "id_string": "train_0",
+    },
     "BoolQ": {"question": "is it", "title": "T", "answer": True, "passage": BERLIN},
 }
 
@@ -56,12 +77,30 @@ def test_tydi_qa_with_answers_as_texts_is_read(tmp_path):
     assert [gold for *_, gold in content(loaded)] == [[("10", 11)], []]
 
 
-@pytest.mark.parametrize("task", ["DROP", "MS MARCO", "MultiRC", "BoolQ", "TyDi QA"])
+@pytest.mark.parametrize("task", ["DROP", "MS MARCO", "MultiRC", "BoolQ", "TyDi QA", "QuAIL"])
 def test_it_is_named_in_a_table_too(tmp_path, task):
     row = OTHERS[task]
     row = row[0] if isinstance(row, list) else row.get("p1", row)
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "q.parquet")
     assert f"is in {task}" in refusal(tmp_path / "q.parquet").problem
+
+
+def test_questions_that_were_converted_are_read_beside_what_their_layout_had(tmp_path):
+    row = ROW | {"answers": [TEN], "supporting_facts": [["T", 0]], "label": 1}
+    assert content(load(as_json(tmp_path / "q.json", [row])))[0][3] == [("10", 11)]
+
+
+@pytest.mark.parametrize("name", ["paragraphs", "qas"])
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+def test_a_column_of_texts_may_have_the_name_of_a_list_of_parts(tmp_path, name, suffix):
+    row = {"question": "How many?", name: BERLIN, "answer": "10"}
+    path = tmp_path / f"q{suffix}"
+    if suffix == ".csv":
+        path.write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    else:
+        (as_json(path, [row]) if suffix == ".json" else as_lines(path, row))
+    assert content(load(path, columns=f"context={name}"))[0][3] == [("10", 11)]
+    assert "context is missing" in refusal(path).problem
 
 
 def test_columns_that_only_have_such_names_are_none(tmp_path):

@@ -116,6 +116,8 @@ def test_values_that_json_has_not_become_text(tmp_path):
         "tags": pa.array([[("x", math.inf)]], pa.map_(pa.string(), pa.float64())),
         "raw": pa.array([b"a\xff"]),
         "level": pa.array([3], pa.int8()),
+        "until": pa.array([316_537_286_400], pa.timestamp("s")),
+        "said": pa.array([[{"by": b"\xe9".decode("latin-1")}]]),
     }
     pq.write_table(
         pa.table({name: [text] for name, text in ASKED.items()} | beside), tmp_path / "in.parquet"
@@ -128,12 +130,27 @@ def test_values_that_json_has_not_become_text(tmp_path):
         "tags": [["x", "inf"]],
         "raw": "a\\xff",
         "level": 3,
+        "until": "12000-09-01 00:00:00.000",
+        "said": [{"by": "é"}],
     }
 
 
 def test_bytes_in_another_column_are_no_fault_of_the_question(tmp_path):
     (tmp_path / "in.csv").write_bytes(b"id,question,context,note\na,Who?,Ann did.,Z\xfcrich\n")
     assert answered(tmp_path / "in.csv") == [ASKED | {"note": "Z\\xfcrich"} | PREDICTED]
+
+
+def test_bytes_inside_of_another_column_too(tmp_path):
+    said = pa.array([[{"by": b"\xe9"}]]).cast(pa.list_(pa.struct({"by": pa.string()})), safe=False)
+    table = pa.table({name: [text] for name, text in ASKED.items()} | {"said": said})
+    pq.write_table(table, tmp_path / "in.parquet")
+    (row,) = answered(tmp_path / "in.parquet")
+    assert row["said"] == [{"by": "\\xe9"}]
+
+
+def test_a_file_that_may_be_anything_is_told_what_its_first_line_lacks(tmp_path):
+    with pytest.raises(DataError, match="line 1 has no context"):
+        answered(written(tmp_path / "in.txt", [{"question": "Who?"}]))
 
 
 @pytest.mark.parametrize(
