@@ -115,7 +115,12 @@ _LAYOUTS: tuple[tuple[str, frozenset[str], str], ...] = (
         "This suite marks answers inside of a context; yes/no needs another kind of model",
     ),
 )
-_TYPES: dict[str, type | tuple[type, ...]] = {"idx": dict, "answer": bool, "data": dict, "context": (dict, list)}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "idx": dict,
+    "answer": bool,
+    "data": dict,
+    "context": (dict, list),
+}
 """Of fields that other files have too."""
 
 
