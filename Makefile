@@ -62,7 +62,7 @@ push: ## Put a run's model on the Hugging Face hub: make push RUN=runs/NAME REPO
 doctor: ## Say in seconds what would fail: resources, versions, storage, model, data, disk
 
 $(JOBS): setup
-	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(PUSHED) $(ARGS)
+	$(ENV_PYTHON) -m jobs.$@ $(if $(RECIPE),--recipe '$(RECIPE)') $(MODEL) $(COMPARED) $(PUSHED) $(ARGS)
 
 # Variables given to make (PROJECT, REGION, SPOT, NO_WAIT ...) reach the commands as environment.
 cluster-check: setup ## Say what a Google Cloud project lacks: make cluster-check PROJECT=my-project BUCKET=my-bucket
@@ -78,7 +78,7 @@ cluster-down: setup ## Delete the cluster on Google Cloud
 	$(ENV_PYTHON) -m cluster.gcp down
 
 submit: setup ## Send a job to the cluster at RAY_ADDRESS and follow it: make submit JOB=train ARGS="..."
-	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe $(RECIPE)) $(MODEL) $(COMPARED) $(PUSHED) $(ARGS)
+	$(ENV_PYTHON) -m cluster.submit $(JOB) $(if $(RECIPE),--recipe '$(RECIPE)') $(MODEL) $(COMPARED) $(PUSHED) $(ARGS)
 
 logs: setup ## Follow a submitted job: make logs ID=raysubmit_..., or RUN=its-run
 	$(ENV_PYTHON) -m cluster.logs $(or $(call given,ID),$(call given,RUN))

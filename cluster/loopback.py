@@ -124,6 +124,7 @@ class LoopbackCluster:
             f"--port={port}",
             f"--dashboard-host={HOST}",
             f"--dashboard-port={dashboard}",
+            f"--ray-client-server-port={_free_ports(1)[0]}",  # 10001 may be another user's
             *options,
             folder="head",
             **variables,

@@ -78,7 +78,8 @@ if [ "$rank" -ne 0 ]; then
 fi
 
 ! head_answers || { echo "$head:$port is in use: choose another PORT." >&2; exit 2; }
-env "$mark" "$python" -m ray.scripts.scripts start --head --port "$port" --include-dashboard false "${options[@]}" &
+env "$mark" "$python" -m ray.scripts.scripts start --head --port "$port" \
+    --ray-client-server-port $((port + 1)) --include-dashboard false "${options[@]}" &
 ray=$!
 export RAY_ADDRESS=$head:$port
 "$python" -m cluster.gathering "$num_nodes" "$join_s" &

@@ -169,6 +169,8 @@ def _read_flags(argv: list[str]) -> tuple[dict[str, Any], list[str], list[str]]:
                 given[setting.key] = truth != (flag in negatives)
         elif not values:
             problems.append(f"{flag} needs a value")
+        elif setting.is_list and setting.key in given:
+            problems.append(f"{setting.flag} is given twice: name all its values after one of them")
         elif setting.is_list:
             given[setting.key] = tuple(part for each in values for part in each.split(",") if part)
         else:

@@ -134,7 +134,7 @@ def _card(run: RunFolder, settings: Settings, made: str) -> str:
     result, parent = run.result, settings.model.name
     inherited = _header_of_parent(parent)
     base = _base(parent, inherited)
-    data = _hub_data(settings, result)
+    data = _hub_data(settings, result, settings.data.source)
     is_ragged = _is_ragged(run)
     header = {
         "library_name": "transformers" if not is_ragged else "qa-suite",
@@ -145,13 +145,13 @@ def _card(run: RunFolder, settings: Settings, made: str) -> str:
         "base_model": base,
         "base_model_relation": "finetune",
         "datasets": [data] if data else inherited.get("datasets"),
-        "model-index": _index(run.name, settings, result, data),
+        "model-index": _index(run.name, settings, result),
     }
     use = (_RAGGED_USE if is_ragged else _STOCK_USE).format(name="model")
     body = f"""# {run.name}
 
 Extractive question answering, {made} from {_public_name(parent)} on
-{_data_name(settings)}.
+{_data_name(settings.data.source)}{_scored_elsewhere(settings, result)}.
 
 {_score_table(run)}
 
@@ -196,9 +196,7 @@ def _fact_table(run: RunFolder) -> str:
     return "\n".join(["| | |", "|---|---|", *rows])
 
 
-def _index(
-    name: str, settings: Settings, result: dict[str, Any], data: str | None
-) -> list[dict[str, Any]]:
+def _index(name: str, settings: Settings, result: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the scores as the hub lists them."""
     metrics = [
         {"type": kind, "name": kind.replace("_", " "), "value": round(result[key], 2)}
@@ -207,7 +205,9 @@ def _index(
     ]
     if not metrics:
         return []
-    dataset = {"type": data or "extractive-qa", "name": _data_name(settings).strip("`")}
+    source = _scored_on(settings, result)
+    data = _hub_data(settings, result, source)
+    dataset = {"type": data or "extractive-qa", "name": _data_name(source).strip("`")}
     task = {"type": "question-answering"}
     return [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}]
 
@@ -234,13 +234,26 @@ def _base(parent: str, inherited: dict[str, Any]) -> str | None:
     return base if isinstance(base, str) and _is_hub_id(base) else None
 
 
-def _hub_data(settings: Settings, result: dict[str, Any]) -> str | None:
-    """Return the hub id of the questions, where it is known."""
-    source = settings.data.source
+def _scored_on(settings: Settings, result: dict[str, Any]) -> str:
+    """Return the source of the questions that the scores are of."""
+    own, other = settings.data.source, settings.data.eval_source
+    return own if other is None or result.get("eval_split") == "holdout" else other
+
+
+def _scored_elsewhere(settings: Settings, result: dict[str, Any]) -> str:
+    source = _scored_on(settings, result)
+    is_own = source == settings.data.source or "f1" not in result
+    return "" if is_own else f", scored on\n{_data_name(source)}"
+
+
+def _hub_data(settings: Settings, result: dict[str, Any], source: str) -> str | None:
+    """Return the hub id of a source, where it is known, of the one scored by its questions too."""
     if _is_hub_id(source) and not Path(source).expanduser().exists():
         return source
+    if source == "embedded" or source != _scored_on(settings, result):
+        return None
     asked = (settings.data.version, result.get("num_questions"))
-    return None if source == "embedded" else _PUBLISHED.get(asked)  # type: ignore[arg-type]
+    return _PUBLISHED.get(asked)  # type: ignore[arg-type]
 
 
 def _language(settings: Settings, result: dict[str, Any], data: str | None) -> str | None:
@@ -269,8 +282,7 @@ def _public_name(name: str) -> str:
     return _EMBEDDED if name == "embedded" else name.split("://")[-1]
 
 
-def _data_name(settings: Settings) -> str:
-    source = settings.data.source
+def _data_name(source: str) -> str:
     return "the suite's embedded corpus" if source == "embedded" else f"`{source}`"
 
 

@@ -66,6 +66,13 @@ class Facts:
         return look_up(self.config, key)
 
     @property
+    def scored_on(self) -> Any:
+        """Source of the questions that the scores are of, or None."""
+        own = self.setting("data.source")
+        is_own = self.result.get("eval_split") == "holdout"
+        return own if is_own else self.setting("data.eval_source") or own
+
+    @property
     def job(self) -> str:
         """Name of the job."""
         return str(self.result.get("job"))

@@ -115,7 +115,8 @@ def remove_replaced(run: Folder) -> None:
 
 
 def _aside(run: Folder) -> Folder:
-    return Folder(run.path + _SUFFIX, patient=run.patient)
+    base = storage.without_options(run.path)
+    return Folder(f"{base.rstrip('/')}{_SUFFIX}{run.path[len(base) :]}", patient=run.patient)
 
 
 def _no_run(run: Folder) -> ConfigError:

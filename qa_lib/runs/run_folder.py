@@ -189,9 +189,13 @@ class RunFolder(Folder):
         print(f"note: {RESULT} cannot be written; it is {state}: {problem}", file=sys.stderr)
 
     def _give_up(self) -> None:
-        """Let go of the folder; the run that it was to replace comes back."""
+        """Let go of the folder; the run that it was to replace comes back.
+
+        Not where another command was faster: the folder is that one's now.
+        """
+        is_own = self._lock is not None or not self.exists(lock.LOCK)
         self._release()
-        if self._replaces:
+        if self._replaces and is_own:
             replacing.put_back(self)
 
     def _release(self) -> None:

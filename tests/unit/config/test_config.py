@@ -328,3 +328,10 @@ def test_a_recipe_cannot_ask_to_replace_a_run(tmp_path: Path):
     path.write_text("seed: 1\noverwrite: true\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"overwrite \(mine.yaml line 2\).*only the command line"):
         config.parse("train", ["--recipe", str(path)])
+
+
+def test_a_list_that_is_given_twice_is_refused_since_one_of_them_would_be_lost():
+    with pytest.raises(ConfigError, match="--serve.beside is given twice"):
+        config.parse("serve", ["--serve.beside", "a=x", "--serve.beside", "b=y"])
+    assert config.parse("serve", ["--serve.beside", "a=x", "b=y"]).serve.beside == ("a=x", "b=y")
+    assert config.parse("train", ["--seed", "1", "--seed", "2"]).seed == 2  # as scripts override

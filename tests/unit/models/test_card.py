@@ -81,6 +81,25 @@ def test_scores_stand_with_their_intervals_and_as_the_hub_reads_them(run: RunFol
     ]
 
 
+def test_scores_are_those_of_the_questions_that_were_scored(tmp_path: Path):
+    data = {"source": "rajpurkar/squad", "eval_source": "/data/faq.json"}
+    scores = {"f1": 41.0, "em": 30.0, "num_questions": 200}
+    text = written(tmp_path / "mine", scores, data=data).read_text(card.CARD)
+    header = card.header_of(text)
+    assert header["datasets"] == ["rajpurkar/squad"]
+    (result,) = header["model-index"][0]["results"]
+    assert result["dataset"] == {"type": "extractive-qa", "name": "/data/faq.json"}
+    assert "on\n`rajpurkar/squad`, scored on\n`/data/faq.json`." in text
+    data = {"source": "/data/faq.json", "eval_source": "/data/dev-v1.1.json"}
+    text = written(tmp_path / "faq", scores | {"num_questions": 10_570}, data=data)
+    header = card.header_of(text.read_text(card.CARD))
+    assert "datasets" not in header
+    assert header["model-index"][0]["results"][0]["dataset"]["type"] == "rajpurkar/squad"
+    held = written(tmp_path / "held", scores | {"eval_split": "holdout"}, data=data)
+    dataset = card.header_of(held.read_text(card.CARD))["model-index"][0]["results"][0]["dataset"]
+    assert dataset["name"] == "/data/faq.json"
+
+
 def test_a_child_inherits_what_its_parents_card_says(run: RunFolder, tmp_path: Path):
     child = written(
         tmp_path / "child", {"f1": 1.0}, model={"name": run.path}, data={"source": "other"}

@@ -369,6 +369,17 @@ def test_a_run_that_was_not_evaluated_says_so(tmp_path: Path):
     assert "scored on" not in text
 
 
+@pytest.mark.parametrize(("split", "named"), [("eval", "faq.json"), ("holdout", "embedded")])
+def test_scores_are_told_of_the_questions_that_were_scored(tmp_path: Path, split: str, named: str):
+    run = RunFolder(str(tmp_path / "mine"), "evaluate")
+    (tmp_path / "mine").mkdir()
+    result = {"job": "evaluate", "status": "done", "f1": 1.0, "num_questions": 3, "total": 4}
+    run.write_json("result.json", result | {"eval_split": split})
+    run.write_text("config.yaml", "data: {source: embedded, eval_source: faq.json}\n")
+    text = page_of(run).text
+    assert f"on {named}" in " ".join(text.split()) and "over 4 questions" in text
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "–"), (12, "12 bytes"), (90_300_000, "86 MiB"), (3_300_000_000, "3.1 GiB")],

@@ -22,7 +22,7 @@ from qa_lib import config, models
 from qa_lib.config import Settings
 from qa_lib.errors import ConfigError, DataError, ModelError
 from qa_lib.reporting import facts, verify
-from qa_lib.runs import lock, storage
+from qa_lib.runs import lock, replacing, storage
 from qa_lib.runs.folder import Folder
 from qa_lib.runs.result_file import lost_run
 from qa_lib.runs.run_folder import RunFolder
@@ -85,6 +85,31 @@ def test_a_stopped_run_keeps_the_one_it_replaces_until_it_is_resumed(place: str,
     with RunFolder.open(settings_in(place, "--resume"), "train"):
         pass
     assert not Folder(f"{place}/mine.replaced").exists()
+
+
+def test_a_replaced_run_lies_beside_the_new_one_whatever_the_options_of_the_url():
+    run = Folder("gs://bucket/runs/mine?project_id=p")
+    assert replacing.describe(run).startswith("gs://bucket/runs/mine.replaced?project_id=p is")
+    assert replacing._aside(run).root == "bucket/runs/mine.replaced"
+
+
+def test_a_command_that_was_slower_removes_nothing_of_the_faster_one(place: str, monkeypatch):
+    before, move_aside = finished(place), replacing.move_aside
+
+    def taken(run: Folder) -> None:
+        raise ConfigError("another command writes it", "x")
+
+    def moved(run: Folder) -> None:
+        move_aside(run)
+        run.write_text("model/weights", "of another command")
+        run.write_text(lock.LOCK, "{}")
+        monkeypatch.setattr(lock, "take", taken)
+
+    monkeypatch.setattr(replacing, "move_aside", moved)
+    with pytest.raises(ConfigError, match="another command"):
+        RunFolder.open(settings_in(place, "--overwrite"), "train")
+    assert Folder(f"{place}/mine").read_text("model/weights") == "of another command"
+    assert content(place, "mine.replaced") == before
 
 
 @pytest.mark.parametrize("flag", ["--resume", "--overwrite", "--no-overwrite"])
