@@ -21,7 +21,9 @@ _STARTS_OF_ANSWERS = (
 SPAN_NAMES = ("answer_span", "answer_spans", "char_span", "char_spans")
 """Of pairs of begin and end."""
 SPAN_FIELDS = ("span", "spans")
-"""The same, of fields beside a text: where they hold texts, they are something else."""
+"""The same, of fields beside a text, where the text stands there: they may be tokens, or texts."""
+OF_MANY_THINGS = "labels"
+"""A column of spans in MRQA's tables, and of other things in others."""
 VAGUE_START_NAMES = (
     *("start", "starts", "start_offset", "start_position", "start_index", "start_idx"),
     *("begin_position", "offset"),
@@ -191,9 +193,10 @@ def _golds(value: Any) -> dict[str, list[str | None] | None] | None:
     if value is None or value != value:  # NaN
         return None
     if isinstance(value, dict):
-        texts, starts = (
-            part if isinstance(part, list) else [part] for part in _text_and_start(value)
-        )
+        text, start = _text_and_start(value)
+        texts = text if isinstance(text, list) else [text]
+        of_texts = isinstance(text, list) and isinstance(start, list)
+        starts = list(map(_begin, start)) if of_texts else [_begin(start)]
     else:
         golds = value if isinstance(value, list) else [value]
         pairs = [_text_and_start(gold) for gold in golds]
@@ -221,7 +224,6 @@ def _text_and_start(gold: Any) -> tuple[Any, Any]:
     if isinstance(gold, dict):
         names = text_field(gold), start_field(gold)
         text, start = (None if name is None else gold[name] for name in names)
-        is_text_too = names[1] in SPAN_FIELDS and isinstance(start, str)
-        return text, None if is_text_too else start
+        return text, None if names[1] in SPAN_FIELDS else start
     is_pair = isinstance(gold, list) and [*map(type, gold)] == [int, str]
     return (gold[1], gold[0]) if is_pair else (gold, None)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data.answer_values import (
+    OF_MANY_THINGS,
     SPAN_FIELDS,
-    SPAN_NAMES,
     of_cells,
     offsets_of_cells,
     start_field,
@@ -26,9 +26,24 @@ from qa_lib.data.conversion import (
     to_offsets,
     to_texts,
 )
+from qa_lib.data.spans import begins, relist, that_stand
 
 _Pair = tuple[pa.ListArray, pa.ListArray]  # texts and offsets of the golds of each row
-_NO_ANSWER = ("-", "NULL", "Null", "null", "NaN", "nan", "None", "NA", "N/A", "<NA>", "#N/A", r"\N")
+_DASH = "-"
+_NO_ANSWER = (
+    _DASH,
+    "NULL",
+    "Null",
+    "null",
+    "NaN",
+    "nan",
+    "None",
+    "NA",
+    "N/A",
+    "<NA>",
+    "#N/A",
+    r"\N",
+)
 
 
 class Unclear(Exception):
@@ -81,9 +96,13 @@ def convert(
             more, offsets = _merged((texts, own), (more, offsets), [*columns][0], name)
         texts, own = more, offsets
     for name, column in starts.items():
-        texts, own = _beside(texts, own, _begins(offsets_of_cells(column), name))
+        found: pa.Array | None = begins(offsets_of_cells(column), name)
+        if plain(name) == OF_MANY_THINGS:
+            found = that_stand(texts, found, read.have_at)
+        if found is not None:
+            texts, own = _beside(texts, own, found)
     if own.null_count:  # no offsets: null for every text
-        own = pc.coalesce(own, _relist(texts, pa.nulls(len(texts.flatten()), pa.int64())))
+        own = pc.coalesce(own, relist(texts, pa.nulls(len(texts.flatten()), pa.int64())))
     return pa.StructArray.from_arrays([texts, own], ["text", "answer_start"])
 
 
@@ -106,9 +125,8 @@ class _Contexts:
 
     def have_at(self, row: int, start: int | None, text: bytes | None) -> bool:
         """Whether a text stands at its offset."""
-        if text is None or start is None:
-            return False
-        return self.of(row).startswith(str(text, "utf-8", "surrogateescape").strip(), start)
+        gold = str(text or b"", "utf-8", "surrogateescape").strip()
+        return bool(gold and start is not None and self.of(row).startswith(gold, start))
 
     def have(self, row: int, text: str) -> bool:
         """Whether a text stands in the context of a row, as whole words."""
@@ -129,10 +147,11 @@ def _without_words_for_null(texts: pa.ListArray, contexts: _Contexts) -> pa.List
     row = np.repeat(np.arange(len(texts)), lengths(texts))
     others = np.bincount(row, _has_letters(golds) & ~is_word, len(texts)) > 0
     for gold in np.flatnonzero(is_word):
-        is_word[gold] = not (
-            others[row[gold]] or contexts.have(int(row[gold]), golds[gold].as_py())
-        )
-    return _relist(texts, pc.if_else(pa.array(is_word), None, golds))
+        word = golds[gold].as_py().strip()
+        # Nearly every context has a dash, and none is an answer.
+        is_one = word != _DASH and contexts.have(int(row[gold]), word)
+        is_word[gold] = not (others[row[gold]] or is_one)
+    return relist(texts, pc.if_else(pa.array(is_word), None, golds))
 
 
 def _merged(first: _Pair, second: _Pair, first_name: str, second_name: str) -> _Pair:
@@ -193,19 +212,32 @@ def _texts_and_starts(
 ) -> tuple[pa.ListArray, pa.ListArray | None]:
     kind = column.type
     if pa.types.is_struct(kind):
-        texts, starts = _fields(column, of_golds=False)
-        texts = _text_lists(texts)
-        if starts is None:
+        values, name, starts = _fields(column)
+        texts = _text_lists(values)
+        if starts is None or name is None:
             return texts, None
-        return _beside(texts, _unknown(len(texts), pa.int64()), starts)
+        if plain(name) in SPAN_FIELDS:
+            # Beside one text a list of numbers is its span, else each is that of one text.
+            of_golds = not is_list(values.type)
+            found = begins(starts, name, of_golds=of_golds)
+            return texts, _sure(texts, _one_each(found) if of_golds else found, contexts)
+        return _beside(texts, _unknown(len(texts), pa.int64()), begins(starts, name))
     if is_list(kind) and pa.types.is_struct(kind.value_type):
-        texts, starts = _fields(column.flatten(), of_golds=True)
-        return _relist(column, _texts(texts)), (
-            None if starts is None else _relist(column, to_offsets(starts))
-        )
+        values, name, starts = _fields(column.flatten())
+        texts = relist(column, _texts(values))
+        if starts is None or name is None:
+            return texts, None
+        found = begins(starts, name, of_golds=True)
+        if plain(name) in SPAN_FIELDS:
+            return texts, _sure(texts, relist(column, found), contexts)
+        return texts, relist(column, to_offsets(found))
     if is_list(kind) and is_list(kind.value_type):
         return _split(column, contexts)
     return _text_lists(column), None
+
+
+def _sure(texts: pa.ListArray, starts: pa.Array, contexts: _Contexts | None) -> pa.ListArray | None:
+    return None if contexts is None else that_stand(texts, starts, contexts.have_at)
 
 
 def _flattened(column: pa.Array) -> pa.Array:
@@ -250,7 +282,7 @@ def _split(column: pa.Array, contexts: _Contexts | None) -> _Pair:
             "Of an offset and an answer, --data.columns answer_start= looks for the answer by its "
             "text; write two answers as one list of texts, not as a list in a list.",
         )
-    return _relist(column, texts), _relist(column, starts)
+    return relist(column, texts), relist(column, starts)
 
 
 def _lone_pairs(
@@ -273,7 +305,10 @@ def _lone_pairs(
             continue
         offsets = list(map(int, numbers[0].to_pylist()))
         golds = parts[place].cast(pa.binary()).to_pylist()
-        if all(map(contexts.have_at, rows.tolist(), offsets, golds)):
+        are_texts = not pc.all(_are_numbers(parts[place]), skip_nulls=False).as_py() or not any(
+            map(contexts.have, rows.tolist(), numbers[0].to_pylist())
+        )
+        if are_texts and all(map(contexts.have_at, rows.tolist(), offsets, golds)):
             keep = np.ones(len(values), bool)
             keep[begins[:, None] + [other for other in range(size) if other != place]] = False
             own: list[list[int] | None] = [None] * len(texts)
@@ -291,65 +326,19 @@ def _are_numbers(texts: pa.StringArray) -> pa.BooleanArray:
     return pc.match_substring_regex(texts, r"^\d{1,9}$")
 
 
-def _fields(golds: pa.StructArray, *, of_golds: bool) -> tuple[pa.Array, pa.Array | None]:
-    """Return the texts of golds and their offsets, if they have any.
-
-    Args:
-        golds: A gold, or the lists of all golds of a row.
-        of_golds: Which of the two.
-    """
+def _fields(golds: pa.StructArray) -> tuple[pa.Array, str | None, pa.Array | None]:
+    """Return the texts of golds, and name and values of their offsets, if they have any."""
     names = [field.name for field in golds.type]
     text, start = text_field(names), start_field(names)
     if text is None:
         raise WrongType("answers have no text")
-    if start is None or is_text(golds.type.field(start).type) and plain(start) in SPAN_FIELDS:
-        return pc.struct_field(golds, text), None
-    starts = pc.struct_field(golds, start)
-    return pc.struct_field(golds, text), _begins(starts, start, of_golds=of_golds)
-
-
-def _begins(starts: pa.Array, name: str, *, of_golds: bool = False) -> pa.Array:
-    """Return offsets: of spans, as name or fields tell, where they begin; of several, the first.
-
-    Args:
-        starts: Of rows, numbers or lists of them, one for each gold; or of golds.
-        name: Of their column or field.
-        of_golds: Whether each is that of one gold, and so a list no list of several golds' own.
-    """
-    begins = _without_fields(starts)
-    if of_golds:
-        while is_list(begins.type):
-            begins = _firsts(begins)
-        return begins
-    while is_list(begins.type) and is_list(begins.type.value_type):
-        begins = _relist(begins, _firsts(begins.flatten()))
-    # A list of two numbers is one span.
-    is_span = is_list(starts.type) and pa.types.is_integer(starts.type.value_type)
-    is_span &= plain(name.rpartition(".")[2]) in (*SPAN_NAMES, *SPAN_FIELDS)
-    return _firsts(begins) if is_span else begins
-
-
-def _without_fields(starts: pa.Array) -> pa.Array:
-    """Return, in place of structs such as {start, end}, their offsets."""
-    if pa.types.is_struct(starts.type):
-        start = start_field(field.name for field in starts.type)
-        return starts if start is None else _without_fields(pc.struct_field(starts, start))
-    if not is_list(starts.type):
-        return starts
-    inner = starts.flatten()
-    found = _without_fields(inner)
-    return starts if found is inner else _relist(starts, found)
-
-
-def _firsts(lists: pa.Array) -> pa.Array:
-    """Return the first value of each list, null where it has none."""
-    sizes = lengths(lists)
-    return lists.flatten().take(pa.array(np.cumsum(sizes) - sizes, mask=sizes == 0))
+    starts = None if start is None else pc.struct_field(golds, start)
+    return pc.struct_field(golds, text), start, starts
 
 
 def _text_lists(column: pa.Array) -> pa.ListArray:
     if is_list(column.type):
-        return _relist(column, _texts(column.flatten()))
+        return relist(column, _texts(column.flatten()))
     return _one_each(_texts(column))
 
 
@@ -366,7 +355,7 @@ def _beside(texts: pa.ListArray, own: pa.ListArray, starts: pa.Array) -> _Pair:
     whose text is missing; a row that has neither says nothing of its answers.
     """
     if is_list(starts.type):
-        return texts, pc.coalesce(own, _relist(starts, to_offsets(starts.flatten())))
+        return texts, pc.coalesce(own, relist(starts, to_offsets(starts.flatten())))
     given = _one_each(to_offsets(starts))
     alone = pc.and_(pa.array(lengths(texts) == 0), pc.and_(own.is_null(), given.is_valid()))
     return pc.if_else(alone, pa.scalar([None], texts.type), texts), pc.coalesce(own, given)
@@ -379,9 +368,3 @@ def _one_each(values: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32()), values.drop_null(), mask=pc.invert(known)
     )
-
-
-def _relist(lists: pa.Array, values: pa.Array) -> pa.ListArray:
-    """Return lists like these, null rows included, of other values."""
-    offsets = np.concatenate([[0], np.cumsum(lengths(lists))])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=lists.is_null())

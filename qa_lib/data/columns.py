@@ -15,7 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data import answers
-from qa_lib.data.answer_values import START_NAMES, VAGUE_START_NAMES, text_field
+from qa_lib.data.answer_values import (
+    OF_MANY_THINGS,
+    START_NAMES,
+    VAGUE_START_NAMES,
+    text_field,
+)
 from qa_lib.data.answers import Unclear, differing
 from qa_lib.data.conversion import (
     WrongType,
@@ -35,7 +40,7 @@ ROWS_PER_BATCH = 8192
 """Rows that are converted and checked at a time, which bounds the memory of both."""
 CONTEXT_NAMES = ("context", "passage", "paragraph", "document_text")
 _OF_ANYTHING = ("uid", "guid", "uuid", "key")
-_OF_SPANS = "labels"  # of MRQA's tables; a name of many things
+_VAGUE = frozenset({OF_MANY_THINGS, "key"})  # known in tables alone, and by their values
 _NAMES = {
     "id": (
         *("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id"),
@@ -51,7 +56,7 @@ _NAMES = {
     "answer_start": (
         *START_NAMES,
         *("answers.answer_start", "answer.answer_start", "answers_answer_start", "answers_start"),
-        _OF_SPANS,
+        OF_MANY_THINGS,
     ),
     "is_impossible": (
         "is_impossible",
@@ -65,7 +70,7 @@ _NAMES = {
 ASKED = ["id", "question", "context"]
 """What answering a question takes."""
 OF_LABELS = ("answers", "answer_start", "is_impossible", "is_answerable")
-KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) - {_OF_SPANS} | {
+KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) - _VAGUE | {
     "detected_answers"
 }
 HELD = b"qa-suite-columns"
@@ -191,7 +196,9 @@ def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> _Columns
         if what == "id":
             found = [own for own in found if _is_id(own, table[own])]
         if what == "answer_start":
-            found = [own for own in found if plain(own) != _OF_SPANS or _are_spans(table[own].type)]
+            found = [
+                own for own in found if plain(own) != OF_MANY_THINGS or _are_spans(table[own].type)
+            ]
         first, *others = [own for own in found if own in filled] or found[:1] or [None]
         if first is not None:
             others = [own for own in others if _may_be(what, table[own].type)]
@@ -207,11 +214,11 @@ def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> _Columns
 
 
 def _are_spans(kind: pa.DataType) -> bool:
-    """Whether a type is that of MRQA's spans: {start, end} of each gold."""
+    """Whether a type is that of MRQA's spans: {start, end} of each gold, all places of either."""
     return (
         is_list(kind)
         and pa.types.is_struct(kind.value_type)
-        and any(field.name == "start" for field in kind.value_type)
+        and any(field.name == "start" and is_list(field.type) for field in kind.value_type)
     )
 
 
@@ -256,7 +263,7 @@ def _check_names(
     """
     counts, spellings = Counter(names), Counter(map(plain, filled))
     named = {part for path in mapping.values() for part in (path, path.split(".")[0])}
-    usual = {own for what in _NAMES if what not in mapping for own in _NAMES[what]}
+    usual = {own for what in _NAMES if what not in mapping for own in _NAMES[what]} - _VAGUE
     same = [
         own for own in counts if counts[own] > 1 and (own in named or plain(own) in KNOWN_NAMES)
     ]

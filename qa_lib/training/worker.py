@@ -142,8 +142,8 @@ def _after_step(
 
     num_steps = batch.step + 1
     checkpoint.note(batch)
-    # What could not be stored is tried again when the next checkpoint is due, not at every step.
-    may_store = not checkpoint.problem or checkpoint.is_due(num_steps)
+    # The last permitted failure is that of a checkpoint which is due, not of a wish to regroup.
+    may_store = checkpoint.num_failures < MOST_FAILURES - 1 or checkpoint.is_due(num_steps)
     regroups = result.regroup and may_store and num_steps < task.last_step
     # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
     # So it is after a skipped one, but for the last, which left the weights as they were.

@@ -215,10 +215,76 @@ def test_spans_say_where_golds_begin(tmp_path, answers, suffix):
     assert all_golds(path) == [[("10", 14)]]
 
 
-def test_a_span_that_is_text_is_no_offset(tmp_path):
-    golds = [{"text": "10", "span": "and 10"}, {"text": "20", "span": "20 and"}]
+@pytest.mark.parametrize(
+    "spans", ["and 10", [2, 3], ["and", "10"], {"start_token": 2}, {"start": "x"}, None]
+)
+@pytest.mark.parametrize("name", ["span", "spans"])
+def test_spans_of_tokens_or_texts_are_no_offsets(tmp_path, spans, name):
+    golds = [{"text": "10", name: spans}, {"text": "20", name: spans}]
     row = {"question": "?", "context": TENS, "answers": golds}
     assert all_golds(as_json(tmp_path / "q.json", [row])) == [[("10", 0), ("20", 7)]]
+    row["answers"] = {"text": ["10", "20"], name: [spans, spans]}
+    assert all_golds(as_json(tmp_path / "q.json", [row])) == [[("10", 0), ("20", 7)]]
+
+
+@pytest.mark.parametrize("cell", ["[11, 13]", '["11", "13"]', "[11.0, 13.0]"])
+def test_a_span_may_be_of_any_numbers(tmp_path, cell):
+    asked = {"question": "?", "context": "10 or 10? 10", "answer": "10"}
+    row = {**asked, "context": "10, 20 and 10 again.", "answer_span": cell}
+    assert all_golds(as_csv(tmp_path / "q.csv", row)) == [[("10", 11)]]
+    inside = asked | {"context": row["context"], "answer": f'{{"text": "10", "span": {cell}}}'}
+    assert all_golds(as_csv(tmp_path / "q.csv", inside)) == [[("10", 11)]]
+
+
+def test_a_gold_with_a_span_stands_beside_rows_without_golds(tmp_path):
+    rows = [
+        ROW | {"id": "a", "answers": {"text": "10", "span": [11, 13]}},
+        ROW | {"id": "b", "answers": [], "is_impossible": True},
+        ROW | {"id": "c", "answers": "one"},
+    ]
+    loaded = load(as_json(tmp_path / "q.json", rows), version="2.0")
+    assert [row[3] for row in content(loaded)] == [[("10", 11)], [], [("one", 30)]]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [{"start": 0, "end": 6}],  # an entity
+        [{"start": [11], "end": [12]}, {"start": [30], "end": [32]}],  # more than there are golds
+        [{"start": [0], "end": [6]}],  # where the gold does not stand
+    ],
+)
+def test_labels_of_something_else_are_no_offsets(tmp_path, labels):
+    path = tmp_path / "q.parquet"
+    pq.write_table(pa.Table.from_pylist([ROW | {"answers": ["10"], "labels": labels}]), path)
+    assert all_golds(path) == [[("10", 11)]]
+
+
+def test_blank_golds_and_numbers_of_the_context_make_no_pair(tmp_path):
+    path = as_json(tmp_path / "q.json", [ROW | {"answers": ["10", ""]}])
+    assert all_golds(path) == [[("10", 11)]]
+    row = {"question": "?", "context": "7 2 0 0 years", "answers": ["0", "7"]}
+    assert content(load(as_json(tmp_path / "q.json", [row]), "eval"))[0][3] == [("0", 4), ("7", 0)]
+
+
+def test_a_dash_is_no_answer_though_the_context_has_one(tmp_path):
+    context = "A well-known city has 10 people - or so."
+    rows = [
+        {"question": "?", "context": context, "answer": "-", "answerable": "N"},
+        {"question": "?", "context": context, "answer": "10", "answerable": "Y"},
+    ]
+    loaded = load(as_json(tmp_path / "q.json", rows), version="2.0")
+    assert [row[3] for row in content(loaded)] == [[], [("10", 22)]]
+
+
+def test_a_key_is_an_id_of_tables_alone(tmp_path):
+    rows = [ROW | {"answers": [TEN]}]
+    document = {"key": "abc", "data": {"train": rows}}
+    assert all_golds(as_json(tmp_path / "q.json", document)) == [[("10", 11)]]
+    path = as_csv(tmp_path / "q.csv", {"question": "?", "context": BERLIN, "answer": "10"})
+    text = path.read_text().splitlines()
+    path.write_text(f"Key,key,{text[0]}\nx,y,{text[1]}\n")
+    assert all_golds(path) == [[("10", 11)]]
 
 
 def test_the_tables_of_mrqa_on_the_hub_say_where_golds_begin(tmp_path):

@@ -70,11 +70,13 @@ def test_a_run_stops_after_three_failures_but_for_its_last_step(num_failures, st
     assert after_step(Checkpoint(num_failures, is_due=True), step) == ending
 
 
-@pytest.mark.parametrize("is_due", [True, False])
-def test_a_regroup_whose_checkpoint_failed_waits_until_the_next_is_due(is_due):
-    checkpoint = Checkpoint(1, is_due=is_due)
+@pytest.mark.parametrize(
+    ("num_failures", "is_due", "is_tried"), [(1, False, True), (2, False, False), (2, True, True)]
+)
+def test_a_wish_to_regroup_uses_up_all_but_the_last_failure(num_failures, is_due, is_tried):
+    checkpoint = Checkpoint(num_failures, is_due=is_due)
     assert after_step(checkpoint, 5, regroup=True) is None
-    assert checkpoint.num_begun == is_due
+    assert checkpoint.num_begun == is_tried
 
 
 def test_a_full_temporary_folder_is_a_failed_checkpoint_and_no_lost_rank(tmp_path, monkeypatch):
