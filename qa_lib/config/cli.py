@@ -169,9 +169,13 @@ def _read_flags(argv: list[str]) -> tuple[dict[str, Any], list[str], list[str]]:
                 given[setting.key] = truth != (flag in negatives)
         elif not values:
             problems.append(f"{flag} needs a value")
-        elif setting.is_list and setting.key in given:
-            problems.append(f"{setting.flag} is given twice: name all its values after one of them")
         elif setting.is_list:
+            if setting.key in given:  # as scripts override, but some commands gather such flags
+                print(
+                    f"note: {setting.flag} is given twice, and the last one counts: name all values"
+                    " after one.",
+                    file=sys.stderr,
+                )
             given[setting.key] = tuple(part for each in values for part in each.split(",") if part)
         else:
             given[setting.key] = values[0]

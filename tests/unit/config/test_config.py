@@ -330,8 +330,10 @@ def test_a_recipe_cannot_ask_to_replace_a_run(tmp_path: Path):
         config.parse("train", ["--recipe", str(path)])
 
 
-def test_a_list_that_is_given_twice_is_refused_since_one_of_them_would_be_lost():
-    with pytest.raises(ConfigError, match="--serve.beside is given twice"):
-        config.parse("serve", ["--serve.beside", "a=x", "--serve.beside", "b=y"])
+def test_of_a_list_that_is_given_twice_the_last_counts_and_it_is_said(capsys):
+    given = ["--serve.beside", "a=x", "--serve.beside", "b=y"]
+    assert config.parse("serve", given).serve.beside == ("b=y",)
+    assert "--serve.beside is given twice, and the last one counts" in capsys.readouterr().err
     assert config.parse("serve", ["--serve.beside", "a=x", "b=y"]).serve.beside == ("a=x", "b=y")
-    assert config.parse("train", ["--seed", "1", "--seed", "2"]).seed == 2  # as scripts override
+    assert config.parse("train", ["--seed", "1", "--seed", "2"]).seed == 2
+    assert not capsys.readouterr().err
