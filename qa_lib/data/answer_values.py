@@ -224,6 +224,7 @@ def _text_and_start(gold: Any) -> tuple[Any, Any]:
     if isinstance(gold, dict):
         names = text_field(gold), start_field(gold)
         text, start = (None if name is None else gold[name] for name in names)
-        return text, None if names[1] in SPAN_FIELDS else start
+        # Whether a `span` is one of characters, only the context says: its text is looked for.
+        return text, None if names[1] and plain(names[1]) in SPAN_FIELDS else start
     is_pair = isinstance(gold, list) and [*map(type, gold)] == [int, str]
     return (gold[1], gold[0]) if is_pair else (gold, None)

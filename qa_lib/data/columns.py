@@ -4,93 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lib.data import answers
-from qa_lib.data.answer_values import (
-    OF_MANY_THINGS,
-    START_NAMES,
-    VAGUE_START_NAMES,
-    text_field,
-)
-from qa_lib.data.answers import Unclear, differing
+from qa_lib.data.answers import differing
+from qa_lib.data.column_names import ASKED, EXPECTED
 from qa_lib.data.conversion import (
     WrongType,
-    is_list,
-    is_text,
-    lengths,
-    plain,
     to_booleans,
     to_json,
     to_shared,
     to_texts,
 )
+from qa_lib.data.locating import Columns, held, located_in, may_be, metadata
+from qa_lib.data.pairs import Unclear
 from qa_lib.data.schema import TEXT_COLUMNS, UNCHECKED
 from qa_lib.errors import DataError
 
 ROWS_PER_BATCH = 8192
 """Rows that are converted and checked at a time, which bounds the memory of both."""
-CONTEXT_NAMES = ("context", "passage", "paragraph", "document_text")
-_OF_ANYTHING = ("uid", "guid", "uuid", "key")
-_VAGUE = frozenset({OF_MANY_THINGS, "key"})  # known in tables alone, and by their values
-_NAMES = {
-    "id": (
-        *("id", "_id", "qid", "question_id", "qas_id", "query_id", "example_id"),
-        *_OF_ANYTHING,
-    ),
-    "title": ("title", "document_title"),
-    "context": CONTEXT_NAMES,
-    "question": ("question", "query", "question_text"),
-    "answers": (
-        *("answers", "answer", "answer_text", "answer_texts", "gold"),
-        *("answers.text", "answer.text", "answers_text"),  # as pandas flattens structs
-    ),
-    "answer_start": (
-        *START_NAMES,
-        *("answers.answer_start", "answer.answer_start", "answers_answer_start", "answers_start"),
-        OF_MANY_THINGS,
-    ),
-    "is_impossible": (
-        "is_impossible",
-        "impossible",
-        "no_answer",
-        "unanswerable",
-        "is_unanswerable",
-    ),
-    "is_answerable": ("is_answerable", "answerable"),
-}
-ASKED = ["id", "question", "context"]
-"""What answering a question takes."""
-OF_LABELS = ("answers", "answer_start", "is_impossible", "is_answerable")
-KNOWN_NAMES = frozenset(name for names in _NAMES.values() for name in names) - _VAGUE | {
-    "detected_answers"
-}
-HELD = b"qa-suite-columns"
-"""In a table's metadata: the names of all columns of its file, where the table has but some."""
 BLANK_ROWS = b"qa-suite-blank-rows"
 """In a table's metadata, as JSON: the numbers of the rows of its file that were left out."""
-SHARED_NAMES = frozenset(_NAMES["context"] + _NAMES["title"])
-ID_NAMES = frozenset(_NAMES["id"])
-QUESTION_NAMES = frozenset(_NAMES["question"])
-OFFSET_NAMES = frozenset(_NAMES["answer_start"])
-ANSWER_NAMES = OFFSET_NAMES.union(_NAMES["answers"])
-OUTER_NAMES = SHARED_NAMES | ID_NAMES
-"""What an article or paragraph has without any questions."""
-TEXT_NAMES = frozenset(name for what in TEXT_COLUMNS for name in _NAMES[what])
-EXPECTED = (
-    "The columns are question, context, and answers: text and answer_start, or only the text; id, "
-    "title and is_impossible may be there. Name others with --data.columns, such as "
-    "question=q,context=passage,answer=a; is_impossible= leaves one out. SQuAD's nested JSON is "
-    "read as it is."
-)
 
 
 def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = None) -> pa.Table:
@@ -109,24 +48,24 @@ def normalise(table: pa.Table, name: str, mapping: Mapping[str, str] | None = No
         DataError: Columns are missing or have other types; all of them are named.
     """
     mapping = mapping or {}
-    found = _located(table, name, mapping)
+    found = located_in(table, name, mapping)
     problems = [f"{what} is missing" for what in ("context", "question") if what not in found]
     for what, columns in found.items():
         kind = next(iter(columns.values())).type
-        if what in ("context", "question") and not _may_be(what, kind):
+        if what in ("context", "question") and not may_be(what, kind):
             problems.append(f"{what} is {kind}, not text")
-        elif what == "answers" and pa.types.is_struct(kind) and not _may_be(what, kind):
+        elif what == "answers" and pa.types.is_struct(kind) and not may_be(what, kind):
             problems.append("answers.text is missing")
     if not problems:
         try:
             converted = _converted(found, with_own_starts="answer_start" not in mapping)
-            return converted.replace_schema_metadata(_metadata(table, BLANK_ROWS))
+            return converted.replace_schema_metadata(metadata(table, BLANK_ROWS))
         except Unclear as error:
             row = f"{name} row {row_in_file(table, error.row)} (counted from 0)"
             raise DataError(f"{row} {error.problem}.", error.remedy) from None
         except WrongType as error:
             problems.append(str(error))
-    holds = f"{'; '.join(problems)}; it has {_held(table)}"
+    holds = f"{'; '.join(problems)}; it has {held(table)}"
     raise DataError(f"{name} is not a table of questions: {holds}.", EXPECTED)
 
 
@@ -140,7 +79,7 @@ def others(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str, 
         name: What was read, for messages.
         mapping: As `normalise` takes it.
     """
-    located = _located(table, name, mapping)
+    located = located_in(table, name, mapping)
     asked = {next(iter(located[what])) for what in ASKED if what in located}
     kept: dict[str, list[Any]] = {}
     for number, (own, column) in enumerate(zip(table.column_names, table.columns, strict=True), 1):
@@ -152,7 +91,7 @@ def others(table: pa.Table, name: str, mapping: Mapping[str, str]) -> dict[str, 
 
 def row_in_file(table: pa.Table, row: int) -> int:
     """Return the number that a row of a table has in its file, whose blank rows count too."""
-    for blank in _numbers(_metadata(table, BLANK_ROWS).get(BLANK_ROWS, b"[]")):
+    for blank in _numbers(metadata(table, BLANK_ROWS).get(BLANK_ROWS, b"[]")):
         row += blank <= row
     return row
 
@@ -162,147 +101,7 @@ def _numbers(noted: bytes) -> tuple[int, ...]:
     return tuple(json.loads(noted))
 
 
-def _metadata(table: pa.Table, key: bytes) -> dict[bytes, bytes]:
-    return {own: value for own, value in (table.schema.metadata or {}).items() if own == key}
-
-
-def _held(table: pa.Table) -> str:
-    """Return the names of the columns of the file, for messages."""
-    held = _metadata(table, HELD).get(HELD, b"").decode("utf-8", "replace")
-    return held or ", ".join(table.column_names) or "no columns"
-
-
-_Columns = dict[str, dict[str, pa.ChunkedArray]]  # by what they are, then by their names
-
-
-def _located(table: pa.Table, name: str, mapping: Mapping[str, str]) -> _Columns:
-    """Return the columns of the table that are wanted; of several, each may have what others lack.
-
-    Those come first that are first in _NAMES, and those without any value only if there is no
-    other.
-    """
-    columns = list(zip(table.column_names, table.columns, strict=True))
-    filled = [own for own, column in columns if _has_values(column)]
-    _check_names(table.column_names, filled, mapping, name)
-    by_name = {plain(own): own for own in [*reversed(table.column_names), *filled]}
-    located: _Columns = {}
-    for what, names in _NAMES.items():
-        if what in mapping:
-            if mapping[what]:
-                located[what] = {mapping[what]: _mapped(table, name, what, mapping[what])}
-            continue
-        found = [by_name[own] for own in names if own in by_name]
-        found = [own for own in found if not pa.types.is_null(table[own].type)]
-        if what == "id":
-            found = [own for own in found if _is_id(own, table[own])]
-        if what == "answer_start":
-            found = [
-                own for own in found if plain(own) != OF_MANY_THINGS or _are_spans(table[own].type)
-            ]
-        first, *others = [own for own in found if own in filled] or found[:1] or [None]
-        if first is not None:
-            others = [own for own in others if _may_be(what, table[own].type)]
-            if what == "answer_start":
-                others = [own for own in others if plain(own) not in VAGUE_START_NAMES]
-            located[what] = {own: table[own] for own in (first, *others)}
-    own = by_name.get("text")
-    if own and "answers" not in {*located, *mapping} and "context" in located:
-        # As notebooks flatten SQuAD; without an offset it might be anything.
-        if not all(plain(start) in VAGUE_START_NAMES for start in located.get("answer_start", ())):
-            located["answers"] = {own: table[own]}
-    return located
-
-
-def _are_spans(kind: pa.DataType) -> bool:
-    """Whether a type is that of MRQA's spans: {start, end} of each gold, all places of either."""
-    return (
-        is_list(kind)
-        and pa.types.is_struct(kind.value_type)
-        and any(field.name == "start" and is_list(field.type) for field in kind.value_type)
-    )
-
-
-def _has_values(column: pa.ChunkedArray) -> bool:
-    """Whether a column has any value; lists without one, also those of a struct, are none."""
-    if pa.types.is_struct(column.type):
-        parts = (part for chunk in column.chunks for part in chunk.flatten())
-        return any(_has_values(pa.chunked_array([part])) for part in parts)
-    if is_list(column.type):
-        return any(lengths(chunk).any() for chunk in column.chunks)
-    return bool(column.null_count < len(column))
-
-
-def _is_id(own: str, column: pa.ChunkedArray) -> bool:
-    """Whether a column of a usual name tells questions apart: a `uuid` may be the passage's."""
-    if plain(own) not in _OF_ANYTHING:
-        return True
-    try:
-        texts = pa.chunked_array([to_texts(chunk, "id") for chunk in column.chunks])
-    except WrongType:
-        return False
-    return len(texts.drop_null().unique()) == len(texts) - texts.null_count
-
-
-def _may_be(what: str, kind: pa.DataType) -> bool:
-    """Whether a column of a type can be what its name says."""
-    if what == "answers":
-        is_gold = not pa.types.is_struct(kind) or text_field(field.name for field in kind)
-        return bool(is_gold) and not pa.types.is_boolean(kind)
-    if what in ("question", "context"):  # workbooks and JSON have questions such as 42
-        return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return what in ("id", "title", "answer_start") or not pa.types.is_nested(kind)
-
-
-def _check_names(
-    names: list[str], filled: list[str], mapping: Mapping[str, str], name: str
-) -> None:
-    """Refuse several columns of one name, and several with values whose names differ in spelling.
-
-    Raises:
-        DataError: Which of them is meant, only the user knows.
-    """
-    counts, spellings = Counter(names), Counter(map(plain, filled))
-    named = {part for path in mapping.values() for part in (path, path.split(".")[0])}
-    usual = {own for what in _NAMES if what not in mapping for own in _NAMES[what]} - _VAGUE
-    same = [
-        own for own in counts if counts[own] > 1 and (own in named or plain(own) in KNOWN_NAMES)
-    ]
-    alike = [own for own in filled if spellings[plain(own)] > 1 and plain(own) in usual]
-    if twice := dict.fromkeys([*same, *alike]):
-        raise DataError(
-            f"{name} has several columns of one name: {', '.join(twice)}.",
-            "Rename or remove all of them but one, or name it with --data.columns.",
-        )
-
-
-def _mapped(table: pa.Table, name: str, what: str, path: str) -> pa.ChunkedArray:
-    """Return the column that the user named, such as q or labels.text; names may have dots too."""
-    parts = path.split(".")
-    for end in range(len(parts), 0, -1):
-        own, fields = ".".join(parts[:end]), parts[end:]
-        if own in table.column_names:
-            with suppress(pa.ArrowException):
-                chunks = [_field(chunk, fields) for chunk in table[own].chunks]
-                return pa.chunked_array(chunks) if fields and chunks else table[own]
-    raise DataError(
-        f"{name} has no column {path}, which --data.columns names for {what}; it has "
-        f"{_held(table)}.",
-        "Correct --data.columns.",
-    )
-
-
-def _field(column: pa.Array, fields: list[str]) -> pa.Array:
-    """Return a field of a field of structs, also of those in lists."""
-    if not fields:
-        return column
-    if not is_list(column.type):
-        return _field(pc.struct_field(column, fields[0]), fields[1:])
-    offsets = np.concatenate([[0], np.cumsum(lengths(column))])
-    values = _field(column.flatten(), fields)
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=column.is_null())
-
-
-def _converted(found: _Columns, *, with_own_starts: bool) -> pa.Table:
+def _converted(found: Columns, *, with_own_starts: bool) -> pa.Table:
     """Convert columns a batch at a time.
 
     Raises:

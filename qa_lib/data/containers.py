@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qa_lib.data import delimited, json_files, workbook
-from qa_lib.data.columns import BLANK_ROWS, SHARED_NAMES
+from qa_lib.data.column_names import SHARED_NAMES
+from qa_lib.data.columns import BLANK_ROWS
 from qa_lib.data.conversion import plain
 from qa_lib.errors import DataError
 from qa_lib.runs import storage

@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.json
 
 from qa_lib.data.answer_values import WrongGold, golds_of
-from qa_lib.data.columns import EXPECTED, HELD, KNOWN_NAMES, SHARED_NAMES, TEXT_NAMES
+from qa_lib.data.column_names import EXPECTED, KNOWN_NAMES, SHARED_NAMES, TEXT_NAMES
 from qa_lib.data.conversion import as_text, encoded, is_list, is_text, plain
 from qa_lib.data.json_items import NESTING, is_item, is_wrapped, items_of, walk
 from qa_lib.data.json_stream import streamed
 from qa_lib.data.layouts import refuse_others
+from qa_lib.data.locating import HELD
 from qa_lib.data.schema import SHARED
 from qa_lib.errors import DataError
 from qa_lib.runs import json_text, storage

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from qa_lib.data.columns import (
+from qa_lib.data.column_names import (
     ANSWER_NAMES,
     CONTEXT_NAMES,
     EXPECTED,

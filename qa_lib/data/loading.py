@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +22,10 @@ from qa_lib.data import (
     told,
     validation,
 )
+from qa_lib.data.column_names import ASKED, OF_LABELS
+from qa_lib.data.locating import HELD
 from qa_lib.data.schema import RAW, SCHEMA, Questions, Split
+from qa_lib.data.selection import part_articles, sample
 from qa_lib.errors import DataError
 from qa_lib.runs.folder import Folder
 
@@ -80,7 +82,7 @@ def load_questions(
     del parts, table, checked
     table = _with_own_texts(batches)
     if base == "train" and (data.holdout_articles or split == "holdout"):
-        table = _part_articles(table, data.holdout_articles, split, source)
+        table = part_articles(table, data.holdout_articles, split, source)
     limit = data.train_limit if split == "train" else data.eval_limit
     return Questions(sample(table, limit), split, source, num_bad, notes)
 
@@ -111,8 +113,8 @@ def read_questions(source: str, data: DataSettings) -> list[dict[str, Any]]:
             f"{source} row {columns.row_in_file(part, row)} (counted from 0): {reason} ({shown}).",
             "Write the file as UTF-8, with a question and a context in every row.",
         )
-    table = table.select(columns.ASKED)
-    rows = table.cast(pa.schema([(name, pa.string()) for name in columns.ASKED])).to_pylist()
+    table = table.select(ASKED)
+    rows = table.cast(pa.schema([(name, pa.string()) for name in ASKED])).to_pylist()
     others = columns.others(found, source, unlabelled.column_names)
     for name, values in others.items():
         for row, value in zip(rows, values, strict=True):
@@ -266,7 +268,7 @@ def _mapped(data: DataSettings) -> frozenset[str]:
 
 def _unlabelled(data: DataSettings) -> DataSettings:
     """Return the settings with all columns of answers left out, whatever they hold."""
-    names = data.column_names | dict.fromkeys(columns.OF_LABELS, "")
+    names = data.column_names | dict.fromkeys(OF_LABELS, "")
     text = ",".join(f"{what}={path}" for what, path in names.items())
     return data.model_copy(update={"columns": text})
 
@@ -278,7 +280,7 @@ def _normalised(
     filled = [
         (name, part)
         for name, part in parts
-        if part.num_rows or part.num_columns or (part.schema.metadata or {}).get(columns.HELD)
+        if part.num_rows or part.num_columns or (part.schema.metadata or {}).get(HELD)
     ]
     if not filled:
         raise DataError(f"{parts[0][0]} holds no questions that can be used.", hub.ALTERNATIVES)
@@ -325,35 +327,3 @@ def _without_answers(table: pa.Table) -> pa.Table:
     table = table.set_column(schema.get_field_index("answers"), "answers", none)
     meant = pa.array(np.ones(num_rows, bool))
     return table.set_column(schema.get_field_index("is_impossible"), "is_impossible", meant)
-
-
-def sample(table: pa.Table, limit: int | None) -> pa.Table:
-    """Take `limit` rows from the whole table, in its order.
-
-    The first 8,000 rows of SQuAD are of a few articles, and teach and measure less than 8,000 of
-    all 442. The sample is the same in every run, and a larger one contains the smaller ones.
-    """
-    if limit is None or limit >= table.num_rows:
-        return table
-    order = np.random.default_rng(0).permutation(table.num_rows)
-    return table.take(pa.array(np.sort(order[:limit])))
-
-
-def _part_articles(table: pa.Table, fraction: float, split: str, source: str) -> pa.Table:
-    """Keep the rows of the held-out articles, or for `train` those of the others."""
-    titles = table["title"].combine_chunks().dictionary_encode()
-    held_out = np.array([_share(title) < fraction for title in titles.dictionary.to_pylist()])
-    mask = held_out[titles.indices.to_numpy()]  # (rows,)
-    part = table.filter(pa.array(mask if split == "holdout" else ~mask))
-    if part.num_rows == 0:
-        raise DataError(
-            f"data.holdout_articles {fraction:g} of the {len(held_out):,} articles of {source} "
-            f"leaves none for {split}.",
-            f"Choose a {'larger' if split == 'holdout' else 'smaller'} --data.holdout-articles.",
-        )
-    return part
-
-
-def _share(title: str) -> float:
-    """Map a title to [0, 1), uniformly, and independently of other titles."""
-    return int.from_bytes(hashlib.sha256(title.encode()).digest()[:8], "big") / 2**64

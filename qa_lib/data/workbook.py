@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from qa_lib.data.columns import CONTEXT_NAMES
+from qa_lib.data.column_names import CONTEXT_NAMES
 from qa_lib.data.conversion import plain
 from qa_lib.errors import DataError
 from qa_lib.runs import storage

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qa_lib.config import ClusterSettings, Settings, TrainSettings
@@ -77,7 +78,7 @@ def allocate(train: TrainSettings, cluster: ClusterSettings = _NO_CLUSTER) -> Al
         # Ray counts in ten-thousandths; a share that it rounds up may not fit.
         cpus = train.cpus_per_worker or min(1.0, math.floor(spare / train.max_workers * 1e4) / 1e4)
         least = train.cpus_per_worker or min(_MIN_CPUS_PER_WORKER, spare)
-    room = _num_placeable(nodes(cluster), max(cpus, least), needs_gpu=device == "cuda")
+    room = num_fitting(nodes(cluster), max(cpus, least), needs_gpu=device == "cuda")
     most = min(room, int(spare / least + 1e-9))
     if train.min_workers > most:
         remedies = [f"--train.num-workers {most} or fewer"] if most else []
@@ -100,7 +101,7 @@ def _elastic_cpus(train: TrainSettings, nodes: list[tuple[float, float]], device
     def left(cpus: float) -> float:
         """Return what the fullest node keeps, as far as it is needed."""
         placed = [
-            min(_num_placeable([node], cpus, needs_gpu=device == "cuda"), train.max_workers)
+            min(num_fitting([node], cpus, needs_gpu=device == "cuda"), train.max_workers)
             for node in nodes
         ]
         kept = (node[0] - count * cpus for node, count in zip(nodes, placed, strict=True))
@@ -150,12 +151,15 @@ def _check_precision(train: TrainSettings, device: str, cluster: ClusterSettings
 
 def num_placeable(allocation: Allocation, nodes: list[tuple[float, float]]) -> int:
     """Count the workers that fit nodes of so many CPUs and GPUs: none is spread over two."""
-    room = _num_placeable(nodes, allocation.cpus_per_worker, needs_gpu=allocation.device == "cuda")
+    room = num_fitting(nodes, allocation.cpus_per_worker, needs_gpu=allocation.device == "cuda")
     return min(room, allocation.num_workers)
 
 
-def _num_placeable(nodes: list[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> int:
-    """Count the workers that fit the nodes: none is spread over two."""
+def num_fitting(nodes: Sequence[tuple[float, float]], cpus: float, *, needs_gpu: bool) -> int:
+    """Count what fits nodes of so many CPUs and GPUs, with one GPU each if it needs any.
+
+    None is spread over two nodes.
+    """
     return sum(
         int(min(num_cpus / cpus + 1e-9, num_gpus if needs_gpu else math.inf))
         for num_cpus, num_gpus in nodes

@@ -196,7 +196,5 @@ def told_of(
             num_parameters=cost.num_parameters(pick.sizes.apply(config)),
         )
         row = results.front_row(fitted_trial, pick.speedup.value)
-        told.append(
-            {**row, **facts(pick), "reaches_asked": pick.reaches, **recovered.get(pick.asked, {})}
-        )
+        told.append({**row, **facts(pick), **recovered.get(pick.asked, {})})
     return sorted(told, key=lambda row: -row["speedup"])

@@ -142,12 +142,11 @@ def _after_step(
 
     num_steps = batch.step + 1
     checkpoint.note(batch)
-    # The last permitted failure is that of a checkpoint which is due, not of a wish to regroup.
-    may_store = checkpoint.num_failures < MOST_FAILURES - 1 or checkpoint.is_due(num_steps)
-    regroups = result.regroup and may_store and num_steps < task.last_step
+    is_last = num_steps == task.last_step
+    regroups = result.regroup and not is_last and _may_regroup(checkpoint, num_steps)
     # Who is asked to leave first writes a checkpoint: what it was to evaluate is done by the next.
     # So it is after a skipped one, but for the last, which left the weights as they were.
-    waits = result.stop or regroups or (result.skipped and num_steps < task.last_step)
+    waits = result.stop or regroups or (result.skipped and not is_last)
     evaluates = not waits and held_out.is_due(num_steps) and engine.is_finite()
     # An evaluation removes models that only checkpoints before the last one call the best.
     if evaluates or not result.writing:
@@ -162,7 +161,7 @@ def _after_step(
         return "diverged"
     # A state between skipped steps is not worth coming back to: the next good step's is.
     is_due = bool(scores) or (checkpoint.is_due(num_steps) and not result.skipped)
-    ends = result.stop or regroups or num_steps == task.last_step or held_out.is_over
+    ends = result.stop or regroups or is_last or held_out.is_over
     if is_due or ends:
         if not engine.is_finite():
             return "diverged"
@@ -174,15 +173,26 @@ def _after_step(
             ray.train.report({"step": num_steps, "loss": result.loss})
         if ends:
             _finish(checkpoint, metrics)
+    return _ending(checkpoint, result, is_over=held_out.is_over, regroups=regroups, is_last=is_last)
+
+
+def _may_regroup(checkpoint: RankCheckpoint, num_steps: int) -> bool:
+    """Whether a wish to regroup may be tried: the last failure is that of a due checkpoint."""
+    return checkpoint.num_failures < MOST_FAILURES - 1 or checkpoint.is_due(num_steps)
+
+
+def _ending(
+    checkpoint: RankCheckpoint, result: StepResult, *, is_over: bool, regroups: bool, is_last: bool
+) -> Ending | None:
+    """Say how a step ends the run, if it does."""
     if result.stop:
         return "stopped"
-    if held_out.is_over:
+    if is_over:
         return "done"
     if regroups and not checkpoint.problem:
         return "regrouping"
     # After the last step the model may yet be written, which takes less room.
-    has_failed = checkpoint.num_failures >= MOST_FAILURES and num_steps < task.last_step
-    return "unsaved" if has_failed else None
+    return "unsaved" if checkpoint.num_failures >= MOST_FAILURES and not is_last else None
 
 
 def _warn_of_best(metrics: RankMetrics, step: int, scores: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qa_lib.config import Settings
 from qa_lib.errors import ResourceError
 from qa_lib.machines.actors import device_of
-from qa_lib.machines.allocation import growth, nodes
+from qa_lib.machines.allocation import growth, nodes, num_fitting
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,12 @@ def shares(
     """
     num_cpus, num_gpus = (sum(node[place] for node in found) for place in (0, 1))
     per_gpu = math.ceil(most / num_gpus) if on_gpu else 0
-
-    def num_placed(share: float) -> int:
-        return sum(
-            int(min(cpus / share + 1e-9, gpus * per_gpu if on_gpu else math.inf))
-            for cpus, gpus in found
-        )
-
+    slots = [(cpus, gpus * per_gpu) for cpus, gpus in found]  # one replica in each part of a GPU
     parts = {_rounded(cpus / count) for cpus, _ in found for count in range(1, most + 1)}
     asked = sorted(parts - {0.0}, reverse=True) if wanted is None else [wanted]
-    share = next((share for share in asked if num_placed(share) >= most), None)
+    share = next(
+        (share for share in asked if num_fitting(slots, share, needs_gpu=on_gpu) >= most), None
+    )
     if share is None:
         each = "" if wanted is None else f" of {wanted:g} CPUs, each on one node,"
         raise ResourceError(

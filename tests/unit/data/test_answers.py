@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qa_lib.data import golds
-from tests.unit.data.test_forms import (
+from tests.support.question_files import (
     ASKED,
     BERLIN,
     READ,

@@ -8,7 +8,7 @@ import pytest
 
 from qa_lib.config import DataSettings
 from qa_lib.data import json_files, read_questions
-from tests.unit.data.test_forms import (
+from tests.support.question_files import (
     ASKED,
     BERLIN,
     BRIDGE,

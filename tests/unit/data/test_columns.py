@@ -13,7 +13,7 @@ import pytest
 from qa_lib.config import DataSettings
 from qa_lib.data import golds, load_questions, read_questions
 from qa_lib.errors import DataError
-from tests.unit.data.test_forms import BERLIN, TEN, as_json, as_lines, content, load, refusal
+from tests.support.question_files import BERLIN, TEN, as_json, as_lines, content, load, refusal
 
 ASKED = {"question": "Q", "context": BERLIN}
 FIRST, SECOND = {"answers": ["10"]}, {"answer": "mayor"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.data.test_forms import BERLIN, READ, content, load, refusal
+from tests.support.question_files import BERLIN, READ, content, load, refusal
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qa_lib.data import json_files
-from tests.unit.data.test_forms import (
+from tests.support.question_files import (
     ASKED,
     BERLIN,
     BRIDGE,

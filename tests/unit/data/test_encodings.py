@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from qa_lib.data import json_stream
-from tests.unit.data.test_forms import (
+from tests.support.question_files import (
     ASKED,
     READ,
     ROW,

@@ -12,7 +12,7 @@ import pytest
 from qa_lib.config import DataSettings
 from qa_lib.data import splits_of
 from qa_lib.errors import DataError
-from tests.unit.data.test_forms import (
+from tests.support.question_files import (
     BERLIN,
     LISTS,
     READ,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.data.test_forms import (
+from tests.support.question_files import (
     BERLIN,
     ROW,
     TEN,

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qa_lib.config import DataSettings
-from tests.unit.data.test_forms import (
+from tests.support.question_files import (
     ASKED,
     BERLIN,
     LISTS,
