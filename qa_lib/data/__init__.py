@@ -17,6 +17,7 @@ from qa_lib.data.loading import (
     load_questions,
     load_splits,
     read_questions,
+    source_of,
     splits_of,
 )
 from qa_lib.data.schema import SCHEMA, Questions, Split, fingerprint
@@ -38,6 +39,7 @@ __all__ = [
     "load_unlabelled",
     "load_held_out",
     "read_questions",
+    "source_of",
     "splits_of",
     "write_shards",
 ]

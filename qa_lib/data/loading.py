@@ -57,7 +57,7 @@ def load_questions(
         DataError: The questions cannot be found or read, or more than `data.bad_row_limit` of the
             rows are faulty; the quarantine is written even then.
     """
-    source = _source_of(data, split)
+    source = source_of(data, split)
     base: Base = "eval" if split == "eval" else "train"
     parts = _read(source, base, data if labels else _unlabelled(data))
     pa.default_memory_pool().release_unused()  # else what a file took stays the process's
@@ -168,7 +168,8 @@ def load_held_out(data: DataSettings, *, quarantine_dir: str | None = None) -> Q
     return load_questions(data, held_out[0], quarantine_dir=quarantine_dir) if held_out else None
 
 
-def _source_of(data: DataSettings, split: str) -> str:
+def source_of(data: DataSettings, split: str) -> str:
+    """Return where the questions of a split come from."""
     return data.eval_source or data.source if split == "eval" else data.source
 
 
@@ -185,7 +186,7 @@ def is_known(path: str) -> bool:
 
 def is_on_hub(data: DataSettings, split: Split) -> bool:
     """Whether a split can only be a dataset of the hub."""
-    source = _source_of(data, split)
+    source = source_of(data, split)
     return source != "embedded" and _is_on_hub(source)
 
 
@@ -211,7 +212,7 @@ def _locate(source: str) -> tuple[Folder, bool]:
 
 
 def _holds(data: DataSettings, split: Base) -> bool:
-    source = _source_of(data, split)
+    source = source_of(data, split)
     if source == "embedded" or _is_on_hub(source):
         return True
     folder, is_file = _locate(source)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from qa_lib.config import Settings
+from qa_lib.data import source_of
 from qa_lib.errors import ModelError
 from qa_lib.models.ragged import MODEL_TYPE
 from qa_lib.models.sources import resolve
@@ -236,8 +237,7 @@ def _base(parent: str, inherited: dict[str, Any]) -> str | None:
 
 def _scored_on(settings: Settings, result: dict[str, Any]) -> str:
     """Return the source of the questions that the scores are of."""
-    own, other = settings.data.source, settings.data.eval_source
-    return own if other is None or result.get("eval_split") == "holdout" else other
+    return source_of(settings.data, result.get("eval_split", "eval"))
 
 
 def _scored_elsewhere(settings: Settings, result: dict[str, Any]) -> str:
